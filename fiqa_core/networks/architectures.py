@@ -1,0 +1,138 @@
+"""Which network a set of tensors belongs to, and which a name stands for.
+
+Names: `vit_t`, `vit_s`, `vit_b`, `iresnet50`, `iresnet100`, or a size of one's own such as `vit_w192_d6_p16`
+(width, depth, patch; always 8 heads) and `iresnet_2-2-2-2` (blocks a stage).
+Modes: a ViT's `token`, `full`, `crfiqa`; an IResNet's `crfiqa` (with quality head) and `fr` (embeddings
+only).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import isqrt
+from typing import Literal, cast
+
+import torch
+from torch import Tensor
+
+from fiqa_core.networks import iresnet, vit_fiqa
+from fiqa_core.networks.iresnet import IResNet, IResNetConfig
+from fiqa_core.networks.vit_fiqa import ViTConfig, ViTFIQA
+
+FRMode = Literal["fr"]
+AnyMode = vit_fiqa.Mode | FRMode
+IMAGE = 112
+
+ARCHITECTURES: dict[str, ViTConfig | IResNetConfig] = {**vit_fiqa.ARCHITECTURES, **iresnet.ARCHITECTURES}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network's name, mode and the configuration that builds it."""
+
+    name: str
+    mode: AnyMode
+    config: ViTConfig | IResNetConfig
+
+    @property
+    def has_quality(self) -> bool:
+        return self.mode != "fr"
+
+    @property
+    def embedding_dim(self) -> int:
+        return self.config.width if isinstance(self.config, ViTConfig) else iresnet.EMBEDDING
+
+    def build(self, embeddings: bool = True, mask_token: bool = False) -> ViTFIQA | IResNet:
+        """The network with tensors on the meta device: shapes without memory or random numbers."""
+        with torch.device("meta"):
+            if isinstance(self.config, ViTConfig):
+                return ViTFIQA(self.config, embeddings, mask_token)
+            return IResNet(self.config)
+
+
+def named(name: str, mode: str) -> Architecture:
+    """The architecture of that name and mode; ValueError names the ones there are."""
+    config = ARCHITECTURES.get(name) or _own_size(name)
+    if config is None:
+        known = ", ".join(ARCHITECTURES)
+        raise ValueError(
+            f"arch {name!r} is not known; expected one of {known}, or a size such as vit_w192_d6_p16"
+        )
+    modes = vit_fiqa.MODES if isinstance(config, ViTConfig) else ("crfiqa", "fr")
+    if mode not in modes:
+        raise ValueError(f"mode {mode!r} is not one of {name}'s; expected one of {', '.join(modes)}")
+    if isinstance(config, ViTConfig):
+        vit_mode = cast(vit_fiqa.Mode, mode)
+        return Architecture(name, vit_mode, replace(config, mode=vit_mode))
+    return Architecture(name, cast(AnyMode, mode), replace(config, has_quality=mode != "fr"))
+
+
+def _own_size(name: str) -> ViTConfig | IResNetConfig | None:
+    if vit := re.fullmatch(r"vit_w(\d+)_d(\d+)_p(\d+)", name):
+        width, depth, patch = map(int, vit.groups())
+        return ViTConfig(width, depth, patch=patch)
+    if resnet := re.fullmatch(r"iresnet_(\d+)-(\d+)-(\d+)-(\d+)", name):
+        one, two, three, four = map(int, resnet.groups())
+        return IResNetConfig((one, two, three, four))
+    return None
+
+
+def recognise(tensors: Mapping[str, Tensor]) -> Architecture:
+    """The architecture that these tensors spell; ValueError says which tensor decides and why none fits."""
+    if "patch_embed.proj.weight" in tensors and "pos_embed" in tensors:
+        return _recognise_vit(tensors)
+    if "conv1.weight" in tensors and "layer1.0.conv1.weight" in tensors:
+        return _recognise_iresnet(tensors)
+    some = ", ".join(list(tensors)[:5])
+    raise ValueError(
+        f"not a network known here: {len(tensors)} tensors, the first of them {some}; expected a ViT "
+        "(patch_embed.proj.weight, "
+        "pos_embed, blocks.0...) or an IResNet (conv1.weight, layer1.0.conv1.weight, ...)"
+    )
+
+
+def _recognise_vit(tensors: Mapping[str, Tensor]) -> Architecture:
+    kernel, positions = tensors["patch_embed.proj.weight"].shape, tensors["pos_embed"].shape
+    if len(kernel) != 4 or kernel[2] != kernel[3] or len(positions) != 3 or not kernel[2]:
+        raise ValueError(
+            f"patch_embed.proj.weight is {tuple(kernel)} and pos_embed {tuple(positions)}; expected (D, 3, "
+            "patch, patch) "
+            "and (1, tokens, D)"
+        )
+    width, patch, tokens = kernel[0], kernel[2], positions[1]
+    mode = _vit_mode(tensors, width, tokens)
+    expected = (IMAGE // patch) ** 2 + (mode != "crfiqa")
+    if tokens != expected:
+        side = isqrt(tokens - (mode != "crfiqa")) * patch
+        raise ValueError(
+            f"pos_embed has {tokens} tokens; expected {expected} for {IMAGE}x{IMAGE} faces, patch {patch} "
+            f"and mode {mode}. "
+            f"It seems trained on images of about {side}x{side} pixels, which this network does not take."
+        )
+    depth = _count(tensors, r"blocks\.(\d+)\.")
+    config = ViTConfig(width, depth, patch=patch, mode=mode)
+    standard = {replace(known, mode=mode): name for name, known in vit_fiqa.ARCHITECTURES.items()}
+    return Architecture(standard.get(config, f"vit_w{width}_d{depth}_p{patch}"), mode, config)
+
+
+def _vit_mode(tensors: Mapping[str, Tensor], width: int, tokens: int) -> vit_fiqa.Mode:
+    if "qs_token" not in tensors:
+        return "crfiqa"
+    feature = tensors.get("feature.0.weight")
+    # A score-only checkpoint has no `feature`, and only mode token can score without it.
+    sees_all = feature is not None and feature.shape[-1] == tokens * width
+    return "full" if sees_all else "token"
+
+
+def _recognise_iresnet(tensors: Mapping[str, Tensor]) -> Architecture:
+    one, two, three, four = (_count(tensors, rf"layer{stage}\.(\d+)\.") for stage in (1, 2, 3, 4))
+    config = IResNetConfig((one, two, three, four), has_quality="qs.weight" in tensors)
+    standard = {known.stages: name for name, known in iresnet.ARCHITECTURES.items()}
+    name = standard.get(config.stages, f"iresnet_{one}-{two}-{three}-{four}")
+    return Architecture(name, "crfiqa" if config.has_quality else "fr", config)
+
+
+def _count(tensors: Mapping[str, Tensor], pattern: str) -> int:
+    """One more than the highest index in names that begin with the pattern; 1 where there is none."""
+    hits = (re.match(pattern, name) for name in tensors)
+    return 1 + max((int(hit.group(1)) for hit in hits if hit), default=0)

@@ -1,0 +1,201 @@
+"""From a URI to named tensors: find the file, read its bytes, refuse what is not a state dict.
+
+Nothing in a file is trusted: `torch.load` runs with `weights_only=True`, which builds tensors and runs no
+code.
+"""
+
+import io
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+import fsspec
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+FOLDER_ORDER = ("model.pt", "*backbone.pth", "model.safetensors")
+NESTED_KEYS = ("state_dict_backbone", "state_dict", "model")
+# DistributedDataParallel and torch.compile put these in front of every name.
+WRAPPERS = ("module.", "_orig_mod.")
+EXPECTED = "a state dict saved with torch.save, or a .safetensors file"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message says where it is, what was found and what to do."""
+
+
+@dataclass(frozen=True)
+class CheckpointFile:
+    """One file's tensors by name (wrapper prefixes removed), its own URI, and the sha256 (hex) of its
+    bytes.
+    """
+
+    tensors: dict[str, Tensor]
+    uri: str
+    sha256: str
+
+
+def read_checkpoint_file(uri: str) -> CheckpointFile:
+    """Read a file, or a folder's `model.pt`, `*backbone.pth` or `model.safetensors` (first found), from any
+    URI.
+
+    Raises CheckpointError for a missing, ambiguous, unreadable or unfit file.
+    """
+    found, data = _read(uri)
+    content = _parse(found, data)
+    return CheckpointFile(_unwrap(found, _state_dict(found, content)), found, sha256(data).hexdigest())
+
+
+def _read(uri: str) -> tuple[str, bytes]:
+    try:
+        fs, path = fsspec.core.url_to_fs(uri)
+    except (ImportError, ValueError) as error:
+        raise CheckpointError(f"{uri}: cannot open this kind of address: {error}") from error
+    try:
+        if fs.isdir(path):
+            path = _choose(fs, path, uri)
+            uri = str(fs.unstrip_protocol(path)) if "://" in uri else path
+        return uri, fs.cat_file(path)
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{uri}: no such file or folder; expected a checkpoint file, or a folder with one of "
+            f"{', '.join(FOLDER_ORDER)}. Check the path."
+        ) from error
+    except PermissionError as error:
+        raise CheckpointError(
+            f"{uri}: may not be read ({error}); check its permissions or credentials"
+        ) from error
+
+
+def _choose(fs: fsspec.AbstractFileSystem, folder: str, uri: str) -> str:
+    names = sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in fs.ls(folder, detail=False))
+    for pattern in FOLDER_ORDER:
+        hits = [
+            name for name in names if name == pattern or (pattern[0] == "*" and name.endswith(pattern[1:]))
+        ]
+        if len(hits) > 1:
+            raise CheckpointError(
+                f"{uri}: {len(hits)} files match {pattern}: {', '.join(hits)}; name one of them"
+            )
+        if hits:
+            return f"{folder.rstrip('/')}/{hits[0]}"
+    listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    raise CheckpointError(
+        f"{uri}: no checkpoint in this folder; looked for {', '.join(FOLDER_ORDER)}, found "
+        f"{listed or 'nothing'}. Name the file itself if it is called otherwise."
+    )
+
+
+def _parse(uri: str, data: bytes) -> object:
+    _refuse_lookalikes(uri, data)
+    if _is_safetensors(data) or uri.endswith(".safetensors"):
+        return _parse_safetensors(uri, data)
+    try:
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(_refused_pickle(uri, data, str(error))) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, OSError) as error:
+        raise CheckpointError(
+            f"{uri}: cannot be read as a checkpoint ({len(data):,} bytes; {_first_line(error)}); expected "
+            f"{EXPECTED}. "
+            "The file is damaged or cut short, or of another kind: download or save it again."
+        ) from error
+
+
+def _refuse_lookalikes(uri: str, data: bytes) -> None:
+    """Name the usual failed downloads before torch says something obscure of them."""
+    head = data[:512]
+    if not data:
+        raise CheckpointError(f"{uri}: the file is empty; expected {EXPECTED}. Download or save it again.")
+    if head.startswith(b"version https://git-lfs"):
+        raise CheckpointError(
+            f"{uri}: a git-lfs pointer, not the weights; run `git lfs pull` in its repository, or download "
+            "the file itself"
+        )
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise CheckpointError(
+            f"{uri}: a web page, not weights; the download needed a login or a confirmation. Download it in "
+            "a browser, "
+            f"then give that file; expected {EXPECTED}."
+        )
+    if head.isascii() and all(byte >= 32 or byte in b"\t\r\n" for byte in head):
+        begin = head[:40].decode("ascii")
+        raise CheckpointError(f"{uri}: a text file that begins {begin!r}, not weights; expected {EXPECTED}")
+
+
+def _is_safetensors(data: bytes) -> bool:
+    return data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= len(data) - 8
+
+
+def _parse_safetensors(uri: str, data: bytes) -> dict[str, Tensor]:
+    try:
+        tensors: dict[str, Tensor] = safetensors.torch.load(data)
+        return tensors
+    except (safetensors.SafetensorError, KeyError) as error:
+        raise CheckpointError(
+            f"{uri}: not a readable safetensors file ({len(data):,} bytes; {_first_line(error)}). "
+            "It is damaged or cut short: download or save it again."
+        ) from error
+
+
+def _refused_pickle(uri: str, data: bytes, reason: str) -> str:
+    if not data.startswith((b"PK\x03\x04", b"\x80")):
+        return (
+            f"{uri}: not a checkpoint ({len(data):,} bytes, beginning {data[:8].hex(' ')}); expected "
+            f"{EXPECTED}. "
+            "Check that this is the file you meant."
+        )
+    named = re.search(r"GLOBAL (\S+)", reason)
+    return (
+        f"{uri}: holds {named.group(1) if named else 'Python objects'}, not only tensors; loading that could "
+        "run "
+        "any code, so it was refused. If you trust its source, load it in a sandbox and save only "
+        "`model.state_dict()` with torch.save."
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:160]}"
+
+
+def _state_dict(uri: str, content: object) -> dict[str, Tensor]:
+    """The state dict itself, or the one inside a training checkpoint."""
+    if not isinstance(content, Mapping):
+        raise CheckpointError(
+            f"{uri}: holds a {type(content).__name__}; expected {EXPECTED} (a dict of names to tensors)"
+        )
+    nested = next((key for key in NESTED_KEYS if _holds_tensors(content.get(key))), None)
+    entries = content[nested] if nested else content
+    junk = {
+        str(name): type(value).__name__ for name, value in entries.items() if not isinstance(value, Tensor)
+    }
+    if junk or not entries:
+        some = ", ".join(f"{name} ({kind})" for name, kind in list(junk.items())[:5]) or "an empty dict"
+        raise CheckpointError(
+            f"{uri}: {len(junk)} entries are not tensors: {some}; expected a dict of tensor names to "
+            "tensors, or a training "
+            f"checkpoint with such a dict under {', '.join(NESTED_KEYS)}. Save `model.state_dict()` alone."
+        )
+    return {str(name): tensor for name, tensor in entries.items()}
+
+
+def _holds_tensors(value: object) -> bool:
+    return isinstance(value, Mapping) and any(isinstance(entry, Tensor) for entry in value.values())
+
+
+def _unwrap(uri: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    bare: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        short = name
+        while short.startswith(WRAPPERS):
+            short = short.split(".", 1)[1]
+        if short in bare:
+            raise CheckpointError(
+                f"{uri}: {short} is there twice, with and without a {' or '.join(WRAPPERS)} prefix"
+            )
+        bare[short] = tensor
+    return bare

@@ -1,0 +1,1 @@
+"""Dataset formats: how shards are cut into units and read as records."""

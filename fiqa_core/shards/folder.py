@@ -1,0 +1,144 @@
+"""Image folders: `<identity>/<image>` or flat; the list of files is made once and cut into runs.
+
+A folder of millions of files cannot be listed again by every worker, and its list does not fit into a small
+reference. So planning writes the sorted list once, as Parquet, and a unit is a range of its rows.
+"""
+
+import errno
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fiqa_core.shards.names import is_image, parent
+from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
+from fiqa_core.storage import StoredFile, join, open_read, publish, temporary_for, walk
+from schemas.reasons import Status
+
+_LISTING = pa.schema([pa.field("path", pa.binary(), nullable=False), pa.field("size", pa.int64())])
+_LISTING_ROWS = 65_536
+
+# The file itself cannot be had, while the store works: a row. Everything else (network, no more
+# file handles ...) is the store's failure, and the unit is tried again.
+_LOST_FILE = (FileNotFoundError, PermissionError, IsADirectoryError)
+_LOST_ERRNO = {errno.EIO, errno.ELOOP, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
+
+
+class Folder:
+    """A record is an image file; its key is the path below the folder, its label the path's folder part."""
+
+    name = "folder"
+    suffixes: tuple[str, ...] = ()
+
+    def plan(self, file: StoredFile, unit_size: int) -> Iterator[Unit]:
+        """Runs of `unit_size` files of an existing listing (`write_listing` makes it)."""
+        raise TypeError("a folder is planned with plan_folder, which needs a place for the listing")
+
+    def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
+        """One record a file, read one at a time."""
+        for index, path, size in _listed(unit):
+            key = path.decode("utf-8", "backslashreplace")
+            label = parent(key)
+            if size > settings.max_stored_bytes:
+                data, fault = None, _too_large(size, settings.max_stored_bytes)
+            else:
+                data, fault = _read_file(_child(unit.url, path), settings.max_stored_bytes)
+            yield Record(key, index, label, data, fault)
+
+
+def plan_folder(folder: StoredFile, unit_size: int, workspace: str) -> tuple[list[Unit], list[str]]:
+    """List a folder, write the listing under `workspace`, and cut it into units.
+
+    Returns the units and a few names of files that were passed over because their suffix is no image's.
+    """
+    name = f"files-{hashlib.sha256(folder.url.encode()).hexdigest()[:12]}.parquet"
+    listing = join(workspace, name)
+    passed_over: list[str] = []
+    digest, count = _write_listing(folder.url, listing, workspace, passed_over)
+    units = []
+    for start in range(0, count, unit_size):
+        stop = min(start + unit_size, count)
+        unit = Unit(0, Folder.name, folder.shown, folder.url, start, stop, start, stop - start, -1, digest)
+        units.append(replace(unit, listing=listing))
+    return units, passed_over
+
+
+def plan_file(file: StoredFile, workspace: str) -> list[Unit]:
+    """One image file given by name: a folder of one."""
+    folder, _, name = file.url.rpartition("/")
+    shown = file.shown.rpartition("/")[0] or "."
+    listing = join(workspace, f"files-{hashlib.sha256(file.url.encode()).hexdigest()[:12]}.parquet")
+    with temporary_for(workspace) as path:
+        pq.write_table(pa.table([[name.encode()], [file.size]], schema=_LISTING), path)
+        publish(path, listing)
+    return [Unit(0, Folder.name, shown, folder or "/", 0, 1, 0, 1, file.size, file.version, listing)]
+
+
+def _write_listing(folder: str, listing: str, workspace: str, passed_over: list[str]) -> tuple[str, int]:
+    digest, count = hashlib.sha256(), 0
+    paths: list[bytes] = []
+    sizes: list[int] = []
+    with temporary_for(workspace) as temporary:
+        with pq.ParquetWriter(temporary, _LISTING, compression="zstd") as writer:
+            for path, size in walk(folder):
+                if not is_image(path.decode("utf-8", "replace")):
+                    passed_over.append(path.decode("utf-8", "replace")) if len(passed_over) < 1000 else None
+                    continue
+                digest.update(path + b"\0%d\0" % size)
+                paths.append(path)
+                sizes.append(size)
+                count += 1
+                if len(paths) == _LISTING_ROWS:
+                    writer.write_table(pa.table([paths, sizes], schema=_LISTING))
+                    paths, sizes = [], []
+            writer.write_table(pa.table([paths, sizes], schema=_LISTING))
+        publish(temporary, listing)
+    return digest.hexdigest()[:16], count
+
+
+def _listed(unit: Unit) -> Iterator[tuple[int, bytes, int]]:
+    """(index, path, size) of the unit's rows; only the row groups that hold them are read."""
+    with open_read(unit.listing) as stream:
+        file = pq.ParquetFile(stream)
+        first = 0
+        for group in range(file.num_row_groups):
+            rows = file.metadata.row_group(group).num_rows
+            low, high = max(unit.start, first), min(unit.stop, first + rows)
+            if low < high:
+                table = file.read_row_group(group).slice(low - first, high - low)
+                for place, (path, size) in enumerate(zip(*table.to_pydict().values(), strict=True)):
+                    yield low + place, path, size
+            first += rows
+
+
+def _child(folder: str, path: bytes) -> str:
+    # Bytes that are no UTF-8 go through as surrogates, which local file functions turn back into bytes.
+    return join(folder, path.decode("utf-8", "surrogateescape"))
+
+
+def _read_file(url: str, limit: int) -> tuple[bytes | None, Fault | None]:
+    try:
+        if url.startswith("/"):
+            if not Path(url).is_file():
+                Path(url).stat()
+                return None, Fault(Status.UNREADABLE, "not a regular file")
+            with Path(url).open("rb", buffering=0) as stream:
+                data = stream.read(limit + 1)
+        else:
+            with open_read(url) as stream:
+                data = stream.read(limit + 1)
+    except OSError as error:
+        if isinstance(error, _LOST_FILE) or error.errno in _LOST_ERRNO:
+            reason = error.strerror or str(error) or "gone since it was listed"
+            return None, Fault(Status.UNREADABLE, f"{type(error).__name__}: {reason}")
+        raise
+    if len(data) > limit:
+        return None, _too_large(len(data), limit)
+    return data, None
+
+
+def _too_large(size: int, limit: int) -> Fault:
+    return Fault(Status.TOO_LARGE, f"{size} or more stored bytes; the limit is {limit}")

@@ -1,0 +1,91 @@
+"""What is passed around: a unit is a part of a shard, a record is one image of it."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, Protocol
+
+from fiqa_core.storage import StoredFile
+from schemas.reasons import Status
+
+# A stored image larger than this is hashed but never held: a hostile record must not fill the memory.
+MAX_STORED_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A part of a dataset that any worker can open by itself; small, picklable, no image in it.
+
+    Attributes:
+        number: place in the plan, from 0.
+        container: name of the container format that reads it.
+        shard: URI of the shard as the user gave it; url: the same, absolute.
+        start, stop: the part of the shard, in what the container counts (files of a listing, row groups);
+            both 0 where the unit is the whole shard.
+        first_index: `index` of the unit's first record in its shard.
+        records: number of records, or -1 where only reading can tell.
+        size: bytes of the shard that belong to the unit, or -1 if not known (progress uses it).
+        version: changes when the shard's content does.
+        listing: URL of the list of files (folders only), else empty.
+    """
+
+    number: int
+    container: str
+    shard: str
+    url: str
+    start: int
+    stop: int
+    first_index: int
+    records: int
+    size: int
+    version: str
+    listing: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON and Parquet."""
+        return asdict(self)
+
+
+class Fault(NamedTuple):
+    """Why a record (or the rest of a shard) has no image to score."""
+
+    status: Status
+    message: str
+
+
+class Record(NamedTuple):
+    """One record of a shard: an image's stored bytes, or the fault that stands in for them.
+
+    `key` is None only in the one record that stands for the rest of a shard. `sha256` is set where the
+    bytes were hashed but not kept. `note` goes to the table's message although the image is usable.
+    """
+
+    key: str | None
+    index: int
+    label: str | None
+    data: bytes | None
+    fault: Fault | None = None
+    sha256: bytes | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class ReadSettings:
+    """What a container needs to be told: names of columns or sidecar fields ("" = find out), size limit."""
+
+    label_field: str = ""
+    image_field: str = ""
+    max_stored_bytes: int = MAX_STORED_BYTES
+
+
+class Container(Protocol):
+    """A dataset format: four questions and nothing else."""
+
+    name: str
+    suffixes: tuple[str, ...]
+
+    def plan(self, file: StoredFile, unit_size: int) -> Iterator[Unit]:
+        """Cut one shard into units (numbered later). Must not read images."""
+
+    def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
+        """The records of a unit in order: bad content becomes records with a fault, a store that fails
+        raises OSError (the unit is tried again)."""

@@ -1,0 +1,50 @@
+"""Why a record has no score: the one list of codes that tables, counters, logs and docs share."""
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """Value of the quality table's `status` column: `scored`, or the reason there is no score."""
+
+    SCORED = "scored"
+
+    # The record is there, its image is not usable.
+    MISSING_IMAGE = "missing_image"
+    EMPTY = "empty"
+    NOT_AN_IMAGE = "not_an_image"
+    TRUNCATED = "truncated"
+    CORRUPT = "corrupt"
+    UNSUPPORTED = "unsupported"
+    TOO_LARGE = "too_large"
+    TOO_SMALL = "too_small"
+
+    # The record is there, its bytes or its place are not.
+    UNREADABLE = "unreadable"
+    UNSAFE_NAME = "unsafe_name"
+
+    # The network gave no usable number.
+    NON_FINITE = "non_finite"
+
+    # One row for the rest of a shard: how many records it held is not known.
+    SHARD_UNREADABLE = "shard_unreadable"
+    SHARD_TRUNCATED = "shard_truncated"
+
+
+REASONS: dict[Status, str] = {
+    Status.SCORED: "The network scored the image.",
+    Status.MISSING_IMAGE: "The record holds no image: a null field, or a sample of sidecar files only.",
+    Status.EMPTY: "The image is zero bytes long.",
+    Status.NOT_AN_IMAGE: "The bytes are not of an image format that is read here.",
+    Status.TRUNCATED: "The image ends before its last row of pixels.",
+    Status.CORRUPT: "The image format is recognised but its content cannot be decoded.",
+    Status.UNSUPPORTED: "The image is of a kind whose pixels have no defined 8-bit RGB meaning here.",
+    Status.TOO_LARGE: "The image has more stored bytes, or more pixels, than the limits admit.",
+    Status.TOO_SMALL: "A side of the image is shorter than the limit.",
+    Status.UNREADABLE: "The stored bytes could not be read from the store or the container.",
+    Status.UNSAFE_NAME: "The record's name points out of its container (absolute, or with `..`).",
+    Status.NON_FINITE: "The network's score is not a finite number.",
+    Status.SHARD_UNREADABLE: "The shard, or the rest of it, could not be read; its records are not known.",
+    Status.SHARD_TRUNCATED: "The shard ends in mid-record; the records after this place are lost.",
+}
+
+SHARD_LEVEL: frozenset[Status] = frozenset({Status.SHARD_UNREADABLE, Status.SHARD_TRUNCATED})

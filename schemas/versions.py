@@ -1,0 +1,12 @@
+"""Versions of the package and of what it writes."""
+
+PACKAGE_VERSION = "0.1.0"
+
+# Raised when a column's name, type or meaning changes; readers compare it before they trust a table.
+QUALITY_SCHEMA_VERSION = 1
+
+# Raised when the same file would give other pixels to the network.
+PREPROCESSING_VERSION = 1
+
+# Raised when the same input would be cut into other units (a resumed run must cut as the first one did).
+PLAN_VERSION = 1
