@@ -7,9 +7,6 @@ SETTINGS_DIGEST = b"fiqa.settings_digest"
 # One JSON object that says which part of which shard this file holds (`fiqa_core.shards.unit.Unit`).
 UNIT = b"fiqa.unit"
 
-# One JSON object with the file's counts (`fiqa_core.scoring.summary.UnitSummary`).
-UNIT_SUMMARY = b"fiqa.unit_summary"
-
 # The same facts one by one, for people who open the file with a Parquet viewer.
 SCHEMA_VERSION = b"fiqa.schema_version"
 NETWORK = b"fiqa.network"

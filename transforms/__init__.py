@@ -1,0 +1,1 @@
+"""Beam transforms: thin, composed from `fiqa_core`."""

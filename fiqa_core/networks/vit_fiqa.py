@@ -82,25 +82,26 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.proj = nn.Linear(width, width)
 
-    def _split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
-        """(B, N, parts*D) -> `parts` tensors (B, heads, N, D/heads)."""
-        batch, tokens, _ = x.shape
-        return x.view(batch, tokens, parts, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-
-    def _join(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        mixed = F.scaled_dot_product_attention(q, k, v)
-        joined: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
-        return joined
-
     def forward(self, x: Tensor) -> Tensor:
-        return self._join(*self._split(self.qkv(x), 3))
+        batch, tokens, _ = x.shape
+        q, k, v = self.qkv(x).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        out: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
+        return out
 
     def first_row(self, x: Tensor) -> Tensor:
-        """What `forward` gives for the first token, (B, 1, D): the others serve as keys and values only."""
+        """What `forward` gives for the first token, (B, 1, D).
+
+        One query needs no keys and values: q.(Wk y) = (Wk' q).y, and the weighted sum of Wv y is Wv times
+        that of y.
+        """
         width = x.shape[-1]
-        q = F.linear(x[:, :1], self.qkv.weight[:width])
-        kv = F.linear(x, self.qkv.weight[width:])
-        return self._join(*self._split(q, 1), *self._split(kv, 2))
+        of_q, of_k, of_v = self.qkv.weight.view(3, self.heads, -1, width)
+        q = torch.einsum("bd,hed->bhe", x[:, 0], of_q) * (width // self.heads) ** -0.5
+        weights = torch.einsum("bhd,bnd->bhn", torch.einsum("bhe,hed->bhd", q, of_k), x).softmax(-1)
+        mixed = torch.einsum("bhd,hed->bhe", torch.einsum("bhn,bnd->bhd", weights, x), of_v)
+        out: Tensor = self.proj(mixed.flatten(1).unsqueeze(1))
+        return out
 
 
 class MLP(nn.Module):

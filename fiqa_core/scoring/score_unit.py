@@ -1,0 +1,83 @@
+"""Score one unit and publish its file: whole, under its final name, or not at all."""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable
+
+from fiqa_core.scoring.progress import Heartbeat
+from fiqa_core.scoring.settings import ScoreSettings
+from fiqa_core.scoring.stream import BatchScorer, score_records
+from fiqa_core.scoring.summary import Summary, failed_unit, of_unit
+from fiqa_core.scoring.table import QualityWriter, read_summary
+from fiqa_core.shards.plan import container_of
+from fiqa_core.shards.unit import Unit
+from fiqa_core.storage import exists, join, open_read, publish, temporary_for
+from schemas.reasons import Status
+
+_log = logging.getLogger(__name__)
+_ATTEMPTS = 3
+
+
+def unit_file(output: str, unit: Unit, settings: ScoreSettings) -> str:
+    """URL of a unit's quality file: the same for the same unit and settings, wherever it is scored."""
+    identity = json.dumps([unit.to_dict(), settings.digest()], sort_keys=True)
+    return join(output, "quality", f"part-{unit.number:06d}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}.parquet")
+
+
+def score_unit(
+    unit: Unit,
+    scorer: BatchScorer,
+    settings: ScoreSettings,
+    output: str,
+    threads: int = 1,
+    heartbeat: Heartbeat | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Summary:
+    """Score a unit, unless its file is there already.
+
+    A store that fails is tried again; a unit that fails for good is returned as a failure with its reason
+    (so that the other units finish), and leaves no file.
+    """
+    started = time.monotonic()
+    target = unit_file(output, unit, settings)
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            if exists(target):
+                with open_read(target) as stream:
+                    return of_unit(read_summary(stream), unit.number, time.monotonic() - started, kept=True)
+            summary = _score(unit, scorer, settings, output, target, threads, heartbeat)
+            return of_unit(summary, unit.number, time.monotonic() - started, kept=False)
+        except OSError as error:
+            reason = f"{type(error).__name__}: {error}"
+            _log.warning("unit %d (%s), attempt %d of %d: %s", unit.number, unit.shard, attempt, _ATTEMPTS, reason)
+            if attempt < _ATTEMPTS:
+                sleep(4.0 ** (attempt - 1))
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            _log.exception("unit %d (%s) failed", unit.number, unit.shard)
+            break
+    return failed_unit(unit.number, unit.shard, reason, time.monotonic() - started)
+
+
+def _score(
+    unit: Unit,
+    scorer: BatchScorer,
+    settings: ScoreSettings,
+    output: str,
+    target: str,
+    threads: int,
+    heartbeat: Heartbeat | None,
+) -> Summary:
+    records = container_of(unit).read(unit, settings.read)
+    with temporary_for(output) as path:
+        with QualityWriter(path, unit, settings) as writer:
+            for rows in score_records(records, scorer, settings, threads):
+                writer.write(rows)
+                if heartbeat is not None:
+                    heartbeat.add(len(rows), sum(row.status is not Status.SCORED for row in rows))
+        if unit.records >= 0 and writer.summary.rows != unit.records:
+            raise RuntimeError(f"{unit.records} records were planned, {writer.summary.rows} were read: the shard changed")
+        publish(path, target)
+    return writer.summary

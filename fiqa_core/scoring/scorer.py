@@ -1,0 +1,149 @@
+"""QualityScorer: a network on a device that scores batches of 112x112 RGB faces."""
+
+import logging
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from fiqa_core.networks.checkpoints import LoadedNetwork, load_checkpoint
+from fiqa_core.scoring.devices import resolve_device
+
+_log = logging.getLogger(__name__)
+
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+DEFAULT_BATCH = {"cpu": 16, "cuda": 256}
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Scores(NamedTuple):
+    """`quality` float32 (B,), higher = more useful; `embedding` float32 (B, D), or None if not asked for."""
+
+    quality: np.ndarray
+    embedding: np.ndarray | None
+
+
+class QualityScorer:
+    """Scores aligned faces with a ViT-FIQA or CR-FIQA network.
+
+    Thread-safe: calls are served one at a time. A batch that does not fit the GPU is halved, and the
+    smaller size is kept from then on.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedNetwork,
+        device: str = "auto",
+        precision: str = "fp32",
+        batch_size: int | None = None,
+        embeddings: bool = False,
+    ) -> None:
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision {precision!r} is not known; expected one of {', '.join(PRECISIONS)}")
+        if not loaded.has_quality:
+            raise ValueError(
+                f"{loaded.uri}: the {loaded.arch} in it has no quality head (a plain face recognition network); "
+                "scoring needs a ViT-FIQA or CR-FIQA checkpoint"
+            )
+        self.loaded = loaded
+        self.device = resolve_device(device)
+        self.precision = precision
+        self.embeddings = embeddings
+        self.batch_size = batch_size or DEFAULT_BATCH[self.device.type]
+        self._lock = threading.Lock()
+        self._network: Any = loaded.network.to(self.device).eval()
+        if precision == "int8":
+            self._network = self._quantised(loaded)
+        if self.device.type == "cuda" and precision == "fp32":
+            # fp32 means fp32: TF32 would change the scores in the third digit.
+            torch.backends.cudnn.allow_tf32 = False
+            torch.backends.cuda.matmul.allow_tf32 = False
+
+    def _quantised(self, loaded: LoadedNetwork) -> Any:
+        if self.device.type != "cpu" or self.embeddings:
+            raise ValueError("precision int8 scores on the CPU and gives no embeddings; take bf16 or fp16 instead")
+        from fiqa_core.networks import int8
+
+        return int8.quantise(loaded.network, threads=torch.get_num_threads())
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        uri: str,
+        arch: str | None = None,
+        mode: str | None = None,
+        device: str = "auto",
+        precision: str = "fp32",
+        batch_size: int | None = None,
+        embeddings: bool = False,
+    ) -> "QualityScorer":
+        """Load a checkpoint (file or folder, any store) and put it on a device.
+
+        Raises:
+            CheckpointError: the file is no checkpoint of a known network, or not the one named.
+            DeviceError: the device is not there.
+        """
+        return cls(load_checkpoint(uri, arch, mode, embeddings), device, precision, batch_size, embeddings)
+
+    def score_pixels(self, pixels: np.ndarray) -> Scores:
+        """Score uint8 RGB (B, 112, 112, 3)."""
+        with self._lock:
+            return _joined(self._score_parts(pixels), self.embeddings)
+
+    def score(self, images: Iterable[Any]) -> np.ndarray:
+        """Scores, float32 (N,), of paths, PIL images or uint8 RGB arrays (H, W, 3).
+
+        Raises:
+            ImageRejected: an image that cannot be used; the message says which and why.
+        """
+        from fiqa_core.images.preprocess import from_image
+
+        qualities: list[np.ndarray] = []
+        batch: list[np.ndarray] = []
+        for image in images:
+            batch.append(from_image(image))
+            if len(batch) == self.batch_size:
+                qualities.append(self.score_pixels(np.stack(batch)).quality)
+                batch = []
+        if batch:
+            qualities.append(self.score_pixels(np.stack(batch)).quality)
+        return np.concatenate(qualities) if qualities else np.empty(0, np.float32)
+
+    def _score_parts(self, pixels: np.ndarray) -> list[Scores]:
+        parts: list[Scores] = []
+        start = 0
+        while start < len(pixels):
+            size = min(self.batch_size, len(pixels) - start)
+            try:
+                parts.append(self._forward(pixels[start : start + size]))
+            except torch.cuda.OutOfMemoryError:
+                if size == 1:
+                    raise
+                self.batch_size = size // 2
+                torch.cuda.empty_cache()
+                _log.warning("out of GPU memory with %d images a batch; going on with %d", size, self.batch_size)
+                continue
+            start += size
+        return parts
+
+    @torch.inference_mode()
+    def _forward(self, pixels: np.ndarray) -> Scores:
+        images = torch.from_numpy(pixels).to(self.device, non_blocking=True)
+        # The order of operations is the original's: (x / 255 - 0.5) / 0.5.
+        x = images.permute(0, 3, 1, 2).float().div_(255).sub_(0.5).div_(0.5).contiguous()
+        dtype = _AUTOCAST.get(self.precision)
+        with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
+            if not self.embeddings:
+                return Scores(self._network.quality(x).float().cpu().numpy(), None)
+            embedding, quality = self._network(x)
+        return Scores(quality.float().flatten().cpu().numpy(), embedding.float().cpu().numpy())
+
+
+def _joined(parts: Sequence[Scores], embeddings: bool) -> Scores:
+    if not parts:
+        return Scores(np.empty(0, np.float32), None)
+    quality = np.concatenate([part.quality for part in parts])
+    vectors = [part.embedding for part in parts if part.embedding is not None]
+    return Scores(quality, np.concatenate(vectors) if embeddings else None)

@@ -1,0 +1,193 @@
+"""The inner stages of scoring as plain generators: records -> prepared rows -> batches -> scored rows."""
+
+import hashlib
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from fiqa_core.images.decode import ImageLimits, ImageRejected
+from fiqa_core.images.preprocess import ChannelOrder, prepare
+from fiqa_core.scoring.settings import ScoreSettings
+from fiqa_core.shards.unit import Record
+from schemas.reasons import Status
+
+T = TypeVar("T")
+_CHUNK = 32  # records a decoding task: large enough that handing it over costs nothing
+SIDE = 112
+
+
+class BatchScorer(Protocol):
+    """What scoring needs of a scorer."""
+
+    batch_size: int
+
+    def score_pixels(self, pixels: np.ndarray) -> Any:
+        """`Scores` of uint8 RGB (B, 112, 112, 3)."""
+
+
+class Row:
+    """One row of the quality table in the making; `pixels` are dropped as soon as they are scored."""
+
+    __slots__ = ("embedding", "height", "message", "pixels", "quality", "record", "sha256", "status", "width")
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self.status: Status = Status.SCORED
+        self.message: str | None = record.note
+        self.quality: float | None = None
+        self.width: int | None = None
+        self.height: int | None = None
+        self.sha256: bytes | None = record.sha256
+        self.pixels: np.ndarray | None = None
+        self.embedding: np.ndarray | None = None
+
+
+def prepare_row(record: Record, settings: ScoreSettings) -> Row:
+    """Hash and decode one record; whatever is wrong with it becomes the row's status."""
+    row = Row(record)
+    if record.data is not None:
+        row.sha256 = hashlib.sha256(record.data).digest()
+    if record.fault is not None:
+        row.status, row.message = record.fault
+    elif record.data is None:
+        row.status, row.message = Status.MISSING_IMAGE, "the record holds no image"
+    else:
+        limits = ImageLimits(settings.min_side, settings.max_side, settings.max_pixels)
+        try:
+            prepared = prepare(record.data, limits, ChannelOrder(settings.channel_order))
+            row.pixels, row.width, row.height = prepared.pixels, prepared.width, prepared.height
+        except ImageRejected as error:
+            row.status, row.message = error.status, error.message
+            row.width, row.height = error.width, error.height
+    # The stored bytes have done their work; a batch must not hold them as well as its pixels.
+    row.record = record._replace(data=None)
+    return row
+
+
+def prepare_rows(records: Iterable[Record], settings: ScoreSettings, threads: int) -> Iterator[Row]:
+    """Rows in the records' order, decoded by `threads` threads with a bounded number in flight."""
+
+    def prepare_chunk(chunk: list[Record]) -> list[Row]:
+        return [prepare_row(record, settings) for record in chunk]
+
+    if threads <= 1:
+        for record in records:
+            yield prepare_row(record, settings)
+        return
+    pending: deque[Future[list[Row]]] = deque()
+    with ThreadPoolExecutor(threads, "decode") as pool:
+        try:
+            for chunk in _chunks(records, _CHUNK):
+                pending.append(pool.submit(prepare_chunk, chunk))
+                if len(pending) > 2 * threads:
+                    yield from pending.popleft().result()
+            while pending:
+                yield from pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def batches(rows: Iterable[Row], batch_size: int) -> Iterator[list[Row]]:
+    """Lists of rows with up to `batch_size` images to score, and at most four times as many rows."""
+    batch: list[Row] = []
+    images = 0
+    for row in rows:
+        batch.append(row)
+        images += row.pixels is not None
+        if images == batch_size or len(batch) == 4 * batch_size:
+            yield batch
+            batch, images = [], 0
+    if batch:
+        yield batch
+
+
+def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
+    """The same items, produced by a thread of their own that runs at most `depth` items ahead.
+
+    An exception of the producer is raised here, in its place; closing the generator stops the thread.
+    """
+    done = object()
+    handed: queue.Queue[Any] = queue.Queue(depth)
+    stopped = threading.Event()
+
+    def put(item: Any) -> bool:
+        while not stopped.is_set():
+            try:
+                handed.put(item, timeout=0.2)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def produce() -> None:
+        try:
+            for item in items:
+                if not put((item, None)):
+                    return
+            put((done, None))
+        except BaseException as error:
+            put((done, error))
+
+    thread = threading.Thread(target=produce, name="read-ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = handed.get()
+            if error is not None:
+                raise error
+            if item is done:
+                return
+            yield item
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def score_batch(batch: list[Row], scorer: BatchScorer) -> list[Row]:
+    """Fill in quality (and embedding) of the rows that have pixels."""
+    usable = [row for row in batch if row.pixels is not None]
+    if not usable:
+        return batch
+    scores = scorer.score_pixels(np.stack([row.pixels for row in usable if row.pixels is not None]))
+    if len(scores.quality) != len(usable):
+        raise RuntimeError(f"the scorer gave {len(scores.quality)} scores for {len(usable)} images")
+    for place, (row, quality) in enumerate(zip(usable, scores.quality.tolist(), strict=True)):
+        row.pixels = None
+        if not np.isfinite(quality):
+            row.status, row.message = Status.NON_FINITE, f"the network's score is {quality}"
+            continue
+        row.quality = quality
+        if scores.embedding is not None:
+            row.embedding = scores.embedding[place]
+    return batch
+
+
+def score_records(
+    records: Iterable[Record], scorer: BatchScorer, settings: ScoreSettings, threads: int = 1
+) -> Iterator[list[Row]]:
+    """Score records in order; reading and decoding run beside the network, a few batches ahead."""
+    prepared = ahead(batches(prepare_rows(records, settings, threads), scorer.batch_size), depth=2)
+    try:
+        for batch in prepared:
+            yield score_batch(batch, scorer)
+    finally:
+        close: Callable[[], None] | None = getattr(prepared, "close", None)
+        if close is not None:
+            close()
+
+
+def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    chunk: list[T] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

@@ -1,0 +1,118 @@
+"""What a unit's file holds, in a few numbers that can be added up in any order on any runner."""
+
+import heapq
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+# Quantiles come from the qualities whose hash of (shard, index) is smallest: a uniform sample that does not
+# depend on units or runner, and is everything as long as there are no more scores than this.
+SAMPLE_SIZE = 8192
+QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Counts of one unit or of many.
+
+    `rows` are counted by `status`; `units` is a bit mask of unit numbers, so that a unit missing or
+    counted twice is seen; `failures` names units that gave no file; `scored_now`/`rows_now` count what
+    this run did itself (not kept from an earlier one); `seconds` is worker time.
+    """
+
+    rows: int = 0
+    status: dict[str, int] = field(default_factory=dict)
+    quality_sum: float = 0.0
+    quality_min: float = float("inf")
+    quality_max: float = float("-inf")
+    sample: tuple[tuple[int, float], ...] = ()
+    units: int = 0
+    repeated: int = 0
+    rows_now: int = 0
+    seconds: float = 0.0
+    failures: tuple[tuple[int, str, str], ...] = ()
+
+
+def summarise(table: pa.Table) -> Summary:
+    """Summary of rows of the quality table (columns shard, index, quality, status)."""
+    counts = table["status"].cast(pa.string()).value_counts().to_pylist()
+    quality = table["quality"].to_numpy(zero_copy_only=False).astype(np.float64)
+    known = ~np.isnan(quality)
+    scored = quality[known]
+    hashes = _hashes(table)[known]
+    smallest = np.argsort(hashes, kind="stable")[:SAMPLE_SIZE]
+    pairs = zip(hashes[smallest].tolist(), scored[smallest].tolist(), strict=True)
+    return Summary(
+        rows=table.num_rows,
+        status={entry["values"]: entry["counts"] for entry in counts},
+        quality_sum=float(scored.sum()),
+        quality_min=float(scored.min(initial=np.inf)),
+        quality_max=float(scored.max(initial=-np.inf)),
+        sample=tuple(pairs),
+    )
+
+
+def merge(a: Summary, b: Summary) -> Summary:
+    """Both together; associative and commutative."""
+    status = dict(a.status)
+    for name, count in b.status.items():
+        status[name] = status.get(name, 0) + count
+    return Summary(
+        rows=a.rows + b.rows,
+        status=status,
+        quality_sum=a.quality_sum + b.quality_sum,
+        quality_min=min(a.quality_min, b.quality_min),
+        quality_max=max(a.quality_max, b.quality_max),
+        sample=tuple(heapq.nsmallest(SAMPLE_SIZE, a.sample + b.sample)),
+        units=a.units | b.units,
+        repeated=a.repeated + b.repeated + (a.units & b.units).bit_count(),
+        rows_now=a.rows_now + b.rows_now,
+        seconds=a.seconds + b.seconds,
+        failures=tuple(sorted(a.failures + b.failures)),
+    )
+
+
+def of_unit(summary: Summary, number: int, seconds: float, kept: bool) -> Summary:
+    """The summary of one finished unit; `kept`: its file is an earlier run's."""
+    return replace(summary, units=1 << number, rows_now=0 if kept else summary.rows, seconds=seconds)
+
+
+def failed_unit(number: int, shard: str, reason: str, seconds: float) -> Summary:
+    """The summary of a unit that gave no file."""
+    return Summary(units=1 << number, failures=((number, shard, reason),), seconds=seconds)
+
+
+def report(summary: Summary) -> dict[str, Any]:
+    """The numbers people read, for `summary.json`."""
+    scored = summary.status.get("scored", 0)
+    quality: dict[str, Any] = {"higher_is": "more useful for face recognition"}
+    if scored:
+        values = np.array([value for _, value in summary.sample])
+        quality |= {
+            "mean": summary.quality_sum / scored,
+            "min": summary.quality_min,
+            "max": summary.quality_max,
+            "quantiles": {str(q): float(v) for q, v in zip(QUANTILES, np.quantile(values, QUANTILES), strict=True)},
+            "quantiles_from": "all scores" if scored <= SAMPLE_SIZE else f"a uniform sample of {SAMPLE_SIZE} scores",
+        }
+    failures = [{"unit": n, "shard": shard, "reason": reason} for n, shard, reason in summary.failures]
+    return {
+        "records": summary.rows,
+        "status": dict(sorted(summary.status.items())),
+        "quality": quality,
+        "failed_units": failures,
+    }
+
+
+def _hashes(table: pa.Table) -> np.ndarray:
+    import zlib
+
+    shards = table["shard"].combine_chunks().dictionary_encode()
+    seeds = np.array([zlib.crc32(name.encode()) for name in shards.dictionary.to_pylist()] or [0], np.uint64)
+    x = (seeds[shards.indices.to_numpy()] << np.uint64(32)) ^ table["index"].to_numpy().astype(np.uint64)
+    # The finaliser of splitmix64 (Steele, Lea, Flood 2014): neighbours get unrelated numbers.
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

@@ -1,0 +1,110 @@
+"""Rows of the quality table to a Parquet file, a bounded number of rows at a time."""
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fiqa_core.scoring.settings import ScoreSettings
+from fiqa_core.scoring.stream import Row
+from fiqa_core.scoring.summary import Summary, merge, summarise
+from fiqa_core.shards.unit import Unit
+from schemas import provenance, versions
+from schemas.quality import quality_schema
+
+_ROWS_AT_ONCE = 8192
+
+
+class QualityWriter:
+    """Writes one unit's rows, zstd-compressed, with their provenance; `summary` adds them up.
+
+    The file's bytes depend on rows, settings and unit only: no times, no host names.
+    """
+
+    def __init__(self, path: Path, unit: Unit, settings: ScoreSettings) -> None:
+        self._unit = unit
+        self._schema = quality_schema(settings.embeddings, settings.embedding_dim)
+        self._settings = settings
+        self._rows: list[Row] = []
+        self.summary = Summary()
+        schema = self._schema.with_metadata(file_metadata(unit, settings))
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+
+    def write(self, rows: list[Row]) -> None:
+        """Add rows; they reach the file in groups."""
+        self._rows += rows
+        if len(self._rows) >= _ROWS_AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        table = to_table(self._rows, self._unit.shard, self._schema, self._settings)
+        self._rows = []
+        self.summary = merge(self.summary, summarise(table))
+        self._writer.write_table(table)
+
+    def __enter__(self) -> "QualityWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._flush()
+        self._writer.close()
+
+
+def to_table(rows: list[Row], shard: str, schema: pa.Schema, settings: ScoreSettings) -> pa.Table:
+    """Rows as an Arrow table of the quality schema."""
+    columns: dict[str, Any] = {
+        "key": [row.record.key for row in rows],
+        "shard": pa.repeat(pa.scalar(shard), len(rows)),
+        "index": [row.record.index for row in rows],
+        "label": [row.record.label for row in rows],
+        "quality": [row.quality for row in rows],
+        "status": pa.array([row.status.value for row in rows], pa.string()).dictionary_encode(),
+        "message": [row.message for row in rows],
+        "width": [row.width for row in rows],
+        "height": [row.height for row in rows],
+        "sha256": [row.sha256 for row in rows],
+    }
+    if settings.embeddings != "none":
+        columns["embedding"] = _embeddings(rows, schema.field("embedding").type, settings)
+    return pa.table(columns, schema=schema)
+
+
+def _embeddings(rows: list[Row], kind: pa.DataType, settings: ScoreSettings) -> pa.Array:
+    # NaN, not null, where there is no score: Arrow's readers refuse null fixed-size lists in Parquet.
+    values = np.full((len(rows), settings.embedding_dim), np.nan, settings.embeddings)
+    for place, row in enumerate(rows):
+        if row.embedding is not None:
+            values[place] = row.embedding
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), type=kind)
+
+
+def read_summary(stream: Any) -> Summary:
+    """The summary of a finished file, from its columns."""
+    return summarise(pq.read_table(stream, columns=["shard", "index", "quality", "status"]))
+
+
+def file_metadata(unit: Unit, settings: ScoreSettings) -> dict[bytes, bytes]:
+    """Provenance of a quality file (keys: schemas/provenance.py)."""
+    import torch
+
+    return {
+        provenance.SETTINGS: json.dumps(settings.to_dict(), sort_keys=True).encode(),
+        provenance.SETTINGS_DIGEST: settings.digest().encode(),
+        provenance.UNIT: json.dumps(unit.to_dict(), sort_keys=True).encode(),
+        provenance.SCHEMA_VERSION: str(versions.QUALITY_SCHEMA_VERSION).encode(),
+        provenance.NETWORK: settings.arch.encode(),
+        provenance.MODE: settings.mode.encode(),
+        provenance.CHECKPOINT_SHA256: settings.checkpoint_sha256.encode(),
+        provenance.PREPROCESSING: settings.preprocessing.encode(),
+        provenance.PRECISION: settings.precision.encode(),
+        provenance.CHANNEL_ORDER: settings.channel_order.encode(),
+        provenance.PACKAGE_VERSION: versions.PACKAGE_VERSION.encode(),
+        provenance.TORCH_VERSION: str(torch.__version__).encode(),
+    }

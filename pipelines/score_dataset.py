@@ -1,0 +1,193 @@
+"""Score every image of a sharded face dataset: shards -> Parquet quality table."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from fiqa_core import storage
+from fiqa_core.networks.checkpoints import load_checkpoint
+from fiqa_core.scoring import run as scoring_run
+from fiqa_core.scoring.devices import resolve_device
+from fiqa_core.scoring.scorer import PRECISIONS
+from fiqa_core.scoring.settings import ScoreSettings
+from fiqa_core.shards.plan import FORMATS, Plan, plan_dataset
+from fiqa_core.shards.unit import MAX_STORED_BYTES, ReadSettings
+from pipelines.progress import ProgressMonitor
+from pipelines.runners import OptionError, beam_options, is_local, worker_processes
+from transforms.score import CheckpointScorer, ScoreDataset, ScorerSource
+
+_log = logging.getLogger("score_dataset")
+DEFAULT_UNIT_SIZE = 4000
+
+EXIT_OK, EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 2, 3, 130
+
+_NO_CHECKPOINT = """--checkpoint is needed: no network comes with this package yet.
+The official ViT-FIQA weights (ICCV Workshops 2025, arXiv 2508.13957) are linked from the authors' repository;
+download the folder with `model.pt` and give it as --checkpoint. Their licence is CC BY-NC 4.0: research, no
+commercial use. CR-FIQA weights (iresnet50, iresnet100) load too, under the same kind of licence."""
+
+
+def run(argv: Sequence[str] | None = None, scorer_source: ScorerSource | None = None) -> int:
+    """Run the command; returns its exit code (0 only if every record is accounted for).
+
+    Args:
+        argv: command line without the program's name; None for `sys.argv`.
+        scorer_source: instead of a network from --checkpoint (benchmarks use a no-op).
+    """
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    try:
+        options = beam_options(rest, list(parser._option_string_actions))
+        return _run(arguments, options, scorer_source)
+    except (ValueError, OSError, RuntimeError) as error:
+        _log.error("%s", error)
+        if not isinstance(error, ValueError | OSError):
+            _log.error("finished units are kept; run again with --resume")
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        _log.error("interrupted; finished units are kept: run the same command with --resume")
+        return EXIT_INTERRUPTED
+
+
+def _run(arguments: argparse.Namespace, options: PipelineOptions, source: ScorerSource | None) -> int:
+    if arguments.checkpoint is None and source is None:
+        raise OptionError(_NO_CHECKPOINT)
+    if is_local(options):
+        resolve_device(arguments.device)
+    settings = _settings(arguments, source is not None)
+    output = storage.absolute(arguments.output)
+    earlier_unit_size = scoring_run.prepare_output(output, arguments.resume, arguments.overwrite)
+    unit_size = arguments.unit_size or earlier_unit_size or DEFAULT_UNIT_SIZE
+    plan = plan_dataset(arguments.input, arguments.format, unit_size, storage.join(output, "plan"))
+    _log_plan(plan)
+    scoring_run.begin(output, arguments.input, unit_size, settings, plan)
+    if source is None:
+        source = CheckpointScorer(
+            storage.absolute(arguments.checkpoint),
+            settings,
+            arguments.device,
+            arguments.batch_size,
+            arguments.threads or _threads(options),
+        )
+    with ProgressMonitor(output, plan):
+        pipeline = beam.Pipeline(options=options)
+        _ = (
+            pipeline
+            | "Units" >> beam.Create(plan.units)
+            | "ScoreDataset" >> ScoreDataset(source, settings, output, len(plan.units), arguments.decode_threads)
+        )
+        pipeline.run().wait_until_finish()
+    summary, account = scoring_run.close_account(output, plan.units, settings)
+    _closing_words(arguments.output, summary, account)
+    return EXIT_OK if account.complete else EXIT_INCOMPLETE
+
+
+def _settings(arguments: argparse.Namespace, without_network: bool) -> ScoreSettings:
+    read = ReadSettings(arguments.label_field, arguments.image_field, MAX_STORED_BYTES)
+    choices = {
+        "precision": arguments.precision,
+        "channel_order": arguments.channel_order,
+        "embeddings": arguments.embeddings,
+        "min_side": arguments.min_side,
+        "read": read,
+    }
+    if without_network:
+        return ScoreSettings("none", "none", "0" * 64, **choices)
+    embeddings = arguments.embeddings != "none"
+    loaded = load_checkpoint(arguments.checkpoint, arguments.arch, arguments.mode, embeddings)
+    _log.info("network: %s, mode %s, sha256 %s", loaded.arch, loaded.mode, loaded.sha256[:16])
+    dim = loaded.embedding_dim if embeddings else 0
+    return ScoreSettings(loaded.arch, loaded.mode, loaded.sha256, dim, **choices)
+
+
+def _threads(options: PipelineOptions) -> int:
+    """Torch threads a worker process: the cores are shared out among the processes."""
+    processes = worker_processes(options)
+    return max(1, (os.cpu_count() or 1) // processes) if processes > 1 else 0
+
+
+def _log_plan(plan: Plan) -> None:
+    counted = f"{plan.records:,} records" if plan.records is not None else "records known once read"
+    _log.info("planned %d units, %s", len(plan.units), counted)
+    if plan.passed_over:
+        names = ", ".join(plan.passed_over[:3])
+        _log.info("%d files without an image suffix are no records: %s ...", len(plan.passed_over), names)
+
+
+def _closing_words(output: str, summary: dict[str, Any], account: scoring_run.Account) -> None:
+    lines = [f"{summary['records']:,} records in {summary['units']} units:"]
+    lines += [f"  {name:<18}{count:>12,}" for name, count in summary["status"].items()]
+    if "quantiles" in summary["quality"]:
+        quantiles = summary["quality"]["quantiles"]
+        shown = ", ".join(f"{int(float(q) * 100)} %: {quantiles[q]:.4g}" for q in ("0.05", "0.25", "0.5", "0.75", "0.95"))
+        lines.append(f"quality (higher = more useful): {shown}")
+    lines.append(f"{summary['records_this_run']:,} records this run, {summary['images_per_second']} images/s")
+    for problem in account.problems:
+        lines.append(f"PROBLEM: {problem}")
+    quality = storage.join(output, "quality")
+    if account.complete:
+        lines.append(f"next: python -c \"import pandas as pd; print(pd.read_parquet('{quality}').sort_values('quality'))\"")
+    else:
+        lines.append("next: mend what is named above and run the same command with --resume")
+    print("\n".join(lines))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.score_dataset",
+        description="Score every image of a sharded face dataset with ViT-FIQA; write a Parquet quality table.",
+        epilog="Beam's own options are passed on: --runner, --direct_running_mode, --direct_num_workers, "
+        "--project, --region, --temp_location ... Exit code: 0 every record is accounted for; 2 bad input or "
+        "option, nothing done; 3 finished with units or shards that could not be read; 130 interrupted.",
+        allow_abbrev=False,
+    )
+    data = parser.add_argument_group("data")
+    data.add_argument("--input", nargs="+", required=True, metavar="URI", help="shards, folders, globs; any fsspec URI")
+    data.add_argument("--output", required=True, metavar="URI", help="folder for the table; must be empty or not exist")
+    data.add_argument("--format", choices=FORMATS, default="auto", help="what the input is (auto: by file names)")
+    data.add_argument("--label-field", default="", metavar="NAME", help="Parquet column or JSON field of the label")
+    data.add_argument("--image-field", default="", metavar="NAME", help="Parquet column of the image")
+    network = parser.add_argument_group("network")
+    network.add_argument("--checkpoint", metavar="URI", help="model.pt, .pth, .safetensors, or a folder with one")
+    network.add_argument("--arch", metavar="NAME", help="vit_s, vit_t, vit_b, iresnet50, iresnet100 (default: recognised)")
+    network.add_argument("--mode", choices=("token", "full", "crfiqa"), help="(default: recognised)")
+    network.add_argument("--embeddings", choices=("none", "float16", "float32"), default="none")
+    images = parser.add_argument_group("images")
+    images.add_argument(
+        "--channel-order",
+        choices=("rgb", "bgr-files"),
+        default="rgb",
+        help="bgr-files: sets made by the original extraction scripts, whose red and blue are swapped in the files",
+    )
+    images.add_argument("--min-side", type=_positive, default=16, metavar="PIXELS", help="smaller images are too_small")
+    speed = parser.add_argument_group("speed")
+    speed.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help="missing device = error")
+    speed.add_argument("--precision", choices=PRECISIONS, default="fp32")
+    speed.add_argument("--batch-size", type=_positive, metavar="N", help="images a forward pass (16 CPU, 256 GPU)")
+    speed.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of the network, each process")
+    speed.add_argument("--decode-threads", type=_positive, default=1, metavar="N", help="beside the network")
+    running = parser.add_argument_group("running")
+    running.add_argument("--unit-size", type=_positive, metavar="N", help=f"records a unit (default {DEFAULT_UNIT_SIZE})")
+    again = running.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="keep finished units of an earlier run, do the others")
+    again.add_argument("--overwrite", action="store_true", help="remove an earlier run first")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text}")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(run())

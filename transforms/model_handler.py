@@ -1,0 +1,61 @@
+"""A RunInference model handler, for those who build Beam pipelines of their own."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from apache_beam.ml.inference.base import ModelHandler, PredictionResult
+
+from fiqa_core.scoring.scorer import QualityScorer
+
+
+class FaceQualityModelHandler(ModelHandler[np.ndarray, PredictionResult, QualityScorer]):
+    """Scores uint8 RGB (112, 112, 3) arrays; `inference` is the quality (float, higher = better).
+
+    Batches have one fixed size (Beam's adaptive batching settles at a handful of images otherwise).
+    Decode and validate images before: an exception fails the whole batch, not one image.
+
+    Args:
+        checkpoint: URI of a ViT-FIQA or CR-FIQA checkpoint.
+        device, precision: as in `QualityScorer`; a device that is missing is an error, never a CPU run.
+        batch_size: images a batch.
+    """
+
+    def __init__(
+        self, checkpoint: str, device: str = "auto", precision: str = "fp32", batch_size: int = 64
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._device = device
+        self._precision = precision
+        self._batch_size = batch_size
+
+    def load_model(self) -> QualityScorer:
+        """The scorer; Beam calls this once a process."""
+        return QualityScorer.from_checkpoint(
+            self._checkpoint, device=self._device, precision=self._precision, batch_size=self._batch_size
+        )
+
+    def run_inference(
+        self,
+        batch: Sequence[np.ndarray],
+        model: QualityScorer,
+        inference_args: dict[str, Any] | None = None,
+    ) -> Iterator[PredictionResult]:
+        """One `PredictionResult` an image, in order."""
+        if inference_args:
+            raise ValueError(f"FaceQualityModelHandler takes no inference_args, got {sorted(inference_args)}")
+        scores = model.score_pixels(np.stack(list(batch)))
+        for image, quality in zip(batch, scores.quality.tolist(), strict=True):
+            yield PredictionResult(image, quality)
+
+    def get_num_bytes(self, batch: Sequence[np.ndarray]) -> int:
+        """Bytes of a batch, without pickling it to find out (Beam's default does)."""
+        return sum(image.nbytes for image in batch)
+
+    def batch_elements_kwargs(self) -> dict[str, Any]:
+        """min = max: batches of exactly the size asked for."""
+        return {"min_batch_size": self._batch_size, "max_batch_size": self._batch_size}
+
+    def get_metrics_namespace(self) -> str:
+        """Prefix of Beam's own inference metrics."""
+        return "FaceQuality"

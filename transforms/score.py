@@ -1,0 +1,157 @@
+"""Units in, one summary out: the scoring job as Beam sees it. No image ever crosses an edge."""
+
+import functools
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import apache_beam as beam
+from apache_beam.utils.shared import Shared
+
+from fiqa_core.scoring.progress import Heartbeat
+from fiqa_core.scoring.run import write_summary
+from fiqa_core.scoring.score_unit import score_unit
+from fiqa_core.scoring.scorer import QualityScorer
+from fiqa_core.scoring.settings import ScoreSettings
+from fiqa_core.scoring.stream import BatchScorer
+from fiqa_core.scoring.summary import Summary, merge
+from fiqa_core.shards.unit import Unit
+
+_log = logging.getLogger(__name__)
+
+
+class ScorerSource(Protocol):
+    """Something small and picklable that makes the scorer inside the worker."""
+
+    def load(self) -> BatchScorer:
+        """Make the scorer; called once a process."""
+
+
+@dataclass(frozen=True)
+class CheckpointScorer:
+    """Loads a network from a checkpoint; refuses one that is not the file the driver saw.
+
+    `threads`: CPU threads of the network in this process, 0 = leave torch's own choice.
+    """
+
+    uri: str
+    settings: ScoreSettings
+    device: str = "auto"
+    batch_size: int | None = None
+    threads: int = 0
+
+    def load(self) -> BatchScorer:
+        """Read the checkpoint and put it on the device.
+
+        Raises:
+            ValueError: the checkpoint changed since the job was started.
+        """
+        import torch
+
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        scorer = QualityScorer.from_checkpoint(
+            self.uri,
+            device=self.device,
+            precision=self.settings.precision,
+            batch_size=self.batch_size,
+            embeddings=self.settings.embeddings != "none",
+        )
+        if scorer.loaded.sha256 != self.settings.checkpoint_sha256:
+            raise ValueError(
+                f"{self.uri}: the checkpoint changed since the job was started (sha256 {scorer.loaded.sha256}, "
+                f"expected {self.settings.checkpoint_sha256}). Start the job again."
+            )
+        _log.info("%s (%s) on %s", scorer.loaded.arch, scorer.loaded.mode, scorer.device)
+        return scorer
+
+
+class ScoreUnitFn(beam.DoFn):
+    """Reads, decodes, batches, scores and publishes one unit inside `process`; emits its `Summary`.
+
+    Everything happens here because a batch that crossed to another stage would carry images, and because
+    some runners drop what `finish_bundle` emits.
+    """
+
+    def __init__(self, source: ScorerSource, settings: ScoreSettings, output: str, decode_threads: int) -> None:
+        self._source = source
+        self._settings = settings
+        self._output = output
+        self._decode_threads = decode_threads
+        self._shared = Shared()
+        self._scorer: BatchScorer | None = None
+        self._heartbeat: Heartbeat | None = None
+
+    def setup(self) -> None:
+        """One scorer a process, shared by all its threads."""
+        self._scorer = self._shared.acquire(self._source.load, tag=self._settings.digest())
+        self._heartbeat = Heartbeat(self._output)
+
+    def process(self, unit: Unit) -> Iterator[Summary]:
+        """Score one unit."""
+        if self._scorer is None:
+            raise RuntimeError("the runner called process() before setup()")
+        yield score_unit(
+            unit, self._scorer, self._settings, self._output, self._decode_threads, self._heartbeat
+        )
+
+
+class MergeSummaries(beam.CombineFn):
+    """Adds unit summaries up."""
+
+    def create_accumulator(self) -> Summary:
+        """Nothing yet."""
+        return Summary()
+
+    def add_input(self, accumulator: Summary, summary: Summary) -> Summary:
+        """One more unit."""
+        return merge(accumulator, summary)
+
+    def merge_accumulators(self, accumulators: Iterable[Summary]) -> Summary:
+        """Partial sums together."""
+        return functools.reduce(merge, accumulators, Summary())
+
+    def extract_output(self, accumulator: Summary) -> Summary:
+        """The sum itself."""
+        return accumulator
+
+
+class ScoreDataset(beam.PTransform):
+    """Units -> quality files under `output`, then `summary.json` once every unit was tried.
+
+    Input: a PCollection of `Unit`. Output: a PCollection with the one `Summary`.
+    """
+
+    def __init__(
+        self,
+        source: ScorerSource,
+        settings: ScoreSettings,
+        output: str,
+        planned: int,
+        decode_threads: int = 1,
+    ) -> None:
+        super().__init__()
+        self._score = ScoreUnitFn(source, settings, output, decode_threads)
+        self._settings = settings
+        self._output = output
+        self._planned = planned
+
+    def expand(self, units: Any) -> Any:
+        """Score, add up, and publish the account."""
+        return (
+            units
+            | "ScoreUnit" >> beam.ParDo(self._score)
+            | "AddUp" >> beam.CombineGlobally(MergeSummaries())
+            | "WriteSummary"
+            >> beam.Map(publish_summary, self._output, self._planned, time.time(), self._settings.to_dict())
+        )
+
+
+def publish_summary(
+    summary: Summary, output: str, planned: int, started: float, settings: dict[str, Any]
+) -> Summary:
+    """Write `summary.json`; passes the summary on."""
+    write_summary(output, planned, time.time() - started, settings, summary)
+    return summary
