@@ -95,7 +95,8 @@ def expand_glob(pattern: str) -> list[StoredFile]:
     if is_local(pattern):
         plain = pattern.removeprefix("file://")
         prefix = pattern[: len(pattern) - len(plain)]
-        found = [stat(prefix + name) for name in sorted(glob.glob(plain, recursive=True))]
+        # glob.glob and not Path.glob: it keeps the form the user gave (relative, with or without ./).
+        found = [stat(prefix + name) for name in sorted(glob.glob(plain, recursive=True))]  # noqa: PTH207
         return [file for file in found if file is not None]
     fs, path = filesystem(pattern)
     details = fs.glob(path, detail=True)

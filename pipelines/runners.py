@@ -48,7 +48,7 @@ def beam_options(arguments: Sequence[str], own_options: Sequence[str]) -> Pipeli
 
 def is_local(options: PipelineOptions) -> bool:
     """Whether the workers are on this machine and see its devices."""
-    return options.view_as(StandardOptions).runner == _FN_API_RUNNER
+    return bool(options.view_as(StandardOptions).runner == _FN_API_RUNNER)
 
 
 def worker_processes(options: PipelineOptions) -> int:

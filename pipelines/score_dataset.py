@@ -127,14 +127,18 @@ def _closing_words(output: str, summary: dict[str, Any], account: scoring_run.Ac
     lines += [f"  {name:<18}{count:>12,}" for name, count in summary["status"].items()]
     if "quantiles" in summary["quality"]:
         quantiles = summary["quality"]["quantiles"]
-        shown = ", ".join(f"{int(float(q) * 100)} %: {quantiles[q]:.4g}" for q in ("0.05", "0.25", "0.5", "0.75", "0.95"))
+        shown = ", ".join(
+            f"{int(float(q) * 100)} %: {quantiles[q]:.4g}" for q in ("0.05", "0.25", "0.5", "0.75", "0.95")
+        )
         lines.append(f"quality (higher = more useful): {shown}")
     lines.append(f"{summary['records_this_run']:,} records this run, {summary['images_per_second']} images/s")
     for problem in account.problems:
         lines.append(f"PROBLEM: {problem}")
     quality = storage.join(output, "quality")
     if account.complete:
-        lines.append(f"next: python -c \"import pandas as pd; print(pd.read_parquet('{quality}').sort_values('quality'))\"")
+        lines.append(
+            f"next: python -c \"import pandas as pd; print(pd.read_parquet('{quality}').sort_values('quality'))\""
+        )
     else:
         lines.append("next: mend what is named above and run the same command with --resume")
     print("\n".join(lines))
@@ -157,7 +161,9 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--image-field", default="", metavar="NAME", help="Parquet column of the image")
     network = parser.add_argument_group("network")
     network.add_argument("--checkpoint", metavar="URI", help="model.pt, .pth, .safetensors, or a folder with one")
-    network.add_argument("--arch", metavar="NAME", help="vit_s, vit_t, vit_b, iresnet50, iresnet100 (default: recognised)")
+    network.add_argument(
+        "--arch", metavar="NAME", help="vit_s, vit_t, vit_b, iresnet50, iresnet100 (default: recognised)"
+    )
     network.add_argument("--mode", choices=("token", "full", "crfiqa"), help="(default: recognised)")
     network.add_argument("--embeddings", choices=("none", "float16", "float32"), default="none")
     images = parser.add_argument_group("images")
@@ -175,7 +181,9 @@ def _parser() -> argparse.ArgumentParser:
     speed.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of the network, each process")
     speed.add_argument("--decode-threads", type=_positive, default=1, metavar="N", help="beside the network")
     running = parser.add_argument_group("running")
-    running.add_argument("--unit-size", type=_positive, metavar="N", help=f"records a unit (default {DEFAULT_UNIT_SIZE})")
+    running.add_argument(
+        "--unit-size", type=_positive, metavar="N", help=f"records a unit (default {DEFAULT_UNIT_SIZE})"
+    )
     again = running.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="keep finished units of an earlier run, do the others")
     again.add_argument("--overwrite", action="store_true", help="remove an earlier run first")

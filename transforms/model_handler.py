@@ -21,9 +21,7 @@ class FaceQualityModelHandler(ModelHandler[np.ndarray, PredictionResult, Quality
         batch_size: images a batch.
     """
 
-    def __init__(
-        self, checkpoint: str, device: str = "auto", precision: str = "fp32", batch_size: int = 64
-    ) -> None:
+    def __init__(self, checkpoint: str, device: str = "auto", precision: str = "fp32", batch_size: int = 64) -> None:
         self._checkpoint = checkpoint
         self._device = device
         self._precision = precision

@@ -93,9 +93,7 @@ class ScoreUnitFn(beam.DoFn):
         """Score one unit."""
         if self._scorer is None:
             raise RuntimeError("the runner called process() before setup()")
-        yield score_unit(
-            unit, self._scorer, self._settings, self._output, self._decode_threads, self._heartbeat
-        )
+        yield score_unit(unit, self._scorer, self._settings, self._output, self._decode_threads, self._heartbeat)
 
 
 class MergeSummaries(beam.CombineFn):
@@ -149,9 +147,7 @@ class ScoreDataset(beam.PTransform):
         )
 
 
-def publish_summary(
-    summary: Summary, output: str, planned: int, started: float, settings: dict[str, Any]
-) -> Summary:
+def publish_summary(summary: Summary, output: str, planned: int, started: float, settings: dict[str, Any]) -> Summary:
     """Write `summary.json`; passes the summary on."""
     write_summary(output, planned, time.time() - started, settings, summary)
     return summary

@@ -1,22 +1,27 @@
-"""Stored bytes to the 112x112 RGB pixels that the network sees."""
+"""Stored bytes to network input: decode, resize, channel order."""
 
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from fiqa_core.images.decode import ImageLimits, decode_rgb
+from fiqa_core.images.admission import ImageLimits, ImageRejected, check_size
+from fiqa_core.images.decode import decode_rgb
+from fiqa_core.images.pillow_formats import rgb_pixels
 from fiqa_core.images.resize import to_network_size
+from schemas.reasons import Status
 
 
 class ChannelOrder(StrEnum):
-    """What the files hold. The network sees RGB in either case.
+    """What a file's first channel holds.
 
-    `rgb`: ordinary files. `bgr-files`: the benchmark sets made by the original extraction scripts, whose
-    files were written with red and blue swapped; they are swapped back.
+    RGB: red, as in any ordinary file.
+    BGR_FILES: blue. The original's benchmark extraction scripts write files with red and blue exchanged, and
+        its default `--color_channel BGR` reads them with OpenCV and feeds them as read; exchanging them back
+        here gives the network the same true red first.
     """
 
     RGB = "rgb"
@@ -24,45 +29,70 @@ class ChannelOrder(StrEnum):
 
 
 class Prepared(NamedTuple):
-    """`pixels` uint8 RGB (112, 112, 3), contiguous; `width`, `height` of the stored image."""
+    """`pixels`: uint8 (112, 112, 3), C-contiguous, red first; `width`, `height`: the stored size in pixels."""
 
     pixels: np.ndarray
     width: int
     height: int
 
 
-def prepare(data: bytes, limits: ImageLimits, channel_order: ChannelOrder = ChannelOrder.RGB) -> Prepared:
-    """Decode, resize, and put the channels in order.
+DEFAULT_LIMITS = ImageLimits()
+
+
+def prepare(
+    data: bytes | memoryview,
+    limits: ImageLimits = DEFAULT_LIMITS,
+    channel_order: ChannelOrder = ChannelOrder.RGB,
+) -> Prepared:
+    """Make network input of one stored image. Thread-safe.
 
     Raises:
-        ImageRejected: the image cannot be used.
+        ImageRejected: see `decode_rgb`.
     """
     image = decode_rgb(data, limits)
-    pixels = to_network_size(image.pixels)
-    if channel_order is ChannelOrder.BGR_FILES:
-        pixels = np.ascontiguousarray(pixels[:, :, ::-1])
-    return Prepared(pixels, image.width, image.height)
+    return Prepared(_network_input(image.pixels, channel_order), image.width, image.height)
 
 
-def from_image(image: str | os.PathLike[str] | bytes | Image.Image | np.ndarray) -> np.ndarray:
-    """uint8 RGB (112, 112, 3) of a path, encoded bytes, a PIL image, or a uint8 RGB array (H, W, 3).
+def from_image(
+    image: "str | os.PathLike[str] | bytes | Image.Image | np.ndarray",
+    limits: ImageLimits = DEFAULT_LIMITS,
+    channel_order: ChannelOrder = ChannelOrder.RGB,
+) -> np.ndarray:
+    """Network input, uint8 (112, 112, 3), of a path, stored bytes, a PIL image, or uint8 (H, W, 3) RGB.
 
     Raises:
-        ImageRejected: the file or bytes cannot be used.
-        TypeError, ValueError: an array of another type or shape.
+        ImageRejected: the image cannot be used; the message names the path, where there is one.
+        OSError: the file cannot be read.
+        TypeError: something else was given.
     """
-    if isinstance(image, Image.Image):
-        return to_network_size(np.ascontiguousarray(np.asarray(image.convert("RGB"))))
-    if isinstance(image, np.ndarray):
-        return to_network_size(_checked(image))
-    if isinstance(image, bytes):
-        return prepare(image, ImageLimits()).pixels
     if isinstance(image, str | os.PathLike):
-        return prepare(Path(image).read_bytes(), ImageLimits()).pixels
-    raise TypeError(f"expected a path, bytes, PIL image or uint8 RGB array, found {type(image).__name__}")
+        path = Path(image)
+        try:
+            return prepare(path.read_bytes(), limits, channel_order).pixels
+        except ImageRejected as error:
+            raise ImageRejected(error.status, f"{path}: {error.message}", error.width, error.height) from error
+    if isinstance(image, bytes | bytearray | memoryview):
+        return prepare(bytes(image), limits, channel_order).pixels
+    if isinstance(image, Image.Image):
+        return _network_input(_of_pillow(image, limits), channel_order)
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
+        check_size(image.shape[1], image.shape[0], limits)
+        return _network_input(image, channel_order)
+    found = f"an array of {image.dtype} {image.shape}" if isinstance(image, np.ndarray) else repr(type(image))
+    raise TypeError(f"expected a path, bytes, a PIL image, or a uint8 array (H, W, 3) in RGB order; got {found}")
 
 
-def _checked(array: np.ndarray) -> np.ndarray[Any, Any]:
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-        raise ValueError(f"expected uint8 RGB (H, W, 3), found {array.dtype} {array.shape}")
-    return np.ascontiguousarray(array)
+def _network_input(pixels: np.ndarray, channel_order: ChannelOrder) -> np.ndarray:
+    resized = to_network_size(pixels)
+    if channel_order is ChannelOrder.BGR_FILES:
+        resized = np.ascontiguousarray(resized[:, :, ::-1])
+    return resized
+
+
+def _of_pillow(image: Image.Image, limits: ImageLimits) -> np.ndarray:
+    check_size(*image.size, limits)
+    try:
+        return rgb_pixels(image)
+    except OSError as error:  # a file that Pillow opened, and decodes only now
+        status = Status.TRUNCATED if "truncated" in str(error) else Status.CORRUPT
+        raise ImageRejected(status, str(error), *image.size) from error

@@ -1,16 +1,20 @@
-"""Bilinear resize to the network's input, equal to OpenCV's INTER_LINEAR (which the original used)."""
+"""The network's input size, by the original's own means."""
 
 import cv2
 import numpy as np
 
-SIDE = 112
+NETWORK_SIDE = 112  # pixels
 
 
-def to_network_size(pixels: np.ndarray, side: int = SIDE) -> np.ndarray:
-    """uint8 RGB (H, W, 3) to contiguous uint8 RGB (side, side, 3); the shape is stretched, as in the original.
+def to_network_size(pixels: np.ndarray, side: int = NETWORK_SIDE) -> np.ndarray:
+    """Resize uint8 (H, W, 3) to uint8 (side, side, 3), C-contiguous; aspect ratio is not kept.
 
-    OpenCV's fixed-point arithmetic is part of the result: a float bilinear differs by a grey level.
+    OpenCV's INTER_LINEAR, as the original scores with: four neighbours a pixel, no smoothing when shrinking,
+    so that other libraries' "bilinear" gives other scores. An image of that size already is returned as it
+    is. OpenCV splits work over its own threads only above 65,536 output pixels, so at 112 x 112 worker
+    threads need no `cv2.setNumThreads`, which is global to the process.
     """
     if pixels.shape[:2] == (side, side):
-        return pixels
-    return np.asarray(cv2.resize(pixels, (side, side), interpolation=cv2.INTER_LINEAR))
+        return np.ascontiguousarray(pixels)
+    resized: np.ndarray = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_LINEAR)
+    return resized

@@ -55,9 +55,7 @@ def named(name: str, mode: str) -> Architecture:
     config = ARCHITECTURES.get(name) or _own_size(name)
     if config is None:
         known = ", ".join(ARCHITECTURES)
-        raise ValueError(
-            f"arch {name!r} is not known; expected one of {known}, or a size such as vit_w192_d6_p16"
-        )
+        raise ValueError(f"arch {name!r} is not known; expected one of {known}, or a size such as vit_w192_d6_p16")
     modes = vit_fiqa.MODES if isinstance(config, ViTConfig) else ("crfiqa", "fr")
     if mode not in modes:
         raise ValueError(f"mode {mode!r} is not one of {name}'s; expected one of {', '.join(modes)}")

@@ -66,21 +66,15 @@ def _read(uri: str) -> tuple[str, bytes]:
             f"{', '.join(FOLDER_ORDER)}. Check the path."
         ) from error
     except PermissionError as error:
-        raise CheckpointError(
-            f"{uri}: may not be read ({error}); check its permissions or credentials"
-        ) from error
+        raise CheckpointError(f"{uri}: may not be read ({error}); check its permissions or credentials") from error
 
 
 def _choose(fs: fsspec.AbstractFileSystem, folder: str, uri: str) -> str:
     names = sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in fs.ls(folder, detail=False))
     for pattern in FOLDER_ORDER:
-        hits = [
-            name for name in names if name == pattern or (pattern[0] == "*" and name.endswith(pattern[1:]))
-        ]
+        hits = [name for name in names if name == pattern or (pattern[0] == "*" and name.endswith(pattern[1:]))]
         if len(hits) > 1:
-            raise CheckpointError(
-                f"{uri}: {len(hits)} files match {pattern}: {', '.join(hits)}; name one of them"
-            )
+            raise CheckpointError(f"{uri}: {len(hits)} files match {pattern}: {', '.join(hits)}; name one of them")
         if hits:
             return f"{folder.rstrip('/')}/{hits[0]}"
     listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
@@ -170,9 +164,7 @@ def _state_dict(uri: str, content: object) -> dict[str, Tensor]:
         )
     nested = next((key for key in NESTED_KEYS if _holds_tensors(content.get(key))), None)
     entries = content[nested] if nested else content
-    junk = {
-        str(name): type(value).__name__ for name, value in entries.items() if not isinstance(value, Tensor)
-    }
+    junk = {str(name): type(value).__name__ for name, value in entries.items() if not isinstance(value, Tensor)}
     if junk or not entries:
         some = ", ".join(f"{name} ({kind})" for name, kind in list(junk.items())[:5]) or "an empty dict"
         raise CheckpointError(
@@ -194,8 +186,6 @@ def _unwrap(uri: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         while short.startswith(WRAPPERS):
             short = short.split(".", 1)[1]
         if short in bare:
-            raise CheckpointError(
-                f"{uri}: {short} is there twice, with and without a {' or '.join(WRAPPERS)} prefix"
-            )
+            raise CheckpointError(f"{uri}: {short} is there twice, with and without a {' or '.join(WRAPPERS)} prefix")
         bare[short] = tensor
     return bare

@@ -53,9 +53,7 @@ def load_checkpoint(
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("feature.")}
     _refuse_unusable(file.uri, tensors)
     network = _fill(file.uri, found, tensors, embeddings)
-    return LoadedNetwork(
-        network, found.name, found.mode, found.embedding_dim, found.has_quality, file.sha256, file.uri
-    )
+    return LoadedNetwork(network, found.name, found.mode, found.embedding_dim, found.has_quality, file.sha256, file.uri)
 
 
 def _fill(uri: str, arch: Architecture, tensors: dict[str, Tensor], embeddings: bool) -> ViTFIQA | IResNet:
@@ -68,9 +66,7 @@ def _fill(uri: str, arch: Architecture, tensors: dict[str, Tensor], embeddings: 
             f"{_advice(differences, embeddings)}"
         )
     # assign=True: the file's own tensors become the parameters, so nothing is initialised or copied.
-    floats = {
-        name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()
-    }
+    floats = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
     network.load_state_dict(floats, assign=True)
     return network.eval().requires_grad_(False)
 
@@ -129,9 +125,7 @@ def _differences(network: torch.nn.Module, tensors: Mapping[str, Tensor]) -> lis
         for name, shape in expected.items()
         if name not in tensors and not name.endswith("num_batches_tracked")
     ]
-    unexpected = [
-        f"{name} {tuple(tensors[name].shape)} is not expected" for name in tensors if name not in expected
-    ]
+    unexpected = [f"{name} {tuple(tensors[name].shape)} is not expected" for name in tensors if name not in expected]
     return shapes + missing + unexpected
 
 
@@ -139,14 +133,12 @@ def _some(differences: list[str]) -> str:
     """Some of each kind, and how many there are in all."""
     kinds: dict[str, list[str]] = {}
     for line in differences:
-        kinds.setdefault(
-            line.rsplit(" ", 1)[-1] if line.endswith(("missing", "expected")) else "shape", []
-        ).append(line)
+        kinds.setdefault(line.rsplit(" ", 1)[-1] if line.endswith(("missing", "expected")) else "shape", []).append(
+            line
+        )
     shown = [line for lines in kinds.values() for line in lines[:SHOWN]]
     return (
-        f"{len(differences)} tensors differ: "
-        + "; ".join(shown)
-        + ("; ..." if len(shown) < len(differences) else "")
+        f"{len(differences)} tensors differ: " + "; ".join(shown) + ("; ..." if len(shown) < len(differences) else "")
     )
 
 

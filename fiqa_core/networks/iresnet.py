@@ -99,8 +99,7 @@ class IResNet(nn.Module):
         """Faces -> quality (B,), float32, higher = better; RuntimeError on a network without a `qs` head."""
         if self.qs is None:
             raise RuntimeError(
-                "this IResNet has no quality head (no tensor `qs.weight` in its checkpoint): it gives "
-                "embeddings only"
+                "this IResNet has no quality head (no tensor `qs.weight` in its checkpoint): it gives embeddings only"
             )
         scores: Tensor = self(x)[1]
         return scores.squeeze(1)

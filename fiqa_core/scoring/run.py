@@ -128,7 +128,9 @@ def close_account(output: str, units: Sequence[Unit], settings: ScoreSettings) -
     absent = expected - found - {unit_file("", u, settings).rpartition("/")[2] for u in units if u.number in failed}
     problems = [f"unit {f['unit']} of {f['shard']} failed: {f['reason']}" for f in summary["failed_units"]]
     if summary["shards_not_read_to_their_end"]:
-        problems.append(f"{summary['shards_not_read_to_their_end']} shards could not be read to their end (see `status`)")
+        problems.append(
+            f"{summary['shards_not_read_to_their_end']} shards could not be read to their end (see `status`)"
+        )
     if summary["units_missing"] or summary["units_counted_twice"]:
         problems.append("the runner lost or repeated units; run again with --resume")
     if sum(summary["status"].values()) != summary["records"]:
@@ -159,9 +161,13 @@ def _read_run(output: str) -> dict[str, Any]:
 
 def _refuse_other_run(output: str, unit_size: int, settings: ScoreSettings, shards: dict[str, str]) -> None:
     earlier = _read_run(output)
-    differences = [f"unit size: {earlier['unit_size']} then, {unit_size} now"] if earlier["unit_size"] != unit_size else []
+    differences = (
+        [f"unit size: {earlier['unit_size']} then, {unit_size} now"] if earlier["unit_size"] != unit_size else []
+    )
     then, now = _flat(earlier["settings"]), _flat(settings.to_dict())
-    differences += [f"{k}: {then.get(k)} then, {now.get(k)} now" for k in sorted(then | now) if then.get(k) != now.get(k)]
+    differences += [
+        f"{k}: {then.get(k)} then, {now.get(k)} now" for k in sorted(then | now) if then.get(k) != now.get(k)
+    ]
     before = earlier["shards"]
     differences += [f"input {name}: not in the earlier run" for name in sorted(shards.keys() - before.keys())[:5]]
     differences += [f"input {name}: missing now" for name in sorted(before.keys() - shards.keys())[:5]]
@@ -176,4 +182,4 @@ def _refuse_other_run(output: str, unit_size: int, settings: ScoreSettings, shar
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in settings.items() if k != "read"} | settings.get("read", {})
+    return {k: v for k, v in settings.items() if k != "read"} | dict(settings.get("read", {}))

@@ -23,7 +23,11 @@ _ATTEMPTS = 3
 def unit_file(output: str, unit: Unit, settings: ScoreSettings) -> str:
     """URL of a unit's quality file: the same for the same unit and settings, wherever it is scored."""
     identity = json.dumps([unit.to_dict(), settings.digest()], sort_keys=True)
-    return join(output, "quality", f"part-{unit.number:06d}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}.parquet")
+    return join(
+        output,
+        "quality",
+        f"part-{unit.number:06d}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}.parquet",
+    )
 
 
 def score_unit(
@@ -78,6 +82,8 @@ def _score(
                 if heartbeat is not None:
                     heartbeat.add(len(rows), sum(row.status is not Status.SCORED for row in rows))
         if unit.records >= 0 and writer.summary.rows != unit.records:
-            raise RuntimeError(f"{unit.records} records were planned, {writer.summary.rows} were read: the shard changed")
+            raise RuntimeError(
+                f"{unit.records} records were planned, {writer.summary.rows} were read: the shard changed"
+            )
         publish(path, target)
     return writer.summary

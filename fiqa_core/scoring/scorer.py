@@ -13,7 +13,7 @@ from fiqa_core.scoring.devices import resolve_device
 
 _log = logging.getLogger(__name__)
 
-PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+PRECISIONS = ("fp32", "bf16", "fp16")
 DEFAULT_BATCH = {"cpu": 16, "cuda": 256}
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -54,19 +54,10 @@ class QualityScorer:
         self.batch_size = batch_size or DEFAULT_BATCH[self.device.type]
         self._lock = threading.Lock()
         self._network: Any = loaded.network.to(self.device).eval()
-        if precision == "int8":
-            self._network = self._quantised(loaded)
         if self.device.type == "cuda" and precision == "fp32":
             # fp32 means fp32: TF32 would change the scores in the third digit.
             torch.backends.cudnn.allow_tf32 = False
             torch.backends.cuda.matmul.allow_tf32 = False
-
-    def _quantised(self, loaded: LoadedNetwork) -> Any:
-        if self.device.type != "cpu" or self.embeddings:
-            raise ValueError("precision int8 scores on the CPU and gives no embeddings; take bf16 or fp16 instead")
-        from fiqa_core.networks import int8
-
-        return int8.quantise(loaded.network, threads=torch.get_num_threads())
 
     @classmethod
     def from_checkpoint(

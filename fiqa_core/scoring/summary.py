@@ -115,4 +115,4 @@ def _hashes(table: pa.Table) -> np.ndarray:
     # The finaliser of splitmix64 (Steele, Lea, Flood 2014): neighbours get unrelated numbers.
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    return np.asarray(x ^ (x >> np.uint64(31)))

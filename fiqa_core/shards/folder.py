@@ -33,7 +33,7 @@ class Folder:
     name = "folder"
     suffixes: tuple[str, ...] = ()
 
-    def plan(self, file: StoredFile, unit_size: int) -> Iterator[Unit]:
+    def plan(self, file: StoredFile, unit_size: int) -> Iterator[Unit]:  # noqa: ARG002
         """Runs of `unit_size` files of an existing listing (`write_listing` makes it)."""
         raise TypeError("a folder is planned with plan_folder, which needs a place for the listing")
 
@@ -43,7 +43,8 @@ class Folder:
             key = path.decode("utf-8", "backslashreplace")
             label = parent(key)
             if size > settings.max_stored_bytes:
-                data, fault = None, _too_large(size, settings.max_stored_bytes)
+                data: bytes | None = None
+                fault: Fault | None = _too_large(size, settings.max_stored_bytes)
             else:
                 data, fault = _read_file(_child(unit.url, path), settings.max_stored_bytes)
             yield Record(key, index, label, data, fault)

@@ -1,7 +1,23 @@
 """What the name of a record or member says: is it an image, is it safe, which key and label does it give."""
 
 IMAGE_SUFFIXES = frozenset(
-    {"jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm", "jp2", "heic", "avif"}
+    {
+        "jpg",
+        "jpeg",
+        "jpe",
+        "jfif",
+        "png",
+        "webp",
+        "bmp",
+        "gif",
+        "tif",
+        "tiff",
+        "ppm",
+        "pgm",
+        "jp2",
+        "heic",
+        "avif",
+    }
 )
 
 

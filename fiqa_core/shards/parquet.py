@@ -25,7 +25,7 @@ class Parquet:
     """A unit is a run of row groups; a record is a row, its key the image's path or the row's number."""
 
     name = "parquet"
-    suffixes = (".parquet", ".pq")
+    suffixes: tuple[str, ...] = (".parquet", ".pq")
 
     def plan(self, file: StoredFile, unit_size: int) -> Iterator[Unit]:
         """Whole row groups, until a unit has at least `unit_size` rows."""
@@ -42,9 +42,7 @@ class Parquet:
             rows += group.num_rows
             size += sum(group.column(i).total_compressed_size for i in range(group.num_columns))
             if rows >= unit_size or number == len(groups):
-                yield Unit(
-                    0, self.name, file.shown, file.url, start, number, first, rows, size, file.version
-                )
+                yield Unit(0, self.name, file.shown, file.url, start, number, first, rows, size, file.version)
                 start, first, rows, size = number, first + rows, 0, 0
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
@@ -70,9 +68,7 @@ class Parquet:
                 index = end
 
 
-def _read_group(
-    file: pq.ParquetFile, group: int, columns: "_Columns", index: int, limit: int
-) -> Iterator[Record]:
+def _read_group(file: pq.ParquetFile, group: int, columns: "_Columns", index: int, limit: int) -> Iterator[Record]:
     end = index + file.metadata.row_group(group).num_rows
     try:
         for batch in file.iter_batches(_ROWS_AT_ONCE, row_groups=[group], columns=columns.wanted):

@@ -15,7 +15,7 @@ from fiqa_core.storage import StoredFile, absolute, expand_glob, has_glob, is_fo
 _log = logging.getLogger(__name__)
 
 # A new format is one module and one line here.
-CONTAINERS: dict[str, Container] = {c.name: c for c in (WebDataset(), Folder(), Parquet())}
+CONTAINERS: dict[str, Container] = {"webdataset": WebDataset(), "folder": Folder(), "parquet": Parquet()}
 FORMATS = ("auto", *CONTAINERS)
 
 _LOOK_AT = 2000  # files of a folder that are looked at to tell what kind of dataset it is

@@ -60,7 +60,7 @@ class Record(NamedTuple):
     """
 
     key: str | None
-    index: int
+    index: int  # type: ignore[assignment]  # shadows tuple.index, which nobody wants here
     label: str | None
     data: bytes | None
     fault: Fault | None = None

@@ -45,7 +45,7 @@ class WebDataset:
     """A tar is one unit; a record is one image member, its key is the member's name without the suffix."""
 
     name = "webdataset"
-    suffixes = (".tar", ".tar.gz", ".tgz")
+    suffixes: tuple[str, ...] = (".tar", ".tar.gz", ".tgz")
 
     def plan(self, file: StoredFile, unit_size: int) -> Iterator[Unit]:  # noqa: ARG002
         """One unit: a tar has no index, so its parts cannot be found without reading it."""

@@ -54,9 +54,7 @@ def golden_state_dict(name: str) -> dict[str, Tensor]:
         pytest.skip("the shared golden materials are not beside this checkout (../shared/golden/model)")
     maker = _weights_maker()
     shapes: dict[str, list[int]] = json.loads((GOLDEN / name / "state_dict.json").read_text())
-    return {
-        tensor: torch.from_numpy(np.array(maker.tensor(tensor, shape))) for tensor, shape in shapes.items()
-    }
+    return {tensor: torch.from_numpy(np.array(maker.tensor(tensor, shape))) for tensor, shape in shapes.items()}
 
 
 def load_golden(name: str, folder: Path) -> Golden:
@@ -86,10 +84,7 @@ def random_state_dict(arch: str, mode: str, seed: int = 0) -> dict[str, Tensor]:
     network = named(arch, mode).build(mask_token=True)
     tensors = {}
     for name, tensor in network.state_dict().items():
-        values = (
-            torch.randn(tensor.shape, generator=generator)
-            / max(1, tensor[0].numel() if tensor.ndim else 1) ** 0.5
-        )
+        values = torch.randn(tensor.shape, generator=generator) / max(1, tensor[0].numel() if tensor.ndim else 1) ** 0.5
         if name.endswith("running_var"):
             values = values.abs() + 0.5
         tensors[name] = torch.tensor(100) if name.endswith("num_batches_tracked") else values

@@ -99,9 +99,7 @@ def test_safetensors_load_by_ending_or_by_content(name: str, make_weights: Maker
     assert torch.equal(scores(str(tmp_path / name)), scores(save(make_weights(), tmp_path / "plain.pt")))
 
 
-def test_a_folder_prefers_model_pt_then_backbone_then_safetensors(
-    make_weights: Maker, tmp_path: Path
-) -> None:
+def test_a_folder_prefers_model_pt_then_backbone_then_safetensors(make_weights: Maker, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(safetensors.torch.save(make_weights()))
     assert load_checkpoint(str(tmp_path)).uri == f"{tmp_path}/model.safetensors"
     save(make_weights(), tmp_path / "181952backbone.pth")
@@ -121,10 +119,7 @@ def test_a_remote_folder_loads_through_fsspec(make_weights: Maker) -> None:
 
 
 def test_half_precision_weights_become_float32(make_weights: Maker, tmp_path: Path) -> None:
-    half = {
-        name: tensor.half() if tensor.is_floating_point() else tensor
-        for name, tensor in make_weights().items()
-    }
+    half = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in make_weights().items()}
     network = load_checkpoint(save(half, tmp_path / "half.pt")).network
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
 
@@ -148,9 +143,7 @@ def test_the_mask_token_is_kept_where_there_is_one(masked: bool, make_weights: M
 
 @pytest.mark.parametrize("mode", ["token", "full", "crfiqa"])
 @pytest.mark.parametrize("arch", ["vit_w64_d2_p28", "vit_w48_d1_p16", "vit_w24_d3_p9"])
-def test_any_size_and_mode_of_vit_is_recognised(
-    arch: str, mode: str, make_weights: Maker, tmp_path: Path
-) -> None:
+def test_any_size_and_mode_of_vit_is_recognised(arch: str, mode: str, make_weights: Maker, tmp_path: Path) -> None:
     loaded = load_checkpoint(save(make_weights(arch, mode), tmp_path / "model.pt"), arch=arch, mode=mode)
     assert (loaded.arch, loaded.mode) == (arch, mode)
     embedding, quality = loaded.network(FACES)
@@ -170,9 +163,7 @@ def test_an_iresnet_without_quality_head_gives_embeddings_only(make_weights: Mak
 
 
 @pytest.mark.parametrize("stored", ["with feature", "without feature"])
-def test_score_only_loading_leaves_the_embedding_head_out(
-    stored: str, make_weights: Maker, tmp_path: Path
-) -> None:
+def test_score_only_loading_leaves_the_embedding_head_out(stored: str, make_weights: Maker, tmp_path: Path) -> None:
     weights = make_weights()
     whole = scores(save(weights, tmp_path / "whole.pt"))
     if stored == "without feature":
@@ -185,9 +176,7 @@ def test_score_only_loading_leaves_the_embedding_head_out(
 
 
 @pytest.mark.parametrize("mode", ["full", "crfiqa"])
-def test_score_only_loading_keeps_the_head_that_the_score_needs(
-    mode: str, make_weights: Maker, tmp_path: Path
-) -> None:
+def test_score_only_loading_keeps_the_head_that_the_score_needs(mode: str, make_weights: Maker, tmp_path: Path) -> None:
     uri = save(make_weights(mode=mode), tmp_path / "model.pt")
     assert torch.equal(scores(uri, embeddings=False), scores(uri))
 
@@ -243,9 +232,7 @@ def test_a_wrong_shape_is_named(make_weights: Maker, tmp_path: Path) -> None:
     assert "norm.weight is (60,) (expected (64,))" in refusal(save(weights, tmp_path / "model.pt"))
 
 
-def test_asking_a_score_only_file_for_embeddings_says_how_to_load_it(
-    make_weights: Maker, tmp_path: Path
-) -> None:
+def test_asking_a_score_only_file_for_embeddings_says_how_to_load_it(make_weights: Maker, tmp_path: Path) -> None:
     weights = {name: tensor for name, tensor in make_weights().items() if not name.startswith("feature.")}
     assert "embeddings=False" in refusal(save(weights, tmp_path / "model.pt"))
 

@@ -1,0 +1,64 @@
+"""Which images are admitted: limits of size, and the exception that carries the reason for a refusal."""
+
+from dataclasses import dataclass
+
+from schemas.reasons import Status
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """Sizes that are admitted, in pixels of the stored image, both ends included.
+
+    Attributes:
+        min_side: shortest side; below it a face holds too little to be judged.
+        max_side: longest side.
+        max_pixels: width times height; it bounds the memory that one image can take (about 16 bytes a
+            pixel while it is decoded).
+    """
+
+    min_side: int = 16
+    max_side: int = 10_000
+    max_pixels: int = 40_000_000
+
+
+class ImageRejected(Exception):
+    """An image that cannot be scored, and why.
+
+    Attributes:
+        status: the reason code.
+        message: one sentence for people: what was found and what was expected.
+        width, height: the stored size in pixels, or None where the file did not get as far as telling.
+    """
+
+    def __init__(self, status: Status, message: str, width: int | None = None, height: int | None = None) -> None:
+        # All four go to `args`, which is what pickle hands back to this function in another process.
+        super().__init__(status, message, width, height)
+        self.status = status
+        self.message = message
+        self.width = width
+        self.height = height
+
+    def __str__(self) -> str:
+        return f"{self.status}: {self.message}"
+
+
+def check_size(width: int, height: int, limits: ImageLimits) -> None:
+    """Refuse a stored size outside the limits, before any memory is spent on its pixels.
+
+    Raises:
+        ImageRejected: CORRUPT (a side of no pixels), TOO_LARGE or TOO_SMALL.
+    """
+    found = f"the image is {width} x {height} pixels"
+    if width < 1 or height < 1:
+        raise ImageRejected(Status.CORRUPT, f"{found}, so it has none", width, height)
+    if max(width, height) > limits.max_side:
+        raise ImageRejected(Status.TOO_LARGE, f"{found}; a side may have {limits.max_side} at most", width, height)
+    if width * height > limits.max_pixels:
+        raise ImageRejected(
+            Status.TOO_LARGE,
+            f"{found}, {width * height} in all; {limits.max_pixels} are admitted",
+            width,
+            height,
+        )
+    if min(width, height) < limits.min_side:
+        raise ImageRejected(Status.TOO_SMALL, f"{found}; a side must have {limits.min_side} at least", width, height)

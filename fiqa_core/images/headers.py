@@ -1,0 +1,120 @@
+"""What the first bytes of an image say, read without a decoder: format, stored size, whether it is whole.
+
+Decoders allocate by the header's size as they open a file, and some of them (Pillow's WebP and PNG readers)
+pass over missing or damaged bytes; so both questions are answered here first.
+"""
+
+import zlib
+from enum import StrEnum
+
+from fiqa_core.images.admission import ImageRejected
+from schemas.reasons import Status
+
+
+class ImageFormat(StrEnum):
+    """The admitted formats. JPEG includes MPO (several JPEGs in a row; the first one counts)."""
+
+    JPEG = "JPEG"
+    PNG = "PNG"
+    WEBP = "WebP"
+    GIF = "GIF"
+    BMP = "BMP"
+    TIFF = "TIFF"
+
+
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# "BM" alone is the start of many a text; the size of the header that follows makes it a bitmap.
+_BMP_HEADER_SIZES = (12, 16, 40, 52, 56, 64, 108, 124)
+
+
+def recognise(data: bytes) -> ImageFormat | None:
+    """The format that the content (never a name) shows, or None for anything that is not admitted."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return ImageFormat.JPEG
+    if data.startswith(_PNG_MAGIC):
+        return ImageFormat.PNG
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return ImageFormat.WEBP
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return ImageFormat.GIF
+    if data.startswith(_TIFF_MAGIC):
+        return ImageFormat.TIFF
+    if data.startswith(b"BM") and int.from_bytes(data[14:18], "little") in _BMP_HEADER_SIZES:
+        return ImageFormat.BMP
+    return None
+
+
+def stored_size(image_format: ImageFormat, data: bytes) -> tuple[int, int] | None:
+    """(width, height) in pixels as a PNG, WebP, GIF or BMP header says; None where it is cut off.
+
+    JPEG and TIFF keep theirs behind segments and directories: `jpeg.scan` and the TIFF reader find them.
+    """
+    if image_format is ImageFormat.PNG and len(data) >= 24:
+        return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    if image_format is ImageFormat.GIF and len(data) >= 10:
+        return int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
+    if image_format is ImageFormat.BMP and len(data) >= 26:
+        return _bmp_size(data)
+    if image_format is ImageFormat.WEBP and len(data) >= 30:
+        return _webp_size(data)
+    return None
+
+
+def _bmp_size(data: bytes) -> tuple[int, int]:
+    if int.from_bytes(data[14:18], "little") == 12:
+        return int.from_bytes(data[18:20], "little"), int.from_bytes(data[20:22], "little")
+    # A negative height says that the top row comes first.
+    height = int.from_bytes(data[22:26], "little", signed=True)
+    return int.from_bytes(data[18:22], "little", signed=True), abs(height)
+
+
+def _webp_size(data: bytes) -> tuple[int, int] | None:
+    chunk = data[12:16]
+    if chunk == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if chunk == b"VP8 " and data[23:26] == b"\x9d\x01\x2a":
+        width, height = int.from_bytes(data[26:28], "little"), int.from_bytes(data[28:30], "little")
+        return width & 0x3FFF, height & 0x3FFF
+    if chunk == b"VP8L" and data[20] == 0x2F:
+        bits = int.from_bytes(data[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return None
+
+
+def check_whole(image_format: ImageFormat, data: bytes, size: tuple[int, int] | None) -> None:
+    """Refuse a PNG or WebP file that ends early, and a PNG with a checksum that does not fit.
+
+    Bytes after the end of the image are common and harmless, and pass.
+
+    Raises:
+        ImageRejected: TRUNCATED or CORRUPT.
+    """
+    width, height = size or (None, None)
+    if image_format is ImageFormat.PNG:
+        _check_png_chunks(data, width, height)
+    if image_format is ImageFormat.WEBP:
+        announced = 8 + int.from_bytes(data[4:8], "little")
+        if len(data) < announced:
+            raise ImageRejected(Status.TRUNCATED, f"WebP: {len(data)} of {announced} bytes are there", width, height)
+
+
+def _check_png_chunks(data: bytes, width: int | None, height: int | None) -> None:
+    position = len(_PNG_MAGIC)
+    with memoryview(data) as view:
+        while True:
+            body = position + 8
+            end = body + int.from_bytes(data[position : position + 4], "big")
+            kind = data[position + 4 : body]
+            if len(data) < max(body, end + 4):
+                raise ImageRejected(Status.TRUNCATED, "PNG: the file ends before its IEND chunk", width, height)
+            if zlib.crc32(view[position + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+                raise ImageRejected(
+                    Status.CORRUPT,
+                    f"PNG: the checksum of chunk {kind!r} at byte {position} does not fit its content",
+                    width,
+                    height,
+                )
+            if kind == b"IEND":
+                return
+            position = end + 4

@@ -1,0 +1,48 @@
+"""The orientation that a camera noted in EXIF: reading it, and turning pixels upright."""
+
+from typing import Literal
+
+import numpy as np
+
+_ORIENTATION_TAG = 0x0112
+_SHORT = 3
+
+
+def exif_orientation(exif: bytes) -> int:
+    """The Orientation tag, 1..8, of an EXIF block with or without its `Exif\\0\\0` prefix.
+
+    1 (upright) where there is none and wherever the block is damaged: as in OpenCV, bad metadata are no
+    reason to refuse good pixels. (Read here because Pillow's reader warns, raises, and asks XMP as well.)
+    """
+    block = exif.removeprefix(b"Exif\0\0")
+    if block[:4] not in (b"II*\0", b"MM\0*"):
+        return 1
+    order: Literal["little", "big"] = "little" if block[:1] == b"I" else "big"
+
+    def number(start: int, size: int) -> int:
+        return int.from_bytes(block[start : start + size], order)
+
+    directory = number(4, 4)
+    for entry in range(directory + 2, directory + 2 + 12 * number(directory, 2), 12):
+        if entry + 12 > len(block):
+            return 1
+        if number(entry, 2) == _ORIENTATION_TAG and number(entry + 2, 2) == _SHORT:
+            value = number(entry + 8, 2)
+            return value if 1 <= value <= 8 else 1
+    return 1
+
+
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """`pixels` (H, W, C) turned and mirrored as `orientation` (1..8, EXIF 2.3 table 6) asks; contiguous.
+
+    5 to 8 exchange height and width.
+    """
+    if orientation == 1:
+        return pixels
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)

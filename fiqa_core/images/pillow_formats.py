@@ -1,0 +1,131 @@
+"""PNG, WebP, GIF, BMP and TIFF through Pillow, and what each kind of pixel means as 8-bit RGB.
+
+The readers are called by name. `Image.open` would try all formats that Pillow knows and hold the size
+against `Image.MAX_IMAGE_PIXELS`, a global of the whole process with a warning attached; the limits here are
+the caller's, and are checked before a reader allocates.
+"""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+from PIL import BmpImagePlugin, GifImagePlugin, Image, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL.ImageFile import ImageFile
+
+from fiqa_core.images.admission import ImageLimits, ImageRejected, check_size
+from fiqa_core.images.headers import ImageFormat, check_whole, stored_size
+from fiqa_core.images.orientation import exif_orientation, upright
+from schemas.reasons import Status
+
+_READERS: dict[ImageFormat, Callable[[io.BytesIO], ImageFile]] = {
+    ImageFormat.PNG: PngImagePlugin.PngImageFile,
+    ImageFormat.WEBP: WebPImagePlugin.WebPImageFile,
+    ImageFormat.GIF: GifImagePlugin.GifImageFile,
+    ImageFormat.BMP: BmpImagePlugin.BmpImageFile,
+    ImageFormat.TIFF: TiffImagePlugin.TiffImageFile,
+}
+_SIXTEEN_BITS = {"I;16", "I;16L", "I;16B", "I;16N"}
+_EIGHT_BITS = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"}
+_TAG_WIDTH, _TAG_HEIGHT, _TAG_BITS = 256, 257, 258
+_TAG_TILE_WIDTH, _TAG_TILE_HEIGHT = 322, 323
+# (offsets, byte counts) of strips, of tiles.
+_TAG_PARTS = ((273, 279), (324, 325))
+
+
+def decode_with_pillow(image_format: ImageFormat, data: bytes, limits: ImageLimits) -> tuple[np.ndarray, int, int]:
+    """Upright pixels, uint8 (H, W, 3) RGB, and the stored width and height.
+
+    Raises:
+        ImageRejected: TRUNCATED, CORRUPT, UNSUPPORTED, TOO_LARGE or TOO_SMALL.
+    """
+    size = stored_size(image_format, data)
+    try:
+        if size is not None:
+            check_size(*size, limits)
+        check_whole(image_format, data, size)
+        with _READERS[image_format](io.BytesIO(data)) as image:
+            if isinstance(image, TiffImagePlugin.TiffImageFile):
+                size = _checked_tiff(image, data, limits)
+            # A GIF's first frame may be larger than its screen, and Pillow then goes by the frame.
+            check_size(*image.size, limits)
+            return rgb_pixels(image), *(size or image.size)
+    except ImageRejected as error:
+        width, height = size or (error.width, error.height)
+        raise ImageRejected(error.status, error.message, width, height) from error
+    # Damaged files bring nearly every exception out of Pillow's readers (OSError, SyntaxError, ValueError,
+    # struct.error, KeyError, OverflowError, zlib.error, ...); each of them is about this one image.
+    except Exception as error:
+        raise _rejection(image_format, data, error, size) from error
+
+
+def rgb_pixels(image: Image.Image) -> np.ndarray:
+    """Pixels of a Pillow image, upright, as uint8 (H, W, 3) RGB; perhaps not writable.
+
+    Raises:
+        ImageRejected: UNSUPPORTED, where 8-bit RGB has no defined meaning (32-bit and float samples, Lab).
+    """
+    image.load()
+    if image.mode in _SIXTEEN_BITS:
+        high = (np.asarray(image).astype(np.uint16, copy=False) >> 8).astype(np.uint8)
+        pixels = np.repeat(high[:, :, np.newaxis], 3, axis=2)
+    elif image.mode in _EIGHT_BITS:
+        pixels = np.asarray(_opaque(image).convert("RGB"))
+    else:
+        raise ImageRejected(
+            Status.UNSUPPORTED, f"pixels of Pillow mode {image.mode!r} have no defined 8-bit RGB value", *image.size
+        )
+    # PNG may keep EXIF behind the pixels, so it is asked for after loading. Pillow has turned TIFFs itself.
+    exif = image.info.get("exif")
+    return upright(pixels, exif_orientation(exif)) if isinstance(exif, bytes) else pixels
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """The image without its transparent colour, which is pixel data like any other here."""
+    if "transparency" not in image.info:
+        return image
+    opaque = image.copy()
+    del opaque.info["transparency"]
+    return opaque
+
+
+def _checked_tiff(image: TiffImagePlugin.TiffImageFile, data: bytes, limits: ImageLimits) -> tuple[int, int]:
+    tags = image.tag_v2
+    # `image.size` is that of the image once turned upright.
+    width, height = int(tags[_TAG_WIDTH]), int(tags[_TAG_HEIGHT])
+    check_size(width, height, limits)
+    if int(tags.get(_TAG_TILE_WIDTH, 0)) * int(tags.get(_TAG_TILE_HEIGHT, 0)) > limits.max_pixels:
+        raise ImageRejected(
+            Status.TOO_LARGE, f"TIFF: one of its tiles has more than {limits.max_pixels} pixels", width, height
+        )
+    if image.mode in _SIXTEEN_BITS and set(tags.get(_TAG_BITS, (16,))) != {16}:
+        raise ImageRejected(
+            Status.UNSUPPORTED, f"TIFF: {tags.get(_TAG_BITS)} bits a sample are not decoded here", width, height
+        )
+    for offsets, counts in _TAG_PARTS:
+        ends = map(sum, zip(tags.get(offsets, ()), tags.get(counts, ()), strict=False))
+        if max(ends, default=0) > len(data):
+            raise ImageRejected(Status.TRUNCATED, "TIFF: the file ends before its pixels do", width, height)
+    return width, height
+
+
+def _rejection(image_format: ImageFormat, data: bytes, error: Exception, size: tuple[int, int] | None) -> ImageRejected:
+    text = str(error).lower()
+    if isinstance(error, MemoryError):
+        status, said = Status.TOO_LARGE, "there is not enough memory to decode it"
+    elif any(word in text for word in ("truncated", "no more images", "unexpected end")) or (
+        image_format is ImageFormat.TIFF and _directory_missing(data)
+    ):
+        status, said = Status.TRUNCATED, "the file ends before its pixels do"
+    elif any(word in text for word in ("unsupported", "not supported", "unknown", "compression")):
+        status, said = Status.UNSUPPORTED, str(error)
+    else:
+        status, said = Status.CORRUPT, str(error) or type(error).__name__
+    return ImageRejected(status, f"{image_format}: {said}", *(size or (None, None)))
+
+
+def _directory_missing(data: bytes) -> bool:
+    """Whether a TIFF's first directory (with its first entry) lies past the end of the file."""
+    order = "little" if data[:1] == b"I" else "big"
+    big_tiff = 43 in data[2:4]
+    start, entry = (slice(8, 16), 8 + 20) if big_tiff else (slice(4, 8), 2 + 12)
+    return int.from_bytes(data[start], "little" if order == "little" else "big") + entry > len(data)

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# All checks on a fresh machine: environment, lint, types, tests. Needs Python 3.11 and a package index.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+venv=${FIQA_VENV:-.venv}
+[ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+"$venv/bin/pip" install --quiet --constraint constraints.txt torch
+"$venv/bin/pip" install --quiet --constraint constraints.txt --editable ".[test,gcp,dask]"
+"$venv/bin/ruff" check .
+"$venv/bin/ruff" format --check .
+"$venv/bin/mypy"
+"$venv/bin/python" -m pytest -q "$@"

@@ -1,0 +1,51 @@
+"""Installs the pipelines; also what Dataflow's --setup_file takes."""
+
+import runpy
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+# Run as a file: a build in isolation does not have the project's own folder on its import path.
+_VERSIONS = runpy.run_path(str(Path(__file__).with_name("schemas") / "versions.py"))
+
+EXTRAS = {
+    "gcp": ["apache-beam[gcp]>=2.77"],
+    "dask": ["apache-beam[dask]>=2.77"],
+    "s3": ["s3fs>=2026.1"],
+    "test": [
+        "pytest>=9",
+        "pytest-timeout>=2.4",
+        "hypothesis>=6.150",
+        "ruff>=0.17",
+        "mypy>=2.4",
+        "webdataset>=1.0.2",
+        "datasets>=5",
+        "duckdb>=2",
+        "polars>=2",
+    ],
+}
+
+setup(
+    name="fiqa-pipelines",
+    version=_VERSIONS["PACKAGE_VERSION"],
+    description="Score sharded face datasets with ViT-FIQA on Apache Beam and write Parquet quality tables",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["fiqa_core*", "schemas*", "transforms*", "pipelines*"]),
+    install_requires=[
+        "apache-beam>=2.77",
+        "torch>=2.7",
+        "numpy>=2,<2.5",
+        "pillow>=12.1.1,<13",
+        "pyarrow>=14.0.1,<26",
+        "pandas>=2.2",
+        "fsspec>=2025.1",
+        "gcsfs>=2025.1",
+        "opencv-python-headless>=4.10",
+        "simplejpeg>=1.9",
+        "safetensors>=0.5",
+    ],
+    extras_require=EXTRAS,
+)
