@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import importlib
 import logging
 import os
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ def beam_options(arguments: Sequence[str], own_options: Sequence[str]) -> Pipeli
     Raises:
         OptionError: an option that neither we nor Beam know, or a mode that loses rows.
     """
+    if any("DaskRunner" in argument for argument in arguments):
+        _import_dask_runner()
     _refuse_unknown(arguments, own_options)
     options = PipelineOptions(list(arguments))
     standard = options.view_as(StandardOptions)
@@ -57,6 +60,15 @@ def worker_processes(options: PipelineOptions) -> int:
     if not is_local(options) or direct.direct_running_mode != "multi_processing":
         return 1
     return int(direct.direct_num_workers) or os.cpu_count() or 1
+
+
+def _import_dask_runner() -> None:
+    """Its options are known to Beam only once its module is imported."""
+    try:
+        importlib.import_module("apache_beam.runners.dask.dask_runner")
+        importlib.import_module("dask.distributed")
+    except ImportError as error:
+        raise OptionError(f"DaskRunner needs dask ({error}): pip install 'fiqa-pipelines[dask]'") from error
 
 
 def _refuse_unknown(arguments: Sequence[str], own_options: Sequence[str]) -> None:

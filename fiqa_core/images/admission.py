@@ -21,7 +21,7 @@ class ImageLimits:
     max_pixels: int = 40_000_000
 
 
-class ImageRejected(Exception):
+class ImageRejected(Exception):  # noqa: N818 - an outcome with a reason code, not a mistake
     """An image that cannot be scored, and why.
 
     Attributes:
@@ -62,3 +62,19 @@ def check_size(width: int, height: int, limits: ImageLimits) -> None:
         )
     if min(width, height) < limits.min_side:
         raise ImageRejected(Status.TOO_SMALL, f"{found}; a side must have {limits.min_side} at least", width, height)
+
+
+def decoder_failure(
+    image_format: str, error: Exception, width: int | None = None, height: int | None = None
+) -> ImageRejected:
+    """The refusal that stands for an exception of a decoder: decoders tell kinds of damage only in words."""
+    said, text = str(error) or type(error).__name__, str(error).lower()
+    if isinstance(error, MemoryError):
+        status, said = Status.TOO_LARGE, "there is not enough memory to decode it"
+    elif any(words in text for words in ("truncated", "no more images", "unexpected end")):
+        status = Status.TRUNCATED
+    elif any(words in text for words in ("unsupported", "not supported", "not available", "unknown")):
+        status = Status.UNSUPPORTED
+    else:
+        status = Status.CORRUPT
+    return ImageRejected(status, f"{image_format}: {said}", width, height)

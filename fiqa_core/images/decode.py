@@ -30,7 +30,6 @@ import numpy as np
 from fiqa_core.images.admission import ImageLimits, ImageRejected
 from fiqa_core.images.headers import ImageFormat, recognise
 from fiqa_core.images.jpeg import decode_jpeg
-from fiqa_core.images.orientation import upright
 from fiqa_core.images.pillow_formats import decode_with_pillow
 from schemas.reasons import Status
 
@@ -70,8 +69,7 @@ def decode_rgb(data: bytes | memoryview, limits: ImageLimits) -> DecodedImage:
         )
     try:
         if image_format is ImageFormat.JPEG:
-            pixels, header = decode_jpeg(data, limits)
-            return DecodedImage(upright(pixels, header.orientation), header.width, header.height)
+            return DecodedImage(*decode_jpeg(data, limits))
         return DecodedImage(*decode_with_pillow(image_format, data, limits))
     except MemoryError as error:
         raise ImageRejected(Status.TOO_LARGE, "there is not enough memory to decode it") from error

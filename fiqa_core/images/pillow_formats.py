@@ -12,7 +12,7 @@ import numpy as np
 from PIL import BmpImagePlugin, GifImagePlugin, Image, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 from PIL.ImageFile import ImageFile
 
-from fiqa_core.images.admission import ImageLimits, ImageRejected, check_size
+from fiqa_core.images.admission import ImageLimits, ImageRejected, check_size, decoder_failure
 from fiqa_core.images.headers import ImageFormat, check_whole, stored_size
 from fiqa_core.images.orientation import exif_orientation, upright
 from schemas.reasons import Status
@@ -55,7 +55,10 @@ def decode_with_pillow(image_format: ImageFormat, data: bytes, limits: ImageLimi
     # Damaged files bring nearly every exception out of Pillow's readers (OSError, SyntaxError, ValueError,
     # struct.error, KeyError, OverflowError, zlib.error, ...); each of them is about this one image.
     except Exception as error:
-        raise _rejection(image_format, data, error, size) from error
+        width, height = size or (None, None)
+        if image_format is ImageFormat.TIFF and _directory_missing(data):
+            raise ImageRejected(Status.TRUNCATED, "TIFF: the file ends before its directory") from error
+        raise decoder_failure(image_format, error, width, height) from error
 
 
 def rgb_pixels(image: Image.Image) -> np.ndarray:
@@ -106,21 +109,6 @@ def _checked_tiff(image: TiffImagePlugin.TiffImageFile, data: bytes, limits: Ima
         if max(ends, default=0) > len(data):
             raise ImageRejected(Status.TRUNCATED, "TIFF: the file ends before its pixels do", width, height)
     return width, height
-
-
-def _rejection(image_format: ImageFormat, data: bytes, error: Exception, size: tuple[int, int] | None) -> ImageRejected:
-    text = str(error).lower()
-    if isinstance(error, MemoryError):
-        status, said = Status.TOO_LARGE, "there is not enough memory to decode it"
-    elif any(word in text for word in ("truncated", "no more images", "unexpected end")) or (
-        image_format is ImageFormat.TIFF and _directory_missing(data)
-    ):
-        status, said = Status.TRUNCATED, "the file ends before its pixels do"
-    elif any(word in text for word in ("unsupported", "not supported", "unknown", "compression")):
-        status, said = Status.UNSUPPORTED, str(error)
-    else:
-        status, said = Status.CORRUPT, str(error) or type(error).__name__
-    return ImageRejected(status, f"{image_format}: {said}", *(size or (None, None)))
 
 
 def _directory_missing(data: bytes) -> bool:

@@ -8,11 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from fiqa_core.images.admission import ImageLimits, ImageRejected, check_size
+from fiqa_core.images.admission import ImageLimits, ImageRejected, check_size, decoder_failure
 from fiqa_core.images.decode import decode_rgb
 from fiqa_core.images.pillow_formats import rgb_pixels
 from fiqa_core.images.resize import to_network_size
-from schemas.reasons import Status
 
 
 class ChannelOrder(StrEnum):
@@ -93,6 +92,7 @@ def _of_pillow(image: Image.Image, limits: ImageLimits) -> np.ndarray:
     check_size(*image.size, limits)
     try:
         return rgb_pixels(image)
-    except OSError as error:  # a file that Pillow opened, and decodes only now
-        status = Status.TRUNCATED if "truncated" in str(error) else Status.CORRUPT
-        raise ImageRejected(status, str(error), *image.size) from error
+    except ImageRejected:
+        raise
+    except Exception as error:  # a damaged file that Pillow opened, and decodes only now
+        raise decoder_failure(image.format or "the image", error, *image.size) from error
