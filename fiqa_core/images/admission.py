@@ -27,7 +27,8 @@ class ImageRejected(Exception):  # noqa: N818 - an outcome with a reason code, n
     Attributes:
         status: the reason code.
         message: one sentence for people: what was found and what was expected.
-        width, height: the stored size in pixels, or None where the file did not get as far as telling.
+        width, height: the stored size in pixels, or None where the file did not get as far as telling, or
+            tells a number that no table of 32-bit integers holds.
     """
 
     def __init__(self, status: Status, message: str, width: int | None = None, height: int | None = None) -> None:
@@ -35,11 +36,15 @@ class ImageRejected(Exception):  # noqa: N818 - an outcome with a reason code, n
         super().__init__(status, message, width, height)
         self.status = status
         self.message = message
-        self.width = width
-        self.height = height
+        self.width = _possible(width)
+        self.height = _possible(height)
 
     def __str__(self) -> str:
         return f"{self.status}: {self.message}"
+
+
+def _possible(side: int | None) -> int | None:
+    return side if side is not None and 0 <= side < 1 << 31 else None
 
 
 def check_size(width: int, height: int, limits: ImageLimits) -> None:

@@ -6,6 +6,7 @@ pass over missing or damaged bytes; so both questions are answered here first.
 
 import zlib
 from enum import StrEnum
+from typing import Literal
 
 from fiqa_core.images.admission import ImageRejected
 from schemas.reasons import Status
@@ -82,24 +83,38 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def check_whole(image_format: ImageFormat, data: bytes, size: tuple[int, int] | None) -> None:
-    """Refuse a PNG or WebP file that ends early, and a PNG with a checksum that does not fit.
+def check_whole(image_format: ImageFormat, data: bytes) -> None:
+    """Refuse a PNG, WebP or TIFF file that ends early, and a PNG with a checksum that does not fit.
 
-    Bytes after the end of the image are common and harmless, and pass.
+    Bytes after the end of the image are common and harmless, and pass. The other formats' readers notice.
 
     Raises:
-        ImageRejected: TRUNCATED or CORRUPT.
+        ImageRejected: TRUNCATED or CORRUPT, without a size.
     """
-    width, height = size or (None, None)
     if image_format is ImageFormat.PNG:
-        _check_png_chunks(data, width, height)
-    if image_format is ImageFormat.WEBP:
-        announced = 8 + int.from_bytes(data[4:8], "little")
-        if len(data) < announced:
-            raise ImageRejected(Status.TRUNCATED, f"WebP: {len(data)} of {announced} bytes are there", width, height)
+        _check_png_chunks(data)
+    elif image_format is ImageFormat.WEBP:
+        _check_length(image_format, data, 8 + int.from_bytes(data[4:8], "little"))
+    elif image_format is ImageFormat.TIFF:
+        _check_length(image_format, data, _end_of_first_tag(data))
 
 
-def _check_png_chunks(data: bytes, width: int | None, height: int | None) -> None:
+def _check_length(image_format: ImageFormat, data: bytes, expected: int) -> None:
+    if len(data) < expected:
+        raise ImageRejected(
+            Status.TRUNCATED, f"{image_format}: {len(data)} bytes are there, {expected} at least are needed"
+        )
+
+
+def _end_of_first_tag(data: bytes) -> int:
+    """Where the first entry of a TIFF's first directory ends; BigTIFF has wider offsets and entries."""
+    order: Literal["little", "big"] = "little" if data[:1] == b"I" else "big"
+    if 43 in data[2:4]:
+        return int.from_bytes(data[8:16], order) + 8 + 20
+    return int.from_bytes(data[4:8], order) + 2 + 12
+
+
+def _check_png_chunks(data: bytes) -> None:
     position = len(_PNG_MAGIC)
     with memoryview(data) as view:
         while True:
@@ -107,13 +122,11 @@ def _check_png_chunks(data: bytes, width: int | None, height: int | None) -> Non
             end = body + int.from_bytes(data[position : position + 4], "big")
             kind = data[position + 4 : body]
             if len(data) < max(body, end + 4):
-                raise ImageRejected(Status.TRUNCATED, "PNG: the file ends before its IEND chunk", width, height)
+                raise ImageRejected(Status.TRUNCATED, "PNG: the file ends before its last chunk (IEND)")
             if zlib.crc32(view[position + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
                 raise ImageRejected(
                     Status.CORRUPT,
                     f"PNG: the checksum of chunk {kind!r} at byte {position} does not fit its content",
-                    width,
-                    height,
                 )
             if kind == b"IEND":
                 return

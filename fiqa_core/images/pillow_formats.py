@@ -40,9 +40,10 @@ def decode_with_pillow(image_format: ImageFormat, data: bytes, limits: ImageLimi
     """
     size = stored_size(image_format, data)
     try:
+        # First, because a damaged header tells a wrong size.
+        check_whole(image_format, data)
         if size is not None:
             check_size(*size, limits)
-        check_whole(image_format, data, size)
         with _READERS[image_format](io.BytesIO(data)) as image:
             if isinstance(image, TiffImagePlugin.TiffImageFile):
                 size = _checked_tiff(image, data, limits)
@@ -55,10 +56,7 @@ def decode_with_pillow(image_format: ImageFormat, data: bytes, limits: ImageLimi
     # Damaged files bring nearly every exception out of Pillow's readers (OSError, SyntaxError, ValueError,
     # struct.error, KeyError, OverflowError, zlib.error, ...); each of them is about this one image.
     except Exception as error:
-        width, height = size or (None, None)
-        if image_format is ImageFormat.TIFF and _directory_missing(data):
-            raise ImageRejected(Status.TRUNCATED, "TIFF: the file ends before its directory") from error
-        raise decoder_failure(image_format, error, width, height) from error
+        raise decoder_failure(image_format, error, *(size or (None, None))) from error
 
 
 def rgb_pixels(image: Image.Image) -> np.ndarray:
@@ -109,11 +107,3 @@ def _checked_tiff(image: TiffImagePlugin.TiffImageFile, data: bytes, limits: Ima
         if max(ends, default=0) > len(data):
             raise ImageRejected(Status.TRUNCATED, "TIFF: the file ends before its pixels do", width, height)
     return width, height
-
-
-def _directory_missing(data: bytes) -> bool:
-    """Whether a TIFF's first directory (with its first entry) lies past the end of the file."""
-    order = "little" if data[:1] == b"I" else "big"
-    big_tiff = 43 in data[2:4]
-    start, entry = (slice(8, 16), 8 + 20) if big_tiff else (slice(4, 8), 2 + 12)
-    return int.from_bytes(data[start], "little" if order == "little" else "big") + entry > len(data)
