@@ -1,5 +1,6 @@
 """A scorer that knows no faces: quality is the mean of the pixels. Picklable, so Beam can carry it."""
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,3 +25,21 @@ class MeanScorerSource:
 
     def load(self) -> MeanScorer:
         return MeanScorer()
+
+
+class SlowMeanScorer(MeanScorer):
+    """A `MeanScorer` that takes its time, so that a worker can be killed at work."""
+
+    batch_size = 4
+
+    def score_pixels(self, pixels: np.ndarray) -> Scores:
+        time.sleep(0.2)
+        return super().score_pixels(pixels)
+
+
+@dataclass(frozen=True)
+class SlowMeanScorerSource:
+    """Makes a `SlowMeanScorer` in the worker."""
+
+    def load(self) -> SlowMeanScorer:
+        return SlowMeanScorer()
