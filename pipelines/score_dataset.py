@@ -177,7 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     speed = parser.add_argument_group("speed")
     speed.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help="missing device = error")
     speed.add_argument("--precision", choices=PRECISIONS, default="fp32")
-    speed.add_argument("--batch-size", type=_positive, metavar="N", help="images a forward pass (16 CPU, 256 GPU)")
+    speed.add_argument("--batch-size", type=_positive, metavar="N", help="images a forward pass (8 CPU, 256 GPU)")
     speed.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of the network, each process")
     speed.add_argument("--decode-threads", type=_positive, default=1, metavar="N", help="beside the network")
     running = parser.add_argument_group("running")

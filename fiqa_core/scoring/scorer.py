@@ -9,12 +9,13 @@ import numpy as np
 import torch
 
 from fiqa_core.networks.checkpoints import LoadedNetwork, load_checkpoint
+from fiqa_core.networks.int8 import Int8UnavailableError, quantise_blocks
 from fiqa_core.scoring.devices import resolve_device
 
 _log = logging.getLogger(__name__)
 
-PRECISIONS = ("fp32", "bf16", "fp16")
-DEFAULT_BATCH = {"cpu": 16, "cuda": 256}
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+DEFAULT_BATCH = {"cpu": 8, "cuda": 256}
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -54,6 +55,10 @@ class QualityScorer:
         self.batch_size = batch_size or DEFAULT_BATCH[self.device.type]
         self._lock = threading.Lock()
         self._network: Any = loaded.network.to(self.device).eval()
+        if precision == "int8":
+            if self.device.type != "cpu":
+                raise Int8UnavailableError(f"precision int8 is for the CPU; on {self.device} use fp16 or bf16")
+            quantise_blocks(self._network)
         if self.device.type == "cuda" and precision == "fp32":
             # fp32 means fp32: TF32 would change the scores in the third digit.
             torch.backends.cudnn.allow_tf32 = False

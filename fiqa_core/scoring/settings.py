@@ -15,7 +15,7 @@ class ScoreSettings:
 
     Attributes:
         arch, mode: the network, as recognised from the checkpoint; checkpoint_sha256: of the file's bytes.
-        precision: fp32, bf16 or fp16; channel_order: rgb or bgr-files.
+        precision: fp32, bf16, fp16 or int8; channel_order: rgb or bgr-files.
         embeddings: none, float16 or float32; embedding_dim: numbers in one (0 for none).
         min_side, max_side, max_pixels: limits of an admitted image, in pixels.
         read: names of columns and fields, and the limit of stored bytes.
