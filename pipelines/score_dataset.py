@@ -24,6 +24,7 @@ from transforms.score import CheckpointScorer, ScoreDataset, ScorerSource
 
 _log = logging.getLogger("score_dataset")
 DEFAULT_UNIT_SIZE = 4000
+_MOST_DECODE_THREADS = 4
 
 EXIT_OK, EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 2, 3, 130
 
@@ -82,7 +83,10 @@ def _run(arguments: argparse.Namespace, options: PipelineOptions, source: Scorer
         _ = (
             pipeline
             | "Units" >> beam.Create(plan.units)
-            | "ScoreDataset" >> ScoreDataset(source, settings, output, len(plan.units), arguments.decode_threads)
+            | "ScoreDataset"
+            >> ScoreDataset(
+                source, settings, output, len(plan.units), arguments.decode_threads or _decode_threads(options)
+            )
         )
         pipeline.run().wait_until_finish()
     summary, account = scoring_run.close_account(output, plan.units, settings)
@@ -112,6 +116,13 @@ def _threads(options: PipelineOptions) -> int:
     """Torch threads a worker process: the cores are shared out among the processes."""
     processes = worker_processes(options)
     return max(1, (os.cpu_count() or 1) // processes) if processes > 1 else 0
+
+
+def _decode_threads(options: PipelineOptions) -> int:
+    """Threads that decode in each worker process: more than a few only wait for each other's interpreter lock."""
+    if not is_local(options):
+        return _MOST_DECODE_THREADS
+    return max(1, min(_MOST_DECODE_THREADS, (os.cpu_count() or 1) // worker_processes(options)))
 
 
 def _log_plan(plan: Plan) -> None:
@@ -179,7 +190,9 @@ def _parser() -> argparse.ArgumentParser:
     speed.add_argument("--precision", choices=PRECISIONS, default="fp32")
     speed.add_argument("--batch-size", type=_positive, metavar="N", help="images a forward pass (8 CPU, 256 GPU)")
     speed.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of the network, each process")
-    speed.add_argument("--decode-threads", type=_positive, default=1, metavar="N", help="beside the network")
+    speed.add_argument(
+        "--decode-threads", type=_positive, metavar="N", help="beside the network (default: cores a worker, at most 4)"
+    )
     running = parser.add_argument_group("running")
     running.add_argument(
         "--unit-size", type=_positive, metavar="N", help=f"records a unit (default {DEFAULT_UNIT_SIZE})"

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import apache_beam as beam
 from apache_beam.utils.shared import Shared
 
+from fiqa_core.scoring.process import tune_process
 from fiqa_core.scoring.progress import Heartbeat
 from fiqa_core.scoring.run import write_summary
 from fiqa_core.scoring.score_unit import score_unit
@@ -86,6 +87,7 @@ class ScoreUnitFn(beam.DoFn):
 
     def setup(self) -> None:
         """One scorer a process, shared by all its threads."""
+        tune_process()
         self._scorer = self._shared.acquire(self._source.load, tag=self._settings.digest())
         self._heartbeat = Heartbeat(self._output)
 
