@@ -4,7 +4,6 @@ import argparse
 import importlib
 import logging
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -77,7 +76,7 @@ def is_dataflow(options: PipelineOptions) -> bool:
 
 def is_dry_run(options: PipelineOptions) -> bool:
     """Whether the job is to be translated only (Beam's --dry_run True)."""
-    return bool(options.view_as(TestOptions).dry_run)
+    return str(options.view_as(TestOptions).dry_run).lower() not in ("false", "0", "no", "none", "")
 
 
 def prepare(
@@ -153,7 +152,9 @@ def _accelerators(options: PipelineOptions) -> list[tuple[str, str]]:
 
 
 def _take_environment(options: PipelineOptions) -> None:
-    google = options.view_as(GoogleCloudOptions)
+    # Beam takes any text as yes, `--dry_run False` too.
+    options_view(options, TestOptions).dry_run = is_dry_run(options)
+    google = options_view(options, GoogleCloudOptions)
     google.region = google.region or os.environ.get("CLOUDSDK_COMPUTE_REGION")
     google.staging_location = google.staging_location or google.temp_location
     google.temp_location = google.temp_location or google.staging_location
