@@ -219,7 +219,9 @@ def _contradictions(options: PipelineOptions, gpu: Gpu | None, device: str) -> l
 def _malformed(options: PipelineOptions) -> list[str]:
     google = options.view_as(GoogleCloudOptions)
     validator = PipelineOptionsValidator(options, None)
-    found = validator.validate_gcs_path(google, "temp_location") + validator.validate_cloud_options(google)
+    found = validator.validate_gcs_path(google, "temp_location")
+    if "//localhost" not in google.dataflow_endpoint:
+        found += validator.validate_cloud_options(google)
     found += validator.validate_num_workers(options.view_as(WorkerOptions))
     if google.staging_location != google.temp_location:
         found += validator.validate_gcs_path(google, "staging_location")
