@@ -4,7 +4,6 @@ import logging
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
@@ -91,12 +90,16 @@ class _Job:
 
     def progress(self) -> Progress:
         """The workers' counters as the service has them (it renews them every minute or so)."""
-        found = self._result.metrics().query(MetricsFilter().with_namespace(COUNTERS))["counters"]
-        counts = {RECORDS: 0, REJECTED: 0}
-        for counter in found:
-            if counter.key.metric.name in counts:
-                counts[counter.key.metric.name] += max(counter.attempted or 0, counter.committed or 0)
-        return Progress(counts[RECORDS], counts[REJECTED])
+        # Beam's own query fails on a counter that has a tentative value and no committed one yet.
+        answer = self._result.metrics()._dataflow_client.get_job_metrics(self.id)
+        counts: dict[tuple[str, str], int] = {}
+        for metric in answer.metrics:
+            name, context = metric.name, dict(metric.name.context)
+            if name.origin == "user" and context.get("namespace") == COUNTERS:
+                place = (name.name, context.get("step", ""))
+                counts[place] = max(counts.get(place, 0), int(metric.scalar or 0))
+        rows, rejected = (sum(n for (name, _), n in counts.items() if name == wanted) for wanted in (RECORDS, REJECTED))
+        return Progress(rows, rejected)
 
 
 def _advice(error: BaseException) -> str:

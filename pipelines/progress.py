@@ -46,12 +46,16 @@ class ProgressMonitor:
             sys.stderr.write("\r\x1b[K")
 
     def _run(self) -> None:
+        warned = False
         while not self._stop.wait(self._live_every_s if self._live else _LOG_EVERY_S):
             try:
                 line = self.line(time.monotonic() - self._started)
             except Exception as error:
                 # Progress is a courtesy: a service that does not answer must not end the run.
-                _log.warning("no progress to show: %s: %s", type(error).__name__, error)
+                _log.log(
+                    logging.DEBUG if warned else logging.WARNING, "no progress: %s: %s", type(error).__name__, error
+                )
+                warned = True
                 continue
             if self._live:
                 sys.stderr.write(f"\r\x1b[K{line}")

@@ -53,13 +53,14 @@ def bucket_files() -> Any:
 class DataflowStub:
     """Takes jobs as Dataflow's REST service does, and lets `work` do them in a thread of its own.
 
-    `submitted`: the job as it was posted; `requests`: every call; `metrics`: what workers are said to have counted.
+    `submitted`: jobs as they were posted; `requests`: every call; `metrics`, `messages`: what the service says of them.
     """
 
     def __init__(self, work: Callable[[dict[str, Any]], str], refuse: int = 0) -> None:
         self.submitted: list[dict[str, Any]] = []
         self.requests: list[str] = []
         self.metrics: dict[str, int] = {}
+        self.messages: list[dict[str, str]] = []
         self.state = "JOB_STATE_RUNNING"
         self._work = work
         self._refuse = refuse
@@ -86,7 +87,7 @@ class DataflowStub:
             self._worker = threading.Thread(target=self._run, daemon=True)
             self._worker.start()
         if path.endswith("/messages"):
-            return 200, {}
+            return 200, {"jobMessages": self.messages}
         if path.endswith("/metrics"):
             return 200, {"metrics": [self._metric(name, count) for name, count in self.metrics.items()]}
         name = self.submitted[0]["name"]
