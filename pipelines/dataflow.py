@@ -219,10 +219,11 @@ def _contradictions(options: PipelineOptions, gpu: Gpu | None, device: str) -> l
 def _malformed(options: PipelineOptions) -> list[str]:
     google = options.view_as(GoogleCloudOptions)
     validator = PipelineOptionsValidator(options, None)
-    found = validator.validate_gcs_path(google, "temp_location")
+    found = validator.validate() + validator.validate_gcs_path(google, "temp_location")
     if "//localhost" not in google.dataflow_endpoint:
         found += validator.validate_cloud_options(google)
-    found += validator.validate_num_workers(options.view_as(WorkerOptions))
+    worker = options.view_as(WorkerOptions)
+    found += validator.validate_num_workers(worker) + validator.validate_worker_region_zone(worker)
     if google.staging_location != google.temp_location:
         found += validator.validate_gcs_path(google, "staging_location")
     return [str(text) for text in found]
@@ -279,7 +280,8 @@ def _choose_for_gpu(choices: _Choices, gpu: Gpu, as_hint: bool, device: str) -> 
         choices.note("--machine_type", "left to Dataflow Prime, which sizes the workers by the resource hints")
     else:
         own = options_view(choices.options, WorkerOptions).machine_type
-        choices.default(WorkerOptions, "machine_type", own or machine_type(gpu), f"carries {gpu.count} x {gpu.type}")
+        fitting = own or machine_type(gpu)
+        choices.default(WorkerOptions, "machine_type", fitting, f"carries {gpu.count} x {gpu.type}")
     choices.default(WorkerOptions, "disk_size_gb", GPU_DISK_GB, "holds the container image with CUDA")
     _choose_scaling(choices)
     debug = options_view(choices.options, DebugOptions)
