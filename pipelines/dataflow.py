@@ -1,10 +1,9 @@
 """Dataflow: what `--gpu` asks for, defaults that fit it, and one check of everything before anything is written."""
 
 import argparse
-import importlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -19,9 +18,9 @@ from apache_beam.options.pipeline_options import (
     TestOptions,
     WorkerOptions,
 )
-from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 
-from pipelines.gpu_machines import Gpu, MachineError, machine_type, parse_accelerator, parse_gpu
+from pipelines.dataflow_checks import find_problems, is_prime
+from pipelines.gpu_machines import Gpu, machine_type, parse_gpu
 from pipelines.runners import OptionError
 
 _log = logging.getLogger(__name__)
@@ -80,7 +79,7 @@ def is_dry_run(options: PipelineOptions) -> bool:
 
 
 def prepare(
-    options: PipelineOptions, gpu: Gpu | None, device: str, no_wait: bool, places: dict[str, Sequence[str]]
+    options: PipelineOptions, gpu: Gpu | None, device: str, no_wait: bool, places: Mapping[str, Sequence[str]]
 ) -> WorkerSetup:
     """Check the options of a run and fill in what was left open; no network, nothing is written.
 
@@ -95,13 +94,8 @@ def prepare(
     if not is_dataflow(options):
         _refuse_elsewhere(options, gpu, no_wait)
         return WorkerSetup(device)
-    requested, problems = _gpu_request(options, gpu)
     _take_environment(options)
-    problems += _missing(options, places)
-    problems += _contradictions(options, requested, device)
-    if not problems:
-        # Beam's own checks of what is there; those that ask the network run when the pipeline is built.
-        problems += _malformed(options)
+    requested, problems = find_problems(options, gpu, device, places)
     if problems:
         lines = "\n".join(f"  - {problem}" for problem in problems)
         raise OptionError(
@@ -126,31 +120,6 @@ def _refuse_elsewhere(options: PipelineOptions, gpu: Gpu | None, no_wait: bool) 
             raise OptionError(f"{name} is for --runner DataflowRunner; the runner is {runner}, which would run anyway")
 
 
-def _gpu_request(options: PipelineOptions, gpu: Gpu | None) -> tuple[Gpu | None, list[str]]:
-    """The one request for GPUs, wherever it was made; more than one is a problem (Dataflow takes one)."""
-    requests = [(f"--gpu {gpu}", gpu)] if gpu is not None else []
-    problems = []
-    for option, text in _accelerators(options):
-        try:
-            requests.append((option, parse_accelerator(text)))
-        except ValueError as error:
-            problems.append(f"{option}: {error}")
-    if len(requests) > 1:
-        names = " and ".join(name for name, _ in requests)
-        problems.append(f"GPUs are asked for twice, by {names}: Dataflow takes one of them, so leave one out")
-    return (requests[0][1] if requests else None), problems
-
-
-def _accelerators(options: PipelineOptions) -> list[tuple[str, str]]:
-    services = options.view_as(GoogleCloudOptions).dataflow_service_options or []
-    experiments = options.view_as(DebugOptions).experiments or []
-    hints = options.view_as(StandardOptions).resource_hints or []
-    given = [("--dataflow_service_options worker_accelerator", s, "worker_accelerator=") for s in services]
-    given += [("--experiments worker_accelerator", e, "worker_accelerator=") for e in experiments]
-    given += [("--resource_hints accelerator", h, "accelerator=") for h in hints]
-    return [(option, text.removeprefix(start)) for option, text, start in given if text.startswith(start)]
-
-
 def _take_environment(options: PipelineOptions) -> None:
     # Beam takes any text as yes, `--dry_run False` too.
     options_view(options, TestOptions).dry_run = is_dry_run(options)
@@ -162,81 +131,6 @@ def _take_environment(options: PipelineOptions) -> None:
     if setup.setup_file:
         # Beam changes into its folder, which for a bare `setup.py` has no name.
         setup.setup_file = str(Path(setup.setup_file).absolute())
-
-
-def _missing(options: PipelineOptions, places: dict[str, Sequence[str]]) -> list[str]:
-    google, worker, setup = (options.view_as(kind) for kind in (GoogleCloudOptions, WorkerOptions, SetupOptions))
-    problems = []
-    try:
-        importlib.import_module("google.cloud.dataflow")
-        importlib.import_module("google.cloud.storage")
-    except ImportError as error:
-        problems.append(f"Dataflow's client is not installed ({error}): pip install 'fiqa-pipelines[gcp]'")
-    if not google.project:
-        problems.append("--project PROJECT is missing: the ID of your Google Cloud project")
-    if not google.region:
-        problems.append("--region REGION is missing, for example us-central1 (GPU quota is per region)")
-    if not google.temp_location:
-        problems.append("--temp_location gs://BUCKET/tmp is missing: where the job's files are staged")
-    code = worker.sdk_container_image or worker.worker_harness_container_image
-    packages = setup.setup_file or setup.extra_packages
-    if not (code or packages):
-        problems.append(
-            "--sdk_container_image IMAGE is missing (docker/Dockerfile makes it): the workers need this package "
-            "and torch. Or --setup_file ./setup.py, which installs both on every worker as it starts"
-        )
-    if setup.setup_file and not Path(setup.setup_file).is_file():
-        problems.append(f"--setup_file {setup.setup_file}: no such file")
-    for option, uris in places.items():
-        local = [uri for uri in uris if _is_local(uri)]
-        if local:
-            more = f" (and {len(local) - 1} more)" if len(local) > 1 else ""
-            problems.append(
-                f"{option} {local[0]}{more}: on this machine, where the workers cannot see it; copy it to a bucket "
-                "(gcloud storage cp -r) and name it as gs://BUCKET/..."
-                if option != "--output"
-                else f"{option} {local[0]}: on this machine, which the workers cannot reach; name a folder gs://BUCKET/..."
-            )
-    return problems
-
-
-def _contradictions(options: PipelineOptions, gpu: Gpu | None, device: str) -> list[str]:
-    problems = []
-    if gpu is None and device.startswith("cuda"):
-        problems.append(f"--device {device} needs workers with a GPU: say --gpu TYPE, for example --gpu nvidia-l4")
-    if gpu is not None and device == "cpu":
-        problems.append("--device cpu would leave the GPUs idle that are asked (and paid) for: leave one of them out")
-    if gpu is not None and options.view_as(GoogleCloudOptions).flexrs_goal:
-        problems.append("--flexrs_goal: Dataflow has no flexible scheduling of workers with GPUs; leave it out")
-    if gpu is not None and not _is_prime(options) and not options.view_as(WorkerOptions).machine_type:
-        try:
-            machine_type(gpu)
-        except MachineError as error:
-            problems.append(f"--machine_type is missing: {error}")
-    return problems
-
-
-def _malformed(options: PipelineOptions) -> list[str]:
-    google = options.view_as(GoogleCloudOptions)
-    validator = PipelineOptionsValidator(options, None)
-    found = validator.validate() + validator.validate_gcs_path(google, "temp_location")
-    if "//localhost" not in google.dataflow_endpoint:
-        found += validator.validate_cloud_options(google)
-    worker = options.view_as(WorkerOptions)
-    found += validator.validate_num_workers(worker) + validator.validate_worker_region_zone(worker)
-    if google.staging_location != google.temp_location:
-        found += validator.validate_gcs_path(google, "staging_location")
-    return [str(text) for text in found]
-
-
-def _is_local(uri: str) -> bool:
-    scheme, separator, _ = uri.partition("://")
-    return not separator or scheme in ("file", "local", "memory")
-
-
-def _is_prime(options: PipelineOptions) -> bool:
-    services = options.view_as(GoogleCloudOptions).dataflow_service_options or []
-    return "enable_prime" in services or bool(options.view_as(DebugOptions).lookup_experiment("enable_prime"))
 
 
 class _Choices:
@@ -273,7 +167,7 @@ def options_view(options: PipelineOptions, kind: type[PipelineOptions]) -> Any:
 
 def _choose_for_gpu(choices: _Choices, gpu: Gpu, as_hint: bool, device: str) -> WorkerSetup:
     _choose_job(choices)
-    prime = _is_prime(choices.options)
+    prime = is_prime(choices.options)
     hints = {"accelerator": gpu.accelerator} if as_hint else {}
     if prime:
         hints |= {"min_ram": MIN_RAM} if as_hint else {}
@@ -338,6 +232,3 @@ def _choose_scaling(choices: _Choices) -> None:
     if algorithm != "NONE":
         most = max(GPU_MAX_WORKERS, worker.num_workers or 0)
         choices.default(WorkerOptions, "max_num_workers", most, "a bound on cost; your GPU quota may be lower")
-
-
-__all__ = ["Gpu", "WorkerSetup", "add_arguments", "is_dataflow", "is_dry_run", "prepare"]

@@ -2,16 +2,24 @@
 
 import argparse
 import logging
+import re
+import shlex
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from fiqa_core.scoring.pool import ScorerPool
-from pipelines import dataflow
+from fiqa_core.scoring.scorer import QualityScorer
+from fiqa_core.scoring.settings import ScoreSettings
+from pipelines import dataflow, dataflow_checks
 from pipelines.gpu_machines import Gpu, MachineError, machine_type, parse_accelerator, parse_gpu
 from pipelines.runners import OptionError, beam_options
-from pipelines.score_dataset import EXIT_BAD_INPUT, run
+from pipelines.score_dataset import EXIT_BAD_INPUT, _parser, run
 from tests.fakes import MeanScorer, MeanScorerSource
+from transforms.score import CheckpointScorer
 
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "dataflow.md"
 COMPLETE = ["--runner", "DataflowRunner", "--project", "fiqa-project", "--region", "us-central1"]
 COMPLETE += ["--temp_location", "gs://fiqa-bucket/tmp", "--sdk_container_image", "example.dev/fiqa:1"]
 PLACES = {"--input": ["gs://fiqa-bucket/faces"], "--output": ["gs://fiqa-bucket/out"]}
@@ -90,14 +98,14 @@ def test_a_malformed_project_or_bucket_is_refused_before_anything_is_written():
 
 
 def test_without_the_gcp_extra_the_message_names_it(monkeypatch):
-    real = dataflow.importlib.import_module
+    real = dataflow_checks.importlib.import_module
 
     def absent(name, *rest):
         if name == "google.cloud.dataflow":
             raise ModuleNotFoundError("No module named 'google.cloud.dataflow'")
         return real(name, *rest)
 
-    monkeypatch.setattr(dataflow.importlib, "import_module", absent)
+    monkeypatch.setattr(dataflow_checks.importlib, "import_module", absent)
     assert "pip install 'fiqa-pipelines[gcp]'" in refusal()
 
 
@@ -190,6 +198,19 @@ def test_dry_run_false_is_no_dry_run():
     assert not options.get_all_options()["dry_run"]
 
 
+def test_the_commands_of_the_documentation_pass_the_check():
+    values = {"PROJECT": "my-faces", "REGION": "us-central1", "BUCKET": "gs://my-faces-fiqa"}
+    values |= {"IMAGE": "example.dev/fiqa/worker:0.1.0", "WORKER": "w@my-faces.iam.gserviceaccount.com"}
+    blocks = re.findall(r"```bash\n(python -m pipelines\.score_dataset .*?)```", DOCS.read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        text = re.sub(r"\$([A-Z]+)", lambda name: values[name[1]], block.replace("\\\n", " "))
+        arguments, rest = _parser().parse_known_args(shlex.split(text)[3:])
+        places = {"--input": arguments.input, "--output": [arguments.output], "--checkpoint": [arguments.checkpoint]}
+        setup = dataflow.prepare(beam_options(rest, []), arguments.gpu, arguments.device, arguments.no_wait, places)
+        assert setup.device == ("cuda" if arguments.gpu else "auto")
+
+
 def test_checking_needs_no_network(monkeypatch):
     import socket
 
@@ -198,6 +219,24 @@ def test_checking_needs_no_network(monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     prepare(gpu=Gpu("nvidia-l4"))
+
+
+def test_a_worker_with_two_gpus_loads_a_model_on_each(monkeypatch):
+    loaded = []
+
+    def from_checkpoint(uri, device, **_settings):
+        loaded.append(device)
+        return SimpleNamespace(
+            loaded=SimpleNamespace(sha256="0" * 64, arch="vit_s", mode="token"), device=device, batch_size=256
+        )
+
+    monkeypatch.setattr(QualityScorer, "from_checkpoint", from_checkpoint)
+    settings = ScoreSettings("vit_s", "token", "0" * 64)
+    pool = CheckpointScorer("gs://bucket/model.pt", settings, "cuda", gpus=2).load()
+    assert loaded == ["cuda:0", "cuda:1"]
+    assert len(pool.scorers) == 2
+    CheckpointScorer("gs://bucket/model.pt", settings, "cuda").load()
+    assert loaded[2:] == ["cuda"]
 
 
 def test_a_pool_gives_each_gpu_one_batch_at_a_time():
