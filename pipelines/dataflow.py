@@ -103,9 +103,12 @@ def prepare(
             "docs/dataflow.md has a complete command."
         )
     choices = _Choices(options)
-    setup = _choose_for_gpu(choices, requested, gpu is not None, device) if requested else _choose_for_cpu(choices)
+    if requested is None:
+        setup = _choose_for_cpu(choices, device)
+    else:
+        setup = _choose_for_gpu(choices, requested, gpu is not None, device)
     choices.say(setup)
-    return setup if requested else WorkerSetup(device, threads=setup.threads)
+    return setup
 
 
 def _refuse_elsewhere(options: PipelineOptions, gpu: Gpu | None, no_wait: bool) -> None:
@@ -196,7 +199,7 @@ def _choose_for_gpu(choices: _Choices, gpu: Gpu, as_hint: bool, device: str) -> 
     return WorkerSetup(chosen, gpu.count if chosen == "cuda" else 1, 0, hints)
 
 
-def _choose_for_cpu(choices: _Choices) -> WorkerSetup:
+def _choose_for_cpu(choices: _Choices, device: str) -> WorkerSetup:
     _choose_job(choices)
     debug = options_view(choices.options, DebugOptions)
     if debug.lookup_experiment(_ONE_PROCESS):
@@ -207,7 +210,7 @@ def _choose_for_cpu(choices: _Choices) -> WorkerSetup:
         threads = 1
     choices.default(DebugOptions, "number_of_worker_harness_threads", 1, "one unit at a time in each process")
     choices.note("GPU", "none asked for (--gpu TYPE); the workers score on their CPUs")
-    return WorkerSetup("auto", threads=threads)
+    return WorkerSetup(device, threads=threads)
 
 
 def _choose_job(choices: _Choices) -> None:

@@ -37,7 +37,8 @@ def run_job(pipeline: beam.Pipeline, options: PipelineOptions, plan: Plan, wait:
     try:
         result = pipeline.run()
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in ("google", "apache_beam"):
+        ours = type(error).__module__.partition(".")[0] not in ("google", "apache_beam")
+        if ours and not isinstance(error, OSError):
             raise
         raise JobError(f"the job was not accepted: {_one_line(error)}. {_advice(error)}") from error
     if is_dry_run(options):
@@ -85,6 +86,11 @@ class _Job:
             ) from error
         except DataflowRuntimeException as error:
             raise JobError(f"job {self.id} did not end well: {error}\nIts messages: {self.url}") from error
+        except Exception as error:
+            raise JobError(
+                f"contact with job {self.id} was lost ({_one_line(error)}); it may still run: {self.url}\n"
+                "Look there before you run the command again."
+            ) from error
         if state != PipelineState.DONE:
             raise JobError(f"job {self.id} ended in state {state}. Its messages: {self.url}")
 

@@ -65,9 +65,9 @@ def run(argv: Sequence[str] | None = None, scorer_source: ScorerSource | None = 
 def _run(arguments: argparse.Namespace, options: PipelineOptions, source: ScorerSource | None) -> int:
     if arguments.checkpoint is None and source is None:
         raise OptionError(_NO_CHECKPOINT)
-    places = {"--input": arguments.input, "--output": [arguments.output], "--checkpoint": [arguments.checkpoint or ""]}
-    if arguments.checkpoint is None:
-        del places["--checkpoint"]
+    places = {"--input": arguments.input, "--output": [arguments.output]}
+    if arguments.checkpoint is not None:
+        places["--checkpoint"] = [arguments.checkpoint]
     workers = dataflow.prepare(options, arguments.gpu, arguments.device, arguments.no_wait, places)
     if is_local(options):
         resolve_device(arguments.device)

@@ -166,6 +166,23 @@ def test_a_job_that_is_not_accepted_is_an_error_with_advice(bucket, caplog):
     assert "lacks a role" in caplog.text
 
 
+def test_a_job_that_is_lost_from_sight_is_no_success(bucket, caplog, monkeypatch):
+    """As when the network is gone for longer than the runner tries: its polling ends, the job's end is not known."""
+    monkeypatch.setattr(dataflow_runner.DataflowRunner, "poll_for_job_completion", lambda *_: None)
+    go_on = threading.Event()
+
+    def work(job):
+        go_on.wait(30)
+        return run_staged_pipeline(job)
+
+    with DataflowStub(work) as service:
+        arguments = ["--sdk_container_image", IMAGE, "--dataflow_endpoint", service.endpoint]
+        assert score(bucket, "lost", *arguments) == EXIT_BAD_INPUT
+        go_on.set()
+    assert "contact with job job-1 was lost" in caplog.text
+    assert "it may still run" in caplog.text
+
+
 def test_interrupting_the_command_leaves_the_job_running_and_says_so(bucket, caplog, monkeypatch):
     go_on = threading.Event()
 
@@ -186,6 +203,9 @@ def test_interrupting_the_command_leaves_the_job_running_and_says_so(bucket, cap
         assert f"gcloud dataflow jobs cancel job-1 --region={REGION}" in caplog.text
         assert not [call for call in service.requests if call.startswith("PUT")]
         go_on.set()
+        for thread in threading.enumerate():
+            if "poll_for_job_completion" in thread.name:
+                thread.join(30)
     assert bucket_files().exists(f"{bucket}/left/summary.json")
 
 
