@@ -100,7 +100,7 @@ def test_without_a_gpu_there_is_one_process_a_core_with_one_unit_at_a_time(bucke
     assert "use_multiple_sdk_containers" in environment["experiments"]
 
 
-def test_a_submitted_job_scores_every_image_and_the_command_closes_the_account(bucket, caplog, capsys):
+def test_a_submitted_job_scores_every_image_and_the_command_closes_the_account(bucket, tmp_path, caplog, capsys):
     """The staged pipeline is run as it was submitted, so this is the table that Dataflow's workers would write."""
     with DataflowStub(run_staged_pipeline) as service:
         arguments = ["--sdk_container_image", IMAGE, "--gpu", "nvidia-l4", "--dataflow_endpoint", service.endpoint]
@@ -108,8 +108,11 @@ def test_a_submitted_job_scores_every_image_and_the_command_closes_the_account(b
     (job,) = service.submitted
     assert job["name"].startswith("fiqa-score-")
     assert job["environment"]["workerPools"][0]["machineType"] == "g2-standard-4"
-    with bucket_files().open(bucket_files().glob(f"{bucket}/done/quality/part-000000-*.parquet")[0]) as first:
-        assert pd.read_parquet(first).key.tolist() == [key for key, _, _ in lfw_faces(10)]
+    assert run(["--input", f"{bucket}/faces/*.tar", "--output", str(tmp_path / "here")], MeanScorerSource()) == 0
+    bucket_files().get(f"{bucket}/done/quality", str(tmp_path / "there"), recursive=True)
+    tables = [pd.read_parquet(tmp_path / place).sort_values(["shard", "index"]) for place in ("here/quality", "there")]
+    pd.testing.assert_frame_equal(*(table.reset_index(drop=True) for table in tables))
+    assert tables[0].key.tolist() == [key for key, _, _ in lfw_faces(20)]
     assert "20 records in 2 units" in capsys.readouterr().out
     url = f"https://console.cloud.google.com/dataflow/jobs/{REGION}/job-1?project={PROJECT}"
     assert url in caplog.text
