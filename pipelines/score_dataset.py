@@ -1,10 +1,12 @@
 """Score every image of a sharded face dataset: shards -> Parquet quality table."""
 
 import argparse
+import functools
 import logging
 import os
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -14,10 +16,13 @@ from fiqa_core import storage
 from fiqa_core.networks.checkpoints import load_checkpoint
 from fiqa_core.scoring import run as scoring_run
 from fiqa_core.scoring.devices import resolve_device
+from fiqa_core.scoring.progress import read_progress
 from fiqa_core.scoring.scorer import PRECISIONS
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.plan import FORMATS, Plan, plan_dataset
 from fiqa_core.shards.unit import MAX_STORED_BYTES, ReadSettings
+from pipelines import dataflow
+from pipelines.dataflow_job import run_job
 from pipelines.progress import ProgressMonitor
 from pipelines.runners import OptionError, beam_options, is_local, worker_processes
 from transforms.score import CheckpointScorer, ScoreDataset, ScorerSource
@@ -53,45 +58,63 @@ def run(argv: Sequence[str] | None = None, scorer_source: ScorerSource | None = 
         if not isinstance(error, ValueError | OSError):
             _log.error("finished units are kept; run again with --resume")
         return EXIT_BAD_INPUT
-    except KeyboardInterrupt:
-        _log.error("interrupted; finished units are kept: run the same command with --resume")
+    except KeyboardInterrupt as interrupt:
+        _log.error("%s", interrupt or "interrupted; finished units are kept: run the same command with --resume")
         return EXIT_INTERRUPTED
 
 
 def _run(arguments: argparse.Namespace, options: PipelineOptions, source: ScorerSource | None) -> int:
     if arguments.checkpoint is None and source is None:
         raise OptionError(_NO_CHECKPOINT)
+    places = {"--input": arguments.input, "--output": [arguments.output]}
+    if arguments.checkpoint is not None:
+        places["--checkpoint"] = [arguments.checkpoint]
+    workers = dataflow.prepare(options, arguments.gpu, arguments.device, arguments.no_wait, places)
     if is_local(options):
         resolve_device(arguments.device)
     settings = _settings(arguments, source is not None)
+    if source is None:
+        threads = arguments.threads or workers.threads or _threads(options)
+        checkpoint = storage.absolute(arguments.checkpoint)
+        source = CheckpointScorer(checkpoint, settings, workers.device, arguments.batch_size, threads, workers.gpus)
     output = storage.absolute(arguments.output)
+    decode_threads = arguments.decode_threads or _decode_threads(options)
+    scoring = functools.partial(
+        ScoreDataset, source, settings, output, decode_threads=decode_threads, hints=workers.hints
+    )
+    if dataflow.is_dry_run(options):
+        return _dry_run(arguments, options, scoring)
     earlier_unit_size = scoring_run.prepare_output(output, arguments.resume, arguments.overwrite)
     unit_size = arguments.unit_size or earlier_unit_size or DEFAULT_UNIT_SIZE
     plan = plan_dataset(arguments.input, arguments.format, unit_size, storage.join(output, "plan"))
     _log_plan(plan)
     scoring_run.begin(output, arguments.input, unit_size, settings, plan)
-    if source is None:
-        source = CheckpointScorer(
-            storage.absolute(arguments.checkpoint),
-            settings,
-            arguments.device,
-            arguments.batch_size,
-            arguments.threads or _threads(options),
-        )
-    with ProgressMonitor(output, plan):
-        pipeline = beam.Pipeline(options=options)
-        _ = (
-            pipeline
-            | "Units" >> beam.Create(plan.units)
-            | "ScoreDataset"
-            >> ScoreDataset(
-                source, settings, output, len(plan.units), arguments.decode_threads or _decode_threads(options)
-            )
-        )
-        pipeline.run().wait_until_finish()
+    pipeline = _pipeline(options, plan, scoring)
+    if dataflow.is_dataflow(options):
+        if not run_job(pipeline, options, plan, wait=not arguments.no_wait):
+            return EXIT_OK
+    else:
+        with ProgressMonitor(functools.partial(read_progress, output), plan):
+            pipeline.run().wait_until_finish()
     summary, account = scoring_run.close_account(output, plan.units, settings)
     _closing_words(arguments.output, summary, account)
     return EXIT_OK if account.complete else EXIT_INCOMPLETE
+
+
+def _pipeline(options: PipelineOptions, plan: Plan, scoring: Callable[..., ScoreDataset]) -> beam.Pipeline:
+    pipeline = beam.Pipeline(options=options)
+    units = pipeline | "Units" >> beam.Create(plan.units)
+    _ = units | "ScoreDataset" >> scoring(planned=len(plan.units))
+    return pipeline
+
+
+def _dry_run(arguments: argparse.Namespace, options: PipelineOptions, scoring: Callable[..., ScoreDataset]) -> int:
+    """Plan and translate as for a real run; what a plan must write down goes to a folder that is removed."""
+    with tempfile.TemporaryDirectory() as workspace:
+        plan = plan_dataset(arguments.input, arguments.format, arguments.unit_size or DEFAULT_UNIT_SIZE, workspace)
+        _log_plan(plan)
+        run_job(_pipeline(options, plan, scoring), options, plan, wait=False)
+    return EXIT_OK
 
 
 def _settings(arguments: argparse.Namespace, without_network: bool) -> ScoreSettings:
@@ -161,7 +184,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Score every image of a sharded face dataset with ViT-FIQA; write a Parquet quality table.",
         epilog="Beam's own options are passed on: --runner, --direct_running_mode, --direct_num_workers, "
         "--project, --region, --temp_location ... Exit code: 0 every record is accounted for; 2 bad input or "
-        "option, nothing done; 3 finished with units or shards that could not be read; 130 interrupted.",
+        "option, nothing done; 3 finished with units or shards that could not be read; 130 interrupted (a Dataflow job "
+        "goes on). With --no-wait, 0: submitted.",
         allow_abbrev=False,
     )
     data = parser.add_argument_group("data")
@@ -193,6 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     speed.add_argument(
         "--decode-threads", type=_positive, metavar="N", help="beside the network (default: cores a worker, at most 4)"
     )
+    dataflow.add_arguments(parser)
     running = parser.add_argument_group("running")
     running.add_argument(
         "--unit-size", type=_positive, metavar="N", help=f"records a unit (default {DEFAULT_UNIT_SIZE})"
