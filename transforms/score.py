@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import apache_beam as beam
 from apache_beam.utils.shared import Shared
 
+from fiqa_core.scoring.devices import worker_device
 from fiqa_core.scoring.progress import Heartbeat
 from fiqa_core.scoring.run import write_summary
 from fiqa_core.scoring.score_unit import score_unit
@@ -54,7 +55,7 @@ class CheckpointScorer:
             torch.set_num_threads(self.threads)
         scorer = QualityScorer.from_checkpoint(
             self.uri,
-            device=self.device,
+            device=worker_device(self.device),
             precision=self.settings.precision,
             batch_size=self.batch_size,
             embeddings=self.settings.embeddings != "none",
