@@ -26,8 +26,9 @@ _log = logging.getLogger(__name__)
 
 _FN_API_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 _DASK_RUNNER = "apache_beam.runners.dask.dask_runner.DaskRunner"
-_KNOWN = {"FnApiRunner": _FN_API_RUNNER, "DaskRunner": _DASK_RUNNER} | {
-    name: name for name in StandardOptions.KNOWN_RUNNER_NAMES
+_KNOWN = {name: name for name in StandardOptions.KNOWN_RUNNER_NAMES} | {
+    "FnApiRunner": _FN_API_RUNNER,
+    "DaskRunner": _DASK_RUNNER,
 }
 _LOCAL = {"DirectRunner", "SwitchingDirectRunner", _FN_API_RUNNER}
 _CONNECT_S = 5.0
