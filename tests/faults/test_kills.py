@@ -5,12 +5,12 @@ import os
 import random
 import shutil
 import time
-from pathlib import Path
 
 import pytest
 
 from tests.faults.conftest import RECORDS, SHARDS, assert_nothing_left_over, quality_files
-from tests.faults.prepared import Child, wait_for
+from tests.faults.moments import finished_units, random_moment
+from tests.faults.prepared import wait_for
 
 KILLS = 20
 PAUSE = 0.01  # seconds a batch: a run of three quarters of a second, most of it scoring
@@ -40,9 +40,12 @@ def test_a_command_killed_twenty_times_at_random_moments_gives_the_undisturbed_t
         arguments = [*command, str(output), "--resume"]
         for _ in range(chance.randint(1, 3)):
             child = prepared.start(job, PAUSE, arguments)
-            killed_there = _kill_at_a_random_moment(child, output, chance, seconds)
-            kills += killed_there is not None
-            in_the_middle += killed_there is not None and 0 < killed_there < SHARDS
+            random_moment(child, output, chance, seconds, SHARDS)
+            if child.running():
+                child.kill()
+            if child.wait() == -9:
+                kills += 1
+                in_the_middle += 0 < finished_units(output) < SHARDS
         assert prepared.run(job, PAUSE, arguments) == 0, f"seed {seed}, after {kills} kills"
         assert quality_files(output) == expected, f"seed {seed}, after {kills} kills"
         assert_nothing_left_over(output)
@@ -51,23 +54,6 @@ def test_a_command_killed_twenty_times_at_random_moments_gives_the_undisturbed_t
         assert summary["status"] == {"scored": SHARDS * RECORDS}
         shutil.rmtree(output)
     assert in_the_middle >= KILLS // 5
-
-
-def _kill_at_a_random_moment(child: Child, output: Path, chance: random.Random, seconds: float) -> int | None:
-    """Kills at any time of the run or around the moment when one more file appears; how many there were.
-
-    None if the run ended by itself before that.
-    """
-    if chance.random() < 0.4:
-        wait_until = time.monotonic() + chance.random() * seconds
-        wait_for(lambda: time.monotonic() > wait_until or not child.running())
-    else:
-        wanted = chance.randrange(SHARDS)
-        wait_for(lambda: len(quality_files(output)) >= wanted or not child.running())
-        time.sleep(chance.random() * 0.06)
-    if child.running():
-        child.kill()
-    return len(quality_files(output)) if child.wait() == -9 else None
 
 
 def test_a_worker_process_killed_in_mid_unit_fails_the_job_and_resume_finishes_it(shards, prepared, tmp_path):
