@@ -16,20 +16,22 @@ from fiqa_core import storage
 from fiqa_core.networks.checkpoints import load_checkpoint
 from fiqa_core.scoring import run as scoring_run
 from fiqa_core.scoring.devices import resolve_device
+from fiqa_core.scoring.output_lock import hold_output
 from fiqa_core.scoring.progress import read_progress
 from fiqa_core.scoring.scorer import PRECISIONS
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.plan import FORMATS, Plan, plan_dataset
 from fiqa_core.shards.unit import MAX_STORED_BYTES, ReadSettings
-from pipelines import dataflow
-from pipelines.dataflow_job import run_job
+from pipelines import dataflow, dataflow_job
 from pipelines.progress import ProgressMonitor
-from pipelines.runners import OptionError, beam_options, is_local, worker_processes
+from pipelines.runners import OptionError, beam_options, is_local, run_job, worker_processes
 from transforms.score import CheckpointScorer, ScoreDataset, ScorerSource
 
 _log = logging.getLogger("score_dataset")
 DEFAULT_UNIT_SIZE = 4000
 _MOST_DECODE_THREADS = 4
+
+NOTHING_NOW = {"records_this_run": 0, "images_per_second": 0}
 
 EXIT_OK, EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 2, 3, 130
 
@@ -51,7 +53,7 @@ def run(argv: Sequence[str] | None = None, scorer_source: ScorerSource | None = 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
     try:
-        options = beam_options(rest, list(parser._option_string_actions))
+        options = beam_options(rest, list(parser._option_string_actions), arguments.device)
         return _run(arguments, options, scorer_source)
     except (ValueError, OSError, RuntimeError) as error:
         _log.error("%s", error)
@@ -84,18 +86,33 @@ def _run(arguments: argparse.Namespace, options: PipelineOptions, source: Scorer
     )
     if dataflow.is_dry_run(options):
         return _dry_run(arguments, options, scoring)
+    with hold_output(output):
+        return _run_on(output, arguments, options, settings, scoring)
+
+
+def _run_on(
+    output: str,
+    arguments: argparse.Namespace,
+    options: PipelineOptions,
+    settings: ScoreSettings,
+    scoring: Callable[..., ScoreDataset],
+) -> int:
     earlier_unit_size = scoring_run.prepare_output(output, arguments.resume, arguments.overwrite)
     unit_size = arguments.unit_size or earlier_unit_size or DEFAULT_UNIT_SIZE
     plan = plan_dataset(arguments.input, arguments.format, unit_size, storage.join(output, "plan"))
     _log_plan(plan)
-    scoring_run.begin(output, arguments.input, unit_size, settings, plan)
+    finished = scoring_run.begin(output, arguments.input, unit_size, settings, plan, arguments.overwrite)
+    if finished is not None:
+        _log.info("the run in %s is complete already: nothing to do", arguments.output)
+        _closing_words(arguments.output, finished | NOTHING_NOW, scoring_run.Account(True, ()))
+        return EXIT_OK
     pipeline = _pipeline(options, plan, scoring)
     if dataflow.is_dataflow(options):
-        if not run_job(pipeline, options, plan, wait=not arguments.no_wait):
+        if not dataflow_job.run_job(pipeline, options, plan, wait=not arguments.no_wait):
             return EXIT_OK
     else:
         with ProgressMonitor(functools.partial(read_progress, output), plan):
-            pipeline.run().wait_until_finish()
+            run_job(pipeline)
     summary, account = scoring_run.close_account(output, plan.units, settings)
     _closing_words(arguments.output, summary, account)
     return EXIT_OK if account.complete else EXIT_INCOMPLETE
@@ -113,7 +130,7 @@ def _dry_run(arguments: argparse.Namespace, options: PipelineOptions, scoring: C
     with tempfile.TemporaryDirectory() as workspace:
         plan = plan_dataset(arguments.input, arguments.format, arguments.unit_size or DEFAULT_UNIT_SIZE, workspace)
         _log_plan(plan)
-        run_job(_pipeline(options, plan, scoring), options, plan, wait=False)
+        dataflow_job.run_job(_pipeline(options, plan, scoring), options, plan, wait=False)
     return EXIT_OK
 
 

@@ -11,6 +11,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
+from fiqa_core.scoring.devices import worker_device
 from fiqa_core.scoring.pool import ScorerPool
 from fiqa_core.scoring.process import tune_process
 from fiqa_core.scoring.progress import Heartbeat
@@ -69,7 +70,7 @@ class CheckpointScorer:
     def _load_on(self, device: str) -> QualityScorer:
         scorer = QualityScorer.from_checkpoint(
             self.uri,
-            device=device,
+            device=worker_device(device),
             precision=self.settings.precision,
             batch_size=self.batch_size,
             embeddings=self.settings.embeddings != "none",

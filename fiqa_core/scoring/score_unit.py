@@ -22,7 +22,7 @@ _ATTEMPTS = 3
 
 def unit_file(output: str, unit: Unit, settings: ScoreSettings) -> str:
     """URL of a unit's quality file: the same for the same unit and settings, wherever it is scored."""
-    identity = json.dumps([unit.to_dict(), settings.digest()], sort_keys=True)
+    identity = json.dumps([unit.identity(), settings.digest()], sort_keys=True)
     return join(
         output,
         "quality",

@@ -2,7 +2,8 @@
 
 import difflib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from fiqa_core.shards.folder import Folder, plan_file, plan_folder
@@ -18,6 +19,7 @@ _log = logging.getLogger(__name__)
 CONTAINERS: dict[str, Container] = {"webdataset": WebDataset(), "folder": Folder(), "parquet": Parquet()}
 FORMATS = ("auto", *CONTAINERS)
 
+_PLANNERS = 16  # shards whose footers are read at the same time: planning waits for the store, not for a core
 _LOOK_AT = 2000  # files of a folder that are looked at to tell what kind of dataset it is
 
 
@@ -58,18 +60,34 @@ def plan_dataset(inputs: Sequence[str], container: str, unit_size: int, workspac
     """
     units: list[Unit] = []
     passed_over: list[str] = []
-    for source in _sources(inputs, container):
-        if source.size >= 0 and _container_name(source, container) == Folder.name:
-            units += plan_file(source, workspace)
-        elif source.size >= 0:
-            units += CONTAINERS[_container_name(source, container)].plan(source, unit_size)
-        else:
+    for found, names in _planned(list(_sources(inputs, container)), container, unit_size, workspace):
+        units += found
+        passed_over += names
+    return Plan(tuple(replace(unit, number=n) for n, unit in enumerate(units)), tuple(passed_over))
+
+
+def _planned(
+    sources: Sequence[StoredFile], container: str, unit_size: int, workspace: str
+) -> Iterator[tuple[list[Unit], list[str]]]:
+    """Units and passed-over names of each source, in order, several sources at a time."""
+
+    def plan_one(source: StoredFile) -> tuple[list[Unit], list[str]]:
+        if source.size < 0:
             found, names = plan_folder(source, unit_size, workspace)
-            units += found
-            passed_over += names
             if not found:
                 raise PlanError(f"{source.shown}: the folder holds no image files.{_what_instead(names)}")
-    return Plan(tuple(replace(unit, number=n) for n, unit in enumerate(units)), tuple(passed_over))
+            return found, names
+        kind = _container_name(source, container)
+        if kind == Folder.name:
+            return plan_file(source, workspace), []
+        return list(CONTAINERS[kind].plan(source, unit_size)), []
+
+    with ThreadPoolExecutor(min(_PLANNERS, len(sources)) or 1, "plan") as pool:
+        try:
+            yield from pool.map(plan_one, sources)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _sources(inputs: Sequence[str], container: str) -> Iterable[StoredFile]:
