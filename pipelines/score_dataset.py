@@ -19,7 +19,7 @@ from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.plan import FORMATS, Plan, plan_dataset
 from fiqa_core.shards.unit import MAX_STORED_BYTES, ReadSettings
 from pipelines.progress import ProgressMonitor
-from pipelines.runners import OptionError, beam_options, is_local, worker_processes
+from pipelines.runners import OptionError, beam_options, is_in_process, is_local, worker_processes
 from transforms.score import CheckpointScorer, ScoreDataset, ScorerSource
 
 _log = logging.getLogger("score_dataset")
@@ -62,6 +62,8 @@ def _run(arguments: argparse.Namespace, options: PipelineOptions, source: Scorer
         raise OptionError(_NO_CHECKPOINT)
     if is_local(options):
         resolve_device(arguments.device)
+    if not is_in_process(options):
+        _refuse_memory([*arguments.input, arguments.output, arguments.checkpoint or ""])
     settings = _settings(arguments, source is not None)
     output = storage.absolute(arguments.output)
     earlier_unit_size = scoring_run.prepare_output(output, arguments.resume, arguments.overwrite)
@@ -88,6 +90,15 @@ def _run(arguments: argparse.Namespace, options: PipelineOptions, source: Scorer
     summary, account = scoring_run.close_account(output, plan.units, settings)
     _closing_words(arguments.output, summary, account)
     return EXIT_OK if account.complete else EXIT_INCOMPLETE
+
+
+def _refuse_memory(uris: Sequence[str]) -> None:
+    for uri in uris:
+        if "://" in uri and storage.in_this_process_only(uri):
+            raise OptionError(
+                f"{uri}: memory:// is seen by one process only, and this runner has several. Use "
+                "--direct_running_mode in_memory, or a place that all of them reach."
+            )
 
 
 def _settings(arguments: argparse.Namespace, without_network: bool) -> ScoreSettings:

@@ -12,6 +12,7 @@ from fiqa_core.storage.errors import StorageError
 from fiqa_core.storage.retry import policy, retrying
 from fiqa_core.storage.store import Entry
 
+_PAGE = 1000  # entries a listing request; what the service allows
 _PART = 16 << 20
 _DELETE_AT_ONCE = 1000
 
@@ -22,6 +23,8 @@ class _S3Files(S3FileSystem):  # type: ignore[misc]
     async def _call_s3(self, method: str, *args: Any, **kwargs: Any) -> Any:
         once = functools.partial(super()._call_s3, method, *args, **kwargs)
         return await retrying(once, f"s3 {method} {kwargs.get('Bucket', '')}/{kwargs.get('Key', '')}")
+
+    call_s3 = fsspec.asyn.sync_wrapper(_call_s3)  # the inherited one is bound to the inherited coroutine
 
     async def read_part(self, **request: Any) -> bytes:
         """The body of one GET; a body that breaks off is asked for again."""
@@ -66,9 +69,9 @@ class AmazonStore:
         return Entry(path, int(found["ContentLength"]), str(found["ETag"]))
 
     def entries(self, prefix: str, deep: bool, first: bool = False) -> Iterator[Entry]:
-        """Objects whose path begins with `prefix`, a page of a thousand at a time."""
+        """Objects whose path begins with `prefix`, a page at a time."""
         bucket, _, key = prefix.partition("/")
-        request: dict[str, Any] = {"Bucket": bucket, "Prefix": key, "MaxKeys": 1 if first else 1000}
+        request: dict[str, Any] = {"Bucket": bucket, "Prefix": key, "MaxKeys": 1 if first else _PAGE}
         if not deep:
             request["Delimiter"] = "/"
         while True:

@@ -10,6 +10,12 @@ _REMEDY = {
     "write this bucket; for a public bucket, FSSPEC_S3_ANON=true.",
 }
 _DENIED_CODES = {"401", "403", "AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken"}
+_NO_CREDENTIALS = {
+    "botocore.NoCredentialsError",
+    "botocore.PartialCredentialsError",
+    "botocore.SSOError",
+    "google.GoogleAuthError",
+}
 
 
 class StorageError(OSError):
@@ -69,19 +75,21 @@ def http_status(error: BaseException) -> tuple[int | None, str]:
     if isinstance(response, dict):  # botocore
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         return status, str(response.get("Error", {}).get("Code", ""))
-    for name in ("code", "status"):  # gcsfs, aiohttp
-        value = getattr(error, name, None)
-        if isinstance(value, int) or (isinstance(value, str) and value.isdigit()):
-            return int(value), str(value)
-    return None, ""
+    answers = {"gcsfs.HttpError": "code", "aiohttp.ClientResponseError": "status"}
+    value = next((getattr(error, answers[name], None) for name in kinds(error) if name in answers), None)
+    return (int(value), str(value)) if str(value).isdigit() else (None, "")
+
+
+def kinds(error: BaseException) -> set[str]:
+    """`package.Class` of an error's class and its bases: told by name, so that no client has to be imported."""
+    return {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(error).__mro__}
 
 
 def _is_denied(error: BaseException) -> bool:
     for cause in causes(error):
-        names = {kind.__name__ for kind in type(cause).__mro__}
         if isinstance(cause, PermissionError) or str(cause).startswith("Forbidden"):
             return True
-        if names & {"NoCredentialsError", "PartialCredentialsError", "GoogleAuthError", "SSOError"}:
+        if kinds(cause) & _NO_CREDENTIALS:
             return True
         status, code = http_status(cause)
         if status in (401, 403) or code in _DENIED_CODES:

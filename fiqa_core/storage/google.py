@@ -16,6 +16,7 @@ from gcsfs.core import GCSFileSystem
 from fiqa_core.storage.retry import policy, retrying
 from fiqa_core.storage.store import Entry
 
+_PAGE = 1000  # entries a listing request; what the service allows
 _UPLOAD_CHUNK = 16 << 20
 _one_request = getattr(GCSFileSystem._request, "__wrapped__", GCSFileSystem._request)
 
@@ -52,7 +53,7 @@ class GoogleStore:
         return _entry(bucket, found)
 
     def entries(self, prefix: str, deep: bool, first: bool = False) -> Iterator[Entry]:
-        """Objects whose path begins with `prefix`, a page of a thousand at a time."""
+        """Objects whose path begins with `prefix`, a page at a time."""
         bucket, _, key = prefix.partition("/")
         token = None
         while True:
@@ -63,7 +64,7 @@ class GoogleStore:
                 json_out=True,
                 prefix=key or None,
                 delimiter=None if deep else "/",
-                maxResults=1 if first else 1000,
+                maxResults=1 if first else _PAGE,
                 pageToken=token,
                 fields="nextPageToken,prefixes,items(name,size,generation)",
             )

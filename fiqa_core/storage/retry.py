@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from fiqa_core.storage.errors import GaveUpError, causes, http_status
+from fiqa_core.storage.errors import GaveUpError, causes, http_status, kinds
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 _STATUS = {408, 429, 500, 502, 503, 504}
 _CODES = {"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "Throttling", "ThrottlingException"}
 
-# By name, so that no client has to be installed: package and class of what a broken connection raises.
+# What a broken connection raises (`errors.kinds`).
 _BROKEN = {
     "aiohttp.ClientError",
     "botocore.HTTPClientError",
@@ -132,4 +132,4 @@ def _wait(limits: RetryPolicy, error: Exception, attempt: int, elapsed: float, w
 def _is_broken_connection(error: BaseException) -> bool:
     if isinstance(error, ConnectionError | TimeoutError | asyncio.IncompleteReadError):
         return True
-    return any(f"{kind.__module__.partition('.')[0]}.{kind.__name__}" in _BROKEN for kind in type(error).__mro__)
+    return bool(kinds(error) & _BROKEN)

@@ -1,5 +1,6 @@
 """Real emulator servers on loopback, each behind a fault proxy; clients are sent there by environment variables."""
 
+import functools
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,8 +59,9 @@ def amazon_proxy(amazon_server) -> Iterator[FaultProxy]:
     proxy.stop()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def quick_retries() -> Iterator[None]:
+    # Once a module: opening an S3 client takes half a second.
     set_policy(QUICK)
     forget_stores()
     yield
@@ -95,19 +97,25 @@ def bucket(request) -> Bucket:
 
 
 def independent_client(uri: str) -> fsspec.AbstractFileSystem:
-    """Another process's client, as far as caches go: a fresh fsspec file system, without this project's code."""
-    if uri.startswith("gs://"):
+    """Another process's client, as far as caches go: plain gcsfs or s3fs, without this project's code."""
+    return _client(uri.partition("://")[0])
+
+
+@functools.cache
+def _client(scheme: str) -> fsspec.AbstractFileSystem:
+    if scheme == "gs":
         from gcsfs.core import GCSFileSystem
 
-        return GCSFileSystem(token="anon", skip_instance_cache=True)
+        return GCSFileSystem(token="anon", skip_instance_cache=True, use_listings_cache=False)
     import s3fs
 
-    return s3fs.S3FileSystem(skip_instance_cache=True)
+    return s3fs.S3FileSystem(skip_instance_cache=True, use_listings_cache=False)
 
 
 def _bucket(scheme: str, proxy: FaultProxy, request: pytest.FixtureRequest) -> Iterator[Bucket]:
     name = f"b{abs(hash(request.node.nodeid)) % 10**12}"
     proxy.reset()
     independent_client(f"{scheme}://{name}").mkdir(name)
+    proxy.reset()
     yield Bucket(f"{scheme}://{name}", proxy)
     proxy.reset()

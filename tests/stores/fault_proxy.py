@@ -1,6 +1,8 @@
 """An HTTP proxy between a client and a store's server that answers 503 or 429, cuts bodies and stalls, by plan."""
 
 import random
+import re
+import socket
 import threading
 import time
 from collections import Counter
@@ -27,6 +29,11 @@ class Plan(Protocol):
     """Says what befalls a request: "" (nothing), "503", "429", "403", "cut", "reset" or "stall"."""
 
     def fault(self, method: str, path: str, range_header: str) -> str: ...
+
+
+def gets(method: str, path: str) -> bool:
+    """Reads of an object's content, not of its description or of a listing."""
+    return method == "GET" and (path.startswith("/download/") or not re.search("/storage/v1/|list-type", path))
 
 
 class NoFaults:
@@ -184,7 +191,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _break_off(self) -> None:
         self.close_connection = True
-        self.connection.close()
+        self.connection.shutdown(socket.SHUT_RDWR)
 
     def log_message(self, format: str, *args: object) -> None:
         """Quiet: `FaultProxy.seen` has it all."""
