@@ -26,7 +26,7 @@ class Seen(NamedTuple):
 
 
 class Plan(Protocol):
-    """Says what befalls a request: "" (nothing), "503", "429", "403", "cut", "reset" or "stall"."""
+    """Says what befalls a request: "" (nothing), "503", "429", "403", "404", "cut", "reset" or "stall"."""
 
     def fault(self, method: str, path: str, range_header: str) -> str: ...
 
@@ -125,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
         range_header = self.headers.get("Range", "")
         fault = self.proxy.decide(self.command, self.path, range_header)
         sent = 0
-        if fault in ("503", "429", "403"):
+        if fault.isdigit():
             self.proxy.note(Seen(self.command, self.path, range_header, fault, 0))
             self._answer(int(fault), [("Retry-After", "0")], b"no, says the proxy")
             return
@@ -135,6 +135,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._break_off()
             return
         status, headers, content = self._ask_upstream(body)
+        if fault in ("cut", "stall") and not content:
+            # Nothing to halve (a HEAD, a 204): the answer is lost as a whole, after the server has done its work.
+            self.proxy.note(Seen(self.command, self.path, range_header, fault, 0))
+            self._break_off()
+            return
         if fault in ("cut", "stall"):
             half = content[: len(content) // 2]
             self._send_head(status, headers, len(content))

@@ -137,27 +137,18 @@ def test_a_store_that_fails_for_one_shard_fails_its_unit_and_resume_does_only_th
 
 
 def test_an_image_gone_since_planning_is_a_row_and_a_refused_one_fails_the_unit(stored):
-    name = "face_00007.png"
-    (path,) = [file.path.decode() for file in storage.walk(f"{stored.uri}/in/folder") if name.encode() in file.path]
-    gone = f"{stored.uri}/in/folder/{path}"
-
-    class RemoveThen(FirstThen):
-        def fault(self, method: str, path: str, range_header: str) -> str:
-            if method == "GET" and name in path and self.faults == ["gone"]:
-                self.faults = []
-                raw = independent_client(gone)
-                raw.rm_file(gone)
-            return ""
-
-    stored.proxy.plan = RemoveThen(lambda *_: False, ["gone"])
+    stored.proxy.plan = FirstThen(lambda method, path: gets(method, path) and "face_00007" in path, ["404"])
     assert score(f"{stored.uri}/in/folder", f"{stored.uri}/out/a") == EXIT_OK
     table = comparable(f"{stored.uri}/out/a").set_index("key")
-    assert table.status[path] == "unreadable"
+    assert table.status["1/face_00007.png"] == "unreadable"
     assert table.status.value_counts().to_dict() == {"scored": 43, "unreadable": 1, "not_an_image": 1}
-    stored.proxy.plan = FirstThen(lambda method, where: "face_00008" in where, ["403"] * 100)
+    stored.proxy.plan = FirstThen(lambda method, path: gets(method, path) and "face_00008" in path, ["403"] * 100)
     assert score(f"{stored.uri}/in/folder", f"{stored.uri}/out/b") == EXIT_INCOMPLETE
     stored.proxy.reset()
-    assert "unreadable" not in set(comparable(f"{stored.uri}/out/b").status)
+    assert set(comparable(f"{stored.uri}/out/b").status) == {"scored", "not_an_image"}
+    (failure,) = json.loads(storage.read_bytes(f"{stored.uri}/out/b/summary.json"))["failed_units"]
+    assert "face_00008" in failure["reason"]
+    assert "access refused" in failure["reason"]
 
 
 def test_overwriting_a_run_in_a_bucket_removes_what_was_there(stored, local_tables):
