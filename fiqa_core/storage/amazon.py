@@ -94,7 +94,14 @@ class AmazonStore:
 
     def put(self, local: Path, path: str) -> None:
         """Upload a file: seen by nobody until it is complete (large: in parts, which are dropped on failure)."""
-        self._fs.put_file(str(local), path, chunksize=_PART)
+        try:
+            self._fs.put_file(str(local), path, chunksize=_PART)
+        except FileNotFoundError:
+            # Where the answer to the last step was lost and it was asked for again, the upload is not known any
+            # more, because it is complete.
+            held = self.head(path)
+            if held is None or held.size != local.stat().st_size:
+                raise
 
     def delete(self, paths: list[str]) -> None:
         """Remove objects; one that is gone already is no error."""

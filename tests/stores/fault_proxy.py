@@ -6,7 +6,8 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -80,6 +81,8 @@ class FaultProxy:
     def __init__(self, upstream: tuple[str, int], stall_s: float = 5.0) -> None:
         self.plan: Plan = NoFaults()
         self.seen: list[Seen] = []
+        self.delay_s = 0.0
+        self.at_once = self.most_at_once = 0
         self.stopped = threading.Event()
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"proxy": self, "upstream": upstream, "stall_s": stall_s})
@@ -97,14 +100,27 @@ class FaultProxy:
         with self._lock:
             return self.plan.fault(method, path, range_header)
 
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Counts the requests that are answered at the same time."""
+        with self._lock:
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            time.sleep(self.delay_s)
+            yield
+        finally:
+            with self._lock:
+                self.at_once -= 1
+
     def note(self, seen: Seen) -> None:
         with self._lock:
             self.seen.append(seen)
 
     def reset(self) -> None:
-        """No faults, nothing seen."""
+        """No faults, no delay, nothing seen."""
         with self._lock:
-            self.plan, self.seen = NoFaults(), []
+            self.plan, self.seen, self.delay_s, self.most_at_once = NoFaults(), [], 0.0, 0
 
     def stop(self) -> None:
         """Close the port and let go of stalled clients."""
@@ -119,6 +135,13 @@ class _Handler(BaseHTTPRequestHandler):
     upstream: tuple[str, int]
     stall_s: float
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each answer waits 40 ms for the client's acknowledgement
+
+    def _handle(self) -> None:
+        with self.proxy.under_way():
+            self._pass_on()
+
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do_PATCH = _handle  # noqa: N815
 
     def _pass_on(self) -> None:
         body = self._body()
@@ -155,8 +178,6 @@ class _Handler(BaseHTTPRequestHandler):
         sent = 0 if self.command == "HEAD" else len(content)
         self.proxy.note(Seen(self.command, self.path, range_header, "", sent))
         self._answer(status, headers, content)
-
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do_PATCH = _pass_on  # noqa: N815
 
     def _body(self) -> bytes:
         if "chunked" not in self.headers.get("Transfer-Encoding", ""):

@@ -1,6 +1,10 @@
 """The command with everything in a bucket: the same table as on a local disk, also with faults, also resumed."""
 
 import json
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -8,8 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from fiqa_core import storage
+from fiqa_core.scoring.score_unit import score_unit
+from fiqa_core.scoring.settings import ScoreSettings
+from fiqa_core.shards.plan import plan_dataset
 from pipelines.score_dataset import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_OK, run
-from tests.fakes import MeanScorerSource
+from tests.fakes import MeanScorer, MeanScorerSource
 from tests.makers.containers import (
     FaceRecord,
     face_records,
@@ -22,6 +29,7 @@ from tests.shared import needs_shared, write_golden_checkpoint
 from tests.stores.conftest import Bucket, independent_client
 from tests.stores.fault_proxy import FirstThen, Seeded, gets
 
+ROOT = Path(__file__).resolve().parents[2]
 FORMATS = ("tar", "folder", "parquet")
 
 
@@ -136,6 +144,38 @@ def test_a_store_that_fails_for_one_shard_fails_its_unit_and_resume_does_only_th
     pd.testing.assert_frame_equal(comparable(output), local_tables["tar"])
 
 
+def test_a_run_that_was_killed_goes_on_in_the_bucket(amazon, dataset, local_tables):
+    upload(dataset / "tar", f"{amazon.uri}/in")
+    argv = ["--input", f"{amazon.uri}/in", "--output", f"{amazon.uri}/out", "--unit-size", "10"]
+    code = (
+        "import sys; from pipelines.score_dataset import run; from tests.fakes import SlowMeanScorerSource\n"
+        "run(sys.argv[1:], SlowMeanScorerSource())\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, *argv], cwd=ROOT)
+    while not storage.list_names(f"{amazon.uri}/out/quality") and process.poll() is None:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    done = storage.list_names(f"{amazon.uri}/out/quality")
+    assert 1 <= len(done) <= 2
+    assert score(f"{amazon.uri}/in", f"{amazon.uri}/out", "--resume") == EXIT_OK
+    pd.testing.assert_frame_equal(comparable(f"{amazon.uri}/out"), local_tables["tar"])
+    summary = json.loads(storage.read_bytes(f"{amazon.uri}/out/summary.json"))
+    assert summary["records_this_run"] == 45 - 15 * len(done)
+
+
+def test_a_unit_scored_twice_at_once_leaves_one_file_with_the_same_content(stored, tmp_path):
+    settings = ScoreSettings("none", "none", "0" * 64)
+    (unit, *_) = plan_dataset([f"{stored.uri}/in/tar"], "auto", 100, str(tmp_path)).units
+    with ThreadPoolExecutor(4) as pool:
+        output = f"{stored.uri}/out"
+        summaries = list(pool.map(lambda _: score_unit(unit, MeanScorer(), settings, output), range(4)))
+    assert [summary.rows for summary in summaries] == [15] * 4
+    (name,) = storage.list_names(f"{output}/quality")
+    score_unit(unit, MeanScorer(), settings, str(tmp_path / "alone"))
+    assert storage.read_bytes(f"{output}/quality/{name}") == (tmp_path / "alone" / "quality" / name).read_bytes()
+
+
 def test_an_image_gone_since_planning_is_a_row_and_a_refused_one_fails_the_unit(stored):
     stored.proxy.plan = FirstThen(lambda method, path: gets(method, path) and "face_00007" in path, ["404"])
     assert score(f"{stored.uri}/in/folder", f"{stored.uri}/out/a") == EXIT_OK
@@ -145,7 +185,7 @@ def test_an_image_gone_since_planning_is_a_row_and_a_refused_one_fails_the_unit(
     stored.proxy.plan = FirstThen(lambda method, path: gets(method, path) and "face_00008" in path, ["403"] * 100)
     assert score(f"{stored.uri}/in/folder", f"{stored.uri}/out/b") == EXIT_INCOMPLETE
     stored.proxy.reset()
-    assert set(comparable(f"{stored.uri}/out/b").status) == {"scored", "not_an_image"}
+    assert set(comparable(f"{stored.uri}/out/b").status) == {"scored"}
     (failure,) = json.loads(storage.read_bytes(f"{stored.uri}/out/b/summary.json"))["failed_units"]
     assert "face_00008" in failure["reason"]
     assert "access refused" in failure["reason"]
@@ -197,11 +237,15 @@ def test_a_checkpoint_in_a_bucket_scores_as_the_local_one(stored, tmp_path, data
     pd.testing.assert_frame_equal(*tables)
 
 
-def test_beam_s_own_google_client_reads_the_table(google, dataset, local_tables) -> None:
+def test_beam_s_own_google_client_reads_the_table(google, dataset, local_tables, monkeypatch):
     upload(dataset / "tar", f"{google.uri}/in")
     assert score(f"{google.uri}/in", f"{google.uri}/out") == EXIT_OK
+    from apache_beam.internal.gcp import auth
     from apache_beam.io.filesystems import FileSystems
 
+    # Else it looks for credentials for 20 s before it does without.
+    monkeypatch.setattr(auth._Credentials, "_credentials_init", True)
+    monkeypatch.setattr(auth._Credentials, "_credentials", None)
     (match,) = FileSystems.match([f"{google.uri}/out/quality/*.parquet"])
     rows = 0
     for found in match.metadata_list:

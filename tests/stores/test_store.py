@@ -14,12 +14,16 @@ from pathlib import Path
 import pytest
 
 from fiqa_core import storage
+from fiqa_core.shards.plan import container_of, plan_dataset
+from fiqa_core.shards.unit import ReadSettings
 from fiqa_core.storage import DeniedError, GaveUpError, MissingError, RetryPolicy, StorageError
 from fiqa_core.storage.google import GoogleStore
 from fiqa_core.storage.reading import BLOCK_BYTES
+from tests.makers.containers import FaceRecord, write_parquet_pyarrow, write_tar
 from tests.stores.conftest import QUICK, Bucket, independent_client
 from tests.stores.fault_proxy import FirstThen, Seeded, gets
 
+ROOT = Path(__file__).resolve().parents[2]
 BIG = os.urandom(1 << 20) * 10 + os.urandom(12345)  # three blocks: a short read or a swapped block would be seen
 
 
@@ -115,6 +119,56 @@ def test_few_bytes_of_a_large_file_cost_few_bytes(big, bucket):
     assert sum(seen.sent for seen in bucket.proxy.seen) <= 128 << 10
 
 
+def test_reading_a_large_shard_takes_a_bounded_share_of_memory(bucket, tmp_path):
+    url = f"{bucket.uri}/in/shard.tar"
+    shard = write_tar(tmp_path / "shard.tar", [(f"{n}.jpg", BIG[n : n + (1 << 20)]) for n in range(80)])
+    storage.publish(shard, url)
+    code = (
+        "import resource, sys\n"
+        "from fiqa_core import storage\n"
+        "from fiqa_core.shards.plan import container_of, plan_dataset\n"
+        "from fiqa_core.shards.unit import ReadSettings\n"
+        "(unit,) = plan_dataset([sys.argv[1]], 'auto', 10, sys.argv[2]).units\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "count = sum(len(record.data) == 1 << 20 for record in container_of(unit).read(unit, ReadSettings()))\n"
+        "print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+    )
+    argv = [sys.executable, "-c", code, url, str(tmp_path)]
+    answer = subprocess.run(argv, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    count, grown_kib = map(int, answer.split())
+    assert count == 80
+    assert grown_kib < 48 << 10  # of a shard of 80 MiB: five blocks of 4 MiB, and what the HTTP client holds
+
+
+def test_parquet_units_fetch_their_own_row_groups_about_once(bucket, tmp_path):
+    records = [FaceRecord(f"{n}", n, BIG[n : n + (200 << 10)]) for n in range(160)]
+    path = write_parquet_pyarrow(tmp_path / "faces.parquet", records, "binary", row_group_size=40)
+    url = f"{bucket.uri}/in/faces.parquet"
+    storage.publish(path, url)
+    bucket.proxy.reset()
+    units = plan_dataset([url], "auto", 80, str(tmp_path)).units
+    assert [unit.records for unit in units] == [80, 80]
+    assert sum(seen.sent for seen in bucket.proxy.seen) < 1 << 20  # planning reads the footer
+    bucket.proxy.reset()
+    for record in container_of(units[1]).read(units[1], ReadSettings()):
+        assert record.data == records[record.index].data
+    half = path.stat().st_size // 2
+    assert sum(seen.sent for seen in bucket.proxy.seen) <= half + 4 * BLOCK_BYTES
+
+
+def test_images_of_a_folder_are_one_request_each_and_many_at_once(bucket, tmp_path):
+    for number in range(60):
+        independent_client(bucket.uri).pipe_file(f"{bucket.uri}/in/{number:02}.jpg", b"%d" % number)
+    (unit,) = plan_dataset([f"{bucket.uri}/in"], "auto", 100, str(tmp_path)).units
+    bucket.proxy.reset()
+    bucket.proxy.delay_s = 0.05
+    records = list(container_of(unit).read(unit, ReadSettings()))
+    assert [record.data for record in records] == [b"%d" % number for number in range(60)]
+    assert [record.key for record in records] == [f"{number:02}.jpg" for number in range(60)]
+    assert len(bucket.proxy.seen) == 60
+    assert 8 <= bucket.proxy.most_at_once <= 64
+
+
 @pytest.mark.parametrize("fault", ["503", "429", "reset", "cut", "stall"])
 def test_a_passing_fault_is_logged_and_costs_no_byte(big, bucket, fault, caplog):
     bucket.proxy.plan = FirstThen(gets, [fault, fault])
@@ -161,9 +215,10 @@ def test_the_time_for_all_attempts_is_bounded_too(big, bucket, other_policy):
 
 
 def test_what_cannot_pass_fails_at_once_and_says_what_to_do(big, bucket):
-    bucket.proxy.plan = FirstThen(lambda *_: True, ["403"])
-    with pytest.raises(DeniedError, match=re.escape(big)) as caught:
-        storage.stat(big)
+    for refusal in ("401", "403"):
+        bucket.proxy.plan = FirstThen(lambda *_: True, [refusal])
+        with pytest.raises(DeniedError, match=re.escape(big)) as caught:
+            storage.stat(big)
     assert ("gcloud auth" if big.startswith("gs") else "AWS_PROFILE") in str(caught.value)
     with pytest.raises(MissingError, match="no-such-file"):
         storage.open_read(f"{bucket.uri}/no-such-file")
@@ -245,7 +300,9 @@ def test_a_large_upload_in_parts_that_fails_is_dropped_and_never_seen(amazon, tm
     assert any("partNumber=1" in path for path in parts)
     assert not storage.exists(url)
     assert storage.sweep(f"{amazon.uri}/out") == 0  # nothing was left
-    storage.publish(source, url)
+    amazon.proxy.plan = FirstThen(lambda method, path: method == "POST" and "uploadId=" in path, ["cut"])
+    storage.publish(source, url)  # the answer to its last step is lost
+    assert [seen.fault for seen in amazon.proxy.seen].count("cut") == 1
     assert independent_client(url).info(url)["size"] == 33 << 20
 
 
@@ -270,8 +327,7 @@ def test_local_temporaries_of_a_killed_writer_to_a_bucket_are_swept(amazon, monk
         "    path.write_bytes(b'x')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    root = Path(__file__).resolve().parents[2]
-    subprocess.run([sys.executable, "-c", code, str(tmp_path), output], cwd=root, check=False)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path), output], cwd=ROOT, check=False)
     assert len(list(tmp_path.glob("fiqa-*"))) == 1
     with storage.temporary_for(output) as alive:
         alive.write_bytes(b"mine")
