@@ -109,6 +109,11 @@ def is_local(options: PipelineOptions) -> bool:
     return bool(options.view_as(StandardOptions).runner == _FN_API_RUNNER)
 
 
+def is_in_process(options: PipelineOptions) -> bool:
+    """Whether driver and workers are this one process."""
+    return is_local(options) and options.view_as(DirectOptions).direct_running_mode != "multi_processing"
+
+
 def worker_processes(options: PipelineOptions) -> int:
     """Number of worker processes of a local run (1 unless multi_processing)."""
     direct = options.view_as(DirectOptions)

@@ -24,7 +24,7 @@ from fiqa_core.shards.plan import FORMATS, Plan, plan_dataset
 from fiqa_core.shards.unit import MAX_STORED_BYTES, ReadSettings
 from pipelines import dataflow, dataflow_job
 from pipelines.progress import ProgressMonitor
-from pipelines.runners import OptionError, beam_options, is_local, run_job, worker_processes
+from pipelines.runners import OptionError, beam_options, is_in_process, is_local, run_job, worker_processes
 from transforms.score import CheckpointScorer, ScoreDataset, ScorerSource
 
 _log = logging.getLogger("score_dataset")
@@ -74,6 +74,8 @@ def _run(arguments: argparse.Namespace, options: PipelineOptions, source: Scorer
     workers = dataflow.prepare(options, arguments.gpu, arguments.device, arguments.no_wait, places)
     if is_local(options):
         resolve_device(arguments.device)
+    if not is_in_process(options):
+        _refuse_memory([*arguments.input, arguments.output, arguments.checkpoint or ""])
     settings = _settings(arguments, source is not None)
     if source is None:
         threads = arguments.threads or workers.threads or _threads(options)
@@ -132,6 +134,15 @@ def _dry_run(arguments: argparse.Namespace, options: PipelineOptions, scoring: C
         _log_plan(plan)
         dataflow_job.run_job(_pipeline(options, plan, scoring), options, plan, wait=False)
     return EXIT_OK
+
+
+def _refuse_memory(uris: Sequence[str]) -> None:
+    for uri in uris:
+        if "://" in uri and storage.in_this_process_only(uri):
+            raise OptionError(
+                f"{uri}: memory:// is seen by one process only, and this runner has several. Use "
+                "--direct_running_mode in_memory, or a place that all of them reach."
+            )
 
 
 def _settings(arguments: argparse.Namespace, without_network: bool) -> ScoreSettings:

@@ -15,6 +15,7 @@ IMAGE_FIELDS = ("image", "img", "jpg", "jpeg", "png", "webp", "image_bytes", "by
 KEY_FIELDS = ("key", "__key__", "path", "file_name", "filename", "image_path")
 _ROWS_AT_ONCE = 64
 _BUFFER_BYTES = 1 << 20
+_FOOTER_BLOCK = 256 << 10  # planning reads the file's end only
 
 
 class ColumnError(ValueError):
@@ -30,7 +31,7 @@ class Parquet:
     def plan(self, file: StoredFile, unit_size: int) -> Iterator[Unit]:
         """Whole row groups, until a unit has at least `unit_size` rows."""
         try:
-            with open_read(file.url) as stream:
+            with open_read(file.url, file.version, _FOOTER_BLOCK) as stream:
                 footer = pq.ParquetFile(stream).metadata
         except (pa.ArrowException, EOFError):
             # Its reading will fail in the same way and become the shard's row, with the reason.
@@ -47,7 +48,7 @@ class Parquet:
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record a row. A damaged row group costs its own rows only, each with its reason."""
-        with open_read(unit.url) as stream:
+        with open_read(unit.url, unit.version) as stream:
             try:
                 # pre_buffer=False and a small buffer: pages are read as they are needed, so a row group
                 # of a gigabyte costs a megabyte.
@@ -76,8 +77,8 @@ def _read_group(file: pq.ParquetFile, group: int, columns: "_Columns", index: in
                 yield row
                 index += 1
     except (pa.ArrowException, OSError, EOFError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the store's failure, not the file's content (Arrow's own carry no errno)
+        if isinstance(error, StorageError) or (isinstance(error, OSError) and error.errno is not None):
+            raise  # the store's failure, not the file's content (Arrow's own errors carry no errno)
         fault = Fault(Status.UNREADABLE, f"row group {group}: {_one_line(error)}")
         for lost in range(index, end):
             yield Record(str(lost), lost, None, None, fault)

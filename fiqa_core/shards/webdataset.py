@@ -56,7 +56,7 @@ class WebDataset:
         index = 0
         sample = _Sample()
         try:
-            with open_read(unit.url) as stream:
+            with open_read(unit.url, unit.version) as stream:
                 for member in members(open_tar(stream), settings.max_stored_bytes):
                     if member.kind == FOLDER or is_litter(member.name):
                         continue
