@@ -77,7 +77,7 @@ def http_status(error: BaseException) -> tuple[int | None, str]:
         return status, str(response.get("Error", {}).get("Code", ""))
     answers = {"gcsfs.HttpError": "code", "aiohttp.ClientResponseError": "status"}
     value = next((getattr(error, answers[name], None) for name in kinds(error) if name in answers), None)
-    return (int(value), str(value)) if str(value).isdigit() else (None, "")
+    return (int(str(value)), str(value)) if str(value).isdigit() else (None, "")
 
 
 def kinds(error: BaseException) -> set[str]:
