@@ -11,14 +11,11 @@ from fiqa_core.scoring.progress import Progress
 from fiqa_core.shards.plan import Plan
 from pipelines.dataflow import is_dry_run
 from pipelines.progress import ProgressMonitor
+from pipelines.runners import JobError
 from transforms.score import COUNTERS, RECORDS, REJECTED
 
 _log = logging.getLogger(__name__)
 _ASK_EVERY_S = 20.0
-
-
-class JobError(RuntimeError):
-    """The job could not be submitted, or did not end well; the message says where to look and what to do."""
 
 
 class JobGoesOn(KeyboardInterrupt):

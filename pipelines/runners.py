@@ -40,7 +40,7 @@ class OptionError(ValueError):
 
 
 class JobError(RuntimeError):
-    """The runner gave the job up; the message ends with its reason."""
+    """The job was not accepted, or its runner gave it up; the message says why and what to do."""
 
 
 def beam_options(
@@ -82,6 +82,8 @@ def run_job(pipeline: beam.Pipeline) -> None:
         result = pipeline.run()
         state = result.wait_until_finish()
     except Exception as error:
+        if _is_interrupt(error):
+            raise KeyboardInterrupt from error
         _log.debug("the runner's error", exc_info=True)
         raise JobError(f"the job failed: {reason(error)}") from error
     finally:
@@ -91,6 +93,16 @@ def run_job(pipeline: beam.Pipeline) -> None:
             client.close()
     if state not in (None, PipelineState.DONE):
         raise JobError(f"the job did not finish: its runner says {state}")
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Whether an error is a Ctrl-C that Beam raised again as an error of the step it came in."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, KeyboardInterrupt):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return "KeyboardInterrupt" in str(error).rpartition("Traceback")[2]
 
 
 def reason(error: BaseException) -> str:
@@ -191,7 +203,10 @@ def _import_dask_runner() -> None:
 
 def _refuse_unknown(arguments: Sequence[str], own_options: Sequence[str]) -> None:
     parser = _every_beam_option()
-    _, unknown = parser.parse_known_args(list(arguments))
+    try:
+        _, unknown = parser.parse_known_args(list(arguments))
+    except argparse.ArgumentError as error:
+        raise OptionError(f"{error.argument_name}: {error.message}") from error
     if unknown:
         known = [*own_options, *parser._option_string_actions]
         close = difflib.get_close_matches(unknown[0].partition("=")[0], known, 1)

@@ -13,7 +13,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from fiqa_core import storage
-from fiqa_core.networks.checkpoints import load_checkpoint
+from fiqa_core.networks.checkpoints import load_checkpoint, require_quality
 from fiqa_core.scoring import run as scoring_run
 from fiqa_core.scoring.devices import resolve_device
 from fiqa_core.scoring.output_lock import hold_output
@@ -24,7 +24,7 @@ from fiqa_core.shards.plan import FORMATS, Plan, plan_dataset
 from fiqa_core.shards.unit import MAX_STORED_BYTES, ReadSettings
 from pipelines import dataflow, dataflow_job
 from pipelines.progress import ProgressMonitor
-from pipelines.runners import OptionError, beam_options, is_in_process, is_local, run_job, worker_processes
+from pipelines.runners import JobError, OptionError, beam_options, is_in_process, is_local, run_job, worker_processes
 from transforms.score import CheckpointScorer, ScoreDataset, ScorerSource
 
 _log = logging.getLogger("score_dataset")
@@ -52,16 +52,20 @@ def run(argv: Sequence[str] | None = None, scorer_source: ScorerSource | None = 
     arguments, rest = parser.parse_known_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    # It logs the trace of whatever ends a job; the error itself comes back, and its reason is said once.
+    logging.getLogger("apache_beam.runners.worker.sdk_worker").setLevel(logging.CRITICAL)
+    logging.getLogger("fsspec").setLevel(logging.WARNING)  # it tells of every remote file that is opened
     try:
         options = beam_options(rest, list(parser._option_string_actions), arguments.device)
         return _run(arguments, options, scorer_source)
     except (ValueError, OSError, RuntimeError) as error:
         _log.error("%s", error)
-        if not isinstance(error, ValueError | OSError):
+        if isinstance(error, JobError):
             _log.error("finished units are kept; run again with --resume")
         return EXIT_BAD_INPUT
     except KeyboardInterrupt as interrupt:
-        _log.error("%s", interrupt or "interrupted; finished units are kept: run the same command with --resume")
+        kept = "interrupted; finished units are kept: run the same command with --resume"
+        _log.error("%s", str(interrupt) or kept)
         return EXIT_INTERRUPTED
 
 
@@ -158,6 +162,7 @@ def _settings(arguments: argparse.Namespace, without_network: bool) -> ScoreSett
         return ScoreSettings("none", "none", "0" * 64, **choices)
     embeddings = arguments.embeddings != "none"
     loaded = load_checkpoint(arguments.checkpoint, arguments.arch, arguments.mode, embeddings)
+    require_quality(loaded)
     _log.info("network: %s, mode %s, sha256 %s", loaded.arch, loaded.mode, loaded.sha256[:16])
     dim = loaded.embedding_dim if embeddings else 0
     return ScoreSettings(loaded.arch, loaded.mode, loaded.sha256, dim, **choices)
@@ -197,7 +202,9 @@ def _closing_words(output: str, summary: dict[str, Any], account: scoring_run.Ac
     for problem in account.problems:
         lines.append(f"PROBLEM: {problem}")
     quality = storage.join(output, "quality")
-    if account.complete:
+    if account.complete and not summary["records"]:
+        lines.append("the input holds no records: the table is empty. Check --input (and --format).")
+    elif account.complete:
         lines.append(
             f"next: python -c \"import pandas as pd; print(pd.read_parquet('{quality}').sort_values('quality'))\""
         )
@@ -257,10 +264,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text}")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text!r}")
+    return int(text)
 
 
 if __name__ == "__main__":
