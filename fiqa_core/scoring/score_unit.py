@@ -41,7 +41,8 @@ def score_unit(
 ) -> Summary:
     """Score a unit, unless its file is there already.
 
-    A store that fails is tried again; a unit that fails for good is returned as a failure with its reason
+    A disk that fails is tried again (other stores were, request by request: `fiqa_core.storage.retry`); a unit
+    that fails for good is returned as a failure with its reason
     (so that the other units finish), and leaves no file.
     """
     started = time.monotonic()

@@ -76,8 +76,8 @@ def http_status(error: BaseException) -> tuple[int | None, str]:
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         return status, str(response.get("Error", {}).get("Code", ""))
     answers = {"gcsfs.HttpError": "code", "aiohttp.ClientResponseError": "status"}
-    value = next((getattr(error, answers[name], None) for name in kinds(error) if name in answers), None)
-    return (int(str(value)), str(value)) if str(value).isdigit() else (None, "")
+    found = next((str(getattr(error, answers[name], "")) for name in kinds(error) if name in answers), "")
+    return (int(found), found) if found.isdigit() else (None, "")
 
 
 def kinds(error: BaseException) -> set[str]:

@@ -1,6 +1,7 @@
 """Put finished files in their place: readers see the whole of a file or none, on every store."""
 
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
@@ -11,10 +12,11 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
-from fiqa_core.storage.errors import ShortReadError, explained
+from fiqa_core.storage.errors import ShortReadError, StorageError, explained
 from fiqa_core.storage.places import filesystem, is_local, store_of
 from fiqa_core.storage.retry import retrying_here
 
+_log = logging.getLogger(__name__)
 _DELETE_AT_ONCE = 1000
 _swept: set[tuple[int, str]] = set()
 _sweeping = threading.Lock()
@@ -48,15 +50,24 @@ def temporary_for(output: str) -> Iterator[Path]:
 
 def sweep(output: str) -> int:
     """Remove what killed processes left: temporaries under an output, uploads that were broken off, this
-    machine's temporary files; the number removed."""
+    machine's temporary files; the number removed.
+
+    A store that refuses it (some roles may write, but not list broken uploads) is logged: nothing unseen in a
+    bucket is worth a run.
+    """
     if is_local(output):
         folder = Path(filesystem(output)[1]) / "_tmp"
         left = list(folder.glob("*")) if folder.is_dir() else []
         shutil.rmtree(folder, ignore_errors=True)
         return len(left)
+    count = _sweep_machine(output)
     store, path = store_of(output)
-    with explained(output):
-        return store.sweep(path.rstrip("/") + "/") + _sweep_machine(output)
+    try:
+        with explained(output):
+            count += store.sweep(path.rstrip("/") + "/")
+    except StorageError as error:
+        _log.warning("left-over uploads were not looked for: %s", error)
+    return count
 
 
 def publish(path: Path, url: str) -> None:

@@ -23,6 +23,7 @@ _CODES = {"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "
 # What a broken connection raises (`errors.kinds`).
 _BROKEN = {
     "aiohttp.ClientError",
+    "botocore.ConnectionError",
     "botocore.HTTPClientError",
     "botocore.ResponseParserError",
     "gcsfs.ChecksumError",

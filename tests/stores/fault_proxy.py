@@ -3,11 +3,12 @@
 import random
 import re
 import socket
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -84,10 +85,11 @@ class FaultProxy:
         self.delay_s = 0.0
         self.at_once = self.most_at_once = 0
         self.stopped = threading.Event()
+        # The GCS emulator answers one at a time, and drops connections when five are waiting.
+        self.upstream_gate = threading.Semaphore(4)
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"proxy": self, "upstream": upstream, "stall_s": stall_s})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
@@ -128,6 +130,16 @@ class FaultProxy:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(5)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # many clients at once are what is tested
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        # A client that hung up (it saw a stall, or was killed) is what these tests are about.
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -192,13 +204,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _ask_upstream(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         headers = {k: v for k, v in self.headers.items() if k.lower() not in _HOP_BY_HOP}
-        connection = HTTPConnection(*self.upstream, timeout=30)
-        try:
+        with self.proxy.upstream_gate, closing(HTTPConnection(*self.upstream, timeout=30)) as connection:
             connection.request(self.command, self.path, body, headers | {"Content-Length": str(len(body))})
             answer = connection.getresponse()
             return answer.status, answer.getheaders(), answer.read()
-        finally:
-            connection.close()
 
     def _answer(self, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
         length = next((int(v) for k, v in headers if k.lower() == "content-length"), len(content))

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,6 +157,30 @@ def test_parquet_units_fetch_their_own_row_groups_about_once(bucket, tmp_path):
     assert sum(seen.sent for seen in bucket.proxy.seen) <= half + 4 * BLOCK_BYTES
 
 
+@pytest.mark.parametrize("kind", ["parquet", "tar.gz", "folder"])
+def test_a_store_that_fails_half_way_never_becomes_a_row(bucket, tmp_path, kind):
+    # The last byte: gcsfs puts a bare line feed after a small upload, with which the emulator takes a final CR away.
+    records = [FaceRecord(f"{n}", n, BIG[n : n + (200 << 10)] + b".") for n in range(60)]
+    for record in records:
+        (tmp_path / "folder" / record.name).parent.mkdir(exist_ok=True)
+        (tmp_path / "folder" / record.name).write_bytes(record.data)
+    write_parquet_pyarrow(tmp_path / "faces.parquet", records, "binary", row_group_size=60)
+    with tarfile.open(tmp_path / "faces.tar.gz", "w:gz", compresslevel=0) as archive:
+        archive.add(tmp_path / "folder", ".")
+    source = {"parquet": "faces.parquet", "tar.gz": "faces.tar.gz", "folder": "folder"}[kind]
+    for path in [tmp_path / source] if kind != "folder" else (tmp_path / "folder").iterdir():
+        storage.publish(path, f"{bucket.uri}/in/{path.name}")
+    (unit,) = plan_dataset([f"{bucket.uri}/in"], "auto", 100, str(tmp_path)).units
+    contents = iter(range(10**6))
+    # The first answers with content pass; after those, none does.
+    bucket.proxy.plan = FirstThen(lambda *request: gets(*request) and next(contents) >= 2, ["503"] * 10_000)
+    seen = []
+    with pytest.raises(GaveUpError, match=re.escape(bucket.uri)):
+        seen.extend(container_of(unit).read(unit, ReadSettings()))
+    bucket.proxy.reset()
+    assert all(record.fault is None for record in seen)
+
+
 def test_images_of_a_folder_are_one_request_each_and_many_at_once(bucket, tmp_path):
     for number in range(60):
         independent_client(bucket.uri).pipe_file(f"{bucket.uri}/in/{number:02}.jpg", b"%d" % number)
@@ -210,7 +235,7 @@ def other_policy() -> Iterator[None]:
 def test_the_time_for_all_attempts_is_bounded_too(big, bucket, other_policy):
     storage.set_policy(RetryPolicy(attempts=50, first_wait_s=0.2, longest_wait_s=0.2, total_s=0.5, stall_s=1))
     bucket.proxy.plan = FirstThen(lambda *_: True, ["503"] * 100)
-    with pytest.raises(GaveUpError, match=r"after [2-6] attempts"):
+    with pytest.raises(GaveUpError, match=r"after [1-9] attempts"):
         storage.stat(big)
 
 
@@ -334,6 +359,12 @@ def test_local_temporaries_of_a_killed_writer_to_a_bucket_are_swept(amazon, monk
         assert storage.sweep(output) == 0  # the killed one went when this process began to write
         assert alive.read_bytes() == b"mine"
     assert not list(tmp_path.glob("fiqa-*"))
+
+
+def test_a_bucket_that_does_not_let_broken_uploads_be_listed_does_not_stop_a_run(amazon, caplog):
+    amazon.proxy.plan = FirstThen(lambda _, path: "uploads" in path, ["403"])
+    assert storage.sweep(f"{amazon.uri}/out") == 0
+    assert "left-over uploads were not looked for" in caplog.text
 
 
 def test_removing_takes_a_whole_folder_and_nothing_beside_it(bucket):
