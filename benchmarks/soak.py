@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.faults.conftest import RECORDS, SHARDS, assert_nothing_left_over, quality_files, write_shard
-from tests.faults.moments import finished_units, kill_workers, random_moment
+from tests.faults.moments import finished_units, kill_worker, random_moment
 from tests.faults.prepared import Child, Prepared, wait_for
 
 JOB, PAUSE = "tests.faults.jobs:score_slowly", 0.01
@@ -31,7 +31,7 @@ def kill(child: Child, processes: int, chance: random.Random) -> str:
     if not child.running():
         return ""
     if whom == "worker":
-        return whom if kill_workers(child, chance) else ""
+        return whom if kill_worker(child, chance) else ""
     if whom == "all":
         child.kill_group()
     else:

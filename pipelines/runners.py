@@ -21,6 +21,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.runner import PipelineState
 
 from fiqa_core.scoring.devices import Gpus, gpus_to_share
+from pipelines import worker_watch
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ def beam_options(
     options = PipelineOptions(list(arguments))
     if runner in _LOCAL:
         _settle_local(options, arguments, gpus_to_share(device, gpus))
+        worker_watch.install()
         if runner != _FN_API_RUNNER:
             _log.info("runner: DirectRunner, run by Beam's FnApiRunner (on this machine, nothing is downloaded)")
         runner = _FN_API_RUNNER

@@ -25,20 +25,22 @@ def random_moment(child: Child, output: Path, chance: random.Random, seconds: fl
         time.sleep(chance.random() * 0.06)
 
 
-def kill_workers(child: Child, chance: random.Random) -> bool:
+def kill_worker(child: Child, chance: random.Random) -> bool:
     """Kill one worker process of a command, if it has any by now."""
-    workers = [pid for pid in _processes_of_group(child.pid) if pid != child.pid]
+    workers = _workers(child.pid)
     if workers:
         os.kill(chance.choice(workers), signal.SIGKILL)
     return bool(workers)
 
 
-def _processes_of_group(group: int) -> list[int]:
+def _workers(group: int) -> list[int]:
+    """Beam's worker processes in a process group (without the shells that it starts them by)."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            if os.getpgid(int(path.name)) == group:
+            words = (path / "cmdline").read_bytes().split(b"\0")
+            if os.getpgid(int(path.name)) == group and words[1:2] == [b"-m"] and b"sdk_worker_main" in words[2]:
                 found.append(int(path.name))
-        except ProcessLookupError:
+        except (ProcessLookupError, FileNotFoundError):
             continue
     return found

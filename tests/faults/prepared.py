@@ -3,6 +3,7 @@
 Beam and torch take seconds to import; twenty killed commands, each resumed, would take minutes.
 """
 
+import faulthandler
 import importlib
 import json
 import os
@@ -95,6 +96,7 @@ def _child(request: dict[str, Any]) -> None:
     for descriptor in (1, 2):
         os.dup2(log, descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    faulthandler.register(signal.SIGUSR1, file=2)
     module, _, name = request["call"].partition(":")
     code = 1
     try:

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.faults.conftest import RECORDS, SHARDS, assert_nothing_left_over, quality_files
-from tests.faults.moments import finished_units, random_moment
+from tests.faults.moments import finished_units, kill_worker, random_moment
 from tests.faults.prepared import wait_for
 
 KILLS = 20
@@ -72,3 +72,16 @@ def test_a_worker_process_killed_in_mid_unit_fails_the_job_and_resume_finishes_i
     assert prepared.run(job, str(tmp_path / "marker"), [*command, "--resume"]) == 0
     assert quality_files(tmp_path / "b") == quality_files(tmp_path / "a")
     assert_nothing_left_over(tmp_path / "b")
+
+
+def test_a_worker_process_killed_before_it_has_called_home_does_not_hang_the_job(shards, prepared, tmp_path):
+    command = ["--input", str(shards), "--output", str(tmp_path / "out")]
+    processes = ["--direct_running_mode", "multi_processing", "--direct_num_workers", "2"]
+    child = prepared.start("tests.faults.jobs:score", [*command, *processes])
+    # A worker needs seconds to import before it can connect; it is killed as soon as there is one.
+    wait_for(lambda: kill_worker(child, random.Random(0)) or not child.running())
+    wait_for(lambda: not child.running(), seconds=150)
+    assert child.wait() == 2
+    assert "a worker process died" in child.log.read_text()
+    assert prepared.run("tests.faults.jobs:score", [*command, "--resume"]) == 0
+    assert_nothing_left_over(tmp_path / "out")
