@@ -41,7 +41,7 @@ REASONS: dict[Status, str] = {
     Status.TOO_LARGE: "The image has more stored bytes, or more pixels, than the limits admit.",
     Status.TOO_SMALL: "A side of the image is shorter than the limit.",
     Status.UNREADABLE: "The stored bytes could not be read from the store or the container.",
-    Status.UNSAFE_NAME: "The record's name points out of its container (absolute, or with `..`).",
+    Status.UNSAFE_NAME: "The record's name points out of its container (absolute, or with `..`), or is too long.",
     Status.NON_FINITE: "The network's score is not a finite number.",
     Status.SHARD_UNREADABLE: "The shard, or the rest of it, could not be read; its records are not known.",
     Status.SHARD_TRUNCATED: "The shard ends in mid-record; the records after this place are lost.",

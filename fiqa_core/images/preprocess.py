@@ -1,6 +1,8 @@
 """Stored bytes to network input: decode, resize, channel order."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -60,25 +62,43 @@ def from_image(
     """Network input, uint8 (112, 112, 3), of a path, stored bytes, a PIL image, or uint8 (H, W, 3) RGB.
 
     Raises:
-        ImageRejected: the image cannot be used; the message names the path, where there is one.
+        ImageRejected: the image cannot be used; the message names the path, where there is one (also of an
+            image that Pillow opened).
         OSError: the file cannot be read.
         TypeError: something else was given.
     """
     if isinstance(image, str | os.PathLike):
         path = Path(image)
-        try:
+        with _naming(str(path)):
             return prepare(path.read_bytes(), limits, channel_order).pixels
-        except ImageRejected as error:
-            raise ImageRejected(error.status, f"{path}: {error.message}", error.width, error.height) from error
     if isinstance(image, bytes | bytearray | memoryview):
         return prepare(bytes(image), limits, channel_order).pixels
     if isinstance(image, Image.Image):
-        return _network_input(_of_pillow(image, limits), channel_order)
+        with _naming(str(getattr(image, "filename", ""))):
+            return _network_input(_of_pillow(image, limits), channel_order)
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
         check_size(image.shape[1], image.shape[0], limits)
         return _network_input(image, channel_order)
     found = f"an array of {image.dtype} {image.shape}" if isinstance(image, np.ndarray) else repr(type(image))
     raise TypeError(f"expected a path, bytes, a PIL image, or a uint8 array (H, W, 3) in RGB order; got {found}")
+
+
+def is_one_image(images: object) -> bool:
+    """Whether this is what `from_image` takes, where a collection of images was expected."""
+    return isinstance(images, str | os.PathLike | bytes | bytearray | memoryview | Image.Image) or (
+        isinstance(images, np.ndarray) and images.ndim < 4 and images.dtype.kind not in "OUS"
+    )
+
+
+@contextmanager
+def _naming(place: str) -> Iterator[None]:
+    """Put where the image lies, if it lies anywhere, in front of the reason for which it is rejected."""
+    try:
+        yield
+    except ImageRejected as error:
+        if not place:
+            raise
+        raise ImageRejected(error.status, f"{place}: {error.message}", error.width, error.height) from error
 
 
 def _network_input(pixels: np.ndarray, channel_order: ChannelOrder) -> np.ndarray:

@@ -19,7 +19,7 @@ from torch import Tensor
 from fiqa_core import storage
 
 FOLDER_ORDER = ("model.pt", "*backbone.pth", "model.safetensors")
-NESTED_KEYS = ("state_dict_backbone", "state_dict", "model")
+NESTED_KEYS = ("state_dict_backbone", "state_dict", "model_state_dict", "model")
 # DistributedDataParallel and torch.compile put these in front of every name.
 WRAPPERS = ("module.", "_orig_mod.")
 EXPECTED = "a state dict saved with torch.save, or a .safetensors file"
@@ -90,7 +90,7 @@ def _parse(uri: str, data: bytes) -> object:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_refused_pickle(uri, data, str(error))) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, OSError) as error:
+    except Exception as error:  # a damaged pickle fails as its bytes happen to say: IndexError, struct.error ...
         raise CheckpointError(
             f"{uri}: cannot be read as a checkpoint ({len(data):,} bytes; {_first_line(error)}); expected "
             f"{EXPECTED}. "

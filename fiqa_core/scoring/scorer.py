@@ -3,11 +3,13 @@
 import logging
 import threading
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from fiqa_core.images.admission import ImageRejected
 from fiqa_core.networks.checkpoints import LoadedNetwork, load_checkpoint
 from fiqa_core.networks.int8 import Int8UnavailableError, quantise_blocks
 from fiqa_core.scoring.devices import resolve_device
@@ -43,6 +45,8 @@ class QualityScorer:
     ) -> None:
         if precision not in PRECISIONS:
             raise ValueError(f"precision {precision!r} is not known; expected one of {', '.join(PRECISIONS)}")
+        if batch_size is not None and (not isinstance(batch_size, Integral) or batch_size < 1):
+            raise ValueError(f"batch_size is {batch_size!r}; expected a whole number of at least 1, or None")
         if not loaded.has_quality:
             raise ValueError(
                 f"{loaded.uri}: the {loaded.arch} in it has no quality head (a plain face recognition network); "
@@ -89,17 +93,26 @@ class QualityScorer:
             return _joined(self._score_parts(pixels), self.embeddings)
 
     def score(self, images: Iterable[Any]) -> np.ndarray:
-        """Scores, float32 (N,), of paths, PIL images or uint8 RGB arrays (H, W, 3).
+        """Scores, float32 (N,), of a list of paths, PIL images or uint8 RGB arrays (H, W, 3).
 
         Raises:
-            ImageRejected: an image that cannot be used; the message says which and why.
+            ImageRejected: an image that cannot be used; the message says which (counted from 0) and why.
+            TypeError: one image was given, not a list; or an item is no image.
         """
-        from fiqa_core.images.preprocess import from_image
+        from fiqa_core.images.preprocess import from_image, is_one_image
 
+        if is_one_image(images):
+            raise TypeError("score() takes a list of images, and this is one image: give it as score([image])[0]")
         qualities: list[np.ndarray] = []
         batch: list[np.ndarray] = []
-        for image in images:
-            batch.append(from_image(image))
+        for number, image in enumerate(images):
+            try:
+                batch.append(from_image(image))
+            except ImageRejected as error:
+                message = f"image {number}: {error.message}"
+                raise ImageRejected(error.status, message, error.width, error.height) from error
+            except TypeError as error:
+                raise TypeError(f"image {number}: {error}") from error
             if len(batch) == self.batch_size:
                 qualities.append(self.score_pixels(np.stack(batch)).quality)
                 batch = []

@@ -12,11 +12,13 @@ import pyarrow.parquet as pq
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.scoring.stream import Row
 from fiqa_core.scoring.summary import Summary, merge, summarise
+from fiqa_core.shards.names import printable
 from fiqa_core.shards.unit import Unit
 from schemas import provenance, versions
 from schemas.quality import quality_schema
 
 _ROWS_AT_ONCE = 8192
+_CHARACTERS_AT_ONCE = 8 << 20  # keys, labels and messages of hostile shards are long
 
 
 class QualityWriter:
@@ -30,19 +32,23 @@ class QualityWriter:
         self._schema = quality_schema(settings.embeddings, settings.embedding_dim)
         self._settings = settings
         self._rows: list[Row] = []
+        self._characters = 0
         self.summary = Summary()
         schema = self._schema.with_metadata(file_metadata(unit, settings))
         self._writer = pq.ParquetWriter(path, schema, compression="zstd")
 
     def write(self, rows: list[Row]) -> None:
         """Add rows; they reach the file in groups."""
-        self._rows += rows
-        if len(self._rows) >= _ROWS_AT_ONCE:
-            self._flush()
+        for row in rows:
+            self._rows.append(row)
+            key, _, label, *_ = row.record
+            self._characters += len(key or "") + len(label or "") + len(row.message or "")
+            if len(self._rows) == _ROWS_AT_ONCE or self._characters >= _CHARACTERS_AT_ONCE:
+                self._flush()
 
     def _flush(self) -> None:
         table = to_table(self._rows, self._unit.shard, self._schema, self._settings)
-        self._rows = []
+        self._rows, self._characters = [], 0
         self.summary = merge(self.summary, summarise(table))
         self._writer.write_table(table)
 
@@ -60,13 +66,13 @@ class QualityWriter:
 def to_table(rows: list[Row], shard: str, schema: pa.Schema, settings: ScoreSettings) -> pa.Table:
     """Rows as an Arrow table of the quality schema."""
     columns: dict[str, Any] = {
-        "key": [row.record.key for row in rows],
-        "shard": pa.repeat(pa.scalar(shard), len(rows)),
+        "key": _texts([row.record.key for row in rows]),
+        "shard": pa.repeat(pa.scalar(printable(shard)), len(rows)),
         "index": [row.record.index for row in rows],
-        "label": [row.record.label for row in rows],
+        "label": _texts([row.record.label for row in rows]),
         "quality": [row.quality for row in rows],
         "status": pa.array([row.status.value for row in rows], pa.string()).dictionary_encode(),
-        "message": [row.message for row in rows],
+        "message": _texts([row.message for row in rows]),
         "width": [row.width for row in rows],
         "height": [row.height for row in rows],
         "sha256": [row.sha256 for row in rows],
@@ -74,6 +80,14 @@ def to_table(rows: list[Row], shard: str, schema: pa.Schema, settings: ScoreSett
     if settings.embeddings != "none":
         columns["embedding"] = _embeddings(rows, schema.field("embedding").type, settings)
     return pa.table(columns, schema=schema)
+
+
+def _texts(values: list[str | None]) -> pa.Array:
+    try:
+        return pa.array(values, pa.string())
+    except UnicodeEncodeError:
+        # A text of stray bytes or half characters costs its own escape, never the unit.
+        return pa.array([None if value is None else printable(value) for value in values], pa.string())
 
 
 def _embeddings(rows: list[Row], kind: pa.DataType, settings: ScoreSettings) -> pa.Array:

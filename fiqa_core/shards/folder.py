@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,6 +33,9 @@ from schemas.reasons import Status
 
 _LISTING = pa.schema([pa.field("path", pa.binary(), nullable=False), pa.field("size", pa.int64())])
 _LISTING_ROWS = 65_536
+_CHUNK = 1 << 20
+# A sparse file of 8 EiB costs nothing to make, and centuries to hash.
+_MAX_HASHED_BYTES = 16 << 30
 
 # The file itself cannot be had, while the store works: a row. Everything else (network, no more
 # file handles ...) is the store's failure, and the unit is tried again.
@@ -45,7 +49,7 @@ class Folder:
     name = "folder"
     suffixes: tuple[str, ...] = ()
 
-    def plan(self, file: StoredFile, unit_size: int) -> Iterator[Unit]:  # noqa: ARG002
+    def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:  # noqa: ARG002
         """Runs of `unit_size` files of an existing listing (`write_listing` makes it)."""
         raise TypeError("a folder is planned with plan_folder, which needs a place for the listing")
 
@@ -133,16 +137,20 @@ def _child(folder: str, path: bytes) -> str:
     return join(folder, path.decode("utf-8", "surrogateescape"))
 
 
-def _record(index: int, path: bytes, data: bytes | None, fault: Fault | None) -> Record:
+def _record(
+    index: int, path: bytes, data: bytes | None, fault: Fault | None = None, digest: bytes | None = None
+) -> Record:
     key = path.decode("utf-8", "backslashreplace")
-    return Record(key, index, parent(key), data, fault)
+    return Record(key, index, parent(key), data, fault, digest)
 
 
 def _fetch_record(unit: Unit, index: int, path: bytes, size: int, limit: int) -> Record:
-    if size > limit:
-        return _record(index, path, None, _too_large(size, limit))
+    url = _child(unit.url, path)
     try:
-        return _record(index, path, read_small(_child(unit.url, path), size), None)
+        if size > limit:
+            with open_read(url) as stream:
+                return _record(index, path, *_read_stream(stream, limit))
+        return _record(index, path, read_small(url, size))
     except MissingError as error:
         # One file gone is a row; a bucket or folder gone is the store's failure, or every image would be a row.
         if not is_folder(unit.url):
@@ -150,22 +158,30 @@ def _fetch_record(unit: Unit, index: int, path: bytes, size: int, limit: int) ->
         return _record(index, path, None, Fault(Status.UNREADABLE, "FileNotFoundError: gone since it was listed"))
 
 
-def _read_local(path: str, limit: int) -> tuple[bytes | None, Fault | None]:
+def _read_local(path: str, limit: int) -> tuple[bytes | None, Fault | None, bytes | None]:
+    """The file's bytes, or why there are none, and the sha256 of a file that is too large to keep."""
     try:
         if not Path(path).is_file():
             Path(path).stat()
-            return None, Fault(Status.UNREADABLE, "not a regular file")
+            return None, Fault(Status.UNREADABLE, "not a regular file"), None
         with Path(path).open("rb", buffering=0) as stream:
-            data = stream.read(limit + 1)
+            return _read_stream(stream, limit)
     except OSError as error:
         if isinstance(error, _LOST_FILE) or error.errno in _LOST_ERRNO:
             reason = error.strerror or str(error) or "gone since it was listed"
-            return None, Fault(Status.UNREADABLE, f"{type(error).__name__}: {reason}")
+            return None, Fault(Status.UNREADABLE, f"{type(error).__name__}: {reason}"), None
         raise
-    if len(data) > limit:
-        return None, _too_large(len(data), limit)
-    return data, None
 
 
-def _too_large(size: int, limit: int) -> Fault:
-    return Fault(Status.TOO_LARGE, f"{size} or more stored bytes; the limit is {limit}")
+def _read_stream(stream: Any, limit: int) -> tuple[bytes | None, Fault | None, bytes | None]:
+    data = stream.read(limit + 1)
+    if len(data) <= limit:
+        return data, None, None
+    digest, size = hashlib.sha256(data), len(data)
+    del data
+    while size <= _MAX_HASHED_BYTES and (chunk := stream.read(_CHUNK)):
+        digest.update(chunk)
+        size += len(chunk)
+    if size > _MAX_HASHED_BYTES:
+        return None, Fault(Status.TOO_LARGE, f"more than {_MAX_HASHED_BYTES} stored bytes; the limit is {limit}"), None
+    return None, Fault(Status.TOO_LARGE, f"{size} stored bytes; the limit is {limit}"), digest.digest()

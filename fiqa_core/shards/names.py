@@ -1,5 +1,8 @@
 """What the name of a record or member says: is it an image, is it safe, which key and label does it give."""
 
+import hashlib
+import re
+
 IMAGE_SUFFIXES = frozenset(
     {
         "jpg",
@@ -20,6 +23,12 @@ IMAGE_SUFFIXES = frozenset(
     }
 )
 
+# Linux's longest path (PATH_MAX). A longer name cannot be a file's, and a shard full of them would fill the memory.
+MAX_NAME_CHARACTERS = 4096
+MAX_LABEL_CHARACTERS = 1024
+
+_STRAY_BYTE = re.compile("[\udc80-\udcff]")
+
 
 def suffix(name: str) -> str:
     """Lower-case part after the last dot of the base name; empty if there is none."""
@@ -32,9 +41,13 @@ def is_image(name: str) -> bool:
 
 
 def is_safe(name: str) -> bool:
-    """Whether a name stays inside its container: relative, no `..`, no NUL, no drive letter."""
-    parts = name.replace("\\", "/").split("/")
-    return not (name.startswith(("/", "\\")) or ".." in parts or "\0" in name or name[1:2] == ":")
+    """Whether a name stays inside its container: relative, no `..`, no NUL, no drive letter.
+
+    Bytes that are no UTF-8 must be in it as surrogates: written out (`\\xff`) they would look like a path.
+    """
+    if "\0" in name or name.startswith(("/", "\\")) or name[1:2] == ":":
+        return False
+    return ".." not in name or ".." not in name.replace("\\", "/").split("/")
 
 
 def parent(name: str) -> str | None:
@@ -46,3 +59,22 @@ def is_litter(name: str) -> bool:
     """Whether a file is what macOS leaves beside the real ones; never a record."""
     base = name.rpartition("/")[2]
     return base.startswith("._") or base == ".DS_Store"
+
+
+def printable(text: str) -> str:
+    """Text that UTF-8 can hold: stray bytes (surrogates of `surrogateescape`) as `\\xff`, others as `\\ud800`."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        escaped = _STRAY_BYTE.sub(lambda stray: f"\\x{ord(stray[0]) - 0xDC00:02x}", text)
+        return escaped.encode("utf-8", "backslashreplace").decode()
+    return text
+
+
+def shortened(text: str, limit: int) -> str:
+    """Text of at most `limit` characters: its beginning and a digest, so that two texts stay two."""
+    if len(text) <= limit:
+        return text
+    return f"{text[: limit - 17]}~{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"

@@ -1,11 +1,12 @@
 """Parquet with image bytes: a struct column {bytes, path} as Hugging Face writes it, or a binary column."""
 
-from collections.abc import Iterator
-from typing import Any
+import hashlib
+from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fiqa_core.shards.names import MAX_LABEL_CHARACTERS, MAX_NAME_CHARACTERS, shortened
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
 from fiqa_core.shards.webdataset import LABEL_FIELDS
 from fiqa_core.storage import StorageError, StoredFile, open_read
@@ -17,9 +18,12 @@ _ROWS_AT_ONCE = 64
 _BUFFER_BYTES = 1 << 20
 _FOOTER_BLOCK = 256 << 10  # planning reads the file's end only
 
+# What a file that is damaged, or no Parquet at all, makes Arrow raise (names of columns need not be UTF-8).
+_UNREADABLE = (pa.ArrowException, EOFError, UnicodeDecodeError)
+
 
 class ColumnError(ValueError):
-    """The file has no column that can be the image (or the one that was named is not there)."""
+    """The file has no column that can be the image or the label (or the one that was named cannot)."""
 
 
 class Parquet:
@@ -28,12 +32,22 @@ class Parquet:
     name = "parquet"
     suffixes: tuple[str, ...] = (".parquet", ".pq")
 
-    def plan(self, file: StoredFile, unit_size: int) -> Iterator[Unit]:
-        """Whole row groups, until a unit has at least `unit_size` rows."""
+    def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:
+        """Whole row groups, until a unit has at least `unit_size` rows.
+
+        Raises:
+            ColumnError: `settings` are given, and the file has no column for the image, or not the one named
+                for image or label.
+        """
         try:
             with open_read(file.url, file.version, _FOOTER_BLOCK) as stream:
-                footer = pq.ParquetFile(stream).metadata
-        except (pa.ArrowException, EOFError):
+                parquet = pq.ParquetFile(stream)
+                footer = parquet.metadata
+                if settings is not None:
+                    _Columns(parquet.schema_arrow, settings)
+        except ColumnError as error:
+            raise ColumnError(f"{file.shown}: {error}") from error
+        except _UNREADABLE:
             # Its reading will fail in the same way and become the shard's row, with the reason.
             yield Unit(0, self.name, file.shown, file.url, 0, 0, 0, -1, file.size, file.version)
             return
@@ -54,7 +68,7 @@ class Parquet:
                 # of a gigabyte costs a megabyte.
                 file = pq.ParquetFile(stream, pre_buffer=False, buffer_size=_BUFFER_BYTES)
                 columns = _Columns(file.schema_arrow, settings)
-            except (pa.ArrowException, ColumnError, EOFError) as error:
+            except (*_UNREADABLE, ColumnError) as error:
                 fault = Fault(Status.SHARD_UNREADABLE, _one_line(error))
                 yield Record(None, unit.first_index, None, None, fault)
                 return
@@ -90,63 +104,102 @@ class _Columns:
     def __init__(self, schema: pa.Schema, settings: ReadSettings) -> None:
         self.image = _image_column(schema, settings.image_field)
         self.is_struct = pa.types.is_struct(schema.field(self.image).type)
-        self.label = _label_column(schema, settings.label_field)
-        self.key = next((n for n in KEY_FIELDS if n in schema.names and _is_text(schema.field(n).type)), None)
+        self.label = _label_column(schema, settings.label_field, self.image)
+        self.key = next((name for name in KEY_FIELDS if _has(schema, name, _is_text)), None)
         self.wanted = [name for name in (self.image, self.label, self.key) if name]
 
     def records(self, batch: pa.RecordBatch, index: int, limit: int) -> Iterator[Record]:
-        column = batch.column(self.image)
-        paths: list[Any] = [None] * len(batch)
-        valid = column
+        images = batch.column(self.image)
+        paths: list[str | None] = [None] * len(batch)
         if self.is_struct:
             # .field() ignores the struct's own nulls, .flatten() folds them into its children.
-            children = dict(zip((f.name for f in column.type), column.flatten(), strict=True))
-            valid = children["bytes"]
-            if "path" in children:
-                paths = children["path"].to_pylist()
-        keys = batch.column(self.key).to_pylist() if self.key else paths
-        labels = batch.column(self.label).to_pylist() if self.label else [None] * len(batch)
-        for place, (image, path, key, label) in enumerate(zip(valid, paths, keys, labels, strict=True)):
-            yield _row(image, path, key, label, index + place, limit)
+            children = dict(zip((f.name for f in images.type), images.flatten(), strict=True))
+            images = children["bytes"]
+            if "path" in children and _is_text(children["path"].type):
+                paths = _texts(children["path"])
+        keys = _texts(batch.column(self.key)) if self.key else paths
+        labels = _texts(batch.column(self.label)) if self.label else [None] * len(batch)
+        for place, (image, path, key, label) in enumerate(zip(_plain(images), paths, keys, labels, strict=True)):
+            yield _row(image, path, key or path, label, index + place, limit)
 
 
-def _row(image: pa.Scalar, path: Any, key: Any, label: Any, index: int, limit: int) -> Record:
-    name = str(key or path or index)
-    text = None if label is None else str(label)
+def _row(image: pa.Scalar, path: str | None, key: str | None, label: str | None, index: int, limit: int) -> Record:
+    name, note = shortened(key or str(index), MAX_NAME_CHARACTERS), None
+    if key and name != key:
+        note = f"the key has {len(key)} characters and is shortened to {MAX_NAME_CHARACTERS}"
+    text = None if label is None else shortened(label, MAX_LABEL_CHARACTERS)
     buffer = image.as_buffer()
     if buffer is None:
-        hint = f"; its path is {path!r}, but files outside the table are not read" if path else ""
+        hint = f"; its path is {shortened(path, 300)!r}, but files outside the table are not read" if path else ""
         return Record(name, index, text, None, Fault(Status.MISSING_IMAGE, f"image bytes are null{hint}"))
     if buffer.size > limit:
         fault = Fault(Status.TOO_LARGE, f"{buffer.size} stored bytes; the limit is {limit}")
-        return Record(name, index, text, None, fault)
-    return Record(name, index, text, buffer.to_pybytes())
+        return Record(name, index, text, None, fault, hashlib.sha256(buffer).digest())
+    return Record(name, index, text, buffer.to_pybytes(), note=note)
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """A dictionary-encoded column (pandas' categorical) as its values."""
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+def _texts(column: pa.Array) -> list[str | None]:
+    """A column of text or numbers as text. Strings in Parquet need not be UTF-8: other bytes become `\\xff`."""
+    column = _plain(column)
+    if _is_text(column.type) or _is_bytes(column.type):
+        values = column.cast(pa.large_binary()).to_pylist()
+        return [None if value is None else value.decode("utf-8", "backslashreplace") for value in values]
+    return [_number_text(value) for value in column.to_pylist()]
+
+
+def _number_text(value: float | None) -> str | None:
+    """Whole floats lose their `.0`: pandas makes floats of integers where one is missing."""
+    if value is None or value != value:
+        return None
+    return str(int(value)) if float(value).is_integer() else str(value)
 
 
 def _image_column(schema: pa.Schema, named: str) -> str:
     if named:
-        if named in schema.names and _holds_image(schema.field(named).type):
+        if _has(schema, named, _holds_image):
             return named
-        raise ColumnError(f"no image column {named!r} (binary, or struct with `bytes`) among {schema.names}")
-    found = [name for name in schema.names if _holds_image(schema.field(name).type)]
+        raise ColumnError(
+            f"{named!r} cannot be the image column (binary, or a struct with binary `bytes`). {_listed(schema)} "
+            "Name another with --image-field."
+        )
+    found = [name for name in schema.names if _has(schema, name, _holds_image)]
     for name in IMAGE_FIELDS:
         if name in found:
             return name
     if len(found) == 1:
         return str(found[0])
     raise ColumnError(
-        f"expected one binary column or a struct column with `bytes`, found {found or 'none'} among "
-        f"{schema.names}; name it with --image-field"
+        "expected one column of images (binary, or a struct with binary `bytes`), found "
+        f"{len(found) or 'none'}. {_listed(schema)} "
+        + ("Name it with --image-field." if found else "Store the images' files as binary.")
     )
 
 
-def _label_column(schema: pa.Schema, named: str) -> str | None:
-    if named and named not in schema.names:
-        raise ColumnError(f"no label column {named!r} among {schema.names}; see --label-field")
-    for name in (named,) if named else LABEL_FIELDS:
-        if name in schema.names and (pa.types.is_integer(t := schema.field(name).type) or _is_text(t)):
-            return str(name)
-    return None
+def _label_column(schema: pa.Schema, named: str, image: str) -> str | None:
+    if named and not _has(schema, named, _holds_label):
+        raise ColumnError(
+            f"{named!r} cannot be the label column (text, binary, or numbers). {_listed(schema)} "
+            "Name another with --label-field."
+        )
+    names = (named,) if named else (name for name in LABEL_FIELDS if name != image)
+    return next((name for name in names if _has(schema, name, _holds_label)), None)
+
+
+def _has(schema: pa.Schema, name: str, fits: Callable[[pa.DataType], bool]) -> bool:
+    """Whether there is one column of this name (a name that occurs twice names nothing), and of a type that fits."""
+    place = schema.get_field_index(name)
+    return place >= 0 and fits(schema.field(place).type)
+
+
+def _listed(schema: pa.Schema) -> str:
+    columns = [f"{field.name} ({field.type})" for field in schema]
+    more = ", ..." if len(columns) > 20 else ""
+    return f"Columns: {shortened(', '.join(columns[:20]) + more, 1000)}."
 
 
 def _holds_image(kind: pa.DataType) -> bool:
@@ -155,13 +208,25 @@ def _holds_image(kind: pa.DataType) -> bool:
     return _is_bytes(kind)
 
 
+def _holds_label(kind: pa.DataType) -> bool:
+    value = _value_type(kind)
+    types = pa.types
+    return (
+        _is_text(kind) or _is_bytes(kind) or types.is_integer(value) or types.is_floating(value) or value == pa.null()
+    )
+
+
 def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    return _value_type(kind) in (pa.binary(), pa.large_binary(), pa.binary_view())
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    return _value_type(kind) in (pa.string(), pa.large_string(), pa.string_view())
+
+
+def _value_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
+    return " ".join(str(error).split())[:1000]

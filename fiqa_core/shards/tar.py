@@ -14,12 +14,14 @@ import zlib
 from collections.abc import Iterator
 from typing import IO, NamedTuple
 
+from fiqa_core.shards.names import printable, shortened
+
 BLOCK = 512
 _CHUNK = 1 << 20
 _MAX_META_BYTES = 1 << 20  # a long name or pax header; anything larger is hostile
 _ZEROS = bytes(BLOCK)
 _NO_PAX: dict[bytes, bytes] = {}
-_PAX_KEYS = (b"path", b"size", b"linkpath")
+_MAX_DIGITS = 20  # of a decimal number; 2**64 has as many
 _adler32 = zlib.adler32
 
 REGULAR = "file"
@@ -40,7 +42,8 @@ class TarDamagedError(Exception):
 
 class Member(NamedTuple):
     """One member. `data` is None unless it is a regular file within the size limit; `sha256` is set
-    where a regular file was too large to keep; `size` is in bytes."""
+    where a regular file was too large to keep; `size` is in bytes. Bytes of `name` and `link` that are no
+    UTF-8 are surrogates (`surrogateescape`); both may be as long as a megabyte."""
 
     name: str
     kind: str
@@ -74,6 +77,9 @@ def members(stream: IO[bytes], max_bytes: int) -> Iterator[Member]:
         raise TarDamagedError(f"the compressed archive ends too early ({error})", truncated=True) from error
     except (gzip.BadGzipFile, zlib.error) as error:
         raise TarDamagedError(f"the compressed archive is damaged ({error})", truncated=False) from error
+    except (ValueError, OverflowError) as error:
+        # No header is meant to get this far; should one, it costs the rest of its archive and no more.
+        raise TarDamagedError(f"a header holds what no tar has ({str(error)[:200]})", truncated=False) from error
 
 
 def _members(stream: IO[bytes], max_bytes: int) -> Iterator[Member]:
@@ -82,8 +88,15 @@ def _members(stream: IO[bytes], max_bytes: int) -> Iterator[Member]:
     ended = False
     long_name: bytes | None = None
     pax = _NO_PAX
+    pax_header, pax_size = b"", 0
     while True:
         header = read(BLOCK)
+        if header == pax_header and header:
+            # Writers repeat the header of a pax block byte for byte: what was checked once need not be again.
+            offset += BLOCK + -(-pax_size // BLOCK) * BLOCK
+            pax = _pax_records(_read_meta(stream, pax_size, offset), offset)
+            ended = False
+            continue
         if ended and not header.strip(b"\0"):
             if not header:
                 return
@@ -97,31 +110,37 @@ def _members(stream: IO[bytes], max_bytes: int) -> Iterator[Member]:
         ended = False
         if len(header) < BLOCK:
             raise _cut_in_header(header, offset)
-        if _checksum(header) != _octal(header[148:156]):
+        if not _checksum_fits(header):
             raise TarDamagedError(f"bytes {offset} to {offset + BLOCK} are not a tar header", truncated=False)
         kind = header[156:157]
-        size = _size(header, pax, offset)
-        stored = 0 if kind in b"123456" else size
-        offset += BLOCK + -(-stored // BLOCK) * BLOCK
-
         if kind in b"LKxg":
+            size = _number(header[124:136], offset)
+            offset += BLOCK + -(-size // BLOCK) * BLOCK
             meta = _read_meta(stream, size, offset)
             if kind == b"L":
                 long_name = meta.rstrip(b"\0")
             elif kind == b"x":
-                pax = _pax_records(meta)
+                pax = _pax_records(meta, offset)
+                pax_header, pax_size = header, size
             continue
 
+        if pax and pax.get(b"size", b"").isdigit():
+            size = _decimal(pax[b"size"], offset)
+        else:
+            size = _number(header[124:136], offset)
+        stored = 0 if kind in b"123456" else size
+        offset += BLOCK + -(-stored // BLOCK) * BLOCK
         name = pax.get(b"path") or long_name or _name(header)
-        text = name.decode("utf-8", "backslashreplace")
+        text = name.decode("utf-8", "surrogateescape")
         what = _KINDS.get(kind, OTHER)
-        if what is REGULAR and not text.endswith("/"):
+        if what is REGULAR and text[-1:] != "/":
             data, digest = _read_member(stream, stored, max_bytes, text)
             yield Member(text, REGULAR, size, data, digest, "")
         else:
             _read_member(stream, stored, max_bytes, text)
             link = pax.get(b"linkpath") or header[157:257].rstrip(b"\0")
-            yield Member(text, FOLDER if what is REGULAR else what, size, None, None, _text(link))
+            kept = link.decode("utf-8", "surrogateescape")
+            yield Member(text, FOLDER if what is REGULAR else what, size, None, None, kept)
         long_name, pax = None, _NO_PAX
 
 
@@ -131,25 +150,19 @@ def _cut_in_header(header: bytes, offset: int) -> TarDamagedError:
     return TarDamagedError(f"the archive ends inside the header at byte {offset}", truncated=True)
 
 
-def _size(header: bytes, pax: dict[bytes, bytes], offset: int) -> int:
-    """The member's size in bytes: the pax record before the header's own field."""
-    if pax and pax.get(b"size", b"").isdigit():
-        return int(pax[b"size"])
-    return _number(header[124:136], offset)
-
-
 def _read_member(stream: IO[bytes], size: int, limit: int, name: str) -> tuple[bytes | None, bytes | None]:
     padded = -(-size // BLOCK) * BLOCK
     if size <= limit:
         data = stream.read(padded)
         if len(data) < size:
-            raise TarDamagedError(f"the archive ends inside {name!r}: {len(data)} of {size} bytes", truncated=True)
+            found = f"{len(data)} of {size} bytes"
+            raise TarDamagedError(f"the archive ends inside {_shown(name)}: {found}", truncated=True)
         return data[:size], None
     digest, left = hashlib.sha256(), size
     while left:
         chunk = stream.read(min(left, _CHUNK))
         if not chunk:
-            raise TarDamagedError(f"the archive ends inside {name!r}, {left} bytes early", truncated=True)
+            raise TarDamagedError(f"the archive ends inside {_shown(name)}, {left} bytes early", truncated=True)
         digest.update(chunk)
         left -= len(chunk)
     stream.read(padded - size)
@@ -165,12 +178,12 @@ def _read_meta(stream: IO[bytes], size: int, offset: int) -> bytes:
     return data[:size]
 
 
-def _checksum(header: bytes) -> int:
-    """Sum of the header's bytes, its checksum field counted as eight spaces."""
-    # Adler-32's low half is 1 + the sum of the bytes mod 65521: exact for 256 bytes, and 10 times
-    # as fast as summing in Python.
-    halves = (_adler32(header[:256]) & 0xFFFF) + (_adler32(header[256:]) & 0xFFFF) - 2
-    return halves + 8 * 32 - sum(header[148:156])
+def _checksum_fits(header: bytes) -> bool:
+    """Whether the sum of the header's bytes, its checksum field counted as eight spaces, is what that field says."""
+    # Adler-32's low half is 1 + the sum of the bytes mod 65521: ten times as fast as summing in Python.
+    found = _adler32(header[156:], _adler32(header[:148])) & 0xFFFF
+    stored = _octal(header[148:156])
+    return 256 <= stored <= BLOCK * 255 and found == (stored + 1 - 8 * 32) % 65521
 
 
 def _octal(field: bytes) -> int:
@@ -188,6 +201,12 @@ def _number(field: bytes, offset: int) -> int:
     return number
 
 
+def _decimal(digits: bytes, offset: int) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise TarDamagedError(f"a number of {len(digits)} digits before byte {offset}", truncated=False)
+    return int(digits)
+
+
 def _name(header: bytes) -> bytes:
     name = header[:100].partition(b"\0")[0]
     if header[257:263] == b"ustar\0" and header[345] != 0:
@@ -195,20 +214,22 @@ def _name(header: bytes) -> bytes:
     return name
 
 
-def _pax_records(data: bytes) -> dict[bytes, bytes]:
+def _pax_records(data: bytes, offset: int) -> dict[bytes, bytes]:
     # Most members of most shards carry a time and nothing else.
-    if not any(b" " + key + b"=" in data for key in _PAX_KEYS):
+    if b"path=" not in data and b"size=" not in data:
         return _NO_PAX
     records: dict[bytes, bytes] = {}
-    while data:
-        length, _, _ = data.partition(b" ")
-        if not length.isdigit() or not 0 < int(length) <= len(data):
+    place = 0
+    while place < len(data):
+        digits, _, _ = data[place : place + _MAX_DIGITS + 1].partition(b" ")
+        length = _decimal(digits, offset) if digits.isdigit() else 0
+        if not len(digits) + 1 < length <= len(data) - place:
             break
-        entry, data = data[len(length) + 1 : int(length) - 1], data[int(length) :]
-        key, _, value = entry.partition(b"=")
+        key, _, value = data[place + len(digits) + 1 : place + length - 1].partition(b"=")
         records[key] = value
+        place += length
     return records
 
 
-def _text(name: bytes) -> str:
-    return name.decode("utf-8", "backslashreplace")
+def _shown(name: str) -> str:
+    return repr(printable(shortened(name, 200)))

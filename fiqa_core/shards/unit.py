@@ -87,8 +87,11 @@ class Container(Protocol):
     name: str
     suffixes: tuple[str, ...]
 
-    def plan(self, file: StoredFile, unit_size: int) -> Iterator[Unit]:
-        """Cut one shard into units (numbered later). Must not read images."""
+    def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:
+        """Cut one shard into units (numbered later). Must not read images.
+
+        `settings`: refuse now (ValueError) a shard that cannot be read as they say; None: no such check.
+        """
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """The records of a unit in order: bad content becomes records with a fault, a store that fails

@@ -1,44 +1,62 @@
 """WebDataset: tar shards in which the files of one sample share a key and lie next to each other."""
 
 import json
+import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from typing import IO
 
-from fiqa_core.shards.names import is_image, is_litter, is_safe, suffix
+from fiqa_core.shards.names import (
+    IMAGE_SUFFIXES,
+    MAX_LABEL_CHARACTERS,
+    MAX_NAME_CHARACTERS,
+    is_litter,
+    is_safe,
+    printable,
+    shortened,
+)
 from fiqa_core.shards.tar import FOLDER, LINK, REGULAR, Member, TarDamagedError, members, open_tar
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
 from fiqa_core.storage import StoredFile, open_read
 from schemas.reasons import Status
 
+_log = logging.getLogger(__name__)
+
 # Samples are a handful of files; one that never ends is handed on in parts so that memory stays bounded.
 _MAX_SAMPLE_MEMBERS = 256
 _MAX_SAMPLE_BYTES = 128 << 20
 _MAX_SIDECAR_BYTES = 1 << 20
-_MAX_LABEL_CHARACTERS = 1024
+_MAX_LINK_CHARACTERS = 300
+_KEYS_COMPARED = 1000  # incomplete samples of a shard that are remembered, to see files that lie apart
+
+_OVERLONG = "file with an overlong name"
 
 LABEL_FIELDS = ("label", "identity", "cls", "class", "id", "subject", "person_id", "subject_id")
 
 
-@dataclass
 class _Sample:
-    key: str = ""
-    images: list[Member] = field(default_factory=list)
-    sidecars: dict[str, bytes] = field(default_factory=dict)
-    others: int = 0
-    size: int = 0
+    """The members of one key so far: images as (name without suffix, name, member), sidecars by name."""
 
-    def add(self, member: Member) -> None:
+    __slots__ = ("count", "images", "key", "sidecars", "size")
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.images: list[tuple[str, str, Member]] = []
+        self.sidecars: dict[str, bytes] = {}
+        self.count = 0
+        self.size = 0
+
+    def add(self, name: str, member: Member) -> None:
+        self.count += 1
         self.size += member.size
-        if is_image(member.name) and member.kind != FOLDER:
-            self.images.append(member)
-        elif member.kind == REGULAR and member.data is not None and member.size <= _MAX_SIDECAR_BYTES:
-            self.sidecars[_tidy(member.name)] = member.data
-        else:
-            self.others += 1
+        root, dot, extension = name.rpartition(".")
+        lower = extension.lower()
+        if dot and lower in IMAGE_SUFFIXES:
+            self.images.append((root, name, member))
+        elif member.data is not None and member.size <= _MAX_SIDECAR_BYTES:
+            self.sidecars[name if lower == extension else f"{root}.{lower}"] = member.data
 
     def full(self) -> bool:
-        count = len(self.images) + len(self.sidecars) + self.others
-        return count >= _MAX_SAMPLE_MEMBERS or self.size >= _MAX_SAMPLE_BYTES
+        return self.count >= _MAX_SAMPLE_MEMBERS or self.size >= _MAX_SAMPLE_BYTES
 
 
 class WebDataset:
@@ -47,38 +65,85 @@ class WebDataset:
     name = "webdataset"
     suffixes: tuple[str, ...] = (".tar", ".tar.gz", ".tgz")
 
-    def plan(self, file: StoredFile, unit_size: int) -> Iterator[Unit]:  # noqa: ARG002
+    def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:  # noqa: ARG002
         """One unit: a tar has no index, so its parts cannot be found without reading it."""
         yield Unit(0, self.name, file.shown, file.url, 0, 0, 0, -1, file.size, file.version)
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record for each image member; one for a sample without any image; one for a lost rest."""
         index = 0
-        sample = _Sample()
+        apart = _Apart(unit.shard)
         try:
             with open_read(unit.url, unit.version) as stream:
-                for member in members(open_tar(stream), settings.max_stored_bytes):
-                    if member.kind == FOLDER or is_litter(member.name):
-                        continue
-                    key = sample_key(member.name)
-                    if key != sample.key or sample.full():
-                        yield from (records := _records(sample, index, settings))
-                        index += len(records)
-                        sample = _Sample(key)
-                    sample.add(member)
+                for sample in _samples(stream, settings.max_stored_bytes):
+                    records = _records(sample, index, settings)
+                    index += len(records)
+                    if not (sample.images and sample.sidecars):
+                        apart.see(sample)
+                    yield from records
         except TarDamagedError as error:
-            # The sample at the break is handed on as far as it came: its image may be whole.
-            yield from (records := _records(sample, index, settings))
             status = Status.SHARD_TRUNCATED if error.truncated else Status.SHARD_UNREADABLE
-            yield Record(None, index + len(records), None, None, Fault(status, str(error)))
+            yield Record(None, index, None, None, Fault(status, str(error)))
+
+
+def _samples(stream: IO[bytes], max_bytes: int) -> Iterator[_Sample]:
+    """Runs of members with the same key. A damaged archive raises after the sample at the break, as far as it
+    came: its image may be whole."""
+    sample = _Sample("")
+    damage: TarDamagedError | None = None
+    try:
+        for member in members(open_tar(stream), max_bytes):
+            name = member.name
+            if member.kind is FOLDER:
+                continue
+            if name[:2] == "./":
+                name = _tidy(name)
+            if len(name) > MAX_NAME_CHARACTERS:
+                name = _short_name(name)
+                member = member._replace(name=name, kind=_OVERLONG)
+            folder, slash, base = name.rpartition("/")
+            stem = base.partition(".")[0]
+            if not stem and is_litter(base):
+                continue
+            key = folder + slash + stem
+            if key != sample.key or sample.full():
+                if sample.count:
+                    yield sample
+                sample = _Sample(key)
+            sample.add(name, member)
+    except TarDamagedError as error:
+        damage = error
+    if sample.count:
+        yield sample
+    if damage is not None:
+        raise damage
+
+
+class _Apart:
+    """Looks out for samples whose files do not lie together, and warns once a shard."""
+
+    def __init__(self, shard: str) -> None:
+        self._shard = shard
+        self._seen: dict[str, bool] = {}
+        self._warned = False
+
+    def see(self, sample: _Sample) -> None:
+        """Take note of a sample that has images or other files, but not both."""
+        has_images = bool(sample.images)
+        if self._warned:
             return
-        yield from _records(sample, index, settings)
-
-
-def sample_key(name: str) -> str:
-    """The WebDataset key: the member's path up to the first dot of its base name."""
-    folder, slash, base = _tidy(name).rpartition("/")
-    return folder + slash + base.partition(".")[0]
+        if self._seen.get(sample.key, has_images) == has_images:
+            if len(self._seen) < _KEYS_COMPARED:
+                self._seen[sample.key] = has_images
+            return
+        self._warned = True
+        _log.warning(
+            "%s: the files of sample %r (maybe of others) do not lie next to each other, so an image does not find "
+            "its label, and its sidecar files count as a sample without an image. Write the shard again with the "
+            "files of a sample side by side (tar --sort=name).",
+            printable(self._shard),
+            printable(sample.key),
+        )
 
 
 def _tidy(name: str) -> str:
@@ -87,28 +152,44 @@ def _tidy(name: str) -> str:
     return name
 
 
+def _short_name(name: str) -> str:
+    """A stand-in for a name too long to keep: files of one sample still share it, and keep their suffix."""
+    folder, slash, base = name.rpartition("/")
+    stem, dot, rest = base.partition(".")
+    return shortened(folder + slash + stem, 256) + dot + rest[-64:]
+
+
 def _records(sample: _Sample, first_index: int, settings: ReadSettings) -> list[Record]:
-    records = [_record(sample, image, first_index + i, settings) for i, image in enumerate(sample.images)]
-    if not records and (sample.sidecars or sample.others):
-        label, _ = _label(sample, sample.key, settings)
-        found = ", ".join(sorted(sample.sidecars)) or "no regular file"
-        fault = Fault(Status.MISSING_IMAGE, f"the sample holds no image, only: {found[:300]}")
-        records = [Record(sample.key, first_index, label, None, fault)]
-    return records
+    if sample.images:
+        return [
+            _record(sample, root, name, image, first_index + place, settings)
+            for place, (root, name, image) in enumerate(sample.images)
+        ]
+    label, _ = _label(sample, sample.key, settings)
+    found = ", ".join(sorted(sample.sidecars)) or "no regular file"
+    fault = Fault(Status.MISSING_IMAGE, f"the sample holds no image, only: {printable(found[:300])}")
+    return [Record(printable(sample.key), first_index, label, None, fault)]
 
 
-def _record(sample: _Sample, image: Member, index: int, settings: ReadSettings) -> Record:
-    name = _tidy(image.name)
-    key = name[: -len(suffix(name)) - 1]
-    label, note = _label(sample, key, settings)
-    fault = None
-    if not is_safe(image.name):
-        fault = Fault(Status.UNSAFE_NAME, f"member {image.name!r} points out of the archive; rename it")
+def _record(sample: _Sample, root: str, name: str, image: Member, index: int, settings: ReadSettings) -> Record:
+    label, note = _label(sample, root, settings) if sample.sidecars else (None, None)
+    key = printable(root)
+    if image.kind is REGULAR and image.data is not None and is_safe(image.name):
+        return Record(key, index, label, image.data, None, None, note)
+    shown = repr(printable(name))
+    if image.kind == _OVERLONG:
+        fault = Fault(
+            Status.UNSAFE_NAME,
+            f"the member's name is longer than {MAX_NAME_CHARACTERS} characters (the key is shortened); rename it",
+        )
+    elif not is_safe(image.name):
+        fault = Fault(Status.UNSAFE_NAME, f"member {shown} points out of the archive; rename it")
     elif image.kind == LINK:
-        fault = Fault(Status.UNREADABLE, f"member is a link to {image.link!r}, not a stored image")
+        target = repr(printable(shortened(image.link, _MAX_LINK_CHARACTERS)))
+        fault = Fault(Status.UNREADABLE, f"member is a link to {target}, not a stored image")
     elif image.kind != REGULAR:
         fault = Fault(Status.UNREADABLE, f"member is a {image.kind}, not a stored image")
-    elif image.data is None:
+    else:
         fault = Fault(Status.TOO_LARGE, f"{image.size} stored bytes; the limit is {settings.max_stored_bytes}")
     return Record(key, index, label, image.data, fault, image.sha256, note)
 
@@ -116,12 +197,12 @@ def _record(sample: _Sample, image: Member, index: int, settings: ReadSettings) 
 def _label(sample: _Sample, key: str, settings: ReadSettings) -> tuple[str | None, str | None]:
     """Label and note: `.cls` before `.json` before `.txt`; a `label_field` looks into `.json` only."""
     note = None
-    if not sample.sidecars:
-        return None, None
     for kind in ("json",) if settings.label_field else ("cls", "json", "txt"):
-        data = sample.sidecars.get(f"{key}.{kind}", sample.sidecars.get(f"{sample.key}.{kind}"))
+        data = sample.sidecars.get(f"{key}.{kind}")
         if data is None:
-            continue
+            data = sample.sidecars.get(f"{sample.key}.{kind}")
+            if data is None:
+                continue
         try:
             text = data.decode("utf-8").strip()
             label = json_label(text, settings.label_field) if kind == "json" else text
@@ -129,7 +210,7 @@ def _label(sample: _Sample, key: str, settings: ReadSettings) -> tuple[str | Non
             note = f"label sidecar .{kind} is not readable: {error}"
             continue
         if label is not None:
-            return label[:_MAX_LABEL_CHARACTERS], None
+            return printable(shortened(label, MAX_LABEL_CHARACTERS)), None
     return None, note
 
 

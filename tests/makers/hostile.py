@@ -1,4 +1,5 @@
-"""Bytes that arrive under an image's name and cannot be scored, each with the reason that must be given."""
+"""Bytes that arrive under an image's name and cannot be scored, each with the reason that must be given; and
+tar members that no honest tool writes."""
 
 import struct
 import zlib
@@ -58,6 +59,28 @@ def damaged_jpeg() -> bytes:
 def flipped(data: bytes, position: int) -> bytes:
     """`data` with all bits of one byte inverted."""
     return data[:position] + bytes([data[position] ^ 0xFF]) + data[position + 1 :]
+
+
+def tar_member(name: bytes, data: bytes, kind: bytes = b"0", size_field: bytes | None = None) -> bytes:
+    """A ustar member with a right checksum, whatever else is wrong with it; `size_field` are its 12 bytes."""
+    size = size_field if size_field is not None else b"%011o\0" % len(data)
+    header = bytearray(struct.pack("100s8s8s8s12s12s8s1s100s8s247x", name, b"0000644\0", b"0000000\0", b"0000000\0",
+                                   size, b"00000000000\0", b" " * 8, kind, b"", b"ustar\00000"))  # fmt: skip
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + data + bytes(-len(data) % 512)
+
+
+def pax_member(records: bytes, name: bytes, data: bytes) -> bytes:
+    """A member with a pax block of these bytes before it."""
+    return tar_member(b"././@PaxHeader", records, b"x") + tar_member(name, data)
+
+
+def long_named_member(name: bytes, data: bytes) -> bytes:
+    """A member with a GNU long name of any length."""
+    return tar_member(b"././@LongLink", name + b"\0", b"L") + tar_member(name[:100], data)
+
+
+TAR_END = bytes(1024)
 
 
 def hostile_images() -> dict[str, tuple[bytes, Status]]:

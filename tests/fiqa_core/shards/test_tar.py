@@ -1,14 +1,17 @@
 """The tar stream gives what Python's tarfile gives, and says where and why it stops."""
 
+import contextlib
 import gzip
 import hashlib
 import io
 import tarfile
+import time
 from collections.abc import Callable
 
 import pytest
 
 from fiqa_core.shards.tar import LINK, REGULAR, TarDamagedError, members, open_tar
+from tests.makers.hostile import TAR_END, long_named_member, pax_member, tar_member
 
 LONG = "person/" + "x" * 180 + ".jpg"
 
@@ -59,6 +62,75 @@ def test_a_spoilt_archive_says_so_and_never_just_ends(spoil: Callable[[bytes], b
     with pytest.raises(TarDamagedError) as caught:
         read(spoil(archive(tarfile.GNU_FORMAT, ["a.jpg", "b.jpg"])))
     assert caught.value.truncated is truncated
+
+
+GOOD = tar_member(b"good.jpg", b"good")
+
+HOSTILE_MEMBERS = {
+    "pax size of 5,000 digits": pax_member(b"5011 size=" + b"9" * 5000 + b"\n", b"a.jpg", b"x"),
+    "pax record length of 5,000 digits": pax_member(b"9" * 5000 + b" path=b.jpg\n", b"a.jpg", b"x"),
+    "negative size": tar_member(b"a.jpg", b"", size_field=b"-0000001000\0"),
+    "negative size in base 256": tar_member(b"a.jpg", b"", size_field=b"\xff" * 12),
+    "size that is no number": tar_member(b"a.jpg", b"", size_field=b"many bytes \0"),
+    "name of negative size": tar_member(b"././@LongLink", b"", b"L", size_field=b"-0000001000\0"),
+    "name of 8 GiB": tar_member(b"././@LongLink", b"", b"L", size_field=b"77777777777\0"),
+}
+
+
+@pytest.mark.parametrize("member", HOSTILE_MEMBERS.values(), ids=HOSTILE_MEMBERS.keys())
+def test_a_header_with_hostile_numbers_ends_the_archive_there_and_costs_no_member_before_it(member: bytes):
+    found = members(io.BytesIO(GOOD + member + GOOD + TAR_END), 1 << 20)
+    assert next(found).data == b"good"
+    with pytest.raises(TarDamagedError) as caught:
+        next(found)
+    assert not caught.value.truncated
+
+
+def test_a_size_of_more_than_any_disk_holds_is_read_until_the_archive_ends():
+    member = tar_member(b"a.jpg", b"", size_field=b"\x80" + b"\xff" * 11)
+    found = members(io.BytesIO(GOOD + member + TAR_END), 1 << 20)
+    assert next(found).data == b"good"
+    with pytest.raises(TarDamagedError) as caught:
+        next(found)
+    assert caught.value.truncated
+
+
+def test_a_pax_block_of_a_hundred_thousand_records_is_read_in_time():
+    records = b"6 a=b\n" * 100_000 + b"20 path=the_name.jpg\n"
+    started = time.monotonic()
+    assert [m.name for m in members(io.BytesIO(pax_member(records, b"a.jpg", b"x") + TAR_END), 100)] == ["the_name.jpg"]
+    assert time.monotonic() - started < 5
+
+
+def test_equal_pax_headers_with_other_content_are_read_each():
+    data = b"".join(pax_member(b"14 path=%s.jpg\n" % name, b"?", name) for name in (b"a", b"b", b"c")) + TAR_END
+    assert read(data) == [("a.jpg", b"a"), ("b.jpg", b"b"), ("c.jpg", b"c")]
+
+
+def test_a_pax_size_is_of_the_member_and_not_of_a_block_before_it():
+    member = pax_member(b"9 size=3\n", b"short.jpg", b"abc")
+    named = tar_member(b"././@PaxHeader", b"9 size=3\n", b"x") + long_named_member(b"long" * 50, b"abc")
+    assert read(member + named + TAR_END) == [("short.jpg", b"abc"), ("long" * 50, b"abc")]
+
+
+def test_bytes_of_names_that_are_no_utf8_are_kept():
+    ((name, _),) = read(tar_member(b"\xff\xfe.jpg", b"x") + TAR_END)
+    assert name.encode("utf-8", "surrogateescape") == b"\xff\xfe.jpg"
+
+
+def test_a_message_does_not_repeat_a_name_of_a_megabyte():
+    with pytest.raises(TarDamagedError) as caught:
+        read(long_named_member(b"x" * 1_000_000, b"abc")[:-512])
+    assert len(str(caught.value)) < 1000
+
+
+def test_every_flipped_byte_of_a_header_gives_members_or_says_where_it_stops():
+    data = bytearray(archive(tarfile.PAX_FORMAT, ["a.jpg", LONG]))
+    for place in range(4096):
+        data[place] ^= 0xFF
+        with contextlib.suppress(TarDamagedError):
+            read(bytes(data))
+        data[place] ^= 0xFF
 
 
 def test_a_cut_gzip_is_truncated():
