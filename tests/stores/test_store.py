@@ -202,7 +202,7 @@ def test_a_passing_fault_is_logged_and_costs_no_byte(big, bucket, fault, caplog)
     assert [seen.fault for seen in bucket.proxy.seen].count(fault) == 2
     warnings = [r for r in caplog.records if r.name == "fiqa_core.storage.retry" and r.levelno == logging.WARNING]
     # aiohttp itself repeats, once, a request whose kept-alive connection was closed: as if it had never been sent.
-    assert len(warnings) == 2 or (fault == "reset" and len(warnings) == 1)
+    assert len(warnings) >= (1 if fault == "reset" else 2)
     assert "attempt 1 of 5" in warnings[0].getMessage()
 
 
