@@ -7,12 +7,12 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
-from fiqa_core.scoring.progress import Progress
+from fiqa_core.scoring.progress import Progress, Tally
 from fiqa_core.shards.plan import Plan
 from pipelines.dataflow import is_dry_run
 from pipelines.progress import ProgressMonitor
 from pipelines.runners import JobError
-from transforms.score import COUNTERS, RECORDS, REJECTED
+from transforms.score import COUNTERS, KEPT_COUNTERS, NOW_COUNTERS
 
 _log = logging.getLogger(__name__)
 _ASK_EVERY_S = 20.0
@@ -101,8 +101,11 @@ class _Job:
             if name.origin == "user" and context.get("namespace") == COUNTERS:
                 place = (name.name, context.get("step", ""))
                 counts[place] = max(counts.get(place, 0), int(metric.scalar or 0))
-        rows, rejected = (sum(n for (name, _), n in counts.items() if name == wanted) for wanted in (RECORDS, REJECTED))
-        return Progress(rows, rejected)
+        now, kept = (
+            Tally(*(sum(n for (name, _), n in counts.items() if name == wanted) for wanted in names))
+            for names in (NOW_COUNTERS, KEPT_COUNTERS)
+        )
+        return Progress(now, kept)
 
 
 def _advice(error: BaseException) -> str:

@@ -1,17 +1,34 @@
 """How far the run is: a live line on a terminal, a log line every so often elsewhere."""
 
 import logging
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import NamedTuple
 
 from fiqa_core.scoring.progress import Progress
 from fiqa_core.shards.plan import Plan
 
 _log = logging.getLogger(__name__)
 _LOG_EVERY_S = 30.0
+_CLEAR = "\r\x1b[K"
+
+
+class Whole(NamedTuple):
+    """What there is to do, in three measures; None where a plan cannot tell before it is read."""
+
+    records: int | None
+    size: int | None
+    units: int
+
+
+def whole_of(plan: Plan) -> Whole:
+    """Records, bytes of the shards, and units of a plan."""
+    sizes = [unit.size for unit in plan.units]
+    return Whole(plan.records, None if -1 in sizes else sum(sizes), len(sizes))
 
 
 class ProgressMonitor:
@@ -26,14 +43,18 @@ class ProgressMonitor:
     def __init__(self, read: Callable[[], Progress], plan: Plan, live_every_s: float = 1.0) -> None:
         self._read = read
         self._live_every_s = live_every_s
-        self._total = plan.records
-        self._units = len(plan.units)
+        self._whole = whole_of(plan)
         self._live = sys.stderr.isatty()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
-        self._started = time.monotonic()
+        self._cleared: list[logging.Handler] = []
 
     def __enter__(self) -> "ProgressMonitor":
+        if self._live:
+            handlers = logging.getLogger().handlers
+            self._cleared = [h for h in handlers if isinstance(h, logging.StreamHandler) and h.stream is sys.stderr]
+            for handler in self._cleared:
+                handler.addFilter(_clear_before)
         self._thread.start()
         return self
 
@@ -42,14 +63,18 @@ class ProgressMonitor:
     ) -> None:
         self._stop.set()
         self._thread.join()
+        for handler in self._cleared:
+            handler.removeFilter(_clear_before)
         if self._live:
-            sys.stderr.write("\r\x1b[K")
+            sys.stderr.write(_CLEAR)
+            sys.stderr.flush()
 
     def _run(self) -> None:
         warned = False
+        started = time.monotonic()
         while not self._stop.wait(self._live_every_s if self._live else _LOG_EVERY_S):
             try:
-                line = self.line(time.monotonic() - self._started)
+                done = self._read()
             except Exception as error:
                 # Progress is a courtesy: a service that does not answer must not end the run.
                 _log.log(
@@ -57,21 +82,53 @@ class ProgressMonitor:
                 )
                 warned = True
                 continue
+            line = progress_line(done, self._whole, time.monotonic() - started)
+            if not done.now.rows:
+                # Workers start and load the network first: no measure of how fast they will be.
+                started = time.monotonic()
             if self._live:
-                sys.stderr.write(f"\r\x1b[K{line}")
+                sys.stderr.write(_CLEAR + line[: _columns() - 1])
                 sys.stderr.flush()
             else:
                 _log.info(line)
 
-    def line(self, seconds: float) -> str:
-        """Images done and total, images a second, time left, rejects."""
-        done = self._read()
-        rate = done.rows / seconds if seconds > 0 else 0.0
-        text = f"{done.rows:,}"
-        if self._total is not None:
-            text += f" of {self._total:,}"
-        text += f" images, {rate:,.1f} images/s, {done.rejected:,} rejected"
-        if self._total is not None and rate > 0:
-            left = int(max(self._total - done.rows, 0) / rate)
-            text += f", {left // 3600}:{left // 60 % 60:02}:{left % 60:02} left"
-        return text
+
+def progress_line(done: Progress, whole: Whole, seconds: float) -> str:
+    """Images done of the total (or the part done, in percent), images a second, time left, rejects.
+
+    The part done is one of records where their number is known, else of the shards' bytes, else of units.
+    What an earlier run did counts as done, and not for the rate; `seconds`: the time that the rest took.
+    """
+    now, kept = done
+    rows = now.rows + kept.rows
+    if whole.records is not None:
+        total, done_now, done_before = whole.records, now.rows, kept.rows
+        text = f"{min(rows, total):,} of {total:,} images"
+    else:
+        if whole.size is not None:
+            total, done_now, done_before = whole.size, now.size, kept.size
+        else:
+            total, done_now, done_before = whole.units, now.units, kept.units
+        part = min((done_now + done_before) / total, 1.0) if total else 1.0
+        text = f"{rows:,} images, {int(part * 1000) / 10} %"
+    if kept.rows:
+        text += f" ({kept.rows:,} from an earlier run)"
+    text += f", {now.rows / seconds if seconds > 0 else 0.0:,.1f} images/s"
+    if done_now > 0:
+        left = int(max(total - done_before - done_now, 0) * seconds / done_now)
+        text += f", {left // 3600}:{left // 60 % 60:02}:{left % 60:02} left"
+    return f"{text}, {now.rejected + kept.rejected:,} rejected"
+
+
+def _clear_before(_: logging.LogRecord) -> bool:
+    """A log line takes the live line's place; the next renewal shows it again below."""
+    sys.stderr.write(_CLEAR)
+    sys.stderr.flush()
+    return True
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except OSError:
+        return 80

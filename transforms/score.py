@@ -14,7 +14,7 @@ from apache_beam.utils.shared import Shared
 from fiqa_core.scoring.devices import worker_device
 from fiqa_core.scoring.pool import ScorerPool
 from fiqa_core.scoring.process import tune_process
-from fiqa_core.scoring.progress import Heartbeat
+from fiqa_core.scoring.progress import Heartbeat, Progress
 from fiqa_core.scoring.run import write_summary
 from fiqa_core.scoring.score_unit import score_unit
 from fiqa_core.scoring.scorer import QualityScorer
@@ -25,10 +25,12 @@ from fiqa_core.shards.unit import Unit
 
 _log = logging.getLogger(__name__)
 
-# Beam counters, for the runner's user interface and the driver's progress line. A courtesy: an attempt that was
-# repeated counts again; the table is the account.
+# Beam counters, for the runner's user interface and the driver's progress line. A courtesy: what a worker did
+# before it was lost counts again; the table is the account.
 COUNTERS = "fiqa"
-RECORDS, REJECTED = "records", "rejected"
+# In the order of a `Tally`: of this run, and of units that an earlier one finished.
+NOW_COUNTERS = ("records", "rejected", "bytes", "units_done")
+KEPT_COUNTERS = ("records_kept", "rejected_kept", "bytes_kept", "units_kept")
 
 
 class ScorerSource(Protocol):
@@ -87,10 +89,11 @@ class CheckpointScorer:
 class _CountingHeartbeat(Heartbeat):
     """A heartbeat that Beam's counters see too."""
 
-    def add(self, rows: int, rejected: int) -> None:
-        super().add(rows, rejected)
-        Metrics.counter(COUNTERS, RECORDS).inc(rows)
-        Metrics.counter(COUNTERS, REJECTED).inc(rejected)
+    def count(self, change: Progress) -> None:
+        super().count(change)
+        for name, number in zip(NOW_COUNTERS + KEPT_COUNTERS, change.now + change.kept, strict=True):
+            if number:
+                Metrics.counter(COUNTERS, name).inc(number)
 
 
 class ScoreUnitFn(beam.DoFn):
@@ -127,10 +130,7 @@ class ScoreUnitFn(beam.DoFn):
 def _count_unit(summary: Summary) -> None:
     if summary.failures:
         Metrics.counter(COUNTERS, "units_failed").inc()
-    elif summary.rows and not summary.rows_now:
-        Metrics.counter(COUNTERS, "units_kept").inc()
-    else:
-        Metrics.counter(COUNTERS, "units_done").inc()
+    elif summary.rows_now:
         for status, count in summary.status.items():
             Metrics.counter(COUNTERS, f"status_{status}").inc(count)
 

@@ -4,6 +4,8 @@ import json
 import os
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,51 +13,115 @@ from fiqa_core.storage import absolute, is_local, join
 
 FOLDER = "_progress"
 _EVERY_S = 1.0
+_AFTER_A_FAILURE_S = 30.0
+
+# What a tar adds to an image: a header block and, on average, half a block of padding. Sidecars come on top;
+# the first unit that is done tells how much.
+_OVERHEAD_BYTES = 512 + 256
+
+
+class Tally(NamedTuple):
+    """Records done, how many of them were rejected, bytes of the shards they came from, and units finished.
+
+    Bytes are exact for finished units and an estimate for the one in hand; 0 where a unit's size is not known.
+    """
+
+    rows: int = 0
+    rejected: int = 0
+    size: int = 0
+    units: int = 0
 
 
 class Progress(NamedTuple):
-    """Rows done, rows rejected, and the bytes or records of finished units."""
+    """`now`: what this run did; `kept`: what it found done, by an earlier run."""
 
-    rows: int
-    rejected: int
+    now: Tally = Tally()
+    kept: Tally = Tally()
+
+
+def add(a: Progress, b: Progress) -> Progress:
+    """Both together."""
+    now, kept = (Tally(*map(sum, zip(x, y, strict=True))) for x, y in zip(a, b, strict=True))
+    return Progress(now, kept)
 
 
 class Heartbeat:
-    """A worker's running count. Only for outputs on a disk that driver and workers share."""
+    """A worker's running count, one unit at a time.
 
-    def __init__(self, output: str) -> None:
+    Args:
+        output: folder URI of the run; the note lies there if it is on a disk that driver and workers share.
+            None for no note.
+    """
+
+    def __init__(self, output: str | None = None) -> None:
         self._path: Path | None = None
-        if is_local(output):
+        if output is not None and is_local(output):
             self._path = Path(absolute(join(output, FOLDER))) / f"{os.getpid()}-{uuid.uuid4().hex[:8]}.json"
-        self._rows = self._rejected = 0
+        self._progress = Progress()
+        self._attempt = Tally()
+        self._unit_size = self._stored = 0
+        self._finished_size = self._finished_stored = 0
         self._next = 0.0
 
-    def add(self, rows: int, rejected: int) -> None:
-        """Count rows; the note is renewed about once a second."""
-        self._rows += rows
-        self._rejected += rejected
-        if self._path is not None and time.monotonic() >= self._next:
-            self._next = time.monotonic() + _EVERY_S
-            self._write(self._path)
-
-    def _write(self, path: Path) -> None:
-        temporary = path.with_suffix(".tmp")
+    @contextmanager
+    def attempt(self, unit_size: int) -> Iterator[None]:
+        """Score one unit of `unit_size` bytes (-1: not known) inside; if that raises, its rows never counted."""
+        self._attempt, self._unit_size, self._stored = Tally(), max(unit_size, 0), 0
         try:
-            temporary.write_text(json.dumps([self._rows, self._rejected]))
-            temporary.replace(path)
+            yield
+        except BaseException:
+            self._count_attempt(Tally(*(-n for n in self._attempt)))
+            self._renew()
+            raise
+        self._finished_size += self._unit_size
+        self._finished_stored += self._stored
+        self._count_attempt(Tally(size=self._unit_size - self._attempt.size, units=1))
+        self._renew()
+
+    def add(self, rows: int, rejected: int, stored: int) -> None:
+        """Count rows of the unit in hand, whose images are `stored` bytes; the note is renewed once a second."""
+        self._stored += stored + rows * _OVERHEAD_BYTES
+        ratio = self._finished_size / self._finished_stored if self._finished_stored else 1.0
+        size = min(self._unit_size, int(self._stored * ratio))
+        self._count_attempt(Tally(rows, rejected, size - self._attempt.size))
+        if time.monotonic() >= self._next:
+            self._renew()
+
+    def keep(self, rows: int, rejected: int, unit_size: int) -> None:
+        """Count a unit that an earlier run finished."""
+        self.count(Progress(kept=Tally(rows, rejected, max(unit_size, 0), 1)))
+        self._renew()
+
+    def count(self, change: Progress) -> None:
+        """Every change passes here; numbers are negative where an attempt is taken back."""
+        self._progress = add(self._progress, change)
+
+    def _count_attempt(self, change: Tally) -> None:
+        self._attempt = add(Progress(self._attempt), Progress(change)).now
+        self.count(Progress(change))
+
+    def _renew(self) -> None:
+        if self._path is None:
+            return
+        self._next = time.monotonic() + _EVERY_S
+        temporary = self._path.with_suffix(".tmp")
+        try:
+            temporary.write_text(json.dumps(self._progress))
+            temporary.replace(self._path)
         except OSError:
             # Progress is a courtesy: it must never cost a unit (and its folder goes when the run ends).
-            self._next = time.monotonic() + 30
+            self._next = time.monotonic() + _AFTER_A_FAILURE_S
 
 
 def read_progress(output: str) -> Progress:
     """The workers' counts together; zero where there are none."""
-    rows = rejected = 0
+    progress = Progress()
     folder = Path(absolute(join(output, FOLDER)))
     for path in folder.glob("*.json") if is_local(output) else ():
         try:
-            done, bad = json.loads(path.read_text())
-        except (OSError, ValueError):
+            now, kept = json.loads(path.read_text())
+            note = Progress(Tally(*now), Tally(*kept))
+        except (OSError, ValueError, TypeError):
             continue
-        rows, rejected = rows + done, rejected + bad
-    return Progress(rows, rejected)
+        progress = add(progress, note)
+    return progress

@@ -1,5 +1,6 @@
 """Score one unit and publish its file: whole, under its final name, or not at all."""
 
+import errno
 import hashlib
 import json
 import logging
@@ -18,6 +19,9 @@ from schemas.reasons import SHARD_LEVEL, Status
 
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 3
+
+# A disk that is full, read-only or over quota (or a file that may not grow) is so in five seconds too.
+_LASTING = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG}
 
 
 def unit_file(output: str, unit: Unit, settings: ScoreSettings) -> str:
@@ -41,18 +45,22 @@ def score_unit(
 ) -> Summary:
     """Score a unit, unless its file is there already.
 
-    A disk that fails is tried again (other stores were, request by request: `fiqa_core.storage.retry`); a unit
-    that fails for good is returned as a failure with its reason
-    (so that the other units finish), and leaves no file.
+    A disk that fails is tried again, unless it is full or may not be written (other stores were tried again request
+    by request: `fiqa_core.storage.retry`). A unit that fails for good is returned as a failure with its reason (so
+    that the other units finish), and leaves no file.
     """
     started = time.monotonic()
     target = unit_file(output, unit, settings)
+    heartbeat = heartbeat or Heartbeat()
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             if stat(target) is not None:
                 with open_read(target) as stream:
-                    return of_unit(read_summary(stream), unit.number, time.monotonic() - started, kept=True)
-            summary = _score(unit, scorer, settings, output, target, threads, heartbeat)
+                    summary = read_summary(stream)
+                heartbeat.keep(summary.rows, summary.rows - summary.status.get(Status.SCORED, 0), unit.size)
+                return of_unit(summary, unit.number, time.monotonic() - started, kept=True)
+            with heartbeat.attempt(unit.size):
+                summary = _score(unit, scorer, settings, output, target, threads, heartbeat)
             return of_unit(summary, unit.number, time.monotonic() - started, kept=False)
         except StorageError as error:
             # It was tried again already, request by request, or it would fail in the same way again.
@@ -61,6 +69,9 @@ def score_unit(
             break
         except OSError as error:
             reason = f"{type(error).__name__}: {error}"
+            if error.errno in _LASTING:
+                _log.error("unit %d (%s) failed: %s", unit.number, unit.shard, reason)
+                break
             _log.warning("unit %d (%s), attempt %d of %d: %s", unit.number, unit.shard, attempt, _ATTEMPTS, reason)
             if attempt < _ATTEMPTS:
                 sleep(4.0 ** (attempt - 1))
@@ -78,15 +89,15 @@ def _score(
     output: str,
     target: str,
     threads: int,
-    heartbeat: Heartbeat | None,
+    heartbeat: Heartbeat,
 ) -> Summary:
     records = container_of(unit).read(unit, settings.read)
     with temporary_for(output) as path:
         with QualityWriter(path, unit, settings) as writer:
             for rows in score_records(records, scorer, settings, threads):
                 writer.write(rows)
-                if heartbeat is not None:
-                    heartbeat.add(len(rows), sum(row.status is not Status.SCORED for row in rows))
+                rejected = sum(row.status is not Status.SCORED for row in rows)
+                heartbeat.add(len(rows), rejected, sum(row.stored for row in rows))
         # A row for the lost rest of a shard stands for records whose number nobody knows.
         whole = SHARD_LEVEL.isdisjoint(writer.summary.status)
         if whole and unit.records >= 0 and writer.summary.rows != unit.records:

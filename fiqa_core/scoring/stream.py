@@ -33,7 +33,7 @@ class BatchScorer(Protocol):
 class Row:
     """One row of the quality table in the making; `pixels` are dropped as soon as they are scored."""
 
-    __slots__ = ("embedding", "height", "message", "pixels", "quality", "record", "sha256", "status", "width")
+    __slots__ = ("embedding", "height", "message", "pixels", "quality", "record", "sha256", "status", "stored", "width")
 
     def __init__(self, record: Record) -> None:
         self.record = record
@@ -43,6 +43,7 @@ class Row:
         self.width: int | None = None
         self.height: int | None = None
         self.sha256: bytes | None = record.sha256
+        self.stored = len(record.data) if record.data is not None else 0  # bytes, for the progress line
         self.pixels: np.ndarray | None = None
         self.embedding: np.ndarray | None = None
 

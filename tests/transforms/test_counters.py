@@ -33,7 +33,7 @@ def test_counters_agree_with_the_records_and_name_the_reasons(tmp_path):
     units = plan_dataset([str(folder)], "folder", 4, str(tmp_path / "plan")).units
     first = counts(units, tmp_path / "out")
     assert first == {"records": 6, "rejected": 1, "units_done": 2, "status_scored": 5, "status_not_an_image": 1}
-    assert counts(units, tmp_path / "out") == {"units_kept": 2}
+    assert counts(units, tmp_path / "out") == {"records_kept": 6, "rejected_kept": 1, "units_kept": 2}
 
 
 def test_a_unit_that_fails_is_counted(tmp_path):
