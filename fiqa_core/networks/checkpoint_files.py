@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-import fsspec
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
+
+from fiqa_core import storage
 
 FOLDER_ORDER = ("model.pt", "*backbone.pth", "model.safetensors")
 NESTED_KEYS = ("state_dict_backbone", "state_dict", "model_state_dict", "model")
@@ -52,34 +53,31 @@ def read_checkpoint_file(uri: str) -> CheckpointFile:
 
 def _read(uri: str) -> tuple[str, bytes]:
     try:
-        fs, path = fsspec.core.url_to_fs(uri)
-    except (ImportError, ValueError) as error:
-        raise CheckpointError(f"{uri}: cannot open this kind of address: {error}") from error
-    try:
-        if fs.isdir(path):
-            path = _choose(fs, path, uri)
-            uri = str(fs.unstrip_protocol(path)) if "://" in uri else path
-        return uri, fs.cat_file(path)
+        if storage.is_folder(uri):
+            uri = _choose(uri)
+        return uri, storage.read_bytes(uri)
     except FileNotFoundError as error:
         raise CheckpointError(
             f"{uri}: no such file or folder; expected a checkpoint file, or a folder with one of "
             f"{', '.join(FOLDER_ORDER)}. Check the path."
         ) from error
+    except storage.StorageError as error:
+        raise CheckpointError(str(error)) from error
     except PermissionError as error:
         raise CheckpointError(f"{uri}: may not be read ({error}); check its permissions or credentials") from error
 
 
-def _choose(fs: fsspec.AbstractFileSystem, folder: str, uri: str) -> str:
-    names = sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in fs.ls(folder, detail=False))
+def _choose(folder: str) -> str:
+    names = storage.list_names(folder)
     for pattern in FOLDER_ORDER:
         hits = [name for name in names if name == pattern or (pattern[0] == "*" and name.endswith(pattern[1:]))]
         if len(hits) > 1:
-            raise CheckpointError(f"{uri}: {len(hits)} files match {pattern}: {', '.join(hits)}; name one of them")
+            raise CheckpointError(f"{folder}: {len(hits)} files match {pattern}: {', '.join(hits)}; name one of them")
         if hits:
-            return f"{folder.rstrip('/')}/{hits[0]}"
+            return storage.join(folder, hits[0])
     listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     raise CheckpointError(
-        f"{uri}: no checkpoint in this folder; looked for {', '.join(FOLDER_ORDER)}, found "
+        f"{folder}: no checkpoint in this folder; looked for {', '.join(FOLDER_ORDER)}, found "
         f"{listed or 'nothing'}. Name the file itself if it is called otherwise."
     )
 

@@ -11,7 +11,7 @@ from fiqa_core.networks.checkpoint_files import CheckpointError, read_checkpoint
 from fiqa_core.networks.iresnet import IResNet
 from fiqa_core.networks.vit_fiqa import ViTConfig, ViTFIQA
 
-__all__ = ["CheckpointError", "LoadedNetwork", "load_checkpoint"]
+__all__ = ["CheckpointError", "LoadedNetwork", "load_checkpoint", "require_quality"]
 
 SHOWN = 4
 
@@ -54,6 +54,15 @@ def load_checkpoint(
     _refuse_unusable(file.uri, tensors)
     network = _fill(file.uri, found, tensors, embeddings)
     return LoadedNetwork(network, found.name, found.mode, found.embedding_dim, found.has_quality, file.sha256, file.uri)
+
+
+def require_quality(loaded: LoadedNetwork) -> None:
+    """Refuse a network that gives embeddings only. Raises CheckpointError."""
+    if not loaded.has_quality:
+        raise CheckpointError(
+            f"{loaded.uri}: the {loaded.arch} in it has no quality head (a plain face recognition network); "
+            "scoring needs a ViT-FIQA or CR-FIQA checkpoint"
+        )
 
 
 def _fill(uri: str, arch: Architecture, tensors: dict[str, Tensor], embeddings: bool) -> ViTFIQA | IResNet:

@@ -5,26 +5,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fiqa_core import storage
+from fiqa_core.scoring.output import (
+    BEFORE_A_RUN,
+    LOCK,
+    OURS,
+    PLAN,
+    QUALITY,
+    RUN,
+    SUMMARY,
+    TEMPORARIES,
+    UNITS,
+    OutputError,
+)
 from fiqa_core.scoring.progress import FOLDER as PROGRESS_FOLDER
-from fiqa_core.scoring.score_unit import unit_file
+from fiqa_core.scoring.resume import file_name, plan_table, read_run, settle_differences
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.scoring.summary import Summary, report
 from fiqa_core.shards.plan import Plan
 from fiqa_core.shards.unit import Unit
 from schemas import versions
 from schemas.reasons import SHARD_LEVEL
-
-RUN = "run.json"
-SUMMARY = "summary.json"
-_OURS = {"quality", "plan", RUN, SUMMARY, PROGRESS_FOLDER, "_tmp"}
-
-
-class OutputError(ValueError):
-    """The output folder cannot be used as asked; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Account:
 
 
 def prepare_output(output: str, resume: bool, overwrite: bool) -> int | None:
-    """Check that an output may be written to, clear it (`overwrite`), sweep left-over temporaries.
+    """Check that an output may be written to; sweep left-over temporaries. Nothing finished is touched yet.
 
     Returns the unit size of the run to resume, None for a new run.
 
@@ -44,46 +47,46 @@ def prepare_output(output: str, resume: bool, overwrite: bool) -> int | None:
         OutputError: it is not empty (and neither flag is given), or holds files that are not ours.
     """
     present = set(storage.list_names(output))
-    if overwrite:
-        foreign = sorted(present - _OURS)
-        if foreign:
-            raise OutputError(
-                f"{output}: --overwrite removes only what a scoring run writes, but there is also {foreign[0]!r}. "
-                "Remove it yourself or choose another --output."
-            )
-        for name in sorted(present):
-            storage.remove(storage.join(output, name))
-        return None
-    if RUN not in present:
-        if present - {"_tmp", PROGRESS_FOLDER, "plan"} or (present and not resume):
-            raise OutputError(
-                f"{output}: not empty (it holds {sorted(present)[0]!r}) and not a scoring run that can be resumed. "
-                "Choose another --output."
-            )
-        return None
-    if not resume:
+    foreign = sorted(present - OURS)
+    if overwrite and foreign:
+        raise OutputError(
+            f"{output}: --overwrite removes only what a scoring run writes, but there is also {foreign[0]!r}. "
+            "Remove it yourself or choose another --output."
+        )
+    is_run = RUN in present
+    if not overwrite and not is_run and present - BEFORE_A_RUN:
+        raise OutputError(
+            f"{output}: not empty (it holds {sorted(present - BEFORE_A_RUN)[0]!r}) and not a scoring run that can "
+            "be resumed. Choose another --output."
+        )
+    if not overwrite and is_run and not resume:
         raise OutputError(
             f"{output}: holds an earlier run. --resume keeps its finished units and does the rest, "
             "--overwrite starts afresh; or choose another --output."
         )
     storage.sweep(output)
     storage.remove(storage.join(output, PROGRESS_FOLDER))
-    return int(_read_run(output)["unit_size"])
+    return int(read_run(output)["unit_size"]) if is_run and not overwrite else None
 
 
-def begin(output: str, inputs: Sequence[str], unit_size: int, settings: ScoreSettings, plan: Plan) -> None:
-    """Write down what this run is, or (resuming) make sure that it is the same run.
+def begin(
+    output: str, inputs: Sequence[str], unit_size: int, settings: ScoreSettings, plan: Plan, overwrite: bool = False
+) -> dict[str, Any] | None:
+    """Write down what this run is; before that clear an earlier one (`overwrite`) or make sure it is the same.
+
+    Returns the summary of an earlier run that left nothing to do, None if there are units to score.
 
     Raises:
         OutputError: another checkpoint, setting or input set, with the differences named.
     """
-    shards = _shards(plan.units)
-    if storage.exists(storage.join(output, RUN)):
-        _refuse_other_run(output, unit_size, settings, shards)
+    if overwrite:
+        _clear(output, plan)
+    elif storage.exists(storage.join(output, RUN)):
+        settle_differences(output, unit_size, settings, plan.units)
+        summary = _finished(output, plan.units, settings)
+        if summary is not None:
+            return summary
     storage.remove(storage.join(output, SUMMARY))  # it says "finished", which this run is not yet
-    storage.make_folder(storage.join(output, "quality"))
-    if storage.is_local(output):
-        storage.make_folder(storage.join(output, PROGRESS_FOLDER))
     run = {
         "inputs": list(inputs),
         "unit_size": unit_size,
@@ -91,13 +94,36 @@ def begin(output: str, inputs: Sequence[str], unit_size: int, settings: ScoreSet
         "package_version": versions.PACKAGE_VERSION,
         "units": len(plan.units),
         "settings": settings.to_dict(),
-        "shards": shards,
     }
     with storage.temporary_for(output) as path:
-        rows = [unit.to_dict() | {"file": unit_file("", unit, settings).lstrip("/")} for unit in plan.units]
-        pq.write_table(pa.Table.from_pylist(rows), path, compression="zstd")
-        storage.publish(path, storage.join(output, "plan", "units.parquet"))
+        pq.write_table(plan_table(plan.units, settings), path, compression="zstd")
+        storage.publish(path, storage.join(output, UNITS))
+    # From here on --resume knows the run; nothing that it does not know of may lie here earlier.
     storage.publish_bytes(json.dumps(run, indent=1).encode(), output, storage.join(output, RUN))
+    storage.make_folder(storage.join(output, QUALITY))
+    if storage.is_local(output):
+        storage.make_folder(storage.join(output, PROGRESS_FOLDER))
+    return None
+
+
+def _finished(output: str, units: Sequence[Unit], settings: ScoreSettings) -> dict[str, Any] | None:
+    place = storage.join(output, SUMMARY)
+    if not storage.exists(place):
+        return None
+    summary = dict(json.loads(storage.read_bytes(place)))
+    expected = {file_name(unit, settings) for unit in units}
+    found = set(storage.list_names(storage.join(output, QUALITY)))
+    return summary if summary["complete"] and found == expected else None
+
+
+def _clear(output: str, plan: Plan) -> None:
+    """Remove an earlier run, its `run.json` last: broken off before that, it can still be resumed."""
+    listings = {unit.listing.rpartition("/")[2] for unit in plan.units}
+    stale = [f"{PLAN}/{n}" for n in storage.list_names(storage.join(output, PLAN)) if n not in listings]
+    keep = {PLAN, LOCK, TEMPORARIES, RUN, SUMMARY, QUALITY}
+    others = sorted(set(storage.list_names(output)) - keep)
+    for name in (SUMMARY, QUALITY, *others, RUN, *stale):
+        storage.remove(storage.join(output, name))
 
 
 def write_summary(output: str, planned: int, seconds: float, settings: dict[str, Any], summary: Summary) -> None:
@@ -120,12 +146,22 @@ def write_summary(output: str, planned: int, seconds: float, settings: dict[str,
 
 
 def close_account(output: str, units: Sequence[Unit], settings: ScoreSettings) -> tuple[dict[str, Any], Account]:
-    """Compare what the run says it wrote with what lies in the output."""
-    summary = json.loads(storage.read_bytes(storage.join(output, SUMMARY)))
-    expected = {unit_file("", unit, settings).rpartition("/")[2] for unit in units}
-    found = set(storage.list_names(storage.join(output, "quality")))
+    """Compare what the run says it wrote with what lies in the output.
+
+    Raises:
+        OutputError: the job ended without an account.
+    """
+    try:
+        summary = json.loads(storage.read_bytes(storage.join(output, SUMMARY)))
+    except FileNotFoundError as error:
+        raise OutputError(
+            f"{output}: the job ended without {SUMMARY}, so its last step did not run. Do workers and this process "
+            "see the same --output? Finished units are kept: run again with --resume."
+        ) from error
+    expected = {file_name(unit, settings) for unit in units}
+    found = set(storage.list_names(storage.join(output, QUALITY)))
     failed = {failure["unit"] for failure in summary["failed_units"]}
-    absent = expected - found - {unit_file("", u, settings).rpartition("/")[2] for u in units if u.number in failed}
+    absent = expected - found - {file_name(unit, settings) for unit in units if unit.number in failed}
     problems = [f"unit {f['unit']} of {f['shard']} failed: {f['reason']}" for f in summary["failed_units"]]
     if summary["shards_not_read_to_their_end"]:
         problems.append(
@@ -145,41 +181,3 @@ def close_account(output: str, units: Sequence[Unit], settings: ScoreSettings) -
 def _missing_units(summary: Summary, planned: int) -> list[int]:
     missing = ((1 << planned) - 1) & ~summary.units
     return [number for number in range(planned) if missing >> number & 1] if missing else []
-
-
-def _shards(units: Sequence[Unit]) -> dict[str, str]:
-    return {unit.shard: f"{unit.url}|{unit.version}|{unit.size if not unit.listing else ''}" for unit in units}
-
-
-def _read_run(output: str) -> dict[str, Any]:
-    place = storage.join(output, RUN)
-    try:
-        return dict(json.loads(storage.read_bytes(place)))
-    except ValueError as error:
-        raise OutputError(f"{place}: not readable ({error}). Start afresh with --overwrite.") from error
-
-
-def _refuse_other_run(output: str, unit_size: int, settings: ScoreSettings, shards: dict[str, str]) -> None:
-    earlier = _read_run(output)
-    differences = (
-        [f"unit size: {earlier['unit_size']} then, {unit_size} now"] if earlier["unit_size"] != unit_size else []
-    )
-    then, now = _flat(earlier["settings"]), _flat(settings.to_dict())
-    differences += [
-        f"{k}: {then.get(k)} then, {now.get(k)} now" for k in sorted(then | now) if then.get(k) != now.get(k)
-    ]
-    before = earlier["shards"]
-    differences += [f"input {name}: not in the earlier run" for name in sorted(shards.keys() - before.keys())[:5]]
-    differences += [f"input {name}: missing now" for name in sorted(before.keys() - shards.keys())[:5]]
-    changed = sorted(name for name in shards.keys() & before.keys() if shards[name] != before[name])
-    differences += [f"input {name}: its content changed" for name in changed[:5]]
-    if differences:
-        raise OutputError(
-            f"{output}: the earlier run was another one, so --resume would mix two tables:\n  "
-            + "\n  ".join(differences)
-            + "\nUse the earlier settings, or --overwrite, or another --output."
-        )
-
-
-def _flat(settings: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in settings.items() if k != "read"} | dict(settings.get("read", {}))

@@ -13,7 +13,7 @@ from fiqa_core.scoring.summary import Summary, failed_unit, of_unit
 from fiqa_core.scoring.table import QualityWriter, read_summary
 from fiqa_core.shards.plan import container_of
 from fiqa_core.shards.unit import Unit
-from fiqa_core.storage import exists, join, open_read, publish, temporary_for
+from fiqa_core.storage import StorageError, join, open_read, publish, stat, temporary_for
 from schemas.reasons import SHARD_LEVEL, Status
 
 _log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ _ATTEMPTS = 3
 
 def unit_file(output: str, unit: Unit, settings: ScoreSettings) -> str:
     """URL of a unit's quality file: the same for the same unit and settings, wherever it is scored."""
-    identity = json.dumps([unit.to_dict(), settings.digest()], sort_keys=True)
+    identity = json.dumps([unit.identity(), settings.digest()], sort_keys=True)
     return join(
         output,
         "quality",
@@ -41,18 +41,24 @@ def score_unit(
 ) -> Summary:
     """Score a unit, unless its file is there already.
 
-    A store that fails is tried again; a unit that fails for good is returned as a failure with its reason
+    A disk that fails is tried again (other stores were, request by request: `fiqa_core.storage.retry`); a unit
+    that fails for good is returned as a failure with its reason
     (so that the other units finish), and leaves no file.
     """
     started = time.monotonic()
     target = unit_file(output, unit, settings)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            if exists(target):
+            if stat(target) is not None:
                 with open_read(target) as stream:
                     return of_unit(read_summary(stream), unit.number, time.monotonic() - started, kept=True)
             summary = _score(unit, scorer, settings, output, target, threads, heartbeat)
             return of_unit(summary, unit.number, time.monotonic() - started, kept=False)
+        except StorageError as error:
+            # It was tried again already, request by request, or it would fail in the same way again.
+            reason = str(error)
+            _log.error("unit %d (%s) failed: %s", unit.number, unit.shard, reason)
+            break
         except OSError as error:
             reason = f"{type(error).__name__}: {error}"
             _log.warning("unit %d (%s), attempt %d of %d: %s", unit.number, unit.shard, attempt, _ATTEMPTS, reason)

@@ -27,7 +27,7 @@ class BatchScorer(Protocol):
     batch_size: int
 
     def score_pixels(self, pixels: np.ndarray) -> Any:
-        """`Scores` of uint8 RGB (B, 112, 112, 3)."""
+        """`Scores` of uint8 RGB (B, 112, 112, 3), which are overwritten once this returns."""
 
 
 class Row:
@@ -149,12 +149,17 @@ def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
         thread.join()
 
 
-def score_batch(batch: list[Row], scorer: BatchScorer) -> list[Row]:
-    """Fill in quality (and embedding) of the rows that have pixels."""
+def score_batch(batch: list[Row], scorer: BatchScorer, pixels: np.ndarray) -> list[Row]:
+    """Fill in quality (and embedding) of the rows that have pixels.
+
+    `pixels`: uint8 (B, 112, 112, 3) to gather them in. Fresh memory for each batch would cost more than the
+    gathering: megabytes go back to the system every time, and come again page by page.
+    """
     usable = [row for row in batch if row.pixels is not None]
     if not usable:
         return batch
-    scores = scorer.score_pixels(np.stack([row.pixels for row in usable if row.pixels is not None]))
+    gathered = np.stack([row.pixels for row in usable if row.pixels is not None], out=pixels[: len(usable)])
+    scores = scorer.score_pixels(gathered)
     if len(scores.quality) != len(usable):
         raise RuntimeError(f"the scorer gave {len(scores.quality)} scores for {len(usable)} images")
     for place, (row, quality) in enumerate(zip(usable, scores.quality.tolist(), strict=True)):
@@ -172,10 +177,12 @@ def score_records(
     records: Iterable[Record], scorer: BatchScorer, settings: ScoreSettings, threads: int = 1
 ) -> Iterator[list[Row]]:
     """Score records in order; reading and decoding run beside the network, a few batches ahead."""
-    prepared = ahead(batches(prepare_rows(records, settings, threads), scorer.batch_size), depth=2)
+    batch_size = scorer.batch_size  # a scorer that runs out of memory halves its own, and cuts batches itself
+    pixels = np.empty((batch_size, SIDE, SIDE, 3), np.uint8)
+    prepared = ahead(batches(prepare_rows(records, settings, threads), batch_size), depth=2)
     try:
         for batch in prepared:
-            yield score_batch(batch, scorer)
+            yield score_batch(batch, scorer, pixels)
     finally:
         close: Callable[[], None] | None = getattr(prepared, "close", None)
         if close is not None:

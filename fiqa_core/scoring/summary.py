@@ -1,6 +1,6 @@
 """What a unit's file holds, in a few numbers that can be added up in any order on any runner."""
 
-import heapq
+import zlib
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,6 +10,8 @@ import pyarrow as pa
 # Quantiles come from the qualities whose hash of (shard, index) is smallest: a uniform sample that does not
 # depend on units or runner, and is everything as long as there are no more scores than this.
 SAMPLE_SIZE = 8192
+# Kept as bytes: a thousand samples cross the edges of a job, and as Python objects each would cost a megabyte.
+_PAIR = np.dtype([("hash", "<u8"), ("quality", "<f4")])
 QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 
 
@@ -19,7 +21,8 @@ class Summary:
 
     `rows` are counted by `status`; `units` is a bit mask of unit numbers, so that a unit missing or
     counted twice is seen; `failures` names units that gave no file; `scored_now`/`rows_now` count what
-    this run did itself (not kept from an earlier one); `seconds` is worker time.
+    this run did itself (not kept from an earlier one); `seconds` is worker time; `sample` is an array of
+    (hash, quality) pairs, in that order, as bytes.
     """
 
     rows: int = 0
@@ -27,7 +30,7 @@ class Summary:
     quality_sum: float = 0.0
     quality_min: float = float("inf")
     quality_max: float = float("-inf")
-    sample: tuple[tuple[int, float], ...] = ()
+    sample: bytes = b""
     units: int = 0
     repeated: int = 0
     rows_now: int = 0
@@ -41,16 +44,15 @@ def summarise(table: pa.Table) -> Summary:
     quality = table["quality"].to_numpy(zero_copy_only=False).astype(np.float64)
     known = ~np.isnan(quality)
     scored = quality[known]
-    hashes = _hashes(table)[known]
-    smallest = np.argsort(hashes, kind="stable")[:SAMPLE_SIZE]
-    pairs = zip(hashes[smallest].tolist(), scored[smallest].tolist(), strict=True)
+    pairs = np.empty(len(scored), _PAIR)
+    pairs["hash"], pairs["quality"] = _hashes(table)[known], scored
     return Summary(
         rows=table.num_rows,
         status={entry["values"]: entry["counts"] for entry in counts},
         quality_sum=float(scored.sum()),
         quality_min=float(scored.min(initial=np.inf)),
         quality_max=float(scored.max(initial=-np.inf)),
-        sample=tuple(pairs),
+        sample=_smallest(pairs),
     )
 
 
@@ -65,7 +67,7 @@ def merge(a: Summary, b: Summary) -> Summary:
         quality_sum=a.quality_sum + b.quality_sum,
         quality_min=min(a.quality_min, b.quality_min),
         quality_max=max(a.quality_max, b.quality_max),
-        sample=tuple(heapq.nsmallest(SAMPLE_SIZE, a.sample + b.sample)),
+        sample=_smallest(np.frombuffer(a.sample + b.sample, _PAIR)) if a.sample and b.sample else a.sample or b.sample,
         units=a.units | b.units,
         repeated=a.repeated + b.repeated + (a.units & b.units).bit_count(),
         rows_now=a.rows_now + b.rows_now,
@@ -89,7 +91,7 @@ def report(summary: Summary) -> dict[str, Any]:
     scored = summary.status.get("scored", 0)
     quality: dict[str, Any] = {"higher_is": "more useful for face recognition"}
     if scored:
-        values = np.array([value for _, value in summary.sample])
+        values = np.frombuffer(summary.sample, _PAIR)["quality"].astype(np.float64)
         quality |= {
             "mean": summary.quality_sum / scored,
             "min": summary.quality_min,
@@ -106,9 +108,13 @@ def report(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _hashes(table: pa.Table) -> np.ndarray:
-    import zlib
+def _smallest(pairs: np.ndarray) -> bytes:
+    if len(pairs) > SAMPLE_SIZE:
+        pairs = pairs[np.argpartition(pairs["hash"], SAMPLE_SIZE - 1)[:SAMPLE_SIZE]]
+    return bytes(pairs[np.lexsort((pairs["quality"], pairs["hash"]))].tobytes())
 
+
+def _hashes(table: pa.Table) -> np.ndarray:
     shards = table["shard"].combine_chunks().dictionary_encode()
     seeds = np.array([zlib.crc32(name.encode()) for name in shards.dictionary.to_pylist()] or [0], np.uint64)
     x = (seeds[shards.indices.to_numpy()] << np.uint64(32)) ^ table["index"].to_numpy().astype(np.uint64)

@@ -111,7 +111,7 @@ def file_metadata(unit: Unit, settings: ScoreSettings) -> dict[bytes, bytes]:
     return {
         provenance.SETTINGS: json.dumps(settings.to_dict(), sort_keys=True).encode(),
         provenance.SETTINGS_DIGEST: settings.digest().encode(),
-        provenance.UNIT: json.dumps(unit.to_dict(), sort_keys=True).encode(),
+        provenance.UNIT: json.dumps(unit.identity(), sort_keys=True).encode(),
         provenance.SCHEMA_VERSION: str(versions.QUALITY_SCHEMA_VERSION).encode(),
         provenance.NETWORK: settings.arch.encode(),
         provenance.MODE: settings.mode.encode(),

@@ -16,7 +16,19 @@ import pyarrow.parquet as pq
 
 from fiqa_core.shards.names import is_image, parent
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
-from fiqa_core.storage import StoredFile, join, open_read, publish, temporary_for, walk
+from fiqa_core.storage import (
+    MissingError,
+    StorageError,
+    StoredFile,
+    in_flight,
+    is_folder,
+    join,
+    open_read,
+    publish,
+    read_small,
+    temporary_for,
+    walk,
+)
 from schemas.reasons import Status
 
 _LISTING = pa.schema([pa.field("path", pa.binary(), nullable=False), pa.field("size", pa.int64())])
@@ -42,11 +54,17 @@ class Folder:
         raise TypeError("a folder is planned with plan_folder, which needs a place for the listing")
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
-        """One record a file, read one at a time."""
-        for index, path, _ in _listed(unit):
-            key = path.decode("utf-8", "backslashreplace")
-            data, fault, digest = _read_file(_child(unit.url, path), settings.max_stored_bytes)
-            yield Record(key, index, parent(key), data, fault, digest)
+        """One record a file: on a local disk one at a time, from another store many at once."""
+        limit = settings.max_stored_bytes
+        if unit.url.startswith("/"):
+            for index, path, _ in _listed(unit):
+                yield _record(index, path, *_read_local(_child(unit.url, path), limit))
+            return
+        yield from in_flight(
+            _listed(unit),
+            lambda file: _fetch_record(unit, *file, limit),
+            weigh=lambda file: max(0, min(file[2], limit)),
+        )
 
 
 def plan_folder(folder: StoredFile, unit_size: int, workspace: str) -> tuple[list[Unit], list[str]]:
@@ -83,7 +101,7 @@ def _write_listing(folder: str, listing: str, workspace: str, passed_over: list[
     sizes: list[int] = []
     with temporary_for(workspace) as temporary:
         with pq.ParquetWriter(temporary, _LISTING, compression="zstd") as writer:
-            for path, size in walk(folder):
+            for path, size, _ in walk(folder):
                 if not is_image(path.decode("utf-8", "replace")):
                     passed_over.append(path.decode("utf-8", "replace")) if len(passed_over) < 1000 else None
                     continue
@@ -119,16 +137,34 @@ def _child(folder: str, path: bytes) -> str:
     return join(folder, path.decode("utf-8", "surrogateescape"))
 
 
-def _read_file(url: str, limit: int) -> tuple[bytes | None, Fault | None, bytes | None]:
+def _record(
+    index: int, path: bytes, data: bytes | None, fault: Fault | None = None, digest: bytes | None = None
+) -> Record:
+    key = path.decode("utf-8", "backslashreplace")
+    return Record(key, index, parent(key), data, fault, digest)
+
+
+def _fetch_record(unit: Unit, index: int, path: bytes, size: int, limit: int) -> Record:
+    url = _child(unit.url, path)
+    try:
+        if size > limit:
+            with open_read(url) as stream:
+                return _record(index, path, *_read_stream(stream, limit))
+        return _record(index, path, read_small(url, size))
+    except MissingError as error:
+        # One file gone is a row; a bucket or folder gone is the store's failure, or every image would be a row.
+        if not is_folder(unit.url):
+            raise StorageError(f"{unit.url}: the folder (or its bucket) is gone since it was listed") from error
+        return _record(index, path, None, Fault(Status.UNREADABLE, "FileNotFoundError: gone since it was listed"))
+
+
+def _read_local(path: str, limit: int) -> tuple[bytes | None, Fault | None, bytes | None]:
     """The file's bytes, or why there are none, and the sha256 of a file that is too large to keep."""
     try:
-        if url.startswith("/"):
-            if not Path(url).is_file():
-                Path(url).stat()
-                return None, Fault(Status.UNREADABLE, "not a regular file"), None
-            with Path(url).open("rb", buffering=0) as stream:
-                return _read_stream(stream, limit)
-        with open_read(url) as stream:
+        if not Path(path).is_file():
+            Path(path).stat()
+            return None, Fault(Status.UNREADABLE, "not a regular file"), None
+        with Path(path).open("rb", buffering=0) as stream:
             return _read_stream(stream, limit)
     except OSError as error:
         if isinstance(error, _LOST_FILE) or error.errno in _LOST_ERRNO:

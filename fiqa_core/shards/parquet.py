@@ -16,6 +16,7 @@ IMAGE_FIELDS = ("image", "img", "jpg", "jpeg", "png", "webp", "image_bytes", "by
 KEY_FIELDS = ("key", "__key__", "path", "file_name", "filename", "image_path")
 _ROWS_AT_ONCE = 64
 _BUFFER_BYTES = 1 << 20
+_FOOTER_BLOCK = 256 << 10  # planning reads the file's end only
 
 # What a file that is damaged, or no Parquet at all, makes Arrow raise (names of columns need not be UTF-8).
 _UNREADABLE = (pa.ArrowException, EOFError, UnicodeDecodeError)
@@ -39,7 +40,7 @@ class Parquet:
                 for image or label.
         """
         try:
-            with open_read(file.url) as stream:
+            with open_read(file.url, file.version, _FOOTER_BLOCK) as stream:
                 parquet = pq.ParquetFile(stream)
                 footer = parquet.metadata
                 if settings is not None:
@@ -61,7 +62,7 @@ class Parquet:
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record a row. A damaged row group costs its own rows only, each with its reason."""
-        with open_read(unit.url) as stream:
+        with open_read(unit.url, unit.version) as stream:
             try:
                 # pre_buffer=False and a small buffer: pages are read as they are needed, so a row group
                 # of a gigabyte costs a megabyte.
@@ -90,8 +91,8 @@ def _read_group(file: pq.ParquetFile, group: int, columns: "_Columns", index: in
                 yield row
                 index += 1
     except (pa.ArrowException, OSError, EOFError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the store's failure, not the file's content (Arrow's own carry no errno)
+        if isinstance(error, StorageError) or (isinstance(error, OSError) and error.errno is not None):
+            raise  # the store's failure, not the file's content (Arrow's own errors carry no errno)
         fault = Fault(Status.UNREADABLE, f"row group {group}: {_one_line(error)}")
         for lost in range(index, end):
             yield Record(str(lost), lost, None, None, fault)

@@ -2,6 +2,7 @@
 
 import difflib
 import logging
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,18 @@ from fiqa_core.shards.names import is_image
 from fiqa_core.shards.parquet import Parquet
 from fiqa_core.shards.unit import Container, Unit
 from fiqa_core.shards.webdataset import WebDataset
-from fiqa_core.storage import StoredFile, absolute, expand_glob, has_glob, is_folder, join, stat, walk
+from fiqa_core.storage import (
+    Listed,
+    StoredFile,
+    absolute,
+    expand_glob,
+    has_glob,
+    in_flight,
+    is_folder,
+    join,
+    stat,
+    walk,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -18,6 +30,7 @@ _log = logging.getLogger(__name__)
 CONTAINERS: dict[str, Container] = {"webdataset": WebDataset(), "folder": Folder(), "parquet": Parquet()}
 FORMATS = ("auto", *CONTAINERS)
 
+_PLANNED_AT_ONCE = 16  # shards whose footers are read at the same time: planning waits for the store, not for a core
 _LOOK_AT = 2000  # files of a folder that are looked at to tell what kind of dataset it is
 
 
@@ -58,18 +71,24 @@ def plan_dataset(inputs: Sequence[str], container: str, unit_size: int, workspac
     """
     units: list[Unit] = []
     passed_over: list[str] = []
-    for source in _sources(inputs, container):
-        if source.size >= 0 and _container_name(source, container) == Folder.name:
-            units += plan_file(source, workspace)
-        elif source.size >= 0:
-            units += CONTAINERS[_container_name(source, container)].plan(source, unit_size)
-        else:
-            found, names = plan_folder(source, unit_size, workspace)
-            units += found
-            passed_over += names
-            if not found:
-                raise PlanError(f"{source.shown}: the folder holds no image files.{_what_instead(names)}")
+    sources = list(_sources(inputs, container))
+    plans = in_flight(sources, lambda s: _plan_source(s, container, unit_size, workspace), _PLANNED_AT_ONCE)
+    for found, names in plans:
+        units += found
+        passed_over += names
     return Plan(tuple(replace(unit, number=n) for n, unit in enumerate(units)), tuple(passed_over))
+
+
+def _plan_source(source: StoredFile, container: str, unit_size: int, workspace: str) -> tuple[list[Unit], list[str]]:
+    if source.size < 0:
+        units, names = plan_folder(source, unit_size, workspace)
+        if not units:
+            raise PlanError(f"{source.shown}: the folder holds no image files.{_what_instead(names)}")
+        return units, names
+    kind = _container_name(source, container)
+    if kind == Folder.name:
+        return plan_file(source, workspace), []
+    return list(CONTAINERS[kind].plan(source, unit_size)), []
 
 
 def _sources(inputs: Sequence[str], container: str) -> Iterable[StoredFile]:
@@ -103,17 +122,24 @@ def _expand_folder(uri: str, container: str) -> list[StoredFile]:
     if kind == Folder.name:
         return [StoredFile(uri, absolute(uri), -1, "")]
     suffixes = CONTAINERS[kind].suffixes
-    names = [path.decode() for path, _ in walk(uri) if path.decode("utf-8", "replace").endswith(suffixes)]
-    files = [stat(join(uri, name)) for name in names]
+    found = [file for file in walk(uri) if file.path.decode("utf-8", "replace").endswith(suffixes)]
+    files = [_shard(uri, file) for file in found]
     if not files:
         raise PlanError(f"{uri}: the folder holds no {' or '.join(suffixes)} files, expected of --format {kind}.")
     return [file for file in files if file is not None]
 
 
+def _shard(folder: str, file: Listed) -> StoredFile | None:
+    name = os.fsdecode(file.path)
+    if file.version:
+        return StoredFile(join(folder, name), join(absolute(folder), name), file.size, file.version)
+    return stat(join(folder, name))
+
+
 def _folder_kind(uri: str) -> str:
     kinds: dict[str, str] = {}
-    for number, (path, _) in enumerate(walk(uri)):
-        name = path.decode("utf-8", "replace")
+    for number, file in enumerate(walk(uri)):
+        name = file.path.decode("utf-8", "replace")
         kind = _by_suffix(name)
         if kind:
             kinds.setdefault(kind, name)

@@ -44,6 +44,10 @@ class Unit:
         """Plain values, for JSON and Parquet."""
         return asdict(self)
 
+    def identity(self) -> dict[str, Any]:
+        """What makes it this part of this dataset, wherever the output (and in it the listing) lies."""
+        return asdict(self) | {"listing": self.listing.rpartition("/")[2]}
+
 
 class Fault(NamedTuple):
     """Why a record (or the rest of a shard) has no image to score."""

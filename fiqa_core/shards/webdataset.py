@@ -74,7 +74,7 @@ class WebDataset:
         index = 0
         apart = _Apart(unit.shard)
         try:
-            with open_read(unit.url) as stream:
+            with open_read(unit.url, unit.version) as stream:
                 for sample in _samples(stream, settings.max_stored_bytes):
                     records = _records(sample, index, settings)
                     index += len(records)

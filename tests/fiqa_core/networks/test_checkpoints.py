@@ -121,7 +121,7 @@ def test_a_remote_folder_loads_through_fsspec(make_weights: Maker) -> None:
     with fsspec.open("memory://zoo/vit/model.pt", "wb") as file:
         file.write(buffer.getvalue())
     loaded = load_checkpoint("memory://zoo/vit")
-    assert loaded.uri == "memory:///zoo/vit/model.pt"
+    assert loaded.uri == "memory://zoo/vit/model.pt"
     assert loaded.sha256 == hashlib.sha256(buffer.getvalue()).hexdigest()
 
 

@@ -1,0 +1,99 @@
+"""Is this run the one that lies in the output? What may differ is a shard that was mended after it failed."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fiqa_core import storage
+from fiqa_core.scoring.output import QUALITY, RUN, UNITS, OutputError
+from fiqa_core.scoring.score_unit import unit_file
+from fiqa_core.scoring.settings import ScoreSettings
+from fiqa_core.scoring.table import read_summary
+from fiqa_core.shards.unit import Unit
+from schemas import versions
+from schemas.reasons import SHARD_LEVEL
+
+_SHOWN = 5
+
+
+def read_run(output: str) -> dict[str, Any]:
+    """What `run.json` says.
+
+    Raises:
+        OutputError: it is not readable.
+    """
+    place = storage.join(output, RUN)
+    try:
+        return dict(json.loads(storage.read_bytes(place)))
+    except ValueError as error:
+        raise OutputError(f"{place}: not readable ({error}). Start afresh with --overwrite.") from error
+
+
+def file_name(unit: Unit, settings: ScoreSettings) -> str:
+    """Name of a unit's file below `quality`."""
+    return unit_file("", unit, settings).rpartition("/")[2]
+
+
+def plan_table(units: Sequence[Unit], settings: ScoreSettings) -> pa.Table:
+    """The plan as a table: a row a unit, with the name of its quality file."""
+    return pa.Table.from_pylist([unit.to_dict() | {"file": file_name(unit, settings)} for unit in units])
+
+
+def settle_differences(output: str, unit_size: int, settings: ScoreSettings, units: Sequence[Unit]) -> None:
+    """Refuse a resume that would mix two tables; make way for shards that were mended.
+
+    A shard may have changed if none of its earlier files is whole: its unit failed, or it could not be read
+    to its end. Files of such shards are removed, and done again.
+
+    Raises:
+        OutputError: another checkpoint, setting or input set, with the differences named.
+    """
+    earlier = read_run(output)
+    differences = _settings_differences(earlier, unit_size, settings)
+    before = _earlier_units(output)
+    then, now = {row["shard"] for row in before}, {unit.shard for unit in units}
+    differences += [f"input {name}: not in the earlier run" for name in sorted(now - then)[:_SHOWN]]
+    differences += [f"input {name}: missing now" for name in sorted(then - now)[:_SHOWN]]
+    gone: list[str] = []
+    if not differences:
+        files = {file_name(unit, settings) for unit in units}
+        finished = set(storage.list_names(storage.join(output, QUALITY)))
+        other = [row for row in before if row["file"] not in files and row["file"] in finished]
+        whole = sorted({row["shard"] for row in other if not _lost_its_end(output, row["file"])})
+        differences += [f"input {name}: its content changed" for name in whole[:_SHOWN]]
+        gone = [row["file"] for row in other]
+    if differences:
+        raise OutputError(
+            f"{output}: the earlier run was another one, so --resume would mix two tables:\n  "
+            + "\n  ".join(differences)
+            + "\nUse the earlier settings, or --overwrite, or another --output."
+        )
+    for name in gone:
+        storage.remove(storage.join(output, QUALITY, name))
+
+
+def _settings_differences(earlier: dict[str, Any], unit_size: int, settings: ScoreSettings) -> list[str]:
+    then = _flat(earlier["settings"]) | {"unit size": earlier["unit_size"], "plan version": earlier["plan_version"]}
+    now = _flat(settings.to_dict()) | {"unit size": unit_size, "plan version": versions.PLAN_VERSION}
+    return [f"{k}: {then.get(k)} then, {now.get(k)} now" for k in sorted(then | now) if then.get(k) != now.get(k)]
+
+
+def _earlier_units(output: str) -> list[dict[str, Any]]:
+    place = storage.join(output, UNITS)
+    try:
+        with storage.open_read(place) as stream:
+            return list(pq.read_table(stream, columns=["shard", "file"]).to_pylist())
+    except (FileNotFoundError, pa.ArrowException) as error:
+        raise OutputError(f"{place}: not readable ({error}). Start afresh with --overwrite.") from error
+
+
+def _lost_its_end(output: str, file: str) -> bool:
+    with storage.open_read(storage.join(output, QUALITY, file)) as stream:
+        return not SHARD_LEVEL.isdisjoint(read_summary(stream).status)
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in settings.items() if k != "read"} | dict(settings.get("read", {}))

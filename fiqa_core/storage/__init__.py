@@ -1,0 +1,59 @@
+"""Files on any store: locate, list, read, and publish whole or not at all."""
+
+from fiqa_core.storage.errors import (
+    ChangedError,
+    DeniedError,
+    GaveUpError,
+    MissingError,
+    StorageError,
+)
+from fiqa_core.storage.listing import (
+    Listed,
+    StoredFile,
+    exists,
+    expand_glob,
+    has_glob,
+    is_folder,
+    list_names,
+    stat,
+    walk,
+)
+from fiqa_core.storage.places import absolute, filesystem, forget_stores, in_this_process_only, is_local, join
+from fiqa_core.storage.publishing import make_folder, publish, publish_bytes, remove, sweep, temporary_for
+from fiqa_core.storage.reading import in_flight, open_read, read_bytes, read_small
+from fiqa_core.storage.retry import RetryPolicy, set_policy
+
+__all__ = [
+    "ChangedError",
+    "DeniedError",
+    "GaveUpError",
+    "Listed",
+    "MissingError",
+    "RetryPolicy",
+    "StorageError",
+    "StoredFile",
+    "absolute",
+    "exists",
+    "expand_glob",
+    "filesystem",
+    "forget_stores",
+    "has_glob",
+    "in_flight",
+    "in_this_process_only",
+    "is_folder",
+    "is_local",
+    "join",
+    "list_names",
+    "make_folder",
+    "open_read",
+    "publish",
+    "publish_bytes",
+    "read_bytes",
+    "read_small",
+    "remove",
+    "set_policy",
+    "stat",
+    "sweep",
+    "temporary_for",
+    "walk",
+]

@@ -1,0 +1,110 @@
+"""From a URI to the store that holds it."""
+
+import importlib
+import os
+import threading
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
+
+from fiqa_core.storage.errors import StorageError, explained
+from fiqa_core.storage.store import PlainStore, Store
+
+_SCHEMES = {"gs": "gs", "gcs": "gs", "s3": "s3", "s3a": "s3"}
+_CLIENTS = {"gs": ("google", "GoogleStore"), "s3": ("amazon", "AmazonStore")}
+_EXTRAS = {"s3": "'fiqa-pipelines[s3]'", "gs": "gcsfs"}
+
+# One client a process (its connections are shared by all threads), made anew after a fork.
+_opened: dict[tuple[int, str], Store] = {}
+_opening = threading.Lock()
+
+
+def filesystem(uri: str) -> tuple[Any, str]:
+    """The fsspec file system of a URI (or plain local path) and the path inside it."""
+    try:
+        return fsspec.core.url_to_fs(uri)  # type: ignore[no-any-return]
+    except ImportError as error:
+        raise _not_installed(uri, error) from error
+    except ValueError as error:
+        raise StorageError(f"{uri}: not a URI this installation can open: {error}") from error
+
+
+def store_of(uri: str) -> tuple[Store, str]:
+    """The store of a URI that is not local, and the path (`bucket/key`) in it.
+
+    Raises:
+        StorageError: no such scheme, or its package is not installed (the message names it).
+    """
+    kind, rest = _cloud(uri)
+    if kind is None:
+        fs, path = filesystem(uri)
+        return PlainStore(fs), path
+    if not rest.partition("/")[0]:
+        raise StorageError(f"{uri}: names no bucket; expected {kind}://BUCKET/PATH")
+    with _opening:
+        key = (os.getpid(), kind)
+        if key not in _opened:
+            _opened[key] = _open(kind, uri)
+        return _opened[key], rest
+
+
+def forget_stores() -> None:
+    """Open stores anew when they are next used (after a change of endpoint, credentials or limits)."""
+    with _opening:
+        _opened.clear()
+
+
+def is_local(uri: str) -> bool:
+    """Whether a URI is on this machine's disk."""
+    return _cloud(uri)[0] is None and isinstance(filesystem(uri)[0], LocalFileSystem)
+
+
+def in_this_process_only(uri: str) -> bool:
+    """Whether other processes cannot see what lies there (memory://)."""
+    return _cloud(uri)[0] is None and isinstance(filesystem(uri)[0], MemoryFileSystem)
+
+
+def absolute(uri: str) -> str:
+    """The URI in a form that means the same in every process: local paths become absolute paths."""
+    kind, rest = _cloud(uri)
+    if kind is not None:
+        return f"{kind}://{rest.rstrip('/')}"
+    fs, path = filesystem(uri)
+    return path if isinstance(fs, LocalFileSystem) else str(fs.unstrip_protocol(path))
+
+
+def uri_in(uri: str, path: str) -> str:
+    """The URI of another path in the same store as `uri`."""
+    kind, _ = _cloud(uri)
+    return f"{kind}://{path}" if kind is not None else str(filesystem(uri)[0].unstrip_protocol(path))
+
+
+def join(base: str, *parts: str) -> str:
+    """`base/part/part` with single slashes."""
+    return "/".join([base.rstrip("/"), *(part.strip("/") for part in parts)])
+
+
+def _cloud(uri: str) -> tuple[str | None, str]:
+    scheme, separator, rest = uri.partition("://")
+    return (_SCHEMES.get(scheme), rest) if separator else (None, uri)
+
+
+def _open(kind: str, uri: str) -> Store:
+    module, name = _CLIENTS[kind]
+    try:
+        opener = getattr(importlib.import_module(f"fiqa_core.storage.{module}"), name)
+    except ImportError as error:
+        raise _not_installed(uri, error) from error
+    with explained(uri):
+        opened: Store = opener()
+        return opened
+
+
+def _not_installed(uri: str, error: ImportError) -> StorageError:
+    scheme = uri.partition("://")[0]
+    install = _EXTRAS.get(_SCHEMES.get(scheme, scheme), "the package named here")
+    return StorageError(
+        f"{uri}: {scheme}:// needs a package that is not installed ({error}). Install it: pip install {install}"
+    )

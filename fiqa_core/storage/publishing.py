@@ -1,0 +1,161 @@
+"""Put finished files in their place: readers see the whole of a file or none, on every store."""
+
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+from fiqa_core.storage.errors import ShortReadError, StorageError, explained
+from fiqa_core.storage.places import filesystem, is_local, store_of
+from fiqa_core.storage.retry import retrying_here
+
+_log = logging.getLogger(__name__)
+_DELETE_AT_ONCE = 1000
+_swept: set[tuple[int, str]] = set()
+_sweeping = threading.Lock()
+
+
+@contextmanager
+def temporary_for(output: str) -> Iterator[Path]:
+    """A local path to write a file at, before `publish`; it is gone afterwards, whatever happens.
+
+    For an output on the local disk it lies in `<output>/_tmp`, so that publishing is a rename and never a
+    copy across file systems. For another store it lies in a folder of its own among this machine's temporary
+    files. What a killed process leaves is swept by the next run (`sweep`), or by the next process that writes
+    to the same output on that machine.
+    """
+    if is_local(output):
+        folder = Path(filesystem(output)[1]) / "_tmp"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"fiqa-{uuid.uuid4().hex}"
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+        return
+    _sweep_machine_once(output)
+    own = Path(tempfile.mkdtemp(prefix=f"{_machine_prefix(output)}{os.getpid()}-"))
+    try:
+        yield own / "file"
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+
+
+def sweep(output: str) -> int:
+    """Remove what killed processes left: temporaries under an output, uploads that were broken off, this
+    machine's temporary files; the number removed.
+
+    A store that refuses it (some roles may write, but not list broken uploads) is logged: nothing unseen in a
+    bucket is worth a run.
+    """
+    if is_local(output):
+        folder = Path(filesystem(output)[1]) / "_tmp"
+        left = list(folder.glob("*")) if folder.is_dir() else []
+        shutil.rmtree(folder, ignore_errors=True)
+        return len(left)
+    count = _sweep_machine(output)
+    store, path = store_of(output)
+    try:
+        with explained(output):
+            count += store.sweep(path.rstrip("/") + "/")
+    except StorageError as error:
+        _log.warning("left-over uploads were not looked for: %s", error)
+    return count
+
+
+def publish(path: Path, url: str) -> None:
+    """Put a finished local file in its final place: readers see the whole file or none.
+
+    Local disk: flushed to the disk, then renamed. Object stores: one upload that the store shows when it is
+    complete (an exception inside `with fs.open(url, "wb")` would *commit* what was written so far, so that
+    form is never used); then the store is asked whether it holds as many bytes.
+    """
+    if is_local(url):
+        target = Path(filesystem(url)[1])
+        with path.open("rb") as written:
+            os.fsync(written.fileno())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+        return
+    store, place = store_of(url)
+    size = path.stat().st_size
+
+    def once() -> None:
+        store.put(path, place)
+        held = store.head(place)
+        if held is None or held.size != size:
+            raise ShortReadError(f"{size} bytes were sent, the store holds {held.size if held else 'none'}")
+
+    with explained(url):
+        retrying_here(once, url)
+
+
+def publish_bytes(data: bytes, output: str, url: str) -> None:
+    """Write a small file under an output in one step: readers see the whole of it or none."""
+    with temporary_for(output) as path:
+        path.write_bytes(data)
+        publish(path, url)
+
+
+def remove(url: str) -> None:
+    """Remove a file or a whole folder; nothing happens if it is not there."""
+    if is_local(url):
+        target = Path(filesystem(url)[1])
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)
+        else:
+            target.unlink(missing_ok=True)
+        return
+    store, path = store_of(url)
+    path = path.rstrip("/")
+    with explained(url):
+        below = (entry.path for entry in store.entries(path + "/", deep=True))
+        while some := list(islice(below, _DELETE_AT_ONCE)):
+            store.delete(some)
+        if store.head(path) is not None:
+            store.delete([path])
+
+
+def make_folder(url: str) -> None:
+    """Make a folder on the local disk; other stores have none (and a bucket is never made by accident)."""
+    if is_local(url):
+        Path(filesystem(url)[1]).mkdir(parents=True, exist_ok=True)
+
+
+def _machine_prefix(output: str) -> str:
+    return f"fiqa-{hashlib.sha256(output.rstrip('/').encode()).hexdigest()[:12]}-"
+
+
+def _sweep_machine_once(output: str) -> None:
+    with _sweeping:
+        done = (os.getpid(), output)
+        if done not in _swept:
+            _swept.add(done)
+            _sweep_machine(output)
+
+
+def _sweep_machine(output: str) -> int:
+    count = 0
+    for left in Path(tempfile.gettempdir()).glob(f"{_machine_prefix(output)}*"):
+        pid = left.name.split("-")[2]
+        if left.stat(follow_symlinks=False).st_uid == os.getuid() and not _is_alive(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+            count += 1
+    return count
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,102 @@
+"""What is asked of a store that is not a local disk; and the same from any other fsspec file system."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from fsspec.implementations.memory import MemoryFileSystem
+
+from fiqa_core.storage.errors import StorageError
+
+
+class Entry(NamedTuple):
+    """A file of a listing. A folder's `path` ends with a slash; `size` is in bytes, -1 if not told."""
+
+    path: str
+    size: int
+    version: str
+
+
+class Store(Protocol):
+    """Whole objects by path (`bucket/key`). Nothing here answers from a cache; each request is retried."""
+
+    def head(self, path: str) -> Entry | None:
+        """One file, None if there is none (or it is a folder)."""
+
+    def entries(self, prefix: str, deep: bool, first: bool = False) -> Iterator[Entry]:
+        """Files whose path begins with `prefix`, in order of their names. `deep`: of all folders below, else
+        those of one level, and its folders. `first`: only the first is wanted."""
+
+    def read(self, path: str, start: int, end: int, version: str) -> bytes:
+        """Bytes start to end (exclusive) of that version of a file ("" = whatever is there)."""
+
+    def put(self, local: Path, path: str) -> None:
+        """Upload a file; readers see the whole of it or none."""
+
+    def delete(self, paths: list[str]) -> None:
+        """Remove files; one that is gone already is no error."""
+
+    def sweep(self, prefix: str) -> int:
+        """Remove what uploads that were broken off left under `prefix`; their number."""
+
+
+class PlainStore:
+    """Any other fsspec file system, to read from; memory:// also to write to."""
+
+    def __init__(self, fs: Any) -> None:
+        self._fs = fs
+
+    def head(self, path: str) -> Entry | None:
+        """One file, None if there is none."""
+        try:
+            info = self._fs.info(path)
+        except FileNotFoundError:
+            return None
+        return _entry(info) if info["type"] == "file" else None
+
+    def entries(self, prefix: str, deep: bool, first: bool = False) -> Iterator[Entry]:  # noqa: ARG002
+        """Files whose path begins with `prefix`; the folder before its last slash is listed."""
+        folder = prefix.rpartition("/")[0]
+        if deep:
+            found = self._fs.find(folder, detail=True).values()
+        else:
+            try:
+                found = self._fs.ls(folder, detail=True)
+            except (FileNotFoundError, NotADirectoryError):
+                return
+        listed = (
+            Entry(f"{info['name'].rstrip('/')}/", -1, "") if info["type"] == "directory" else _entry(info)
+            for info in found
+        )
+        yield from sorted(entry for entry in listed if entry.path.startswith(prefix) and entry.path != prefix)
+
+    def read(self, path: str, start: int, end: int, version: str) -> bytes:  # noqa: ARG002
+        """Bytes start to end (exclusive)."""
+        data: bytes = self._fs.cat_file(path, start=start, end=end)
+        return data
+
+    def put(self, local: Path, path: str) -> None:
+        """Store a file whole."""
+        if not isinstance(self._fs, MemoryFileSystem):
+            name = self._fs.protocol if isinstance(self._fs.protocol, str) else self._fs.protocol[0]
+            raise StorageError(
+                f"{name}://{path}: this store can be read, but not written to: it is not known to publish a file "
+                "whole or not at all. Write to a local folder, gs:// or s3://."
+            )
+        self._fs.pipe_file(path, local.read_bytes())
+
+    def delete(self, paths: list[str]) -> None:
+        """Remove files; one that is gone already is no error."""
+        for path in paths:
+            if self._fs.exists(path):
+                self._fs.rm_file(path)
+
+    def sweep(self, prefix: str) -> int:  # noqa: ARG002
+        """Nothing to do: nothing is left behind."""
+        return 0
+
+
+def _entry(info: dict[str, Any]) -> Entry:
+    version = next((str(info[key]) for key in ("ETag", "etag", "mtime", "created") if info.get(key)), "")
+    size = info.get("size")
+    return Entry(info["name"], -1 if size is None else int(size), version)

@@ -1,0 +1,57 @@
+"""Beam's local worker processes, watched: one that dies before it has called home must not hang the job.
+
+FnApiRunner notices the end of a worker by its connection. A worker killed while it still imports (by the kernel for
+want of memory, say) has none yet, and Beam 2.77 then waits for it for ever.
+"""
+
+import threading
+
+from apache_beam.portability import python_urns
+from apache_beam.portability.api import beam_fn_api_pb2
+from apache_beam.runners.portability import local_job_service
+from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
+    BeamFnControlServicer,
+    SubprocessSdkWorkerHandler,
+    WorkerHandler,
+)
+
+_EVERY_S = 0.5
+
+
+class WatchedWorkerHandler(SubprocessSdkWorkerHandler):
+    """Gives up everything that is asked of a worker whose process has ended with an error."""
+
+    def start_worker(self) -> None:
+        """Start the process, and a thread that waits for its end."""
+        self.worker = local_job_service.SubprocessSdkWorker(
+            self._worker_command_line, self.control_address, self.provision_info, self.worker_id
+        )
+        self._stopping = threading.Event()
+        self.worker_thread = threading.Thread(name="run_worker", target=self._watch)
+        self.worker_thread.start()
+
+    def stop_worker(self) -> None:
+        """Tell the process to end, and wait for that."""
+        self._stopping.set()
+        # Beam tells only workers that have connected; one that is about to would then wait for work for ever.
+        self.control_conn.push(BeamFnControlServicer._DONE_MARKER)
+        self.worker_thread.join()
+
+    def _watch(self) -> None:
+        try:
+            self.worker.run()
+        except RuntimeError as error:
+            # Again and again: what the runner asks after this has to fail as well.
+            while not self._stopping.wait(_EVERY_S):
+                self._answer_all(f"RuntimeError: a worker process died: {error}")
+
+    def _answer_all(self, error: str) -> None:
+        # Beam's own `abort` of a request is not seen by the thread that waits for the request's output: only an
+        # answer is. Beam 2.77 has no public way to give one.
+        for name, request in list(self.control_conn._futures_by_id.items()):
+            request.set(beam_fn_api_pb2.InstructionResponse(instruction_id=name, error=error))
+
+
+def install() -> None:
+    """Make Beam start its local worker processes watched, from now on."""
+    WorkerHandler.register_environment(python_urns.SUBPROCESS_SDK, bytes)(WatchedWorkerHandler)

@@ -1,0 +1,71 @@
+"""Which runner options become what: names, processes, GPUs, and what is refused before anything starts."""
+
+import socket
+
+import pytest
+from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
+
+from pipelines.runners import OptionError, beam_options, reason, worker_processes
+from tests.fiqa_core.scoring.test_devices import FakeGpus
+
+MODE, WORKERS = "--direct_running_mode", "--direct_num_workers"
+
+
+def processes(*arguments: str, device: str = "cuda", gpus: int = 3) -> int:
+    """Worker processes that a command line leads to."""
+    return worker_processes(beam_options(arguments, [], device, FakeGpus(gpus)))
+
+
+@pytest.mark.parametrize("name", ["DirectRunner", "directrunner", "direct", "FnApiRunner", "SwitchingDirectRunner"])
+def test_local_runners_by_any_of_their_names_run_here_without_a_download(name):
+    options = beam_options(["--runner", name], [])
+    assert options.view_as(StandardOptions).runner == "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+
+
+@pytest.mark.parametrize("name", ["DaskRunner", "dask", "apache_beam.runners.dask.dask_runner.DaskRunner"])
+def test_the_dask_runner_by_any_of_its_names_knows_its_options(name):
+    pytest.importorskip("distributed", reason="extra [dask] is not installed")
+    options = beam_options([f"--runner={name}", "--dask_npartitions=3"], [])
+    assert options.view_as(StandardOptions).runner == "apache_beam.runners.dask.dask_runner.DaskRunner"
+
+
+def test_a_runner_that_does_not_exist_is_refused_with_the_nearest_name():
+    with pytest.raises(OptionError, match="Did you mean FlinkRunner"):
+        beam_options(["--runner", "FlikRunner"], [])
+
+
+def test_several_gpus_get_a_process_each_unless_the_user_chose():
+    assert processes() == 3
+    assert processes(device="auto") == 3
+    assert processes(device="cuda:1") == 1
+    assert processes(device="cpu") == 1
+    assert processes(gpus=1) == 1
+    assert processes(MODE, "in_memory") == 1
+    assert processes(MODE, "multi_processing", WORKERS, "2") == 2
+
+
+def test_a_number_of_workers_alone_means_that_many_processes():
+    assert processes(WORKERS, "2", gpus=0) == 2
+    options = beam_options([f"{WORKERS}=2"], [])
+    assert options.view_as(DirectOptions).direct_running_mode == "multi_processing"
+    with pytest.raises(OptionError, match="no effect"):
+        processes(WORKERS, "2", MODE, "in_memory")
+
+
+def test_a_job_service_that_is_not_named_or_not_there_is_an_error_at_once():
+    with pytest.raises(OptionError, match="--job_endpoint HOST:PORT"):
+        beam_options(["--runner", "PortableRunner"], [])
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(OptionError, match=f"localhost:{port}: no job service answers"):
+        beam_options(["--runner", "PortableRunner", "--job_endpoint", f"localhost:{port}"], [])
+
+
+def test_the_reason_of_a_failed_job_is_taken_out_of_the_runners_traces():
+    text = (
+        "Traceback (most recent call last):\n  File 'worker.py', line 1\nRuntimeError: Traceback (most recent call "
+        "last):\n  File 'x.py'\nfiqa_core.scoring.devices.DeviceError: device 'cuda' was asked for\nsee the driver\n"
+    )
+    expected = "fiqa_core.scoring.devices.DeviceError: device 'cuda' was asked for\nsee the driver"
+    assert reason(RuntimeError(text)) == expected
+    assert reason(RuntimeError("killed")) == "RuntimeError: killed"
