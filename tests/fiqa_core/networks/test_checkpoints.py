@@ -1,5 +1,6 @@
 """Every way a checkpoint may be stored, and every file that is refused."""
 
+import contextlib
 import hashlib
 import io
 import os
@@ -10,11 +11,13 @@ from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import fsspec
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 from torch import Tensor
 
+from fiqa_core.networks.checkpoint_files import read_checkpoint_file
 from fiqa_core.networks.checkpoints import CheckpointError, load_checkpoint
 
 Weights = dict[str, Tensor]
@@ -78,7 +81,11 @@ def _model(weights: Weights) -> object:
     return {"model": weights}
 
 
-@pytest.mark.parametrize("form", [_plain, _wrapped, _compiled, _training, _state_dict, _model])
+def _model_state_dict(weights: Weights) -> object:
+    return {"model_state_dict": weights, "optimizer_state_dict": {"lr": 0.1}, "epoch": 1}
+
+
+@pytest.mark.parametrize("form", [_plain, _wrapped, _compiled, _training, _state_dict, _model_state_dict, _model])
 def test_every_form_of_torch_checkpoint_loads_alike(
     form: Callable[[Weights], object], make_weights: Maker, tmp_path: Path
 ) -> None:
@@ -304,6 +311,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 303965\n"
         (b"\xff\xd8\xff\xe0" + bytes(600), "not a checkpoint|cannot be read as a checkpoint"),
         (b"PK\x03\x04" + bytes(600), "cut short"),
         (b"\x80\x02}q\x00.", "cannot be read as a checkpoint|not a checkpoint|holds"),
+        (b"\x80\x02.", r"cannot be read as a checkpoint \(3 bytes; IndexError.*download or save it again"),
     ],
 )
 def test_files_of_other_kinds_are_refused_by_what_they_are(data: bytes, told: str, tmp_path: Path) -> None:
@@ -321,6 +329,25 @@ def test_a_file_cut_short_is_refused(kept: float, kind: str, make_weights: Maker
         path.write_bytes(safetensors.torch.save(make_weights()))
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
     assert "download or save it again" in refusal(str(path))
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("kind", ["torch", "old torch", "safetensors"])
+def test_a_file_with_damaged_bytes_loads_or_is_refused_and_never_fails_otherwise(kind: str, tmp_path: Path) -> None:
+    weights = {"weight": torch.zeros(2, 3), "bias": torch.zeros(2)}
+    path = tmp_path / ("model.safetensors" if kind == "safetensors" else "model.pt")
+    if kind == "safetensors":
+        path.write_bytes(safetensors.torch.save(weights))
+    else:
+        torch.save(weights, path, _use_new_zipfile_serialization=kind == "torch")
+    whole, random = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(300):
+        data = bytearray(whole)
+        for place in random.integers(0, min(len(data), 700), 3):
+            data[place] = random.integers(0, 256)
+        path.write_bytes(data)
+        with contextlib.suppress(CheckpointError):
+            read_checkpoint_file(str(path))
 
 
 @pytest.mark.parametrize(

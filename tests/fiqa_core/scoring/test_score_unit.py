@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -116,3 +117,21 @@ def test_reading_ahead_keeps_order_raises_in_place_and_stops_when_closed():
     endless = ahead(iter(int, 1), 2)
     next(endless)
     endless.close()
+
+
+def test_a_shard_that_cannot_be_read_is_its_row_and_not_a_wrong_count(tmp_path):
+    pq.write_table(pa.table({"image": ["text", "more text"]}), tmp_path / "a.parquet")
+    (unit,) = plan_dataset([str(tmp_path / "a.parquet")], "auto", 4, str(tmp_path / "plan")).units
+    assert unit.records == 2
+    summary = score_unit(unit, MeanScorer(), SETTINGS, str(tmp_path / "out"))
+    assert summary.status == {"shard_unreadable": 1}
+    assert not summary.failures
+
+
+def test_a_shard_that_lost_rows_since_it_was_planned_fails_by_name(tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"image": [b"x", b"y"]}), path)
+    (unit,) = plan_dataset([str(path)], "auto", 4, str(tmp_path / "plan")).units
+    pq.write_table(pa.table({"image": [b"x"]}), path)
+    ((_, _, reason),) = score_unit(unit, MeanScorer(), SETTINGS, str(tmp_path / "out")).failures
+    assert "2 records were planned, 1 were read" in reason

@@ -5,8 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from fiqa_core import QualityScorer
+from fiqa_core import ImageRejected, QualityScorer
 from fiqa_core.scoring.devices import DeviceError, resolve_device
+from schemas.reasons import Status
 from tests.shared import GOLDEN, needs_shared, write_golden_checkpoint
 
 pytestmark = needs_shared
@@ -49,3 +50,34 @@ def test_a_device_that_is_missing_is_an_error():
         resolve_device("cuda:99")
     with pytest.raises(DeviceError, match="expected auto"):
         resolve_device("tpu")
+
+
+def test_one_image_instead_of_a_list_is_refused_and_not_taken_apart(scorer):
+    path = GOLDEN / "images" / "00_112x112.png"
+    image = Image.open(path)
+    for one in (str(path), path, path.read_bytes(), image, np.asarray(image)):
+        with pytest.raises(TypeError, match=r"score\(\[image\]\)"):
+            scorer.score(one)
+    array = np.asarray(image)
+    several = scorer.score(np.stack([array, array]))
+    assert several.shape == (2,)
+    assert scorer.score(np.array([str(path)])).shape == scorer.score(iter([path])).shape == (1,)
+
+
+def test_what_cannot_be_scored_is_named_by_its_place(scorer, tmp_path):
+    good, small = np.zeros((112, 112, 3), np.uint8), np.zeros((4, 4, 3), np.uint8)
+    for bad in (small, Image.fromarray(small)):
+        with pytest.raises(ImageRejected, match=r"image 2: .*4 x 4 pixels") as caught:
+            scorer.score([good, good, bad])
+        assert (caught.value.status, caught.value.width) == (Status.TOO_SMALL, 4)
+    Image.fromarray(small).save(tmp_path / "small.png")
+    with pytest.raises(ImageRejected, match=r"image 1: .*small\.png: the image is 4 x 4"):
+        scorer.score([good, Image.open(tmp_path / "small.png")])
+    with pytest.raises(TypeError, match=r"image 1: expected a path.*got <class 'int'>"):
+        scorer.score([good, 5])
+
+
+@pytest.mark.parametrize("size", [-1, 0, 2.5, "8"])
+def test_a_batch_size_that_is_none_is_refused(scorer, size):
+    with pytest.raises(ValueError, match=r"batch_size is .*expected a whole number of at least 1"):
+        QualityScorer(scorer.loaded, device="cpu", batch_size=size)

@@ -113,17 +113,17 @@ def test_a_name_of_more_than_4096_characters_is_a_row_with_a_short_key_and_its_l
     assert (good.key, good.fault) == ("good", None)
 
 
-def test_hundreds_of_names_of_a_megabyte_do_not_fill_the_memory(tmp_path):
+def test_many_names_of_a_megabyte_do_not_fill_the_memory(tmp_path):
     path = tmp_path / "t.tar.gz"
     with gzip.open(path, "wb", compresslevel=1) as stream:
-        for number in range(100):
+        for number in range(40):
             stream.write(long_named_member(b"%03d" % number + b"n" * 1_000_000 + b".jpg", b""))
         stream.write(TAR_END)
     tracemalloc.start()
     found = read(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert len({record.key for record in found}) == 100
+    assert len({record.key for record in found}) == 40
     assert {record.fault.status.value for record in found} == {"unsafe_name"}
     assert peak < 20e6
 
