@@ -21,9 +21,9 @@ def shards(tmp_path):
 def test_units_stand_in_the_order_of_their_shards_whichever_footer_comes_first(shards, monkeypatch):
     open_read = parquet.open_read
 
-    def later_shards_answer_first(url):
+    def later_shards_answer_first(url, *how):
         time.sleep(0.03 if url.endswith("0.parquet") else 0.001)
-        return open_read(url)
+        return open_read(url, *how)
 
     monkeypatch.setattr(parquet, "open_read", later_shards_answer_first)
     units = plan_dataset([str(shards)], "auto", 5, str(shards / "plan")).units
@@ -35,9 +35,9 @@ def test_units_stand_in_the_order_of_their_shards_whichever_footer_comes_first(s
 def test_footers_are_waited_for_together(shards, monkeypatch):
     open_read = parquet.open_read
 
-    def far_away(url):
+    def far_away(url, *how):
         time.sleep(0.1)
-        return open_read(url)
+        return open_read(url, *how)
 
     monkeypatch.setattr(parquet, "open_read", far_away)
     started = time.monotonic()
