@@ -6,12 +6,14 @@ import logging
 import time
 from collections.abc import Callable
 
+import pyarrow as pa
+
 from fiqa_core.scoring.progress import Heartbeat
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.scoring.stream import BatchScorer, score_records
 from fiqa_core.scoring.summary import Summary, failed_unit, of_unit
 from fiqa_core.scoring.table import QualityWriter, read_summary
-from fiqa_core.shards.plan import container_of
+from fiqa_core.shards.formats import container_of
 from fiqa_core.shards.unit import Unit
 from fiqa_core.storage import StorageError, join, open_read, publish, stat, temporary_for
 from schemas.reasons import Status
@@ -48,9 +50,9 @@ def score_unit(
     target = unit_file(output, unit, settings)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            if stat(target) is not None:
-                with open_read(target) as stream:
-                    return of_unit(read_summary(stream), unit.number, time.monotonic() - started, kept=True)
+            earlier = read_earlier(target) if stat(target) is not None else None
+            if earlier is not None:
+                return of_unit(earlier, unit.number, time.monotonic() - started, kept=True)
             summary = _score(unit, scorer, settings, output, target, threads, heartbeat)
             return of_unit(summary, unit.number, time.monotonic() - started, kept=False)
         except StorageError as error:
@@ -68,6 +70,22 @@ def score_unit(
             _log.exception("unit %d (%s) failed", unit.number, unit.shard)
             break
     return failed_unit(unit.number, unit.shard, reason, time.monotonic() - started)
+
+
+def read_earlier(url: str) -> Summary | None:
+    """The summary of a quality file of an earlier run; None if the file is damaged (it is scored again, over it)."""
+    try:
+        with open_read(url) as stream:
+            return read_summary(stream)
+    except StorageError:
+        raise
+    except (pa.ArrowException, KeyError, OSError) as error:
+        # Arrow tells of damaged pages by an OSError without a number; one with a number is the disk's failure.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        reason = (str(error).splitlines() or [""])[0]
+        _log.warning("%s: damaged (%s: %s), scored again", url, type(error).__name__, reason)
+        return None
 
 
 def _score(

@@ -23,6 +23,11 @@ _opening = threading.Lock()
 
 def filesystem(uri: str) -> tuple[Any, str]:
     """The fsspec file system of a URI (or plain local path) and the path inside it."""
+    scheme, separator, _ = uri.partition("://")
+    if not separator or scheme in ("file", "local"):
+        # Not by fsspec's own parser: it takes `::` in a file's name for a chain of file systems.
+        local = fsspec.filesystem("file")
+        return local, local._strip_protocol(uri)
     try:
         return fsspec.core.url_to_fs(uri)  # type: ignore[no-any-return]
     except ImportError as error:
