@@ -25,11 +25,12 @@ BEFORE_A_RUN = frozenset({PLAN, PROGRESS_FOLDER, TEMPORARIES, LOCK})
 
 _OURS_BELOW = {
     QUALITY: re.compile(r"part-\d{6,}-[0-9a-f]{12}\.parquet"),
-    PLAN: re.compile(r"units\.parquet|files-[0-9a-f]{12}\.parquet"),
+    PLAN: re.compile(r"units\.parquet|files-[0-9a-f]{12}\.parquet|_tmp"),
+    f"{PLAN}/{TEMPORARIES}": re.compile(r"fiqa-[0-9a-f]+"),
     TEMPORARIES: re.compile(r"fiqa-[0-9a-f]+"),
     PROGRESS_FOLDER: re.compile(r"[\w-]+\.(json|tmp)"),
 }
-_OURS = {RUN, SUMMARY, LOCK, *_OURS_BELOW}
+_OURS = {RUN, SUMMARY, LOCK, QUALITY, PLAN, TEMPORARIES, PROGRESS_FOLDER}
 
 
 class OutputError(ValueError):
@@ -40,8 +41,8 @@ def foreign_files(output: str, folders: frozenset[str] = frozenset(_OURS_BELOW))
     """Names in an output, and in those folders of it, that no scoring run writes."""
     present = list_names(output)
     found = [name for name in present if name not in _OURS]
-    for folder in sorted(folders.intersection(present)):
-        names = list_names(join(output, folder))
+    for folder in sorted(folders):
+        names = list_names(join(output, folder)) if folder.partition("/")[0] in present else []
         found += [f"{folder}/{name}" for name in names if not _OURS_BELOW[folder].fullmatch(name)]
     return found
 

@@ -68,13 +68,15 @@ def prepare_output(output: str, resume: bool, overwrite: bool) -> int | None:
             "--overwrite starts afresh; or choose another --output."
         )
     storage.sweep(output)
+    storage.sweep(storage.join(output, PLAN))
     storage.remove(storage.join(output, PROGRESS_FOLDER))
     return int(earlier["unit_size"]) if earlier and resume else None
 
 
 def _refuse_foreign(output: str, everywhere: bool) -> None:
     """Refuse an output in whose folders, as far as they are about to be cleared, somebody else's files lie."""
-    cleared = frozenset({TEMPORARIES, PROGRESS_FOLDER, *((PLAN, QUALITY) if everywhere else ())})
+    swept = {TEMPORARIES, f"{PLAN}/{TEMPORARIES}", PROGRESS_FOLDER}
+    cleared = frozenset(swept | {PLAN, QUALITY} if everywhere else swept)
     foreign = foreign_files(output, cleared)
     if not everywhere:
         foreign = [name for name in foreign if "/" in name]

@@ -15,7 +15,7 @@ from fiqa_core.scoring.summary import Summary, failed_unit, of_unit
 from fiqa_core.scoring.table import QualityWriter, read_summary
 from fiqa_core.shards.formats import container_of
 from fiqa_core.shards.unit import Unit
-from fiqa_core.storage import StorageError, join, open_read, publish, stat, temporary_for
+from fiqa_core.storage import StorageError, join, open_read, publish, remove, stat, temporary_for
 from schemas.reasons import Status
 
 _log = logging.getLogger(__name__)
@@ -50,9 +50,11 @@ def score_unit(
     target = unit_file(output, unit, settings)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            earlier = read_earlier(target) if stat(target) is not None else None
-            if earlier is not None:
-                return of_unit(earlier, unit.number, time.monotonic() - started, kept=True)
+            if stat(target) is not None:
+                earlier = read_earlier(target)
+                if earlier is not None:
+                    return of_unit(earlier, unit.number, time.monotonic() - started, kept=True)
+                remove(target)
             summary = _score(unit, scorer, settings, output, target, threads, heartbeat)
             return of_unit(summary, unit.number, time.monotonic() - started, kept=False)
         except StorageError as error:
@@ -73,7 +75,7 @@ def score_unit(
 
 
 def read_earlier(url: str) -> Summary | None:
-    """The summary of a quality file of an earlier run; None if the file is damaged (it is scored again, over it)."""
+    """The summary of a quality file of an earlier run; None if the file is damaged (and must be made again)."""
     try:
         with open_read(url) as stream:
             return read_summary(stream)
@@ -84,7 +86,7 @@ def read_earlier(url: str) -> Summary | None:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         reason = (str(error).splitlines() or [""])[0]
-        _log.warning("%s: damaged (%s: %s), scored again", url, type(error).__name__, reason)
+        _log.warning("%s: damaged (%s: %s), removed and scored again", url, type(error).__name__, reason)
         return None
 
 
