@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Literal, NamedTuple
 
 from fsspec.utils import glob_translate
 
 from fiqa_core.storage.errors import StorageError, explained
-from fiqa_core.storage.places import absolute, filesystem, is_local, store_of, uri_in
+from fiqa_core.storage.places import absolute, filesystem, is_local, join, store_of, uri_in
 from fiqa_core.storage.store import Entry
 
 _log = logging.getLogger(__name__)
@@ -108,13 +109,26 @@ def expand_glob(pattern: str) -> list[StoredFile]:
 def _expand_local(pattern: str) -> Iterator[StoredFile]:
     plain = pattern.removeprefix("file://").removeprefix("local://")
     prefix = pattern[: len(pattern) - len(plain)]
+    folders: dict[str, str] = {}
     # glob.glob and not Path.glob: it keeps the form the user gave (relative, with or without ./).
     for name in sorted(glob.glob(os.path.expanduser(plain), recursive=True)):  # noqa: PTH111, PTH207
-        shown = prefix + name
-        if is_folder(shown):
-            yield StoredFile(shown, absolute(shown), -1, "", "folder")
-        else:
-            yield stat(shown) or StoredFile(shown, absolute(shown), -1, "", "broken")
+        folder, _, last = name.rpartition("/")
+        if folder not in folders:
+            folders[folder] = absolute(folder or ("/" if name.startswith("/") else "."))
+        # One question a file, and each folder's place worked out once: a pattern may match a million files.
+        url = join(folders[folder], last) if last not in ("", ".", "..") else absolute(name)
+        kind, size, version = _look_at(url)
+        yield StoredFile(prefix + name, url, size, version, kind)
+
+
+def _look_at(path: str) -> tuple[Literal["file", "folder", "broken"], int, str]:
+    try:
+        details = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return "broken", -1, ""
+    if S_ISDIR(details.st_mode):
+        return "folder", -1, ""
+    return ("file", details.st_size, str(details.st_mtime)) if S_ISREG(details.st_mode) else ("broken", -1, "")
 
 
 def _expand_stored(uri: str, pattern: str) -> Iterator[StoredFile]:
