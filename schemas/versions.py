@@ -9,4 +9,4 @@ QUALITY_SCHEMA_VERSION = 1
 PREPROCESSING_VERSION = 1
 
 # Raised when the same input would be cut into other units (a resumed run must cut as the first one did).
-PLAN_VERSION = 1
+PLAN_VERSION = 2

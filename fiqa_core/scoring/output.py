@@ -1,19 +1,55 @@
-"""What lies in the output folder of a scoring run."""
+"""What lies in the output folder of a scoring run, and what in it is not the run's."""
+
+import re
 
 from fiqa_core.scoring.progress import FOLDER as PROGRESS_FOLDER
+from fiqa_core.shards.run_files import LOCK, PLAN, QUALITY, RUN, SUMMARY, TEMPORARIES, UNITS
+from fiqa_core.storage import is_local, join, list_names
 
-RUN = "run.json"
-SUMMARY = "summary.json"
-QUALITY = "quality"
-PLAN = "plan"
-UNITS = "plan/units.parquet"
-LOCK = "_lock"
-TEMPORARIES = "_tmp"
+__all__ = [
+    "BEFORE_A_RUN",
+    "LOCK",
+    "PLAN",
+    "QUALITY",
+    "RUN",
+    "SUMMARY",
+    "TEMPORARIES",
+    "UNITS",
+    "OutputError",
+    "foreign_files",
+    "nothing_finished",
+]
 
-OURS = frozenset({QUALITY, PLAN, RUN, SUMMARY, PROGRESS_FOLDER, TEMPORARIES, LOCK})
 # What a command leaves that ended before it had begun a run: planned at most, nothing scored.
 BEFORE_A_RUN = frozenset({PLAN, PROGRESS_FOLDER, TEMPORARIES, LOCK})
+
+_OURS_BELOW = {
+    QUALITY: re.compile(r"part-\d{6,}-[0-9a-f]{12}\.parquet"),
+    PLAN: re.compile(r"units\.parquet|files-[0-9a-f]{12}\.parquet|_tmp"),
+    f"{PLAN}/{TEMPORARIES}": re.compile(r"fiqa-[0-9a-f]+"),
+    TEMPORARIES: re.compile(r"fiqa-[0-9a-f]+"),
+    PROGRESS_FOLDER: re.compile(r"[\w-]+\.(json|tmp)"),
+}
+_OURS = {RUN, SUMMARY, LOCK, QUALITY, PLAN, TEMPORARIES, PROGRESS_FOLDER}
 
 
 class OutputError(ValueError):
     """The output folder cannot be used as asked; the message says why and what to do."""
+
+
+def foreign_files(output: str, folders: frozenset[str] = frozenset(_OURS_BELOW)) -> list[str]:
+    """Names in an output, and in those folders of it, that no scoring run writes."""
+    present = list_names(output)
+    found = [name for name in present if name not in _OURS]
+    for folder in sorted(folders):
+        names = list_names(join(output, folder)) if folder.partition("/")[0] in present else []
+        found += [f"{folder}/{name}" for name in names if not _OURS_BELOW[folder].fullmatch(name)]
+    return found
+
+
+def nothing_finished(output: str) -> bool:
+    """Whether the run that was begun in an output has left nothing that could be kept.
+
+    Asked of a disk only, where a lock tells that no command is at work; a job in the cloud may just have begun.
+    """
+    return is_local(output) and SUMMARY not in list_names(output) and not list_names(join(output, QUALITY))

@@ -1,6 +1,5 @@
 """Is this run the one that lies in the output? What may differ is a shard that was mended after it failed."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,9 +8,9 @@ import pyarrow.parquet as pq
 
 from fiqa_core import storage
 from fiqa_core.scoring.output import QUALITY, RUN, UNITS, OutputError
-from fiqa_core.scoring.score_unit import unit_file
+from fiqa_core.scoring.score_unit import read_earlier, unit_file
 from fiqa_core.scoring.settings import ScoreSettings
-from fiqa_core.scoring.table import read_summary
+from fiqa_core.shards.run_files import parse_run
 from fiqa_core.shards.unit import Unit
 from schemas import versions
 from schemas.reasons import SHARD_LEVEL
@@ -27,9 +26,12 @@ def read_run(output: str) -> dict[str, Any]:
     """
     place = storage.join(output, RUN)
     try:
-        return dict(json.loads(storage.read_bytes(place)))
+        return parse_run(storage.read_bytes(place))
     except ValueError as error:
-        raise OutputError(f"{place}: not readable ({error}). Start afresh with --overwrite.") from error
+        raise OutputError(
+            f"{place}: not readable as a scoring run's ({error}), so nothing beside it is resumed or overwritten. "
+            "Choose another --output."
+        ) from error
 
 
 def file_name(unit: Unit, settings: ScoreSettings) -> str:
@@ -54,7 +56,7 @@ def settle_differences(output: str, unit_size: int, settings: ScoreSettings, uni
     earlier = read_run(output)
     differences = _settings_differences(earlier, unit_size, settings)
     before = _earlier_units(output)
-    then, now = {row["shard"] for row in before}, {unit.shard for unit in units}
+    then, now = {row["url"] for row in before}, {unit.url for unit in units}
     differences += [f"input {name}: not in the earlier run" for name in sorted(now - then)[:_SHOWN]]
     differences += [f"input {name}: missing now" for name in sorted(then - now)[:_SHOWN]]
     gone: list[str] = []
@@ -85,14 +87,25 @@ def _earlier_units(output: str) -> list[dict[str, Any]]:
     place = storage.join(output, UNITS)
     try:
         with storage.open_read(place) as stream:
-            return list(pq.read_table(stream, columns=["shard", "file"]).to_pylist())
-    except (FileNotFoundError, pa.ArrowException) as error:
+            return list(pq.read_table(stream, columns=["shard", "url", "file"]).to_pylist())
+    except (FileNotFoundError, KeyError, pa.ArrowException) as error:
         raise OutputError(f"{place}: not readable ({error}). Start afresh with --overwrite.") from error
 
 
 def _lost_its_end(output: str, file: str) -> bool:
-    with storage.open_read(storage.join(output, QUALITY, file)) as stream:
-        return not SHARD_LEVEL.isdisjoint(read_summary(stream).status)
+    """Whether an earlier file stands for a part of its shard only, or cannot be read itself."""
+    summary = read_earlier(storage.join(output, QUALITY, file))
+    return summary is None or not SHARD_LEVEL.isdisjoint(summary.status)
+
+
+def is_whole(url: str) -> bool:
+    """Whether a quality file ends as Parquet does: one that was cut short has no footer."""
+    try:
+        with storage.open_read(url) as stream:
+            pq.ParquetFile(stream)
+    except pa.ArrowException:
+        return False
+    return True
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:

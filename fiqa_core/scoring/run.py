@@ -1,6 +1,7 @@
 """The output folder of a scoring run: begin, resume, overwrite, and the final account."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,6 @@ from fiqa_core import storage
 from fiqa_core.scoring.output import (
     BEFORE_A_RUN,
     LOCK,
-    OURS,
     PLAN,
     QUALITY,
     RUN,
@@ -19,9 +19,11 @@ from fiqa_core.scoring.output import (
     TEMPORARIES,
     UNITS,
     OutputError,
+    foreign_files,
+    nothing_finished,
 )
 from fiqa_core.scoring.progress import FOLDER as PROGRESS_FOLDER
-from fiqa_core.scoring.resume import file_name, plan_table, read_run, settle_differences
+from fiqa_core.scoring.resume import file_name, is_whole, plan_table, read_run, settle_differences
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.scoring.summary import Summary, report
 from fiqa_core.shards.plan import Plan
@@ -41,32 +43,56 @@ class Account:
 def prepare_output(output: str, resume: bool, overwrite: bool) -> int | None:
     """Check that an output may be written to; sweep left-over temporaries. Nothing finished is touched yet.
 
+    A run that ended before its first unit does not stand in the way of the next.
+
     Returns the unit size of the run to resume, None for a new run.
 
     Raises:
         OutputError: it is not empty (and neither flag is given), or holds files that are not ours.
     """
+    _refuse_what_is_no_text(output)
     present = set(storage.list_names(output))
-    foreign = sorted(present - OURS)
-    if overwrite and foreign:
-        raise OutputError(
-            f"{output}: --overwrite removes only what a scoring run writes, but there is also {foreign[0]!r}. "
-            "Remove it yourself or choose another --output."
-        )
+    if QUALITY in present and not storage.list_names(storage.join(output, QUALITY)):
+        present.discard(QUALITY)
     is_run = RUN in present
-    if not overwrite and not is_run and present - BEFORE_A_RUN:
+    if not is_run and present - BEFORE_A_RUN:
         raise OutputError(
-            f"{output}: not empty (it holds {sorted(present - BEFORE_A_RUN)[0]!r}) and not a scoring run that can "
-            "be resumed. Choose another --output."
+            f"{output}: not empty (it holds {sorted(present - BEFORE_A_RUN)[0]!r}) and not a scoring run (there is no "
+            f"{RUN}), so nothing in it is resumed or overwritten. Choose another --output."
         )
-    if not overwrite and is_run and not resume:
+    earlier = read_run(output) if is_run else None
+    _refuse_foreign(output, everywhere=overwrite)
+    if earlier and not (overwrite or resume or nothing_finished(output)):
         raise OutputError(
             f"{output}: holds an earlier run. --resume keeps its finished units and does the rest, "
             "--overwrite starts afresh; or choose another --output."
         )
     storage.sweep(output)
+    storage.sweep(storage.join(output, PLAN))
     storage.remove(storage.join(output, PROGRESS_FOLDER))
-    return int(read_run(output)["unit_size"]) if is_run and not overwrite else None
+    return int(earlier["unit_size"]) if earlier and resume else None
+
+
+def _refuse_foreign(output: str, everywhere: bool) -> None:
+    """Refuse an output in whose folders, as far as they are about to be cleared, somebody else's files lie."""
+    swept = {TEMPORARIES, f"{PLAN}/{TEMPORARIES}", PROGRESS_FOLDER}
+    cleared = frozenset(swept | {PLAN, QUALITY} if everywhere else swept)
+    foreign = foreign_files(output, cleared)
+    if not everywhere:
+        foreign = [name for name in foreign if "/" in name]
+    if foreign:
+        raise OutputError(
+            f"{output}: only what a scoring run writes is ever removed, but there is also {foreign[0]!r}. "
+            "Move it away or choose another --output."
+        )
+
+
+def _refuse_what_is_no_text(output: str) -> None:
+    try:
+        output.encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(output).decode("utf-8", "backslashreplace")
+        raise OutputError(f"{shown}: this name is no UTF-8. Choose another --output.") from None
 
 
 def begin(
@@ -81,7 +107,7 @@ def begin(
     """
     if overwrite:
         _clear(output, plan)
-    elif storage.exists(storage.join(output, RUN)):
+    elif storage.exists(storage.join(output, RUN)) and not nothing_finished(output):
         settle_differences(output, unit_size, settings, plan.units)
         summary = _finished(output, plan.units, settings)
         if summary is not None:
@@ -112,12 +138,18 @@ def _finished(output: str, units: Sequence[Unit], settings: ScoreSettings) -> di
         return None
     summary = dict(json.loads(storage.read_bytes(place)))
     expected = {file_name(unit, settings) for unit in units}
-    found = set(storage.list_names(storage.join(output, QUALITY)))
-    return summary if summary["complete"] and found == expected else None
+    quality = storage.join(output, QUALITY)
+    if not summary["complete"] or set(storage.list_names(quality)) != expected:
+        return None
+    # On a disk a file may have lost its end since. A store is asked when it is put whether it holds the whole.
+    if storage.is_local(output) and not all(is_whole(storage.join(quality, name)) for name in expected):
+        return None
+    return summary
 
 
 def _clear(output: str, plan: Plan) -> None:
     """Remove an earlier run, its `run.json` last: broken off before that, it can still be resumed."""
+    _refuse_foreign(output, everywhere=True)
     listings = {unit.listing.rpartition("/")[2] for unit in plan.units}
     stale = [f"{PLAN}/{n}" for n in storage.list_names(storage.join(output, PLAN)) if n not in listings]
     keep = {PLAN, LOCK, TEMPORARIES, RUN, SUMMARY, QUALITY}

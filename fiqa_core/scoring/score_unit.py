@@ -7,14 +7,16 @@ import logging
 import time
 from collections.abc import Callable
 
+import pyarrow as pa
+
 from fiqa_core.scoring.progress import Heartbeat
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.scoring.stream import BatchScorer, score_records
 from fiqa_core.scoring.summary import Summary, failed_unit, of_unit
 from fiqa_core.scoring.table import QualityWriter, read_summary
-from fiqa_core.shards.plan import container_of
+from fiqa_core.shards.formats import container_of
 from fiqa_core.shards.unit import Unit
-from fiqa_core.storage import StorageError, join, open_read, publish, stat, temporary_for
+from fiqa_core.storage import StorageError, join, open_read, publish, remove, stat, temporary_for
 from schemas.reasons import SHARD_LEVEL, Status
 
 _log = logging.getLogger(__name__)
@@ -55,10 +57,11 @@ def score_unit(
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             if stat(target) is not None:
-                with open_read(target) as stream:
-                    summary = read_summary(stream)
-                heartbeat.keep(summary.rows, summary.rows - summary.status.get(Status.SCORED, 0), unit.size)
-                return of_unit(summary, unit.number, time.monotonic() - started, kept=True)
+                earlier = read_earlier(target)
+                if earlier is not None:
+                    heartbeat.keep(earlier.rows, earlier.rows - earlier.status.get(Status.SCORED, 0), unit.size)
+                    return of_unit(earlier, unit.number, time.monotonic() - started, kept=True)
+                remove(target)
             with heartbeat.attempt(unit.size):
                 summary = _score(unit, scorer, settings, output, target, threads, heartbeat)
             return of_unit(summary, unit.number, time.monotonic() - started, kept=False)
@@ -80,6 +83,22 @@ def score_unit(
             _log.exception("unit %d (%s) failed", unit.number, unit.shard)
             break
     return failed_unit(unit.number, unit.shard, reason, time.monotonic() - started)
+
+
+def read_earlier(url: str) -> Summary | None:
+    """The summary of a quality file of an earlier run; None if the file is damaged (and must be made again)."""
+    try:
+        with open_read(url) as stream:
+            return read_summary(stream)
+    except StorageError:
+        raise
+    except (pa.ArrowException, KeyError, OSError) as error:
+        # Arrow tells of damaged pages by an OSError without a number; one with a number is the disk's failure.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        reason = (str(error).splitlines() or [""])[0]
+        _log.warning("%s: damaged (%s: %s), removed and scored again", url, type(error).__name__, reason)
+        return None
 
 
 def _score(

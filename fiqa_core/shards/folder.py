@@ -6,7 +6,7 @@ reference. So planning writes the sorted list once, as Parquet, and a unit is a 
 
 import errno
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fiqa_core.shards.names import is_image, parent
+from fiqa_core.shards.names import parent
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
 from fiqa_core.storage import (
+    Listed,
     MissingError,
     StorageError,
     StoredFile,
@@ -27,7 +28,6 @@ from fiqa_core.storage import (
     publish,
     read_small,
     temporary_for,
-    walk,
 )
 from schemas.reasons import Status
 
@@ -50,7 +50,7 @@ class Folder:
     suffixes: tuple[str, ...] = ()
 
     def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:  # noqa: ARG002
-        """Runs of `unit_size` files of an existing listing (`write_listing` makes it)."""
+        """Runs of `unit_size` files of an existing listing (`plan_folder` makes it)."""
         raise TypeError("a folder is planned with plan_folder, which needs a place for the listing")
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
@@ -67,45 +67,28 @@ class Folder:
         )
 
 
-def plan_folder(folder: StoredFile, unit_size: int, workspace: str) -> tuple[list[Unit], list[str]]:
-    """List a folder, write the listing under `workspace`, and cut it into units.
-
-    Returns the units and a few names of files that were passed over because their suffix is no image's.
-    """
+def plan_folder(folder: StoredFile, files: Iterable[Listed], unit_size: int, workspace: str) -> list[Unit]:
+    """Write the listing of a folder's image files (in order of their paths) under `workspace`; cut it into units."""
     name = f"files-{hashlib.sha256(folder.url.encode()).hexdigest()[:12]}.parquet"
     listing = join(workspace, name)
-    passed_over: list[str] = []
-    digest, count = _write_listing(folder.url, listing, workspace, passed_over)
+    digest, count = _write_listing(files, listing, workspace)
     units = []
     for start in range(0, count, unit_size):
         stop = min(start + unit_size, count)
         unit = Unit(0, Folder.name, folder.shown, folder.url, start, stop, start, stop - start, -1, digest)
         units.append(replace(unit, listing=listing))
-    return units, passed_over
+    return units
 
 
-def plan_file(file: StoredFile, workspace: str) -> list[Unit]:
-    """One image file given by name: a folder of one."""
-    folder, _, name = file.url.rpartition("/")
-    shown = file.shown.rpartition("/")[0] or "."
-    listing = join(workspace, f"files-{hashlib.sha256(file.url.encode()).hexdigest()[:12]}.parquet")
-    with temporary_for(workspace) as path:
-        pq.write_table(pa.table([[name.encode()], [file.size]], schema=_LISTING), path)
-        publish(path, listing)
-    return [Unit(0, Folder.name, shown, folder or "/", 0, 1, 0, 1, file.size, file.version, listing)]
-
-
-def _write_listing(folder: str, listing: str, workspace: str, passed_over: list[str]) -> tuple[str, int]:
+def _write_listing(files: Iterable[Listed], listing: str, workspace: str) -> tuple[str, int]:
+    """Returns a digest of names, sizes and versions, and the number of files."""
     digest, count = hashlib.sha256(), 0
     paths: list[bytes] = []
     sizes: list[int] = []
     with temporary_for(workspace) as temporary:
         with pq.ParquetWriter(temporary, _LISTING, compression="zstd") as writer:
-            for path, size, _ in walk(folder):
-                if not is_image(path.decode("utf-8", "replace")):
-                    passed_over.append(path.decode("utf-8", "replace")) if len(passed_over) < 1000 else None
-                    continue
-                digest.update(path + b"\0%d\0" % size)
+            for path, size, version in files:
+                digest.update(b"%s\0%d\0%s\0" % (path, size, version.encode()))
                 paths.append(path)
                 sizes.append(size)
                 count += 1

@@ -45,8 +45,11 @@ class Unit:
         return asdict(self)
 
     def identity(self) -> dict[str, Any]:
-        """What makes it this part of this dataset, wherever the output (and in it the listing) lies."""
-        return asdict(self) | {"listing": self.listing.rpartition("/")[2]}
+        """What makes it this part of this dataset, wherever the output (and in it the listing) lies and however
+        its place was written (`faces`, `faces/` and `/data/faces` are one)."""
+        values = asdict(self) | {"listing": self.listing.rpartition("/")[2]}
+        del values["shard"]
+        return values
 
 
 class Fault(NamedTuple):

@@ -1,20 +1,26 @@
 """What is there: single files, globs and whole folders, without a question per file."""
 
+import errno
 import glob
+import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from stat import S_ISDIR, S_ISREG
+from typing import Literal, NamedTuple
 
 from fsspec.utils import glob_translate
 
 from fiqa_core.storage.errors import StorageError, explained
-from fiqa_core.storage.places import absolute, filesystem, is_local, store_of, uri_in
+from fiqa_core.storage.places import absolute, filesystem, is_local, join, store_of, uri_in
+from fiqa_core.storage.store import Entry
 
+_log = logging.getLogger(__name__)
 _MAGIC = re.compile(r"[*?[]")
+_ESCAPED = re.compile(r"\[[*?[]\]")
 _HIDDEN = re.compile(r"(^|/)\.")
 
 
@@ -24,17 +30,20 @@ class StoredFile:
 
     `shown` is its URI in the form the user gave, `url` the absolute one that any worker can open,
     `size` is in bytes (-1: the listing does not say), `version` changes when the content does
-    (generation, ETag or modification time, whichever the store has).
+    (generation, ETag or modification time, whichever the store has). `kind` is more than `file` only
+    where a pattern matched: a folder, or a name with nothing behind it that can be read (a link that leads
+    nowhere, a pipe).
     """
 
     shown: str
     url: str
     size: int
     version: str
+    kind: Literal["file", "folder", "broken"] = "file"
 
 
 class Listed(NamedTuple):
-    """A file below a folder: its path there, size in bytes and version (-1 and "" where the listing has none)."""
+    """A file below a folder: its path there, size in bytes and version (-1 and "": there is no such file behind it)."""
 
     path: bytes
     size: int
@@ -75,35 +84,103 @@ def exists(url: str) -> bool:
     return stat(url) is not None or is_folder(url)
 
 
+def glob_base(pattern: str) -> str:
+    """The folder that all matches of a pattern lie in, in the form the pattern has; "." for the current one."""
+    parts = _literal_folders(pattern).split("/")
+    special = (place for place, part in enumerate(parts) if _MAGIC.search(_ESCAPED.sub("", part)))
+    count = next(special, len(parts) - 1)
+    base = "/".join(pattern.split("/")[:count])
+    return base or ("/" if count else ".")
+
+
 def expand_glob(pattern: str) -> list[StoredFile]:
-    """Files that a pattern matches, sorted, shown in the form the pattern has (relative stays relative)."""
-    if is_local(pattern):
-        plain = pattern.removeprefix("file://")
-        prefix = pattern[: len(pattern) - len(plain)]
-        # glob.glob and not Path.glob: it keeps the form the user gave (relative, with or without ./).
-        found = [stat(prefix + name) for name in sorted(glob.glob(plain, recursive=True))]  # noqa: PTH207
-        return [file for file in found if file is not None]
+    """What a pattern matches, sorted, shown in the form the pattern has (relative stays relative).
+
+    Files, folders, and names without a file behind them (`StoredFile.kind`). A folder of the pattern that
+    really has such characters in its name is taken by its name. Where a pattern ends in `**` or `**/*`,
+    folders are left out: every file below them is matched itself.
+    """
+    literal = _literal_folders(pattern)
+    every_file = literal.endswith(("/**", "**/*")) or literal == "**"
+    found = _expand_local(literal) if is_local(pattern) else _expand_stored(pattern, literal)
+    return [file for file in found if not (every_file and file.kind == "folder")]
+
+
+def _expand_local(pattern: str) -> Iterator[StoredFile]:
+    plain = pattern.removeprefix("file://").removeprefix("local://")
+    prefix = pattern[: len(pattern) - len(plain)]
+    folders: dict[str, str] = {}
+    # glob.glob and not Path.glob: it keeps the form the user gave (relative, with or without ./).
+    for name in sorted(glob.glob(os.path.expanduser(plain), recursive=True)):  # noqa: PTH111, PTH207
+        folder, _, last = name.rpartition("/")
+        if folder not in folders:
+            folders[folder] = absolute(folder or ("/" if name.startswith("/") else "."))
+        # One question a file, and each folder's place worked out once: a pattern may match a million files.
+        url = join(folders[folder], last) if last not in ("", ".", "..") else absolute(name)
+        kind, size, version = _look_at(url)
+        yield StoredFile(prefix + name, url, size, version, kind)
+
+
+def _look_at(path: str) -> tuple[Literal["file", "folder", "broken"], int, str]:
+    try:
+        details = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return "broken", -1, ""
+    if S_ISDIR(details.st_mode):
+        return "folder", -1, ""
+    return ("file", details.st_size, str(details.st_mtime)) if S_ISREG(details.st_mode) else ("broken", -1, "")
+
+
+def _expand_stored(uri: str, pattern: str) -> Iterator[StoredFile]:
     store, path = store_of(pattern)
     literal = path[: _first_magic(path)]
     # One level is listed where the pattern has its first special character in its last part.
     deep = "/" in path[len(literal) :] or "**" in path
     matches = re.compile(glob_translate(path)).match
-    with explained(pattern):
-        entries = [entry for entry in store.entries(literal, deep) if matches(entry.path)]
-    uris = [(uri_in(pattern, entry.path), entry) for entry in sorted(entries) if not entry.path.endswith("/")]
-    return [StoredFile(uri, uri, entry.size, entry.version) for uri, entry in uris]
+    with explained(uri):
+        entries = _with_folders(store.entries(literal, deep), literal)
+        found = sorted(entry for entry in entries if matches(entry.path.rstrip("/")))
+    for entry in found:
+        place = uri_in(uri, entry.path.rstrip("/"))
+        kind: Literal["file", "folder"] = "folder" if entry.path.endswith("/") else "file"
+        yield StoredFile(place, place, entry.size, entry.version, kind)
+
+
+def _with_folders(entries: Iterable[Entry], literal: str) -> Iterator[Entry]:
+    """A listing with the folders that its files lie in, each once."""
+    seen: set[str] = set()
+    for entry in entries:
+        folder = entry.path if entry.path.endswith("/") else entry.path.rpartition("/")[0] + "/"
+        while len(folder) > len(literal) and folder not in seen:
+            seen.add(folder)
+            yield Entry(folder, -1, "")
+            folder = folder[:-1].rpartition("/")[0] + "/"
+        if not entry.path.endswith("/"):
+            yield entry
+
+
+def _literal_folders(pattern: str) -> str:
+    """The pattern, with the special characters escaped in those of its folders that really have them."""
+    parts = pattern.split("/")
+    escaped = list(parts)
+    for place, part in enumerate(parts[:-1]):
+        if _MAGIC.search(part):
+            if part in ("*", "**") or not is_folder("/".join(parts[: place + 1])):
+                break
+            escaped[place] = _MAGIC.sub(r"[\g<0>]", part)
+    return "/".join(escaped)
 
 
 def walk(folder: str) -> Iterator[Listed]:
     """Every file under a folder, ordered by its path below it; a page of the listing at a time is held.
 
     Paths are bytes because names on a local disk need not be text. Hidden files and folders (a leading
-    dot) are passed over. On a local disk nothing is stat'ed (size -1, no version): a folder of millions of
-    images lists fast. On an object store the listing brings size and version with it.
+    dot) are passed over. A listing of an object store brings size and version with it; on a local disk every
+    file is stat'ed for them (some 10 s a million files), so that a changed image is seen. Links to folders
+    are followed, unless they lead back to a folder they lie in (which is logged).
     """
     if is_local(folder):
-        for path in _walk_local(os.fsencode(filesystem(folder)[1]), b""):
-            yield Listed(path, -1, "")
+        yield from _walk_local(os.fsencode(filesystem(folder)[1]))
         return
     store, path_in_store = store_of(folder)
     prefix = path_in_store.rstrip("/") + "/"
@@ -138,20 +215,58 @@ def list_names(folder: str) -> list[str]:
     return sorted(name for name in names if name)
 
 
-def _walk_local(folder: bytes, relative: bytes) -> Iterator[bytes]:
-    with os.scandir(folder) as entries:
-        present = sorted(_sortable(entry) for entry in entries if not entry.name.startswith(b"."))
-    for name, is_dir in present:
-        if is_dir:
-            yield from _walk_local(folder + b"/" + name[:-1], relative + name)
+def _walk_local(root: bytes) -> Iterator[Listed]:
+    # A stack of our own, and not recursion: a tree may be deeper than Python's calls may.
+    stack = [iter([b""])]
+    while stack:
+        name = next(stack[-1], None)
+        if name is None:
+            stack.pop()
+        elif name == b"" or name.endswith(b"/"):
+            stack.append(_present(root, name))
         else:
-            yield relative + name
+            yield _stat_listed(root, name)
 
 
-def _sortable(entry: "os.DirEntry[bytes]") -> tuple[bytes, bool]:
-    # With the slash, folders sort as their files' whole paths do: the order of every object store.
-    is_dir = entry.is_dir(follow_symlinks=False)
-    return (entry.name + b"/" if is_dir else entry.name), is_dir
+def _present(root: bytes, relative: bytes) -> Iterator[bytes]:
+    """Paths below the root of what one folder holds, folders with a slash at their end, in order."""
+    folder = root.rstrip(b"/") + b"/" + relative
+    try:
+        with os.scandir(folder) as entries:
+            # With the slash, folders sort as their files' whole paths do: the order of every object store.
+            names = [e.name + b"/" if _is_folder_to_enter(e) else e.name for e in entries if e.name[:1] != b"."]
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            name = os.fsdecode(folder)
+            raise StorageError(f"{name[:80]}...{name[-40:]}: nested too deeply for this system to open it") from error
+        raise
+    return iter([relative + name for name in sorted(names)])
+
+
+def _is_folder_to_enter(entry: "os.DirEntry[bytes]") -> bool:
+    try:
+        if not entry.is_symlink() or not entry.is_dir():
+            return entry.is_dir(follow_symlinks=False)
+        target, above = entry.stat(), entry.path
+    except OSError:
+        return False  # a link in a circle: listed as a file that cannot be read
+    while above != b"/":
+        above = above.rstrip(b"/").rpartition(b"/")[0] or b"/"
+        if os.path.samestat(target, os.stat(above)):  # noqa: PTH116
+            _log.warning(
+                "%s: a link back to %s, not followed",
+                *(name.decode("utf-8", "backslashreplace") for name in (entry.path, above)),
+            )
+            return False
+    return True
+
+
+def _stat_listed(root: bytes, relative: bytes) -> Listed:
+    try:
+        details = os.stat(root.rstrip(b"/") + b"/" + relative)  # noqa: PTH116
+    except OSError:
+        return Listed(relative, -1, "")
+    return Listed(relative, details.st_size, str(details.st_mtime))
 
 
 def _first_magic(path: str) -> int:

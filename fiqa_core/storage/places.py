@@ -23,6 +23,11 @@ _opening = threading.Lock()
 
 def filesystem(uri: str) -> tuple[Any, str]:
     """The fsspec file system of a URI (or plain local path) and the path inside it."""
+    scheme, separator, _ = uri.partition("://")
+    if not separator or scheme in ("file", "local"):
+        # Not by fsspec's own parser: it takes `::` in a file's name for a chain of file systems.
+        local = fsspec.filesystem("file")
+        return local, _normal(local._strip_protocol(uri))
     try:
         return fsspec.core.url_to_fs(uri)  # type: ignore[no-any-return]
     except ImportError as error:
@@ -84,6 +89,15 @@ def uri_in(uri: str, path: str) -> str:
 def join(base: str, *parts: str) -> str:
     """`base/part/part` with single slashes."""
     return "/".join([base.rstrip("/"), *(part.strip("/") for part in parts)])
+
+
+def _normal(path: str) -> str:
+    """An absolute path without `.`, `..` and double slashes: one name for one place."""
+    before, up, after = path.rpartition("/..")
+    if up and after[:1] in ("", "/"):
+        # What lies above a link is above the place it leads to.
+        path = os.path.realpath(before + up) + after
+    return "/" + os.path.normpath(path).lstrip("/")
 
 
 def _cloud(uri: str) -> tuple[str | None, str]:

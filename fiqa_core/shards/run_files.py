@@ -1,0 +1,84 @@
+"""Which files are a scoring run's own: they never become input, and only they are ever removed."""
+
+import json
+import os
+import re
+from typing import Any
+
+from fiqa_core.storage import absolute, join, read_bytes, stat
+
+RUN = "run.json"
+SUMMARY = "summary.json"
+QUALITY = "quality"
+PLAN = "plan"
+UNITS = "plan/units.parquet"
+LOCK = "_lock"
+TEMPORARIES = "_tmp"
+
+_RUN_KEYS = {"inputs", "unit_size", "plan_version", "package_version", "units", "settings"}
+_MOST_BYTES = 64 << 20
+_LISTING = re.compile(r"(?:^|/)plan/files-[0-9a-f]{12}\.parquet$")
+_IN_OUTPUT = re.compile(
+    r"(?:^|/)(?:run\.json|summary\.json|_lock|(?:quality|plan)/[^/]+\.parquet|(?:_tmp|_progress)/[^/]+)$"
+)
+
+
+def parse_run(data: bytes) -> dict[str, Any]:
+    """What a `run.json` says.
+
+    Raises:
+        ValueError: it is not one that a scoring run wrote.
+    """
+    run = json.loads(data)
+    if not isinstance(run, dict) or not run.keys() >= _RUN_KEYS or not isinstance(run["settings"], dict):
+        raise ValueError("not what a scoring run writes")
+    if not isinstance(run["unit_size"], int) or run["unit_size"] < 1:
+        raise ValueError(f"unit_size is {run['unit_size']!r}")
+    return run
+
+
+def holds_run(folder: str) -> bool:
+    """Whether a folder is the output of a scoring run that was begun."""
+    place = join(folder, RUN)
+    found = stat(place)
+    if found is None or found.size > _MOST_BYTES:
+        return False
+    try:
+        parse_run(read_bytes(place))
+    except (ValueError, FileNotFoundError):
+        return False
+    return True
+
+
+class RunFiles:
+    """Tells files of scoring runs from input; `workspace` is the folder that the plan is being written to."""
+
+    def __init__(self, workspace: str) -> None:
+        self._workspace = absolute(workspace)
+        # The output that is being planned for, which has no run.json yet.
+        self._present = self._workspace.removesuffix(f"/{PLAN}")
+        self._known: dict[str, bool] = {}
+
+    def holds(self, folder: str, path: bytes) -> bool:
+        """Whether a file of a folder (by its absolute URL, and its path below it) is a run's own."""
+        # The cheap question first: this is asked of every file of a dataset.
+        if not path.endswith((b".json", b".parquet", b"_lock")) and b"_tmp/" not in path and b"_progress/" not in path:
+            return False
+        return self.holds_url(join(folder, os.fsdecode(path)))
+
+    def holds_url(self, url: str) -> bool:
+        """Whether a file is a run's own."""
+        if url.startswith(f"{self._workspace}/") or _LISTING.search(url):
+            return True
+        found = _IN_OUTPUT.search(url)
+        return found is not None and self._is_run(url[: found.start()])
+
+    def is_output(self, folder: str) -> bool:
+        """Whether a folder is the output of a run, or a part of one."""
+        base, _, name = folder.rpartition("/")
+        return self._is_run(folder) or (name in (QUALITY, PLAN) and self._is_run(base))
+
+    def _is_run(self, folder: str) -> bool:
+        if folder not in self._known:
+            self._known[folder] = folder == self._present or holds_run(folder)
+        return self._known[folder]

@@ -1,0 +1,275 @@
+"""From what the user names (URIs, globs, folders) to shards and sets of image files, each of them once."""
+
+import heapq
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from fiqa_core.shards.folder import Folder
+from fiqa_core.shards.formats import CONTAINERS, PlanError, format_of, what_instead
+from fiqa_core.shards.names import is_image
+from fiqa_core.shards.run_files import RunFiles
+from fiqa_core.storage import (
+    Listed,
+    StoredFile,
+    absolute,
+    expand_glob,
+    glob_base,
+    has_glob,
+    is_folder,
+    join,
+    stat,
+    walk,
+)
+
+_log = logging.getLogger(__name__)
+_LOOK_AT = 2000  # files of a folder that are looked at to tell what kind of dataset it is
+_NAMES_KEPT = 1000
+_NAMES_SHOWN = 10
+
+
+@dataclass
+class PassedOver:
+    """Files of a folder that are no records of it, and shards that lie among the images of an image folder."""
+
+    count: int = 0
+    names: list[str] = field(default_factory=list)
+    others: dict[str, str] = field(default_factory=dict)
+
+    def add(self, path: bytes) -> None:
+        """Count a file, and keep its name if there are not too many."""
+        name = path.decode("utf-8", "backslashreplace")
+        self.count += 1
+        if len(self.names) < _NAMES_KEPT:
+            self.names.append(name)
+        if kind := format_of(name):
+            self.others.setdefault(kind, name)
+
+    def log(self, folder: str) -> None:
+        """Say what was passed over."""
+        if self.count:
+            names = ", ".join(self.names[:_NAMES_SHOWN]) + (" ..." if self.count > _NAMES_SHOWN else "")
+            _log.warning("%s: passed over %d files that are no records: %s", folder, self.count, names)
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Image files that are planned together: a whole folder, files named one by one, or both.
+
+    Attributes:
+        folder: where they lie. whole: all of its image files belong to the set.
+        named: files that were named, by their paths below the folder.
+    """
+
+    folder: StoredFile
+    whole: bool
+    named: tuple[Listed, ...] = ()
+
+    def files(self, own: RunFiles, passed_over: PassedOver) -> Iterator[Listed]:
+        """The files in order of their paths, each once; what is none of them goes to `passed_over`."""
+        found = self._walk(own, passed_over) if self.whole else iter(())
+        last = None
+        for file in heapq.merge(found, sorted(self.named), key=lambda file: file.path):
+            if file.path != last:
+                yield file
+            last = file.path
+
+    def _walk(self, own: RunFiles, passed_over: PassedOver) -> Iterator[Listed]:
+        for file in walk_input(self.folder.url, own):
+            if is_image(file.path.decode("utf-8", "replace")):
+                yield file
+            else:
+                passed_over.add(file.path)
+
+
+Source = StoredFile | ImageSet
+
+
+def find_sources(inputs: Sequence[str], container: str, own: RunFiles) -> list[Source]:
+    """Shards and image sets in the order given, each once.
+
+    Image files that were named are gathered: those of a folder that is read as a whole with that folder, those
+    of a pattern below the pattern's fixed part, others by the folder they lie in.
+
+    Raises:
+        PlanError: an input that does not exist, that cannot be read, or of several formats.
+    """
+    found = list(_each_once(inputs, container, own))
+    folders = {file.url: file for file, _ in found if file.kind == "folder"}
+    folders = {url: file for url, file in folders.items() if not _reached_from_above(url, folders)}
+    sources: dict[str, Source] = {}
+    named: dict[str, list[Listed]] = {}
+    for file, base in found:
+        if file.kind == "folder":
+            if file.url in folders:
+                sources.setdefault(file.url, ImageSet(file, True))
+        elif _kind(file, container) == Folder.name:
+            home = _home(file, base, folders)
+            sources.setdefault(home.url, ImageSet(home, home.url in folders))
+            path = os.fsencode(file.url.removeprefix(home.url.rstrip("/") + "/"))
+            named.setdefault(home.url, []).append(Listed(path, file.size, file.version))
+        else:
+            # A file cannot be where a folder is, so their URLs never meet.
+            sources[file.url] = file
+    return [
+        replace(source, named=tuple(named.get(url, ()))) if isinstance(source, ImageSet) else source
+        for url, source in sources.items()
+    ]
+
+
+def walk_input(folder: str, own: RunFiles) -> Iterator[Listed]:
+    """Every file below a folder but those that scoring runs wrote there."""
+    url, count = absolute(folder), 0
+    for file in walk(folder):
+        if own.holds(url, file.path):
+            count += 1
+        else:
+            yield file
+    if count:
+        _log.info("%s: %d files in it are the output of scoring runs, not input", folder, count)
+
+
+def several_formats(folder: str, examples: dict[str, str]) -> PlanError:
+    """The error for a folder of several kinds of dataset."""
+    shown = ", ".join(f"{name} ({kind})" for kind, name in examples.items())
+    return PlanError(f"{folder}: files of several formats: {shown}. Name them by a glob, or say --format.")
+
+
+def _each_once(inputs: Sequence[str], container: str, own: RunFiles) -> Iterator[tuple[StoredFile, str]]:
+    """What was named, with the fixed part of the pattern that matched it ("" where there was none)."""
+    seen: set[str] = set()
+    repeated: list[str] = []
+    for uri in inputs:
+        pattern = has_glob(uri)
+        base = glob_base(uri) if pattern else ""
+        for file in _expand_glob(uri, container, own) if pattern else _expand(uri, container, own):
+            _refuse_what_is_no_text(file)
+            if file.url in seen:
+                repeated.append(file.shown)
+            else:
+                seen.add(file.url)
+                yield file, base
+    if repeated:
+        _log.warning("%d inputs were named more than once, such as %s; each is read once", len(repeated), repeated[0])
+
+
+def _expand_glob(pattern: str, container: str, own: RunFiles) -> Iterator[StoredFile]:
+    matches = expand_glob(pattern)
+    files = [f for f in matches if not (own.is_output(f.url) if f.kind == "folder" else own.holds_url(f.url))]
+    if len(files) < len(matches):
+        _log.info("%s: %d matches are the output of scoring runs, not input", pattern, len(matches) - len(files))
+    if not files:
+        raise PlanError(f"{pattern}: no file matches. Check the pattern (and quote it, so that the shell leaves it).")
+    for file in files:
+        if file.kind == "folder":
+            yield from _expand_folder(file.shown, container, own)
+        elif file.kind == "broken" and _kind(file, container) != Folder.name:
+            raise _broken(file.shown)
+        else:
+            yield file
+
+
+def _expand(uri: str, container: str, own: RunFiles) -> Iterator[StoredFile]:
+    if is_folder(uri):
+        yield from _expand_folder(uri, container, own)
+        return
+    file = stat(uri)
+    if file is None:
+        raise PlanError(
+            f"{uri}: no such file or folder, or a link that leads nowhere. Check the name and your access to it."
+        )
+    yield file
+
+
+def _expand_folder(uri: str, container: str, own: RunFiles) -> Iterator[StoredFile]:
+    """A folder of shards becomes its shards; any other folder is one image folder."""
+    uri = uri.rstrip("/") or "/"
+    folder = StoredFile(uri, absolute(uri), -1, "", "folder")
+    _refuse_what_is_no_text(folder)
+    kind = _folder_kind(uri, own) if container == "auto" else container
+    if kind == Folder.name:
+        yield folder
+        return
+    passed_over = PassedOver()
+    count = 0
+    for file in walk_input(uri, own):
+        if format_of(os.fsdecode(file.path)) == kind:
+            yield _shard(uri, file)
+            count += 1
+        else:
+            passed_over.add(file.path)
+    if container == "auto" and passed_over.others:
+        raise several_formats(uri, {kind: f"{count} files"} | passed_over.others)
+    passed_over.log(uri)
+    if not count:
+        suffixes = " or ".join(CONTAINERS[kind].suffixes)
+        raise PlanError(f"{uri}: the folder holds no {suffixes} files, expected of --format {kind}.")
+
+
+def _shard(folder: str, file: Listed) -> StoredFile:
+    name = os.fsdecode(file.path)
+    if file.version:
+        return StoredFile(join(folder, name), join(absolute(folder), name), file.size, file.version)
+    found = stat(join(folder, name))
+    if found is None:
+        raise _broken(join(folder, name))
+    return found
+
+
+def _folder_kind(uri: str, own: RunFiles) -> str:
+    kinds: dict[str, str] = {}
+    for number, file in enumerate(walk_input(uri, own)):
+        name = file.path.decode("utf-8", "backslashreplace")
+        kind = format_of(name)
+        if kind:
+            kinds.setdefault(kind, name)
+        if number >= _LOOK_AT:
+            break
+    if len(kinds) > 1:
+        raise several_formats(uri, kinds)
+    return next(iter(kinds), Folder.name)
+
+
+def _kind(file: StoredFile, container: str) -> str:
+    kind = container if container != "auto" else format_of(file.url)
+    if kind is None:
+        raise PlanError(f"{file.shown}: not a known kind of shard.{what_instead([file.shown])}")
+    return kind
+
+
+def _home(file: StoredFile, base: str, folders: dict[str, StoredFile]) -> StoredFile:
+    """The folder that a named image file is planned with."""
+    for above in _above(file.url):
+        if above in folders:
+            return folders[above]
+    folder = base or file.shown.rpartition("/")[0] or ("/" if file.shown.startswith("/") else ".")
+    return StoredFile(folder, absolute(folder), -1, "", "folder")
+
+
+def _reached_from_above(url: str, folders: dict[str, StoredFile]) -> bool:
+    """Whether another folder's walk comes by this one (a hidden folder is not walked into)."""
+    return any(above in folders and "/." not in url.removeprefix(above.rstrip("/")) for above in _above(url))
+
+
+def _above(url: str) -> Iterator[str]:
+    place = url.rstrip("/")
+    while "/" in place and not place.endswith(":/"):
+        place = place.rpartition("/")[0]
+        yield place or "/"
+
+
+def _broken(name: str) -> PlanError:
+    return PlanError(f"{name}: named as a shard, but there is no file: a link that leads nowhere? Mend or remove it.")
+
+
+def _refuse_what_is_no_text(file: StoredFile) -> None:
+    for name in (file.shown, file.url):
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            shown = os.fsencode(name).decode("utf-8", "backslashreplace")
+            raise PlanError(
+                f"{shown}: this name is no UTF-8, and the table names shards and folders as text. Rename it, or give "
+                "a link to it that has another name (ln -s); names of files in an image folder may be any."
+            ) from None
