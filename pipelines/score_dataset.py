@@ -105,7 +105,7 @@ def _run_on(
 ) -> int:
     earlier_unit_size = scoring_run.prepare_output(output, arguments.resume, arguments.overwrite)
     unit_size = arguments.unit_size or earlier_unit_size or DEFAULT_UNIT_SIZE
-    plan = plan_dataset(arguments.input, arguments.format, unit_size, storage.join(output, "plan"))
+    plan = plan_dataset(arguments.input, arguments.format, unit_size, storage.join(output, "plan"), settings.read)
     _log_plan(plan)
     finished = scoring_run.begin(output, arguments.input, unit_size, settings, plan, arguments.overwrite)
     if finished is not None:

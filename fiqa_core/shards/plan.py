@@ -10,7 +10,7 @@ from fiqa_core.shards.folder import plan_folder
 from fiqa_core.shards.formats import CONTAINERS, FORMATS, PlanError, container_of, format_of, what_instead
 from fiqa_core.shards.run_files import UNITS, RunFiles
 from fiqa_core.shards.sources import ImageSet, PassedOver, Source, find_sources, several_formats
-from fiqa_core.shards.unit import Unit
+from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.storage import StorageError, exists, in_flight, join, open_read
 
 __all__ = ["CONTAINERS", "FORMATS", "Plan", "PlanError", "container_of", "plan_dataset"]
@@ -32,7 +32,9 @@ class Plan:
         return None if -1 in counts else sum(counts)
 
 
-def plan_dataset(inputs: Sequence[str], container: str, unit_size: int, workspace: str) -> Plan:
+def plan_dataset(
+    inputs: Sequence[str], container: str, unit_size: int, workspace: str, read: ReadSettings | None = None
+) -> Plan:
     """Cut a dataset into units.
 
     Args:
@@ -41,15 +43,17 @@ def plan_dataset(inputs: Sequence[str], container: str, unit_size: int, workspac
         unit_size: records a unit, where the format can be cut.
         workspace: folder URI for listings that units refer to. Where a run was begun there before, shards keep
             the names that it gave them (`faces` and `/data/faces` are one), so that a table has one name for each.
+        read: how records will be read, to refuse shards that do not have what it names; None: no such check.
 
     Raises:
         PlanError: an input that does not exist, of no known format, or of several.
+        ColumnError: a Parquet shard without a column that can be the image, or the label that was named.
     """
     own = RunFiles(workspace)
     units: list[Unit] = []
     passed_over: list[str] = []
     sources = find_sources(inputs, container, own)
-    plans = in_flight(sources, lambda s: _plan_source(s, container, unit_size, workspace, own), _PLANNED_AT_ONCE)
+    plans = in_flight(sources, lambda s: _plan_source(s, container, unit_size, workspace, own, read), _PLANNED_AT_ONCE)
     for found, names in plans:
         units += found
         passed_over += names
@@ -59,7 +63,7 @@ def plan_dataset(inputs: Sequence[str], container: str, unit_size: int, workspac
 
 
 def _plan_source(
-    source: Source, container: str, unit_size: int, workspace: str, own: RunFiles
+    source: Source, container: str, unit_size: int, workspace: str, own: RunFiles, read: ReadSettings | None
 ) -> tuple[list[Unit], list[str]]:
     if isinstance(source, ImageSet):
         passed_over = PassedOver()
@@ -73,7 +77,7 @@ def _plan_source(
         passed_over.log(source.folder.shown)
         return units, passed_over.names
     kind = container if container != "auto" else format_of(source.url)
-    return list(CONTAINERS[str(kind)].plan(source, unit_size)), []
+    return list(CONTAINERS[str(kind)].plan(source, unit_size, read)), []
 
 
 def _names_given_before(workspace: str) -> dict[str, str]:

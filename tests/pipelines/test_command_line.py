@@ -87,3 +87,11 @@ def test_a_number_that_is_none_is_named(tmp_path, capsys):
     with pytest.raises(SystemExit):
         run(["--input", "x", "--output", str(tmp_path), "--batch-size", "x"])
     assert "whole number" in capsys.readouterr().err
+
+
+def test_a_table_without_an_image_column_is_refused_with_its_columns_named(tmp_path, caplog):
+    pq.write_table(pa.table({"photo": ["text", "more"], "age": [1, 2]}), tmp_path / "faces.parquet")
+    command = ["--input", str(tmp_path / "faces.parquet"), "--output", str(tmp_path / "out")]
+    assert run(command, MeanScorerSource()) == EXIT_BAD_INPUT
+    assert "faces.parquet" in caplog.text
+    assert "photo" in caplog.text
