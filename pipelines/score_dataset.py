@@ -184,9 +184,6 @@ def _decode_threads(options: PipelineOptions) -> int:
 def _log_plan(plan: Plan) -> None:
     counted = f"{plan.records:,} records" if plan.records is not None else "records known once read"
     _log.info("planned %d units, %s", len(plan.units), counted)
-    if plan.passed_over:
-        names = ", ".join(plan.passed_over[:3])
-        _log.info("%d files without an image suffix are no records: %s ...", len(plan.passed_over), names)
 
 
 def _closing_words(output: str, summary: dict[str, Any], account: scoring_run.Account) -> None:

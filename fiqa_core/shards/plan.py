@@ -20,10 +20,9 @@ _PLANNED_AT_ONCE = 16  # shards whose footers are read at the same time: plannin
 
 @dataclass(frozen=True)
 class Plan:
-    """The units of a dataset, and names of files of its image folders that are not records (the first thousand)."""
+    """The units of a dataset."""
 
     units: tuple[Unit, ...]
-    passed_over: tuple[str, ...]
 
     @property
     def records(self) -> int | None:
@@ -51,20 +50,18 @@ def plan_dataset(
     """
     own = RunFiles(workspace)
     units: list[Unit] = []
-    passed_over: list[str] = []
     sources = find_sources(inputs, container, own)
     plans = in_flight(sources, lambda s: _plan_source(s, container, unit_size, workspace, own, read), _PLANNED_AT_ONCE)
-    for found, names in plans:
+    for found in plans:
         units += found
-        passed_over += names
     shown = _names_given_before(workspace)
     numbered = (replace(u, number=n, shard=shown.get(u.url, u.shard)) for n, u in enumerate(units))
-    return Plan(tuple(numbered), tuple(passed_over))
+    return Plan(tuple(numbered))
 
 
 def _plan_source(
     source: Source, container: str, unit_size: int, workspace: str, own: RunFiles, read: ReadSettings | None
-) -> tuple[list[Unit], list[str]]:
+) -> list[Unit]:
     if isinstance(source, ImageSet):
         passed_over = PassedOver()
         units = plan_folder(source.folder, source.files(own, passed_over), unit_size, workspace)
@@ -75,9 +72,9 @@ def _plan_source(
         if not units:
             raise PlanError(f"{source.folder.shown}: the folder holds no image files.{what_instead(passed_over.names)}")
         passed_over.log(source.folder.shown)
-        return units, passed_over.names
+        return units
     kind = container if container != "auto" else format_of(source.url)
-    return list(CONTAINERS[str(kind)].plan(source, unit_size, read)), []
+    return list(CONTAINERS[str(kind)].plan(source, unit_size, read))
 
 
 def _names_given_before(workspace: str) -> dict[str, str]:

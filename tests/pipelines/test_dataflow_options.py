@@ -231,6 +231,7 @@ def test_a_worker_with_two_gpus_loads_a_model_on_each(monkeypatch):
         )
 
     monkeypatch.setattr(QualityScorer, "from_checkpoint", from_checkpoint)
+    monkeypatch.setattr("transforms.score.worker_device", lambda device: device)  # there is no GPU here to be found
     settings = ScoreSettings("vit_s", "token", "0" * 64)
     pool = CheckpointScorer("gs://bucket/model.pt", settings, "cuda", gpus=2).load()
     assert loaded == ["cuda:0", "cuda:1"]

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from fiqa_core.shards import folder as module
-from fiqa_core.shards.folder import Folder, plan_folder
+from fiqa_core.shards.folder import Folder
+from fiqa_core.shards.plan import plan_dataset
 from fiqa_core.shards.unit import ReadSettings, Record
-from fiqa_core.storage import StoredFile
 
 
 def records(root: Path, limit: int) -> dict[str, Record]:
-    (unit,), _ = plan_folder(StoredFile(str(root), str(root), -1, ""), 1000, str(root.parent / "plan"))
+    (unit,) = plan_dataset([str(root)], "folder", 1000, str(root.parent / "plan")).units
     return {record.key: record for record in Folder().read(unit, ReadSettings(max_stored_bytes=limit))}
 
 
