@@ -361,7 +361,7 @@ def test_two_backbones_in_a_folder_are_refused(make_weights: Maker, tmp_path: Pa
 
 
 def test_an_unknown_protocol_is_refused() -> None:
-    assert "cannot open this kind of address" in refusal("nosuch://bucket/model.pt")
+    assert "not a URI this installation can open" in refusal("nosuch://bucket/model.pt")
 
 
 def test_the_same_tensor_with_and_without_prefix_is_refused(make_weights: Maker, tmp_path: Path) -> None:
