@@ -27,7 +27,8 @@ class WatchedWorkerHandler(SubprocessSdkWorkerHandler):
             self._worker_command_line, self.control_address, self.provision_info, self.worker_id
         )
         self._stopping = threading.Event()
-        self.worker_thread = threading.Thread(name="run_worker", target=self._watch)
+        # A daemon: after Ctrl-C nobody stops the worker, and this thread must not keep the command from ending.
+        self.worker_thread = threading.Thread(name="run_worker", target=self._watch, daemon=True)
         self.worker_thread.start()
 
     def stop_worker(self) -> None:

@@ -38,10 +38,14 @@ def test_ctrl_c_stops_soon_with_code_130_and_says_how_to_go_on(tmp_path, faces, 
         # A shell that starts jobs in the background has them ignore Ctrl-C, and they inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    while not list(out.glob("_progress/*.json")) and process.poll() is None:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    try:
+        while not list(out.glob("_progress/*.json")) and process.poll() is None:
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == EXIT_INTERRUPTED, said
     assert "--resume" in said
     assert run([*command, "--resume"], MeanScorerSource()) == EXIT_OK
