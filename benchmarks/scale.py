@@ -37,7 +37,7 @@ from fiqa_core.scoring import stream
 from fiqa_core.scoring.scorer import Scores
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.scoring.summary import Summary, merge, of_unit, summarise
-from fiqa_core.shards import parquet, plan
+from fiqa_core.shards import parquet, plan, sources
 from pipelines.score_dataset import run as score_dataset
 
 SETTINGS = ScoreSettings("none", "none", "0" * 64)
@@ -90,7 +90,7 @@ def count_calls(calls: Counter[str], open_s: float) -> None:
         setattr(module, name, call)
 
     for name in ("stat", "is_folder", "expand_glob", "walk"):
-        counted(plan, name)
+        counted(sources, name)
     counted(parquet, "open_read", open_s)
 
 
@@ -102,8 +102,8 @@ def measure_plan(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     output = str(folder / "out")
     before = peak_mib()
     times: dict[str, list[float]] = {}
-    for threads in (1, plan._PLANNERS):
-        plan._PLANNERS = threads
+    for threads in (1, plan._PLANNED_AT_ONCE):
+        plan._PLANNED_AT_ONCE = threads
         with timed(times, f"plan_{threads}_threads"):
             planned = plan.plan_dataset([str(folder / "s-*")], "auto", 4000, f"{output}/plan")
     with timed(times, "begin"):
