@@ -216,7 +216,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Score every image of a sharded face dataset with ViT-FIQA; write a Parquet quality table.",
         epilog="Beam's own options are passed on: --runner, --direct_running_mode, --direct_num_workers, "
         "--project, --region, --temp_location ... Exit code: 0 every record is accounted for; 2 bad input or "
-        "option, nothing done; 3 finished with units or shards that could not be read; 130 interrupted (a Dataflow job "
+        "option, or the run broke off; 3 finished with units or shards that could not be read; 130 interrupted (a Dataflow job "
         "goes on). With --no-wait, 0: submitted.",
         allow_abbrev=False,
     )
@@ -243,7 +243,9 @@ def _parser() -> argparse.ArgumentParser:
     images.add_argument("--min-side", type=_positive, default=16, metavar="PIXELS", help="smaller images are too_small")
     speed = parser.add_argument_group("speed")
     speed.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help="missing device = error")
-    speed.add_argument("--precision", choices=PRECISIONS, default="fp32")
+    speed.add_argument(
+        "--precision", choices=PRECISIONS, default="fp32", help="(default fp32; int8 is for ViT networks on a CPU)"
+    )
     speed.add_argument("--batch-size", type=_positive, metavar="N", help="images a forward pass (8 CPU, 256 GPU)")
     speed.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of the network, each process")
     speed.add_argument(
