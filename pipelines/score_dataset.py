@@ -216,8 +216,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Score every image of a sharded face dataset with ViT-FIQA; write a Parquet quality table.",
         epilog="Beam's own options are passed on: --runner, --direct_running_mode, --direct_num_workers, "
         "--project, --region, --temp_location ... Exit code: 0 every record is accounted for; 2 bad input or "
-        "option, or the run broke off; 3 finished with units or shards that could not be read; 130 interrupted (a Dataflow job "
-        "goes on). With --no-wait, 0: submitted.",
+        "option, or the run broke off; 3 finished with units or shards that could not be read; 130 interrupted "
+        "(a Dataflow job goes on). With --no-wait, 0: submitted.",
         allow_abbrev=False,
     )
     data = parser.add_argument_group("data")
