@@ -82,7 +82,7 @@ class Prepared:
         return self._process.stdout.readline()
 
 
-def wait_for(condition: Any, seconds: float = 60.0) -> None:
+def wait_for(condition: Any, seconds: float = 150.0) -> None:
     """Wait until a condition holds; fails after that many seconds."""
     end = time.monotonic() + seconds
     while not condition():
