@@ -12,6 +12,7 @@ from fiqa_core.storage import StoredFile, open_read, stat
 _log = logging.getLogger(__name__)
 _SAMPLE_BYTES = 1 << 20
 _USUAL_RECORD = 8 << 10  # a 112x112 JPEG, where the file's first records cannot be read
+_LEAST_USUAL = 256  # no image is smaller: a file of nothing but tiny records must not become a million units
 _LONGER_THAN_USUAL = 4  # a gap of the .idx that is so many times longer than a unit should be is cut evenly
 
 
@@ -74,10 +75,13 @@ def _look_at(file: StoredFile) -> tuple[int, int]:
     """Bytes of the file, and of its usual record as the first megabyte has them."""
     with open_read(file.url, file.version, _SAMPLE_BYTES) as stream:
         rec = RecordFile(stream)
-        at = count = 0
-        while at < min(rec.size, _SAMPLE_BYTES) and (part := rec.part(at)) is not None:
+        end = min(rec.size, _SAMPLE_BYTES)
+        first = at = rec.next_record(0, end)
+        count = 0
+        while at is not None and at < end and (part := rec.part(at)) is not None:
             at, count = part.end, count + 1
-    return rec.size, at // count if count else _USUAL_RECORD
+    usual = _USUAL_RECORD if at is None or first is None else (at - first) // count
+    return rec.size, max(usual, _LEAST_USUAL)
 
 
 def _warn_of_damage(index: StoredFile, found: IndexSummary) -> None:

@@ -144,7 +144,7 @@ def test_insightface_bookkeeping_is_no_row_but_an_image_without_bytes_is_one(tmp
     assert statuses(read(tmp_path / "t.rec", 1)) == statuses(found)
 
 
-@pytest.mark.parametrize("unit_size", [1, 2, 100])
+@pytest.mark.parametrize("unit_size", [1, 100])
 @pytest.mark.parametrize("index", [True, False])
 @pytest.mark.parametrize(
     "header",
@@ -240,17 +240,17 @@ def test_no_records_at_all_is_a_row(tmp_path):
 def test_a_record_over_the_limit_is_hashed_and_never_held(tmp_path):
     with (tmp_path / "t.rec").open("wb") as file:
         file.write(part(payload(FACES[0])))
-        size = 200 << 20
+        size = 30 << 20
         file.write(MAGIC + struct.pack("<I", size))
         file.seek(size, 1)
         file.write(part(payload(FACES[1])))
     tracemalloc.start()
-    found = read(tmp_path / "t.rec")
+    found = read(tmp_path / "t.rec", max_stored_bytes=1 << 20)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert statuses(found) == ["image", "too_large", "image"]
     assert found[1].sha256 is not None
-    assert peak < 16 << 20
+    assert peak < 6 << 20
 
 
 def test_labels_that_do_not_fit_into_the_record_are_damage(tmp_path):
