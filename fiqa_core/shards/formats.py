@@ -6,11 +6,17 @@ from collections.abc import Sequence
 from fiqa_core.shards.folder import Folder
 from fiqa_core.shards.names import is_image
 from fiqa_core.shards.parquet import Parquet
+from fiqa_core.shards.recordio import RecordIO, is_companion
 from fiqa_core.shards.unit import Container, Unit
 from fiqa_core.shards.webdataset import WebDataset
 
 # A new format is one module and one line here.
-CONTAINERS: dict[str, Container] = {"webdataset": WebDataset(), "folder": Folder(), "parquet": Parquet()}
+CONTAINERS: dict[str, Container] = {
+    "webdataset": WebDataset(),
+    "folder": Folder(),
+    "parquet": Parquet(),
+    "recordio": RecordIO(),
+}
 FORMATS = ("auto", *CONTAINERS)
 
 
@@ -29,6 +35,11 @@ def format_of(name: str) -> str | None:
         if container.suffixes and name.lower().endswith(container.suffixes):
             return container.name
     return Folder.name if is_image(name) else None
+
+
+def belongs_to_a_shard(name: str, kind: str) -> bool:
+    """Whether a file of a folder of shards of one kind is a part of them (an index), though no shard itself."""
+    return kind == RecordIO.name and is_companion(name)
 
 
 def what_instead(names: Sequence[str]) -> str:

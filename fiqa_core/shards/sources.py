@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from fiqa_core.shards.folder import Folder
-from fiqa_core.shards.formats import CONTAINERS, PlanError, format_of, what_instead
+from fiqa_core.shards.formats import CONTAINERS, PlanError, belongs_to_a_shard, format_of, what_instead
 from fiqa_core.shards.names import is_image
 from fiqa_core.shards.run_files import RunFiles
 from fiqa_core.storage import (
@@ -197,7 +197,7 @@ def _expand_folder(uri: str, container: str, own: RunFiles) -> Iterator[StoredFi
         if format_of(os.fsdecode(file.path)) == kind:
             yield _shard(uri, file)
             count += 1
-        else:
+        elif not belongs_to_a_shard(os.fsdecode(file.path), kind):
             passed_over.add(file.path)
     if container == "auto" and passed_over.others:
         raise several_formats(uri, {kind: f"{count} files"} | passed_over.others)

@@ -19,13 +19,13 @@ class Unit:
         number: place in the plan, from 0.
         container: name of the container format that reads it.
         shard: URI of the shard as the user gave it; url: the same, absolute.
-        start, stop: the part of the shard, in what the container counts (files of a listing, row groups);
+        start, stop: the part of the shard, in what the container counts (files of a listing, row groups, bytes);
             both 0 where the unit is the whole shard.
         first_index: `index` of the unit's first record in its shard.
         records: number of records, or -1 where only reading can tell.
         size: bytes of the shard that belong to the unit, or -1 if not known (progress uses it).
         version: changes when the shard's content does.
-        listing: URL of the list of files (folders only), else empty.
+        listing: URL of the list of files (folders), or the part of the `.idx` (RecordIO), else empty.
     """
 
     number: int

@@ -1,0 +1,194 @@
+"""MXNet RecordIO (`train.rec`, `train.idx`, `property`), as InsightFace's training sets are stored."""
+
+import hashlib
+from collections.abc import Iterator
+
+from fiqa_core.shards.recordio_format import (
+    IMAGE_HEADER,
+    LABEL,
+    PART_HEADER,
+    ImageHeader,
+    aligned,
+    label_text,
+    parse_image_header,
+)
+from fiqa_core.shards.recordio_index import keys_between, offset_of_zero
+from fiqa_core.shards.recordio_plan import IndexFile, index_of, ranges
+from fiqa_core.shards.recordio_scan import Extent, RecordFile
+from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
+from fiqa_core.storage import StoredFile, open_read
+from schemas.reasons import Status
+
+_BEGIN = IMAGE_HEADER.size + 2 * LABEL.size
+_HEADER_RECORD = PART_HEADER.size + aligned(_BEGIN)
+_COMPANIONS = (".idx", ".lst", ".meta", "property")
+
+
+class RecordIO:
+    """A unit is a range of bytes: it has the records that begin in it.
+
+    `index` is the byte at which the record begins, so it is the same with an `.idx`, without one, and for any size
+    of units. `key` is the record's key in the `.idx`; where that has none (or there is no `.idx`), `@` and that byte.
+    `label` is the identity: the first label. The `.idx` gives keys and places to cut, never the records: these are
+    found in the `.rec` itself, so a damaged `.idx` costs keys and no image.
+
+    InsightFace's header record and the identity records that it announces hold no image and are no records here.
+    """
+
+    name = "recordio"
+    suffixes: tuple[str, ...] = (".rec",)
+
+    def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:  # noqa: ARG002
+        """Ranges of about `unit_size` records; of the `.rec` itself the first megabyte is looked at."""
+        index = index_of(file)
+        for start, stop, part in ranges(file, index, unit_size):
+            names = "" if index is None else IndexFile(index.url, index.version, part, index.size).to_text()
+            yield Unit(0, self.name, file.shown, file.url, start, stop, start, -1, stop - start, file.version, names)
+
+    def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
+        """The images whose records begin in the unit's bytes, and a row with the reason for what lies behind one of
+        them and cannot be read (up to the next record that can)."""
+        names = _Names(unit)
+        with open_read(unit.url, unit.version) as stream:
+            file = RecordFile(stream)
+            identities = _identity_keys(file, names.zero)
+            yield from _Reader(file, names, identities, settings.max_stored_bytes).records(unit.start, unit.stop)
+
+
+def is_companion(name: str) -> bool:
+    """Whether a file belongs to a `.rec` beside it: index, list, properties."""
+    return name.lower().endswith(_COMPANIONS)
+
+
+class _Names:
+    """What the `.idx`, if there is one, says of a unit: keys by offset, and `zero`, the offset of key 0."""
+
+    def __init__(self, unit: Unit) -> None:
+        self._index = IndexFile.from_text(unit.listing)
+        self._stop = unit.stop
+        self._keys: dict[int, str] = {}
+        self.zero: int | None = None
+        if self._index is not None:
+            url, version, part, size = self._index
+            self._keys = keys_between(url, version, part, unit.start, unit.stop)
+            self.zero = offset_of_zero(url, version, size)
+
+    def of(self, at: int) -> str | None:
+        """The key of the record that begins at byte `at`."""
+        if at >= self._stop and self._index is not None:
+            # Damage behind the unit's last record: once a unit at most, so the index may be read on for it.
+            url, version, (first, _), size = self._index
+            return keys_between(url, version, (first, size), at, at + 1).get(at)
+        return self._keys.get(at)
+
+
+class _Reader:
+    """The records of one range of a `.rec`."""
+
+    def __init__(self, file: RecordFile, names: _Names, identities: range | None, limit: int) -> None:
+        self._file, self._names, self._identities, self._limit = file, names, identities, limit
+
+    def records(self, start: int, stop: int) -> Iterator[Record]:
+        file = self._file
+        if start == 0 and not file.believable(0):
+            yield self._lost(0, file.next_record(4, file.size))
+        at = file.next_record(start, stop)
+        while at is not None and at < stop:
+            extent = file.extent(at)
+            if not extent.whole:
+                at = file.next_record(extent.end, file.size)
+                yield self._broken(extent, at)
+                continue
+            record = self._record(extent)
+            if record is not None:
+                yield record
+            at = extent.end
+            # What lies behind a record is told of by the unit that has the record, also where the next one begins.
+            if at < file.size and not file.believable(at):
+                lost, at = at, file.next_record(at + 4, file.size)
+                yield self._lost(lost, at)
+
+    def _record(self, extent: Extent) -> Record | None:
+        """The row of a whole record; None for what is no image of the table."""
+        pieces = self._file.payload(extent)
+        begin = b""
+        for piece in pieces:
+            begin += piece
+            if len(begin) >= _BEGIN:
+                break
+        header = parse_image_header(begin[:_BEGIN], extent.size)
+        key = self._key(extent.at)
+        if header is None:
+            message = f"its {extent.size} bytes do not hold the header (24 bytes and its labels) of an image record"
+            return Record(key, extent.at, None, None, Fault(Status.CORRUPT, message))
+        label = label_text(header.labels[0])
+        size = extent.size - header.size
+        if not size:
+            if self._is_bookkeeping(extent.at, header):
+                return None
+            fault = Fault(Status.MISSING_IMAGE, "the record has a header and labels, but no image bytes")
+            return Record(key, extent.at, label, None, fault)
+        image = _after(begin, pieces, header.size)
+        if size > self._limit:
+            digest = hashlib.sha256()
+            for piece in image:
+                digest.update(piece)
+            fault = Fault(Status.TOO_LARGE, f"{size} stored bytes; the limit is {self._limit}")
+            return Record(key, extent.at, label, None, fault, digest.digest())
+        return Record(key, extent.at, label, b"".join(image))
+
+    def _is_bookkeeping(self, at: int, header: ImageHeader) -> bool:
+        if self._identities is None or header.flag != 2:
+            return False
+        key = self._names.of(at) or ""
+        number = int(key) if key.isdecimal() else header.id
+        return number == 0 or number in self._identities
+
+    def _key(self, at: int) -> str:
+        return self._names.of(at) or f"@{at}"
+
+    def _broken(self, extent: Extent, following: int | None) -> Record:
+        reason = f"a part of the record is missing: at byte {extent.end} {self._file.found(extent.end)}"
+        cut_off = extent.end >= self._file.size or self._file.is_cut_off(extent.end)
+        return self._fault(extent.at, reason, following, cut_off)
+
+    def _lost(self, at: int, following: int | None) -> Record:
+        reason = f"no record can be read at byte {at}: {self._file.found(at)}"
+        return self._fault(at, reason, following, self._file.is_cut_off(at))
+
+    def _fault(self, at: int, reason: str, following: int | None, cut_off: bool) -> Record:
+        if following is not None:
+            message = f"{reason}. What lies before byte {following}, where a record begins again, is lost"
+            return Record(self._key(at), at, None, None, Fault(Status.CORRUPT, message))
+        status = Status.SHARD_TRUNCATED if cut_off else Status.SHARD_UNREADABLE
+        return Record(None, at, None, None, Fault(status, f"{reason}. No record follows"))
+
+
+def _after(begin: bytes, pieces: Iterator[bytes], skip: int) -> Iterator[bytes]:
+    """Pieces of the payload without its first `skip` bytes."""
+    yield begin[skip:]
+    skip = max(0, skip - len(begin))
+    for piece in pieces:
+        yield piece[skip:]
+        skip = max(0, skip - len(piece))
+
+
+def _identity_keys(file: RecordFile, zero: int | None) -> range | None:
+    """The keys of InsightFace's identity records, from the header record; None for a set that has none.
+
+    The header record is where the `.idx` has key 0; without one it is the first record or the last.
+    """
+    for at in (zero, 0, file.size - _HEADER_RECORD):
+        if at is None or at < 0 or not file.believable(at):
+            continue
+        extent = file.extent(at)
+        if not extent.whole:
+            continue
+        begin = next(file.payload(extent), b"")[:_BEGIN]
+        header = parse_image_header(begin, extent.size)
+        if header is None or header.flag != 2 or header.size != extent.size or (header.id and at != zero):
+            continue
+        first, last = header.labels
+        if 1 <= first <= last < 1 << 32 and first.is_integer() and last.is_integer():
+            return range(int(first), int(last))
+    return None

@@ -1,0 +1,105 @@
+"""`.idx` files: a line `key<TAB>byte offset` a record, read as a stream, by parts, and never believed blindly."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fiqa_core.shards.names import MAX_NAME_CHARACTERS, printable, shortened
+from fiqa_core.storage import open_read
+
+_CHUNK = 1 << 20
+_MAX_LINE = 1 << 16  # a line is two numbers; what is longer is damage, and must not fill the memory
+
+
+@dataclass
+class IndexSummary:
+    """What planning keeps of an `.idx`.
+
+    Attributes:
+        cuts: every so many records, (byte offset in the `.rec`, byte in the `.idx` of its line).
+        lines, damaged: lines that name a record, and lines that do not.
+        ordered: offsets only grow from line to line, so that a part of the `.rec` is a part of the `.idx`.
+        size: bytes of the `.idx`.
+    """
+
+    cuts: list[tuple[int, int]] = field(default_factory=list)
+    lines: int = 0
+    damaged: int = 0
+    ordered: bool = True
+    size: int = 0
+
+
+def summarise(url: str, version: str, every: int, end: int) -> IndexSummary:
+    """Look through an `.idx` once, with a cut at every `every`th record; `end`: bytes of the `.rec`."""
+    found = IndexSummary()
+    last = -1
+    for at, lines in _lines(url, version, 0, None):
+        found.size = at + sum(map(len, lines))
+        offsets = _offsets(lines)
+        good = (offsets >= 0) & (offsets < end) & (offsets % 4 == 0)
+        found.damaged += sum(not line.isspace() for line, fine in zip(lines, good, strict=True) if not fine)
+        places = np.flatnonzero(good)
+        if not len(places):
+            continue
+        offsets = offsets[places]
+        found.ordered = found.ordered and bool(offsets[0] > last and (np.diff(offsets) > 0).all())
+        last = int(offsets[-1])
+        starts = at + np.concatenate(([0], np.cumsum([len(line) for line in lines])))
+        first = -found.lines % every
+        found.cuts += [(int(offsets[n]), int(starts[places[n]])) for n in range(first, len(places), every)]
+        found.lines += len(places)
+    return found
+
+
+def keys_between(url: str, version: str, part: tuple[int, int], start: int, stop: int) -> dict[int, str]:
+    """Keys of the records that begin in bytes `start` to `stop` of the `.rec`, by offset; `part`: bytes of the
+    `.idx` to look at. Of two lines for one offset the first counts."""
+    keys: dict[int, str] = {}
+    for _, lines in _lines(url, version, *part):
+        offsets = _offsets(lines)
+        for place in np.flatnonzero((offsets >= start) & (offsets < stop)):
+            key = lines[place].split()[0].decode("utf-8", "surrogateescape")
+            keys.setdefault(int(offsets[place]), shortened(printable(key), MAX_NAME_CHARACTERS))
+    return keys
+
+
+def offset_of_zero(url: str, version: str, size: int) -> int | None:
+    """Where key 0 lies, if the first or the last line says so (writers put it first, or last)."""
+    first = next((lines[0] for _, lines in _lines(url, version, 0, min(size, _MAX_LINE))), b"")
+    last = b""
+    for _, lines in _lines(url, version, max(0, size - _MAX_LINE), size):
+        last = next((line for line in reversed(lines) if not line.isspace()), last)
+    for line in (first, last):
+        if (offset := _offset(line)) >= 0 and line.split()[0] == b"0":
+            return offset
+    return None
+
+
+def _lines(url: str, version: str, start: int, stop: int | None) -> Iterator[tuple[int, list[bytes]]]:
+    """Lines with their ends, a megabyte at a time, with the byte at which the first begins."""
+    with open_read(url, version) as stream:
+        stream.seek(start)
+        at, left = start, b""
+        while True:
+            wanted = _CHUNK if stop is None else min(_CHUNK, stop - at - len(left))
+            chunk = stream.read(wanted) if wanted > 0 else b""
+            lines = (left + chunk).splitlines(keepends=True)
+            left = lines.pop() if lines and chunk and len(lines[-1]) < _MAX_LINE else b""
+            if lines:
+                yield at, lines
+                at += sum(map(len, lines))
+            if not chunk:
+                return
+
+
+def _offsets(lines: list[bytes]) -> np.ndarray:
+    """int64 offsets of lines, -1 for a line that names none."""
+    return np.fromiter((_offset(line) for line in lines), np.int64, len(lines))
+
+
+def _offset(line: bytes) -> int:
+    fields = line.split() if len(line) < _MAX_LINE else []
+    if len(fields) != 2 or not fields[1].isdigit() or len(fields[1]) > 18:
+        return -1
+    return int(fields[1])

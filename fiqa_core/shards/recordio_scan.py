@@ -1,0 +1,132 @@
+"""Where the records of a `.rec` file begin, told from the bytes around a place alone.
+
+Writers split a record where the magic number lies in it at a multiple of 4, so in a sound file it stands at such
+places only before parts. A record is *believable* where a part begins that fits into the file, that is followed by
+another part (or the file's end) or holds an image in sight, and in which no other such part begins. As that is told
+from any place alike, workers that begin anywhere agree on every record.
+"""
+
+from collections.abc import Iterator
+from typing import IO, NamedTuple
+
+from fiqa_core.shards.recordio_format import (
+    FIRST,
+    IMAGE_HEADER,
+    LABEL,
+    LAST,
+    MAGIC_BYTES,
+    MIDDLE,
+    PART_HEADER,
+    WHOLE,
+    Part,
+    aligned,
+    parse_image_header,
+    parse_part,
+    read_at,
+)
+
+_CHUNK = 1 << 20
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"GIF8")
+
+
+class Extent(NamedTuple):
+    """A record: `size` bytes of payload from byte `at`; the next one begins at `end`. `whole`: no part is missing."""
+
+    at: int
+    size: int
+    end: int
+    whole: bool
+
+
+class RecordFile:
+    """A seekable `.rec` stream; at most a megabyte of it is held, whatever its length fields say."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.size = stream.seek(0, 2)
+
+    def part(self, at: int) -> Part | None:
+        """The part that begins at byte `at` and fits into the file."""
+        part = parse_part(read_at(self._stream, at, PART_HEADER.size), at)
+        return part if part is not None and part.stop <= self.size else None
+
+    def believable(self, at: int) -> bool:
+        """Whether a record begins at byte `at`."""
+        part = self.part(at)
+        return part is not None and part.kind in (WHOLE, FIRST) and self._sound(part)
+
+    def next_record(self, at: int, stop: int) -> int | None:
+        """Where the first believable record begins at or after byte `at` and before `stop`."""
+        return next((place for place in self._magics(at, stop) if self.believable(place)), None)
+
+    def extent(self, at: int) -> Extent:
+        """The parts of the record at a believable place, joined."""
+        part = self.part(at)
+        assert part is not None
+        size = part.stop - part.start
+        while part.kind in (FIRST, MIDDLE):
+            following = self.part(part.end)
+            if following is None or following.kind not in (MIDDLE, LAST) or not self._sound(following):
+                return Extent(at, size, part.end, False)
+            part = following
+            size += len(MAGIC_BYTES) + part.stop - part.start
+        return Extent(at, size, part.end, True)
+
+    def payload(self, extent: Extent) -> Iterator[bytes]:
+        """The payload of a whole record in pieces of at most a megabyte, with the magic numbers put back."""
+        at = extent.at
+        while at < extent.end:
+            part = self.part(at)
+            assert part is not None
+            if at != extent.at:
+                yield MAGIC_BYTES
+            for start in range(part.start, part.stop, _CHUNK):
+                yield read_at(self._stream, start, min(_CHUNK, part.stop - start))
+            at = part.end
+
+    def found(self, at: int) -> str:
+        """What lies at a place where a record should begin, for messages."""
+        header = read_at(self._stream, at, PART_HEADER.size)
+        part = parse_part(header, at)
+        if part is None:
+            return f"expected the magic number {MAGIC_BYTES.hex()} and a length, found {header.hex() or 'nothing'}"
+        if part.stop > self.size:
+            return f"its length says {part.stop - part.start} bytes, {self.size - part.start} are left in the file"
+        if part.kind in (MIDDLE, LAST):
+            return "a later part of a record whose first part is not there"
+        return f"its length says {part.stop - part.start} bytes, but no record begins behind them, or one within them"
+
+    def is_cut_off(self, at: int) -> bool:
+        """Whether the record at byte `at` runs over the end of the file."""
+        header = read_at(self._stream, at, PART_HEADER.size)
+        part = parse_part(header, at)
+        if part is None:
+            return len(header) < PART_HEADER.size and header[:4] == MAGIC_BYTES[: len(header)]
+        return part.stop > self.size
+
+    def _sound(self, part: Part) -> bool:
+        if not self._plausible(part):
+            return False
+        inside = (self.part(place) for place in self._magics(part.start, part.stop))
+        return not any(other is not None and self._plausible(other) for other in inside)
+
+    def _plausible(self, part: Part) -> bool:
+        if part.end >= self.size or parse_part(read_at(self._stream, part.end, PART_HEADER.size), part.end):
+            return True
+        return part.kind in (WHOLE, FIRST) and self._shows_an_image(part)
+
+    def _shows_an_image(self, part: Part) -> bool:
+        size = part.stop - part.start
+        begin = read_at(self._stream, part.start, min(size, IMAGE_HEADER.size + 2 * LABEL.size))
+        header = parse_image_header(begin, size)
+        return header is not None and read_at(self._stream, part.start + header.size, 8).startswith(_SIGNATURES)
+
+    def _magics(self, start: int, stop: int) -> Iterator[int]:
+        """Multiples of 4 in a range of the file at which the magic number stands."""
+        for base in range(aligned(start), min(stop, self.size), _CHUNK):
+            chunk = read_at(self._stream, base, min(_CHUNK, aligned(stop) - base))
+            place = chunk.find(MAGIC_BYTES)
+            while place >= 0:
+                if not place & 3:
+                    yield base + place
+                place = chunk.find(MAGIC_BYTES, place + 1)
