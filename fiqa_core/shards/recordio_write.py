@@ -1,0 +1,116 @@
+"""Write RecordIO as InsightFace's loader wants it: `.rec`, `.idx`, `property`, header and identity records."""
+
+from types import TracebackType
+from typing import IO
+
+from fiqa_core.shards.recordio_format import (
+    FIRST,
+    IMAGE_HEADER,
+    LABEL,
+    LAST,
+    MAGIC,
+    MAGIC_BYTES,
+    MAX_PART_BYTES,
+    MIDDLE,
+    PART_HEADER,
+    WHOLE,
+)
+
+# Labels and key ranges are float32: above this, neighbouring whole numbers are one.
+MAX_EXACT = 1 << 24
+
+
+def pack_record(payload: bytes) -> bytes:
+    """A record with its part headers and padding, split where the magic number lies at a multiple of 4.
+
+    Raises:
+        ValueError: a part would have more than 2^29 - 1 bytes.
+    """
+    pieces = _split(payload)
+    last = len(pieces) - 1
+    packed = bytearray()
+    for number, piece in enumerate(pieces):
+        if len(piece) > MAX_PART_BYTES:
+            raise ValueError(f"{len(piece)} bytes in one part of a record; RecordIO holds {MAX_PART_BYTES} at most")
+        kind = WHOLE if not last else FIRST if not number else LAST if number == last else MIDDLE
+        packed += PART_HEADER.pack(MAGIC, kind << 29 | len(piece)) + piece + bytes(-len(piece) & 3)
+    return bytes(packed)
+
+
+class InsightFaceWriter:
+    """One training set: images in runs of one identity, then the records that say where each run lies.
+
+    The header record comes first (key 0), images have the keys 1 .. n in the order in which they are added, and one
+    identity record for each run follows, so the images of an identity must be added one after another, with
+    labels 0, 1, 2 ... Streams are the caller's; `rec` must be seekable (the header record is filled in at the end).
+    Leaving the `with` block by an exception leaves a file without a header record, not to be published.
+
+    Raises:
+        ValueError: labels that do not follow on one another, or more records than float32 key ranges can tell apart.
+    """
+
+    def __init__(
+        self, rec: IO[bytes], idx: IO[bytes], properties: IO[bytes], height: int = 112, width: int = 112
+    ) -> None:
+        self._rec, self._idx, self._properties = rec, idx, properties
+        self._size = (height, width)
+        self._key = 0
+        self._starts: list[int] = []
+
+    def __enter__(self) -> "InsightFaceWriter":
+        self._put(_range_payload(0, 0, 0))
+        return self
+
+    def add(self, label: int, image: bytes) -> int:
+        """Write an image's stored bytes as they are; its key."""
+        known = len(self._starts)
+        if label == known:
+            self._starts.append(self._key)
+        elif label != known - 1:
+            raise ValueError(f"label {label} after {known - 1}: expected {max(known - 1, 0)} or {known}, in dense runs")
+        key = self._key
+        self._put(IMAGE_HEADER.pack(0, label, key, 0) + image)
+        return key
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._finish()
+
+    def _finish(self) -> None:
+        first = self._key
+        for start, stop in zip(self._starts, [*self._starts[1:], first], strict=True):
+            self._put(_range_payload(self._key, start, stop))
+        end = self._rec.tell()
+        self._rec.seek(0)
+        self._rec.write(pack_record(_range_payload(0, first, self._key)))
+        self._rec.seek(end)
+        self._properties.write(f"{len(self._starts)},{self._size[0]},{self._size[1]}\n".encode())
+
+    def _put(self, payload: bytes) -> None:
+        if self._key >= MAX_EXACT:
+            raise ValueError(
+                f"more than {MAX_EXACT} records: the key ranges of InsightFace's layout are float32, which cannot tell "
+                "larger keys apart. Write several sets."
+            )
+        self._idx.write(f"{self._key}\t{self._rec.tell()}\n".encode())
+        self._rec.write(pack_record(payload))
+        self._key += 1
+
+
+def _range_payload(key: int, start: int, stop: int) -> bytes:
+    return IMAGE_HEADER.pack(2, 0, key, 0) + LABEL.pack(start) + LABEL.pack(stop)
+
+
+def _split(payload: bytes) -> list[bytes]:
+    pieces, begin = [], 0
+    place = payload.find(MAGIC_BYTES)
+    while place >= 0:
+        if place & 3:
+            place = payload.find(MAGIC_BYTES, place + 1)
+        else:
+            pieces.append(payload[begin:place])
+            begin = place + len(MAGIC_BYTES)
+            place = payload.find(MAGIC_BYTES, begin)
+    return [*pieces, payload[begin:]]
