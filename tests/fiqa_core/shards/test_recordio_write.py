@@ -40,7 +40,7 @@ def test_header_images_and_identity_ranges_are_where_insightface_looks_for_them(
 
 
 @pytest.mark.parametrize("image", [b"", b"abc", MAGIC, b"1" + MAGIC, MAGIC * 2, b"1234" + MAGIC + b"12", MAGIC[:3]])
-def test_records_are_split_as_dmlc_splits_them(image):
+def test_records_are_split_where_the_magic_is_aligned_and_joined_again(image):
     assert pack_record(payload(image)) == record(payload(image))
     assert read_rec(pack_record(payload(image)))[0] == ((0.0,), image)
 
