@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from fiqa_core.images.admission import ImageRejected
-from fiqa_core.networks.checkpoints import LoadedNetwork, load_checkpoint
+from fiqa_core.networks.checkpoints import LoadedNetwork, load_checkpoint, require_quality
 from fiqa_core.networks.int8 import Int8UnavailableError, quantise_blocks
 from fiqa_core.scoring.devices import resolve_device
 
@@ -47,21 +47,17 @@ class QualityScorer:
             raise ValueError(f"precision {precision!r} is not known; expected one of {', '.join(PRECISIONS)}")
         if batch_size is not None and (not isinstance(batch_size, Integral) or batch_size < 1):
             raise ValueError(f"batch_size is {batch_size!r}; expected a whole number of at least 1, or None")
-        if not loaded.has_quality:
-            raise ValueError(
-                f"{loaded.uri}: the {loaded.arch} in it has no quality head (a plain face recognition network); "
-                "scoring needs a ViT-FIQA or CR-FIQA checkpoint"
-            )
+        require_quality(loaded)
         self.loaded = loaded
         self.device = resolve_device(device)
+        if precision == "int8" and self.device.type != "cpu":
+            raise Int8UnavailableError(f"precision int8 is for the CPU; on {self.device} use fp16 or bf16")
         self.precision = precision
         self.embeddings = embeddings
         self.batch_size = batch_size or DEFAULT_BATCH[self.device.type]
         self._lock = threading.Lock()
         self._network: Any = loaded.network.to(self.device).eval()
         if precision == "int8":
-            if self.device.type != "cpu":
-                raise Int8UnavailableError(f"precision int8 is for the CPU; on {self.device} use fp16 or bf16")
             quantise_blocks(self._network)
         if self.device.type == "cuda" and precision == "fp32":
             # fp32 means fp32: TF32 would change the scores in the third digit.

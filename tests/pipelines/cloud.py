@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +18,8 @@ from apache_beam.internal.gcp import auth
 from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from gcp_storage_emulator.server import create_server
+
+from tests.gcs_emulator import gcs_emulator
 
 PROJECT, REGION, BUCKET = "fiqa-project", "us-central1", "gs://fiqa-bucket"
 
@@ -27,22 +27,17 @@ PROJECT, REGION, BUCKET = "fiqa-project", "us-central1", "gs://fiqa-bucket"
 @contextmanager
 def storage_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A GCS emulator that gcsfs and Beam use; gives the URL of its one bucket."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = create_server("127.0.0.1", port, in_memory=True, default_bucket=BUCKET.removeprefix("gs://"))
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
-    monkeypatch.setenv("NO_GCE_CHECK", "true")
-    # Beam looks for credentials for 20 s otherwise.
-    monkeypatch.setattr(auth._Credentials, "_credentials_init", True)
-    monkeypatch.setattr(auth._Credentials, "_credentials", None)
-    fsspec.get_filesystem_class("gs").clear_instance_cache()
-    server.start()
-    try:
-        yield BUCKET
-    finally:
-        server.stop()
+    with gcs_emulator(BUCKET.removeprefix("gs://")) as (host, port):
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://{host}:{port}")
+        monkeypatch.setenv("NO_GCE_CHECK", "true")
+        # Beam looks for credentials for 20 s otherwise.
+        monkeypatch.setattr(auth._Credentials, "_credentials_init", True)
+        monkeypatch.setattr(auth._Credentials, "_credentials", None)
         fsspec.get_filesystem_class("gs").clear_instance_cache()
+        try:
+            yield BUCKET
+        finally:
+            fsspec.get_filesystem_class("gs").clear_instance_cache()
 
 
 def bucket_files() -> Any:

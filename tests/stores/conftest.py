@@ -9,6 +9,7 @@ import fsspec
 import pytest
 
 from fiqa_core.storage import RetryPolicy, forget_stores, set_policy
+from tests.gcs_emulator import gcs_emulator
 from tests.stores.fault_proxy import FaultProxy
 
 # Short waits, so that the tests are short; the stall limit is still long for a loopback answer on a busy machine.
@@ -25,13 +26,8 @@ class Bucket:
 
 @pytest.fixture(scope="session")
 def google_server() -> Iterator[tuple[str, int]]:
-    from gcp_storage_emulator.server import create_server
-
-    logging.getLogger("gcp_storage_emulator").setLevel(logging.ERROR)
-    server = create_server("127.0.0.1", 0, in_memory=True)
-    server.start()
-    yield "127.0.0.1", server._api._httpd.server_port
-    server.stop()
+    with gcs_emulator() as place:
+        yield place
 
 
 @pytest.fixture(scope="session")
