@@ -1,0 +1,1 @@
+"""From quality tables to decisions: policies, label noise, duplicates, subsets."""

@@ -1,0 +1,122 @@
+"""The quality table as curation sees it: files in a fixed order, and one number (`rid`) for every row."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fiqa_core.shards.folder import Folder
+from fiqa_core.shards.run_files import PLAN, QUALITY, UNITS
+from fiqa_core.shards.unit import Unit
+from fiqa_core.storage import absolute, expand_glob, has_glob, in_flight, is_folder, join, list_names, open_read, stat
+from schemas.quality import COLUMNS
+
+_FOOTERS_AT_ONCE = 16
+_NEEDED = ("key", "shard", "index", "quality", "status", "sha256")
+
+
+class TableError(ValueError):
+    """A quality table cannot be used as given; the message says which, what was found and what to do."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a quality table.
+
+    Attributes:
+        number: place among all files, from 0. url: of the file.
+        first: `rid` of its first row; the rid of a row is `first` + its place in the file. rows: number of rows.
+        columns: names of its columns. embedding_dim: numbers in one embedding, 0 where it has none.
+        unit: the part of the dataset that it describes, None where the plan is not beside the table.
+    """
+
+    number: int
+    url: str
+    first: int
+    rows: int
+    columns: tuple[str, ...]
+    embedding_dim: int = 0
+    unit: Unit | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name without its folder."""
+        return self.url.rpartition("/")[2]
+
+
+def find_parts(tables: Sequence[str]) -> tuple[Part, ...]:
+    """All files of quality tables, numbered: tables in the order given, the files of each by name.
+
+    Args:
+        tables: outputs of scoring runs, their `quality` folders, single Parquet files, or globs.
+
+    Raises:
+        TableError: nothing there, or a file that is no quality table.
+    """
+    urls = list(dict.fromkeys(url for table in tables for url in _files(table)))
+    units = {folder: _units(folder) for folder in {_folder(url) for url in urls}}
+    parts: list[Part] = []
+    first = 0
+    for number, part in enumerate(in_flight(urls, _look_at, _FOOTERS_AT_ONCE)):
+        unit = units[_folder(part.url)].get(part.name)
+        parts.append(replace(part, number=number, first=first, unit=unit))
+        first += part.rows
+    return tuple(parts)
+
+
+def _files(table: str) -> list[str]:
+    if has_glob(table):
+        urls = [absolute(file.url) for file in expand_glob(table) if file.url.endswith(".parquet")]
+    elif is_folder(table):
+        folder = join(table, QUALITY) if QUALITY in list_names(table) else table
+        urls = [join(absolute(folder), name) for name in sorted(list_names(folder)) if name.endswith(".parquet")]
+    elif stat(table) is not None:
+        urls = [absolute(table)]
+    else:
+        raise TableError(f"{table}: no such file or folder. Expected the output of score_dataset, or its `quality`.")
+    if not urls:
+        raise TableError(f"{table}: holds no .parquet files. Expected the output of score_dataset, or its `quality`.")
+    return urls
+
+
+def _look_at(url: str) -> Part:
+    try:
+        with open_read(url) as stream:
+            footer = pq.ParquetFile(stream)
+            schema: pa.Schema = footer.schema_arrow
+            rows: int = footer.metadata.num_rows
+    except pa.ArrowException as error:
+        reason = " ".join(str(error).split())[:300]
+        raise TableError(f"{url}: not readable as Parquet ({reason}). Score its part again with --resume.") from error
+    missing = [name for name in _NEEDED if name not in schema.names]
+    if missing:
+        raise TableError(
+            f"{url}: no quality table: the column {missing[0]!r} is missing. Expected {', '.join(COLUMNS)}."
+        )
+    dim = 0
+    if "embedding" in schema.names and pa.types.is_fixed_size_list(schema.field("embedding").type):
+        dim = schema.field("embedding").type.list_size
+    return Part(0, url, 0, rows, tuple(schema.names), dim)
+
+
+def _folder(url: str) -> str:
+    return url.rpartition("/")[0]
+
+
+def _units(quality: str) -> dict[str, Unit]:
+    """The units of the run whose `quality` folder this is, by their files' names; none where its plan is not there."""
+    output = _folder(quality)
+    place = join(output, UNITS)
+    if stat(place) is None:
+        return {}
+    with open_read(place) as stream:
+        rows = pq.read_table(stream).to_pylist()
+    units: dict[str, Unit] = {}
+    for row in rows:
+        name = str(row.pop("file"))
+        if row["container"] == Folder.name:
+            # The listing lies beside the table, wherever both were moved to since.
+            row["listing"] = join(output, PLAN, row["listing"].rpartition("/")[2])
+        units[name] = Unit(**row)
+    return units

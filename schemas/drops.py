@@ -1,0 +1,48 @@
+"""Why a row is not kept: one code a row, in the order in which the rules are evaluated."""
+
+from enum import StrEnum
+
+
+class Drop(StrEnum):
+    """Value of the decisions table's `reason` column; null where the row is kept.
+
+    The members' order is the order of evaluation: a row has the code of the first rule that drops it, and a rule
+    sees only the rows that every rule before it has kept.
+    """
+
+    NOT_SCORED = "not_scored"
+
+    # What is wrong with the row, whatever its quality.
+    WRONG_LABEL = "wrong_label"
+    OVERLAP_EXACT = "overlap_exact"
+    OVERLAP_NEAR = "overlap_near"
+    DUPLICATE_EXACT = "duplicate_exact"
+    DUPLICATE_NEAR = "duplicate_near"
+
+    # Quality. `keep_at_least` protects the best rows of each identity against these.
+    BELOW_THRESHOLD = "below_threshold"
+    BELOW_GLOBAL_QUANTILE = "below_global_quantile"
+    BELOW_IDENTITY_QUANTILE = "below_identity_quantile"
+
+    # Size.
+    OVER_IDENTITY_BEST = "over_identity_best"
+    OVER_IDENTITY_CAP = "over_identity_cap"
+    OVER_TARGET_SIZE = "over_target_size"
+    IDENTITY_TOO_SMALL = "identity_too_small"
+
+
+DROPS: dict[Drop, str] = {
+    Drop.NOT_SCORED: "The row has no score; its `status` says why.",
+    Drop.WRONG_LABEL: "The embedding does not belong to the identity that the label names.",
+    Drop.OVERLAP_EXACT: "The same stored bytes are in a dataset given as --against.",
+    Drop.OVERLAP_NEAR: "Nearly the same picture is in a dataset given as --against.",
+    Drop.DUPLICATE_EXACT: "The same stored bytes are in another row, which is kept (`duplicate_of`).",
+    Drop.DUPLICATE_NEAR: "Nearly the same picture is in another row, of better quality, which is kept.",
+    Drop.BELOW_THRESHOLD: "The quality is below the absolute threshold.",
+    Drop.BELOW_GLOBAL_QUANTILE: "Among the worst of the whole dataset.",
+    Drop.BELOW_IDENTITY_QUANTILE: "Among the worst of its identity.",
+    Drop.OVER_IDENTITY_BEST: "Not among the best N of its identity.",
+    Drop.OVER_IDENTITY_CAP: "Its identity is not among the M that are kept.",
+    Drop.OVER_TARGET_SIZE: "The dataset was cut to a target size, worst images first.",
+    Drop.IDENTITY_TOO_SMALL: "Its identity was left with fewer than the least number of images.",
+}
