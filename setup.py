@@ -15,6 +15,7 @@ EXTRAS = {
     "test": [
         "pytest>=9",
         "pytest-timeout>=2.4",
+        "pytest-xdist>=3.8",
         "hypothesis>=6.150",
         "ruff>=0.17",
         "mypy>=2.4",

@@ -9,4 +9,5 @@ venv=${FIQA_VENV:-.venv}
 "$venv/bin/ruff" check .
 "$venv/bin/ruff" format --check .
 "$venv/bin/mypy"
-"$venv/bin/python" -m pytest -q "$@"
+# Two at a time: many tests wait for processes and servers. A file stays on one worker, for its fixtures.
+"$venv/bin/python" -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder "$@"

@@ -17,11 +17,10 @@ PAUSE = 0.01  # seconds a batch: a run of three quarters of a second, most of it
 
 
 @pytest.fixture
-def seed(capsys) -> int:
-    """Of the moments; FIQA_KILL_SEED repeats a run."""
+def seed() -> int:
+    """Of the moments; FIQA_KILL_SEED repeats a run. The report of a failure shows what was printed."""
     value = int(os.environ.get("FIQA_KILL_SEED") or random.SystemRandom().randrange(10**6))
-    with capsys.disabled():
-        print(f"\nFIQA_KILL_SEED={value}")
+    print(f"FIQA_KILL_SEED={value}")
     return value
 
 

@@ -149,8 +149,11 @@ def test_embeddings_are_written_on_request(tmp_path, checkpoint, folder):
     assert np.stack(table.embedding).shape == (60, 256)
 
 
-def test_a_non_empty_output_a_changed_setting_and_unknown_options_are_refused(tmp_path, checkpoint, folder, caplog):
-    out = tmp_path / "out"
+def test_a_non_empty_output_a_changed_setting_and_unknown_options_are_refused(tmp_path, checkpoint, faces, caplog):
+    out, folder = tmp_path / "out", tmp_path / "folder"
+    folder.mkdir()
+    for key, _, data in faces[:5]:
+        (folder / f"{key}.jpg").write_bytes(data)
     assert score(out, checkpoint, "--input", folder) == 0
     assert score(out, checkpoint, "--input", folder) == EXIT_BAD_INPUT
     assert "--resume" in caplog.text
@@ -186,10 +189,11 @@ def test_a_missing_gpu_is_an_error_and_never_a_cpu_run(tmp_path, checkpoint, fol
 
 
 def test_killed_and_resumed_equals_undisturbed(tmp_path, checkpoint, folder):
-    command = [sys.executable, "-m", "pipelines.score_dataset", "--input", folder, "--checkpoint", checkpoint]
-    command = [*map(str, command), "--device", "cpu", "--unit-size", "4", "--batch-size", "1", "--threads", "1"]
+    options = ["--input", folder, "--unit-size", "4", "--batch-size", "1", "--threads", "1"]
     undisturbed, killed = tmp_path / "a", tmp_path / "b"
-    assert subprocess.run([*command, "--output", undisturbed], cwd=ROOT, check=False).returncode == 0
+    assert score(undisturbed, checkpoint, *options) == 0
+    command = [sys.executable, "-m", "pipelines.score_dataset", "--checkpoint", checkpoint, "--device", "cpu", *options]
+    command = list(map(str, command))
     process = subprocess.Popen([*command, "--output", killed], cwd=ROOT)
     while len(list(killed.glob("quality/*.parquet"))) < 3 and process.poll() is None:
         time.sleep(0.01)
