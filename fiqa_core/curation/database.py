@@ -141,8 +141,14 @@ def insert(db: Any, table: str, schema: pa.Schema, batches: Iterable[pa.RecordBa
 
 def scalar(db: Any, query: str, *parameters: Any) -> Any:
     """The first value of the first row; None where there is no row."""
-    row = db.execute(query, parameters).fetchone()
-    return None if row is None else row[0]
+    found = row(db, query, *parameters)
+    return found[0] if found else None
+
+
+def row(db: Any, query: str, *parameters: Any) -> tuple[Any, ...]:
+    """The first row; empty where there is none. The whole result is fetched: DuckDB holds it open otherwise."""
+    rows = db.execute(query, parameters).fetchall()
+    return tuple(rows[0]) if rows else ()
 
 
 def _raw_batches(part: Part, own: bool) -> Iterator[pa.RecordBatch]:

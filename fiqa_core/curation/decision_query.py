@@ -72,9 +72,10 @@ def decision_rows(db: Any, columns: ColumnsOf) -> Iterator[pa.RecordBatch]:
         "(identity_lower::DOUBLE / identity_images)::FLOAT AS identity_quantile, identity_images, verdict, "
         "f.centre_cosine, f.nearest_label, f.nearest_cosine, "
         'refs.key AS duplicate_of, refs.shard AS duplicate_of_shard, refs."index" AS duplicate_of_index, '
-        "CASE WHEN linked.reason = state.reason THEN linked.similarity END AS duplicate_similarity "
-        "FROM state LEFT JOIN findings f ON f.rid = state.rid LEFT JOIN linked ON linked.rid = state.rid "
-        "LEFT JOIN refs ON refs.rid = linked.other ORDER BY state.rid"
+        "l.similarity AS duplicate_similarity "
+        "FROM state LEFT JOIN findings f ON f.rid = state.rid "
+        "LEFT JOIN (SELECT rid, other, similarity FROM linked) l ON l.rid = state.rid "
+        "LEFT JOIN refs ON refs.rid = l.other ORDER BY state.rid"
     )
     yield from db.execute(query).to_arrow_reader(ROWS_AT_ONCE)
 

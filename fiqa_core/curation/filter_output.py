@@ -107,7 +107,7 @@ def prepare_output(output: str, resume: bool, overwrite: bool) -> None:
             f"is no {RUN}), so nothing in it is resumed or overwritten. Choose another --output."
         )
     _refuse_foreign(output, (TEMPORARIES,), overwrite)
-    if RUN in present and not (resume or overwrite):
+    if RUN in present and not (resume or overwrite or _nothing_finished(output)):
         raise OutputError(
             f"{output}: holds an earlier run. --resume keeps its finished files and does the rest, "
             "--overwrite starts afresh; or choose another --output."
@@ -126,7 +126,7 @@ def begin(output: str, run: FilterRun, overwrite: bool) -> dict[str, Any] | None
     if RUN in storage.list_names(output):
         if overwrite:
             _clear(output)
-        else:
+        elif not _nothing_finished(output):
             _refuse_differences(output, read_run(output), run.to_dict())
             finished = _finished(output, run)
             if finished is not None:
@@ -157,6 +157,11 @@ def read_run(output: str) -> dict[str, Any]:
             f"{place}: not a filter run's ({error}), so nothing beside it is resumed or overwritten. "
             "Choose another --output."
         ) from error
+
+
+def _nothing_finished(output: str) -> bool:
+    """Whether a run was begun that has left nothing which could be kept (asked of a disk, where a lock is held)."""
+    return storage.is_local(output) and not {SUMMARY, DECISIONS} & set(storage.list_names(output))
 
 
 def _refuse_foreign(output: str, folders: Sequence[str], everything: bool) -> None:

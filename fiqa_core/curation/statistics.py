@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fiqa_core.curation.database import REASONS, VERDICTS, scalar
+from fiqa_core.curation.database import REASONS, VERDICTS, row, scalar
 from fiqa_core.curation.decision_query import ColumnsOf
 from fiqa_core.curation.rules import exact_steps
 from schemas.drops import Drop
@@ -28,7 +28,7 @@ def counts(db: Any) -> dict[str, Any]:
 
 def statistics(db: Any, columns: ColumnsOf) -> dict[str, Any]:
     """`before` (all scored rows) and `after` (kept rows): images, identities, qualities, tiers, weights, verdicts."""
-    low, high = db.execute("SELECT min(quality), max(quality) FROM state").fetchone()
+    low, high = row(db, "SELECT min(quality), max(quality) FROM state")
     edges = [] if low is None else [low + (high - low) * step / _BINS for step in range(_BINS + 1)]
     steps = exact_steps(db)
     return {
@@ -38,9 +38,9 @@ def statistics(db: Any, columns: ColumnsOf) -> dict[str, Any]:
 
 
 def _describe(db: Any, columns: ColumnsOf, where: str, edges: list[float], steps: float) -> dict[str, Any]:
-    images, unlabelled, identities = db.execute(
-        f"SELECT count(*), count(*) FILTER (ident IS NULL), count(DISTINCT ident) FROM state WHERE {where}"
-    ).fetchone()
+    images, unlabelled, identities = row(
+        db, f"SELECT count(*), count(*) FILTER (ident IS NULL), count(DISTINCT ident) FROM state WHERE {where}"
+    )
     described: dict[str, Any] = {"images": images, "identities": identities, "images_without_label": unlabelled}
     described["images_per_identity"] = _distribution(
         db, f"(SELECT count(*) AS v FROM state WHERE {where} AND ident IS NOT NULL GROUP BY ident)", 1.0
@@ -64,10 +64,11 @@ def _describe(db: Any, columns: ColumnsOf, where: str, edges: list[float], steps
 
 def _distribution(db: Any, values: str, steps: float) -> dict[str, Any]:
     """Least, mean, quantiles (values that occur) and greatest; empty where there is nothing."""
-    count, low, high, total, quantiles = db.execute(
+    count, low, high, total, quantiles = row(
+        db,
         f"SELECT count(v), min(v), max(v), sum((v::DOUBLE * {steps!r}::DOUBLE)::HUGEINT)::DOUBLE, "
-        f"quantile_disc(v, {list(_QUANTILES)}) FROM {values}"
-    ).fetchone()
+        f"quantile_disc(v, {list(_QUANTILES)}) FROM {values}",
+    )
     if not count:
         return {}
     named = {str(share): value for share, value in zip(_QUANTILES, quantiles, strict=True)}
