@@ -67,7 +67,7 @@ def load_references(db: Any, parts: Sequence[Part]) -> None:
 def decision_rows(db: Any, columns: ColumnsOf) -> Iterator[pa.RecordBatch]:
     """What was decided, a row for each of `state` in order of rid: codes and numbers, and the few strings."""
     query = (
-        f"SELECT reason, {columns.tier} AS tier, {columns.weight} AS weight, "
+        f"SELECT state.rid, reason, {columns.tier} AS tier, {columns.weight} AS weight, "
         f"{columns.quantile}::FLOAT AS quality_quantile, "
         "(identity_lower::DOUBLE / identity_images)::FLOAT AS identity_quantile, identity_images, verdict, "
         "f.centre_cosine, f.nearest_label, f.nearest_cosine, "
@@ -77,7 +77,15 @@ def decision_rows(db: Any, columns: ColumnsOf) -> Iterator[pa.RecordBatch]:
         "LEFT JOIN (SELECT rid, other, similarity FROM linked) l ON l.rid = state.rid "
         "LEFT JOIN refs ON refs.rid = l.other ORDER BY state.rid"
     )
-    yield from db.execute(query).to_arrow_reader(ROWS_AT_ONCE)
+    # Without this setting a stream may come out of its order, whatever ORDER BY says (duckdb 2.0).
+    db.execute("SET preserve_insertion_order = true")
+    expected = 0
+    for batch in db.sql(query).to_arrow_reader(ROWS_AT_ONCE):
+        rids = batch.column("rid").to_numpy()
+        if not np.array_equal(rids, np.arange(expected, expected + len(rids))):
+            raise RuntimeError(f"the decisions are not in order after row {expected}; nothing more is written")
+        expected += len(rids)
+        yield batch
 
 
 def _references(parts: Sequence[Part], wanted: Any) -> Iterator[pa.RecordBatch]:
