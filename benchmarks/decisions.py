@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from schemas.quality import quality_schema
 
 IDENTITIES = 85_000
+_BLOCK = 1_000_000
 POLICY = """
 duplicates: {exact: all, across: drop_all}
 quality: {min: 0.2, drop_fraction: 0.05, drop_identity_fraction: 0.05, keep_at_least: 3}
@@ -73,13 +74,15 @@ def make_table(folder: Path, rows: int, per_file: int) -> Path:
     if (folder / "done").exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(4)
     identities = max(1, IDENTITIES * rows // 10_000_000)
-    for number, first in enumerate(range(0, rows, per_file)):
-        count = min(per_file, rows - first)
-        pq.write_table(
-            _rows(rng, first, count, identities), folder / f"part-{number:06d}.parquet", compression="zstd"
-        )
+    number = 0
+    for block, first in enumerate(range(0, rows, _BLOCK)):
+        # The same rows however they are cut into files.
+        table = _rows(np.random.default_rng([4, block]), first, min(_BLOCK, rows - first), identities)
+        for start in range(0, table.num_rows, per_file):
+            part = table.slice(start, per_file)
+            pq.write_table(part, folder / f"part-{number:06d}.parquet", compression="zstd")
+            number += 1
     (folder / "done").touch()
     return folder
 

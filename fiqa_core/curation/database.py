@@ -23,6 +23,7 @@ from schemas.label_verdicts import LabelVerdict
 from schemas.reasons import Status
 
 MEMORY_BYTES = 1 << 30
+_FEW_ROWS = 200_000
 
 # Codes in tables: 0 is "none", the others count from 1 in the order of their list.
 REASONS = (None, *Drop)
@@ -59,11 +60,12 @@ def reason_code(reason: Drop) -> int:
 
 
 @contextmanager
-def open_database(folder: Path, memory_bytes: int = MEMORY_BYTES, threads: int = 0) -> Iterator[Any]:
+def open_database(folder: Path, memory_bytes: int = MEMORY_BYTES, threads: int = 0, rows: int = 0) -> Iterator[Any]:
     """A database in a folder of its own; what does not fit in memory goes to files there.
 
     Args:
-        folder: on a local disk. memory_bytes: DuckDB's own limit. threads: 0 = the cores.
+        folder: on a local disk. memory_bytes: DuckDB's own limit. threads: 0 = the cores. rows: how many there will
+            be; few are held in memory, without a file that is flushed after every step.
     """
     settings = {
         "memory_limit": f"{memory_bytes // 1_000_000}MB",
@@ -74,7 +76,8 @@ def open_database(folder: Path, memory_bytes: int = MEMORY_BYTES, threads: int =
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
     }
-    connection = duckdb.connect(str(folder / "decisions.duckdb"), config=settings)
+    place = ":memory:" if rows <= _FEW_ROWS else str(folder / "decisions.duckdb")
+    connection = duckdb.connect(place, config=settings)
     try:
         yield connection
     except duckdb.OutOfMemoryException as error:

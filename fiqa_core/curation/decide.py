@@ -67,7 +67,7 @@ def apply_policy(
         RuntimeError: the counts do not add up. OSError: a store or disk that fails.
     """
     check_needs(policy, tables.findings, bool(tables.against))
-    with open_database(resources.folder, resources.memory_bytes, resources.threads) as db:
+    with open_database(resources.folder, resources.memory_bytes, resources.threads, tables.all_rows) as db:
         load_rows(db, tables.own, tables.against)
         load_findings(db, tables.findings, tables.own_rows, tables.all_rows)
         explained = decide(db, policy)

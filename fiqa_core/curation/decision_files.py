@@ -1,7 +1,9 @@
 """What was decided, written down: a decisions file a quality file, `removed.csv`, and the manifest of kept rows."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ DECISIONS = "decisions"
 MANIFEST = "manifest"
 REMOVED = "removed.csv"
 
+_WAITING = 4  # tables of at most `reading.ROWS_AT_ONCE` rows
 _COPIED = ("key", "shard", "index", "label", "quality", "status", "sha256")
 _MANIFEST_COLUMNS = ("key", "shard", "index", "label", "quality", "tier", "weight", "sha256")
 # The other columns are all different in each row, or nearly: a dictionary would only be given up again.
@@ -66,15 +69,17 @@ class DecisionFiles:
             manifest = stack.enter_context(_Manifest(self.output, self.shard_size)) if self.shard_size else None
             chunks = ((part, batch) for part in parts for batch in (*_copied(part), None))
             reading = read_ahead(chunks)
-            stack.callback(reading.close)  # type: ignore[attr-defined]
+            stack.callback(reading.close)
+            beside = stack.enter_context(_Beside())
             for part in parts:
                 for table in self._part(part, _until_end(reading), columns):
                     keep = table["keep"]
                     here = table.filter(keep)
                     kept += here.num_rows
-                    removed.write(table.filter(pc.invert(keep)))
+                    beside.do(removed.write, table.filter(pc.invert(keep)))
                     if manifest is not None:
-                        manifest.write(here.select(_MANIFEST_COLUMNS))
+                        beside.do(manifest.write, here.select(_MANIFEST_COLUMNS))
+            beside.wait()
             removed.publish()
             if manifest is not None:
                 manifest.close()
@@ -156,6 +161,31 @@ def _until_end(chunks: Iterator[tuple[Part, pa.RecordBatch | None]]) -> Iterator
         if batch is None:
             return
         yield batch
+
+
+class _Beside:
+    """Does things in order in one other thread, a few at most waiting; a context manager."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, "beside")
+        self._under_way: deque[Future[None]] = deque()
+
+    def __enter__(self) -> "_Beside":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def do(self, work: Callable[[pa.Table], None], table: pa.Table) -> None:
+        """Have it done; raises what an earlier one raised."""
+        if len(self._under_way) >= _WAITING:
+            self._under_way.popleft().result()
+        self._under_way.append(self._pool.submit(work, table))
+
+    def wait(self) -> None:
+        """Until all is done."""
+        while self._under_way:
+            self._under_way.popleft().result()
 
 
 class _Taken:

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -49,7 +49,7 @@ def read_batches(url: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         raise
 
 
-def read_ahead(items: Iterable[T]) -> Iterator[T]:
+def read_ahead(items: Iterable[T]) -> Generator[T, None, None]:
     """The same items, made by another thread a few ahead; what it raises is raised here."""
     made: queue.Queue[tuple[bool, Any]] = queue.Queue(_AHEAD)
     stop = threading.Event()

@@ -114,7 +114,7 @@ def policies(draw):
     )
 
 
-@settings(max_examples=50, deadline=None, derandomize=True, database=None)
+@settings(max_examples=25, deadline=None, derandomize=True, database=None)
 @given(cases(), st.sampled_from([1, 7, 100]), st.sampled_from([1, 3]))
 def test_every_rule_combined_decides_as_pandas_does(case, per_file, threads):
     own, against, pairs, policy = case
