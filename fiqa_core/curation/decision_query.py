@@ -53,14 +53,14 @@ def columns_of(db: Any, policy: Policy) -> ColumnsOf:
         "tier": f"{by_tier(weights.tiers)}::DOUBLE",
     }[weights.mode]
     found = f"CASE WHEN found THEN {policy.quality.found_weight!r}::DOUBLE ELSE 1::DOUBLE END"
-    return ColumnsOf(
-        quantile, by_tier(TIERS), f"(CASE WHEN reason = 0 THEN {shape} * {found} ELSE 0 END)::FLOAT"
-    )
+    return ColumnsOf(quantile, by_tier(TIERS), f"(CASE WHEN reason = 0 THEN {shape} * {found} ELSE 0 END)::FLOAT")
 
 
 def load_references(db: Any, parts: Sequence[Part]) -> None:
     """`refs`: key, shard and index of the rows that others are duplicates of (only their files are read)."""
-    wanted = db.execute("SELECT DISTINCT other FROM linked WHERE other IS NOT NULL ORDER BY other").fetchnumpy()["other"]
+    wanted = db.execute("SELECT DISTINCT other FROM linked WHERE other IS NOT NULL ORDER BY other").fetchnumpy()[
+        "other"
+    ]
     insert(db, "refs", _REFERENCES, _references(parts, wanted))
 
 

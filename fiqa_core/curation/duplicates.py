@@ -118,9 +118,7 @@ def _duplicates_exact(db: Any, duplicates: Duplicates) -> None:
         ("all", "drop_all"): f"SELECT rid, CASE WHEN {mixed} THEN NULL ELSE {best} END AS other, "
         f"coalesce(rid <> other, true) AS goes FROM {rows}",
     }[duplicates.exact, duplicates.across]
-    db.execute(
-        f"INSERT INTO linked SELECT rid, {reason_code(Drop.DUPLICATE_EXACT)}, other, 1 FROM ({goes}) WHERE goes"
-    )
+    db.execute(f"INSERT INTO linked SELECT rid, {reason_code(Drop.DUPLICATE_EXACT)}, other, 1 FROM ({goes}) WHERE goes")
 
 
 def _duplicates_near(db: Any, duplicates: Duplicates) -> None:

@@ -154,7 +154,9 @@ class _Rules:
         # Summed as whole numbers: a sum of floats would depend on the order in which threads add.
         steps = exact_steps(self._db)
         mean = f"sum((quality::DOUBLE * {steps!r}::DOUBLE)::HUGEINT)::DOUBLE / count(*)"
-        kept = f"SELECT ident, true AS stays FROM ({_identities(f', {mean} AS mean')}) ORDER BY n DESC, mean DESC, ident"
+        kept = (
+            f"SELECT ident, true AS stays FROM ({_identities(f', {mean} AS mean')}) ORDER BY n DESC, mean DESC, ident"
+        )
         self._drop(
             Drop.OVER_IDENTITY_CAP,
             "ident IS NOT NULL AND stays IS NULL",

@@ -46,7 +46,7 @@ def _describe(db: Any, columns: ColumnsOf, where: str, edges: list[float], steps
         db, f"(SELECT count(*) AS v FROM state WHERE {where} AND ident IS NOT NULL GROUP BY ident)", 1.0
     )
     described["quality"] = _distribution(db, f"(SELECT quality AS v FROM state WHERE {where})", steps)
-    if edges:
+    if images:
         described["quality"]["histogram"] = {"edges": edges, "counts": _histogram(db, where, edges)}
     tiers = db.execute(f"SELECT {columns.tier} AS t, count(*) FROM state WHERE {where} GROUP BY t").fetchall()
     described["tiers"] = {name: dict(tiers).get(name, 0) for name in "ABCDE"}

@@ -91,7 +91,11 @@ class RunFiles:
     def holds(self, folder: str, path: bytes) -> bool:
         """Whether a file of a folder (by its absolute URL, and its path below it) is a run's own."""
         # The cheap question first: this is asked of every file of a dataset.
-        if not path.endswith((b".json", b".parquet", b"_lock", b".csv", b".yaml")) and b"_tmp/" not in path and b"_progress/" not in path:
+        if (
+            not path.endswith((b".json", b".parquet", b"_lock", b".csv", b".yaml"))
+            and b"_tmp/" not in path
+            and b"_progress/" not in path
+        ):
             return False
         return self.holds_url(join(folder, os.fsdecode(path)))
 

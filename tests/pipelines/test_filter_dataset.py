@@ -45,9 +45,9 @@ def scored(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory) -> Path:
-    """A table of 60 files, so that a command can be killed between them."""
+    """A table of 20 files, so that a command can be killed between them."""
     rng = np.random.default_rng(5)
-    rows = frame(rng.random(6000), rng.integers(0, 300, 6000).astype(str))
+    rows = frame(rng.random(2000), rng.integers(0, 300, 2000).astype(str))
     return write_quality(tmp_path_factory.mktemp("large"), rows, per_file=100)
 
 
@@ -141,8 +141,8 @@ def test_findings_are_in_the_table_and_wrong_labels_go(tmp_path):
     findings = write_labels(tmp_path / "f", rows)
     assert run(command(tmp_path / "q", tmp_path / "out", "--findings", findings, "--drop-wrong-labels", "on")) == 0
     table = pd.read_parquet(tmp_path / "out" / "decisions")
-    assert table.reason.fillna("").tolist() == ["wrong_label", "", ""]
-    assert table.label_verdict.fillna("").tolist() == ["wrong_label", "agrees", ""]
+    assert table.reason.astype(object).fillna("").tolist() == ["wrong_label", "", ""]
+    assert table.label_verdict.astype(object).fillna("").tolist() == ["wrong_label", "agrees", ""]
     assert table.nearest_label.fillna("").tolist() == ["b", "b", ""]
     assert table.centre_cosine.fillna(-1).tolist() == [0.25, 0.25, -1]
 
@@ -231,9 +231,9 @@ def test_the_same_rows_give_the_same_bytes_with_any_number_of_threads(large, tmp
 
 
 def test_killed_and_resumed_equals_undisturbed(large, prepared, tmp_path):
-    options = ["--drop-worst-of-identity", 0.2, "--shard-size", 1000]
+    options = ["--drop-worst-of-identity", 0.2, "--shard-size", 700]
     assert prepared.run(JOB, command(large, tmp_path / "a", *options)) == 0
-    for number, finished in enumerate((0, 5, 40)):
+    for number, finished in enumerate((0, 7)):
         out = tmp_path / f"b{number}"
         child = prepared.start(JOB, command(large, out, *options))
         wait_for(lambda out=out, n=finished: len(list(out.glob("decisions/*"))) >= n and (out / "run.json").exists())
@@ -249,12 +249,12 @@ def test_a_full_disk_is_an_error_and_resume_finishes(large, prepared, tmp_path):
     place.mkdir()
     if os.geteuid() != 0:
         pytest.skip("mounting a small disk needs root")
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", place], capture_output=True, check=False)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", place], capture_output=True, check=False)
     if mounted.returncode:
         pytest.skip(f"no small disk can be mounted here: {mounted.stderr.decode().strip()}")
     try:
         ballast = place / "ballast"
-        ballast.write_bytes(b"x" * (shutil.disk_usage(place).free - 300_000))
+        ballast.write_bytes(b"x" * (shutil.disk_usage(place).free - 100_000))
         options = ["--min-quality", 0.5]
         child = prepared.start(JOB, command(large, place / "out", *options))
         assert child.wait() == 2

@@ -40,7 +40,9 @@ def engine(
         labels, near = (str(folder / "findings" / f"{kind}-000000.parquet") for kind in ("labels", "pairs"))
         with open_database(folder, threads=threads) as db:
             load_rows(db, parts, others)
-            load_findings(db, Findings((labels,), (near,)), len(own), len(own) + (0 if against is None else len(against)))
+            load_findings(
+                db, Findings((labels,), (near,)), len(own), len(own) + (0 if against is None else len(against))
+            )
             decide(db, policy)
             found = db.sql(
                 "SELECT state.rid, state.reason, linked.other, state.found FROM state "
