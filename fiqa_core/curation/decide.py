@@ -1,7 +1,7 @@
 """A policy applied to a quality table: the decisions, and the account of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ class Tables:
 
     own: tuple[Part, ...]
     against: tuple[Part, ...] = ()
-    findings: Findings = Findings()
+    findings: Findings = field(default_factory=Findings)
 
     @property
     def own_rows(self) -> int:

@@ -4,6 +4,7 @@ import argparse
 import math
 from collections.abc import Callable
 from dataclasses import field
+from itertools import pairwise
 from typing import Any
 
 
@@ -98,7 +99,7 @@ class Numbers:
         if not isinstance(items, list | tuple) or len(items) != self._size:
             raise ValueError(expected)
         found = tuple(self._check(item) for item in items)
-        if self._descending and any(a <= b for a, b in zip(found, found[1:], strict=False)):
+        if self._descending and any(a <= b for a, b in pairwise(found)):
             raise ValueError(expected)
         return found
 
