@@ -18,3 +18,10 @@ CHANNEL_ORDER = b"fiqa.channel_order"
 PACKAGE_VERSION = b"fiqa.package_version"
 TORCH_VERSION = b"fiqa.torch_version"
 ONNXRUNTIME_VERSION = b"fiqa.onnxruntime_version"  # of ONNX networks only
+
+# A decisions file: the policy and the whole table that it was made with, and the quality file that it goes with.
+DECISIONS_RUN = b"fiqa.decisions_run"
+DECISIONS_VERSION = b"fiqa.decisions_version"
+POLICY_DIGEST = b"fiqa.policy_digest"
+QUALITY_FILE = b"fiqa.quality_file"
+QUALITY_DIGEST = b"fiqa.quality_digest"

@@ -10,3 +10,9 @@ PREPROCESSING_VERSION = 1
 
 # Raised when the same input would be cut into other units (a resumed run must cut as the first one did).
 PLAN_VERSION = 2
+
+# Raised when a policy file's keys change their names or meaning.
+POLICY_VERSION = 1
+
+# Raised when a column of the decisions table changes, or the same policy would decide otherwise.
+DECISIONS_VERSION = 1

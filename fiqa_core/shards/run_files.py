@@ -1,8 +1,9 @@
-"""Which files are a scoring run's own: they never become input, and only they are ever removed."""
+"""Which files are a scoring or filter run's own: they never become input, and only they are ever removed."""
 
 import json
 import os
 import re
+from collections.abc import Callable
 from typing import Any
 
 from fiqa_core.storage import absolute, join, read_bytes, stat
@@ -16,10 +17,16 @@ LOCK = "_lock"
 TEMPORARIES = "_tmp"
 
 _RUN_KEYS = {"inputs", "unit_size", "plan_version", "package_version", "units", "settings"}
+FILTER_KIND = "filter_dataset"
+_FILTER_KEYS = {
+    "kind", "decisions_version", "digest", "policy", "write", "shard_size", "quality", "against", "findings",
+}  # fmt: skip
 _MOST_BYTES = 64 << 20
 _LISTING = re.compile(r"(?:^|/)plan/files-[0-9a-f]{12}\.parquet$")
+_OWN_FOLDERS = frozenset({QUALITY, PLAN, "decisions", "findings", "manifest"})
 _IN_OUTPUT = re.compile(
-    r"(?:^|/)(?:run\.json|summary\.json|_lock|(?:quality|plan)/[^/]+\.parquet|(?:_tmp|_progress)/[^/]+)$"
+    r"(?:^|/)(?:run\.json|summary\.json|removed\.csv|policy\.yaml|_lock"
+    r"|(?:quality|plan|decisions|findings|manifest)/[^/]+\.parquet|(?:_tmp|_progress)/[^/]+(?:/.+)?)$"
 )
 
 
@@ -37,15 +44,37 @@ def parse_run(data: bytes) -> dict[str, Any]:
     return run
 
 
+def parse_filter_run(data: bytes) -> dict[str, Any]:
+    """What the `run.json` of a filter run says.
+
+    Raises:
+        ValueError: it is not one that a filter run wrote.
+    """
+    run = json.loads(data)
+    if not isinstance(run, dict) or not run.keys() >= _FILTER_KEYS or run["kind"] != FILTER_KIND:
+        raise ValueError("not what a filter run writes")
+    if not isinstance(run["policy"], dict):
+        raise ValueError("its policy is no mapping")
+    return run
+
+
 def holds_run(folder: str) -> bool:
-    """Whether a folder is the output of a scoring run that was begun."""
+    """Whether a folder is the output of a scoring or a filter run that was begun."""
     place = join(folder, RUN)
     found = stat(place)
     if found is None or found.size > _MOST_BYTES:
         return False
     try:
-        parse_run(read_bytes(place))
-    except (ValueError, FileNotFoundError):
+        data = read_bytes(place)
+    except FileNotFoundError:
+        return False
+    return any(_parses(parse, data) for parse in (parse_run, parse_filter_run))
+
+
+def _parses(parse: Callable[[bytes], object], data: bytes) -> bool:
+    try:
+        parse(data)
+    except ValueError:
         return False
     return True
 
@@ -62,7 +91,11 @@ class RunFiles:
     def holds(self, folder: str, path: bytes) -> bool:
         """Whether a file of a folder (by its absolute URL, and its path below it) is a run's own."""
         # The cheap question first: this is asked of every file of a dataset.
-        if not path.endswith((b".json", b".parquet", b"_lock")) and b"_tmp/" not in path and b"_progress/" not in path:
+        if (
+            not path.endswith((b".json", b".parquet", b"_lock", b".csv", b".yaml"))
+            and b"_tmp/" not in path
+            and b"_progress/" not in path
+        ):
             return False
         return self.holds_url(join(folder, os.fsdecode(path)))
 
@@ -76,7 +109,7 @@ class RunFiles:
     def is_output(self, folder: str) -> bool:
         """Whether a folder is the output of a run, or a part of one."""
         base, _, name = folder.rpartition("/")
-        return self._is_run(folder) or (name in (QUALITY, PLAN) and self._is_run(base))
+        return self._is_run(folder) or (name in _OWN_FOLDERS and self._is_run(base))
 
     def _is_run(self, folder: str) -> bool:
         if folder not in self._known:

@@ -20,7 +20,15 @@ from fiqa_core.storage.listing import (
     walk,
 )
 from fiqa_core.storage.places import absolute, filesystem, forget_stores, in_this_process_only, is_local, join
-from fiqa_core.storage.publishing import make_folder, publish, publish_bytes, remove, sweep, temporary_for
+from fiqa_core.storage.publishing import (
+    make_folder,
+    publish,
+    publish_bytes,
+    remove,
+    sweep,
+    temporary_folder_for,
+    temporary_for,
+)
 from fiqa_core.storage.reading import in_flight, open_read, read_bytes, read_small
 from fiqa_core.storage.retry import RetryPolicy, set_policy
 
@@ -56,6 +64,7 @@ __all__ = [
     "set_policy",
     "stat",
     "sweep",
+    "temporary_folder_for",
     "temporary_for",
     "walk",
 ]

@@ -48,6 +48,22 @@ def temporary_for(output: str) -> Iterator[Path]:
         shutil.rmtree(own, ignore_errors=True)
 
 
+@contextmanager
+def temporary_folder_for(output: str) -> Iterator[Path]:
+    """A local folder for what does not fit in memory while an output is made; as `temporary_for`, it is gone after."""
+    if is_local(output):
+        folder = Path(filesystem(output)[1]) / "_tmp"
+        own = folder / f"fiqa-{uuid.uuid4().hex}"
+        own.mkdir(parents=True)
+    else:
+        _sweep_machine_once(output)
+        own = Path(tempfile.mkdtemp(prefix=f"{_machine_prefix(output)}{os.getpid()}-"))
+    try:
+        yield own
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+
+
 def sweep(output: str) -> int:
     """Remove what killed processes left: temporaries under an output, uploads that were broken off, this
     machine's temporary files; the number removed.

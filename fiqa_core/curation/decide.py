@@ -1,0 +1,91 @@
+"""A policy applied to a quality table: the decisions, and the account of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fiqa_core.curation.database import MEMORY_BYTES, Findings, load_findings, load_rows, open_database
+from fiqa_core.curation.decision_files import DecisionFiles
+from fiqa_core.curation.decision_query import columns_of, decision_rows, load_references
+from fiqa_core.curation.filter_output import FilterRun
+from fiqa_core.curation.parts import Part
+from fiqa_core.curation.policy import Policy
+from fiqa_core.curation.rules import check_needs, decide
+from fiqa_core.curation.statistics import counts, statistics
+from schemas.drops import Drop
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What is decided about, and what is known about it.
+
+    Attributes:
+        own: files of the table that is filtered. against: files of tables that it must not overlap with; their rows
+            are numbered after the own ones. findings: about these rows.
+    """
+
+    own: tuple[Part, ...]
+    against: tuple[Part, ...] = ()
+    findings: Findings = field(default_factory=Findings)
+
+    @property
+    def own_rows(self) -> int:
+        """Number of rows that are decided about."""
+        return sum(part.rows for part in self.own)
+
+    @property
+    def all_rows(self) -> int:
+        """Number of rows of all tables."""
+        return self.own_rows + sum(part.rows for part in self.against)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the engine may use.
+
+    Attributes:
+        folder: a local folder of its own, for what does not fit in memory. memory_bytes: of the database (the
+            process needs some 0.5 GB more). threads: 0 = the cores.
+    """
+
+    folder: Path
+    memory_bytes: int = MEMORY_BYTES
+    threads: int = 0
+
+
+def apply_policy(
+    policy: Policy, tables: Tables, resources: Resources, output: str | None = None, run: FilterRun | None = None
+) -> dict[str, Any]:
+    """Decide about every row; write decisions, `removed.csv` and the manifest unless `output` is None.
+
+    Returns:
+        The summary: rows, kept and dropped by reason (which add up), what each rule came to, before and after.
+
+    Raises:
+        TableError: a table or findings that cannot be used. ValueError: the policy asks for what is not there.
+        RuntimeError: the counts do not add up. OSError: a store or disk that fails.
+    """
+    check_needs(policy, tables.findings, bool(tables.against))
+    with open_database(resources.folder, resources.memory_bytes, resources.threads, tables.all_rows) as db:
+        load_rows(db, tables.own, tables.against)
+        load_findings(db, tables.findings, tables.own_rows, tables.all_rows)
+        explained = decide(db, policy)
+        summary = counts(db)
+        db.execute("DROP TABLE raw")
+        columns = columns_of(db, policy)
+        summary |= {"rules": _said(explained, summary["dropped"])} | statistics(db, columns)
+        if output is not None and run is not None:
+            load_references(db, (*tables.own, *tables.against))
+            digests = [digest for _, _, digest in run.quality]
+            size = run.shard_size if run.write == "manifest" else 0
+            files = DecisionFiles(output, run.digest(), policy.digest(), digests, size, explained)
+            written = files.write(tables.own, decision_rows(db, columns))
+            if written != summary["kept"]:
+                raise RuntimeError(f"{summary['kept']} rows were decided to be kept, {written} were written as kept")
+            summary["manifest_files"] = max(1, -(-written // size)) if size else 0
+    return summary
+
+
+def _said(explained: Mapping[Drop, str], dropped: Mapping[str, int]) -> dict[str, str]:
+    return {str(drop): text for drop, text in explained.items() if dropped[drop]}

@@ -1,0 +1,231 @@
+"""The output folder of a filter run: begin, resume, overwrite. Only what such a run writes is ever removed."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fiqa_core import storage
+from fiqa_core.curation.database import Findings
+from fiqa_core.curation.decision_files import DECISIONS, MANIFEST, REMOVED, is_of_run
+from fiqa_core.curation.parts import Part
+from fiqa_core.curation.policy import Policy
+from fiqa_core.scoring.output import OutputError
+from fiqa_core.shards.run_files import FILTER_KIND, LOCK, RUN, SUMMARY, TEMPORARIES, parse_filter_run
+from schemas import versions
+
+POLICY = "policy.yaml"
+
+_FOOTERS_AT_ONCE = 16
+_SHOWN = 5
+_OURS = {RUN, SUMMARY, LOCK, TEMPORARIES, DECISIONS, MANIFEST, REMOVED, POLICY}
+_OURS_BELOW = {
+    DECISIONS: re.compile(r"part-\d{6,}\.parquet"),
+    MANIFEST: re.compile(r"part-\d{6,}\.parquet"),
+    TEMPORARIES: re.compile(r"fiqa-[0-9a-f]+"),
+}
+
+
+@dataclass(frozen=True)
+class FilterRun:
+    """All that decides what a filter run writes.
+
+    Attributes:
+        policy: as applied. quality, against: name, rows and digest of each table file, in order.
+        findings: name and digest of each. write: what is written of the kept rows. shard_size: rows a file of it.
+    """
+
+    policy: Policy
+    quality: tuple[tuple[str, int, str], ...]
+    against: tuple[tuple[str, int, str], ...]
+    findings: tuple[tuple[str, str], ...]
+    write: str
+    shard_size: int
+
+    def digest(self) -> str:
+        """SHA-256 of what decides each row, hexadecimal (not of how kept rows are written)."""
+        deciding = [versions.DECISIONS_VERSION, self.policy.to_dict(), self.quality, self.against, self.findings]
+        return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `run.json` says."""
+        return {
+            "kind": FILTER_KIND,
+            "decisions_version": versions.DECISIONS_VERSION,
+            "package_version": versions.PACKAGE_VERSION,
+            "digest": self.digest(),
+            "policy": self.policy.to_dict(),
+            "write": self.write,
+            "shard_size": self.shard_size,
+            "quality": [list(file) for file in self.quality],
+            "against": [list(file) for file in self.against],
+            "findings": [list(file) for file in self.findings],
+        }
+
+
+def describe_run(
+    policy: Policy,
+    own: Sequence[Part],
+    against: Sequence[Part],
+    findings: Findings,
+    write: str,
+    shard_size: int,
+) -> FilterRun:
+    """The run that these tables and settings make; reads the end of every file."""
+    parts = [*own, *against]
+    digests = list(storage.in_flight([part.url for part in parts], footer_digest, _FOOTERS_AT_ONCE))
+    files = tuple((part.name, part.rows, digest) for part, digest in zip(parts, digests, strict=True))
+    found = (*findings.labels, *findings.pairs)
+    named = tuple((url.rpartition("/")[2], footer_digest(url)) for url in found)
+    return FilterRun(policy, files[: len(own)], files[len(own) :], named, write, shard_size)
+
+
+def footer_digest(url: str) -> str:
+    """SHA-256 of a Parquet file's size and footer: the place, size and value range of every column chunk in it."""
+    with storage.open_read(url) as stream:
+        size = stream.seek(0, 2)
+        stream.seek(max(0, size - 8))
+        length = int.from_bytes(stream.read(4), "little")
+        stream.seek(max(0, size - 8 - length))
+        return hashlib.sha256(size.to_bytes(8, "little") + stream.read()).hexdigest()
+
+
+def prepare_output(output: str, resume: bool, overwrite: bool) -> None:
+    """Check that an output may be written to; sweep left-over temporaries. Nothing finished is touched yet.
+
+    Raises:
+        OutputError: it is not empty (and neither flag is given), or holds files that are not ours.
+    """
+    present = set(storage.list_names(output))
+    if RUN in present:
+        read_run(output)
+    elif present - {LOCK, TEMPORARIES}:
+        raise OutputError(
+            f"{output}: not empty (it holds {sorted(present - {LOCK, TEMPORARIES})[0]!r}) and not a filter run (there "
+            f"is no {RUN}), so nothing in it is resumed or overwritten. Choose another --output."
+        )
+    _refuse_foreign(output, (TEMPORARIES,), overwrite)
+    if RUN in present and not (resume or overwrite or _nothing_finished(output)):
+        raise OutputError(
+            f"{output}: holds an earlier run. --resume keeps its finished files and does the rest, "
+            "--overwrite starts afresh; or choose another --output."
+        )
+    storage.sweep(output)
+
+
+def begin(output: str, run: FilterRun, overwrite: bool) -> dict[str, Any] | None:
+    """Write down what this run is; before that clear an earlier one (`overwrite`) or make sure it is the same.
+
+    Returns the summary of an earlier run that left nothing to do.
+
+    Raises:
+        OutputError: another policy or input, with the differences named.
+    """
+    if RUN in storage.list_names(output):
+        if overwrite:
+            _clear(output)
+        elif not _nothing_finished(output):
+            _refuse_differences(output, read_run(output), run.to_dict())
+            finished = _finished(output, run)
+            if finished is not None:
+                return finished
+    storage.remove(storage.join(output, SUMMARY))  # it says "finished", which this run is not yet
+    storage.publish_bytes(json.dumps(run.to_dict(), indent=1).encode(), output, storage.join(output, RUN))
+    storage.publish_bytes(run.policy.to_yaml().encode(), output, storage.join(output, POLICY))
+    return None
+
+
+def finish(output: str, summary: Mapping[str, Any]) -> None:
+    """Publish `summary.json`; its presence means that everything else is there."""
+    storage.publish_bytes(json.dumps(summary, indent=1).encode(), output, storage.join(output, SUMMARY))
+    storage.sweep(output)
+
+
+def read_run(output: str) -> dict[str, Any]:
+    """What `run.json` says.
+
+    Raises:
+        OutputError: it is not a filter run's.
+    """
+    place = storage.join(output, RUN)
+    try:
+        return parse_filter_run(storage.read_bytes(place))
+    except ValueError as error:
+        raise OutputError(
+            f"{place}: not a filter run's ({error}), so nothing beside it is resumed or overwritten. "
+            "Choose another --output."
+        ) from error
+
+
+def _nothing_finished(output: str) -> bool:
+    """Whether a run was begun that has left nothing which could be kept (asked of a disk, where a lock is held)."""
+    return storage.is_local(output) and not {SUMMARY, DECISIONS} & set(storage.list_names(output))
+
+
+def _refuse_foreign(output: str, folders: Sequence[str], everything: bool) -> None:
+    present = storage.list_names(output)
+    foreign = [name for name in present if name not in _OURS] if everything else []
+    for folder in _OURS_BELOW if everything else folders:
+        names = storage.list_names(storage.join(output, folder)) if folder in present else []
+        foreign += [f"{folder}/{name}" for name in names if not _OURS_BELOW[folder].fullmatch(name)]
+    if foreign:
+        raise OutputError(
+            f"{output}: only what a filter run writes is ever removed, but there is also {foreign[0]!r}. "
+            "Move it away or choose another --output."
+        )
+
+
+def _clear(output: str) -> None:
+    """Remove an earlier run, its `run.json` last: broken off before that, it can still be overwritten."""
+    _refuse_foreign(output, (), everything=True)
+    for name in (SUMMARY, REMOVED, MANIFEST, DECISIONS, POLICY, RUN):
+        storage.remove(storage.join(output, name))
+
+
+def _refuse_differences(output: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    differences = [
+        f"{section}: {key}: {_value(then, section, key)} then, {value} now"
+        for section, keys in now["policy"].items()
+        if section != "version"
+        for key, value in keys.items()
+        if _value(then, section, key) != value
+    ]
+    differences += [
+        f"{name}: {then[name]} then, {now[name]} now"
+        for name in ("decisions_version", "write", "shard_size")
+        if then[name] != now[name]
+    ]
+    for name in ("quality", "against", "findings"):
+        before, after = ([tuple(file) for file in run[name]] for run in (then, now))
+        changed = [file[0] for file in after if file not in before] + [file[0] for file in before if file not in after]
+        differences += [f"{name}: {file}: added, removed or changed" for file in dict.fromkeys(changed)][:_SHOWN]
+        if not changed and before != after:
+            differences.append(f"{name}: the same files in another order")
+    if differences:
+        raise OutputError(
+            f"{output}: the earlier run was another one, so --resume would mix two:\n  "
+            + "\n  ".join(differences)
+            + "\nUse the earlier settings, or --overwrite, or another --output."
+        )
+
+
+def _value(run: Mapping[str, Any], section: str, key: str) -> Any:
+    values = run["policy"].get(section)
+    return values.get(key) if isinstance(values, dict) else None
+
+
+def _finished(output: str, run: FilterRun) -> dict[str, Any] | None:
+    place = storage.join(output, SUMMARY)
+    if not {SUMMARY, REMOVED, POLICY} <= set(storage.list_names(output)):
+        return None
+    names = [f"part-{number:06d}.parquet" for number in range(len(run.quality))]
+    if storage.list_names(storage.join(output, DECISIONS)) != names:
+        return None
+    urls = [storage.join(output, DECISIONS, name) for name in names]
+    digest = run.digest()
+    if not all(storage.in_flight(urls, lambda url: is_of_run(url, digest), _FOOTERS_AT_ONCE)):
+        return None
+    summary = dict(json.loads(storage.read_bytes(place)))
+    return summary if len(storage.list_names(storage.join(output, MANIFEST))) == summary["manifest_files"] else None

@@ -1,0 +1,225 @@
+"""A policy: which rows of a quality table are kept, and with what weight. The rules' order is schemas/drops.py's.
+
+One order stands behind every rule that says better or worst: of two rows the better has the higher quality, and of
+two of equal quality the one with the smaller row number. Where members of a group of duplicates are compared, a row
+whose label is judged wrong comes after all others.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import yaml
+
+from fiqa_core.curation.policy_fields import (
+    Choice,
+    Numbers,
+    PolicyError,
+    count,
+    fraction,
+    number,
+    optional,
+    setting,
+    similarity,
+    switch,
+    weight,
+)
+from schemas.versions import POLICY_VERSION
+
+SCOPES = ("off", "within", "across", "all")
+TIERS = ("A", "B", "C", "D", "E")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What is done with rows whose label is judged wrong."""
+
+    drop_wrong: bool = setting(
+        False, "--drop-wrong-labels", switch, "drop rows whose label is judged wrong (needs findings)", "true|false"
+    )
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What is done with rows that are also in a dataset given as --against."""
+
+    exact: bool = setting(
+        True, "--overlap-exact", switch, "drop rows whose stored bytes are in --against (default true)", "true|false"
+    )
+    near_cosine: float | None = setting(
+        None,
+        "--overlap-near-cosine",
+        optional(similarity),
+        "drop rows whose embedding has at least this cosine to one of --against (needs findings)",
+        "C",
+    )
+    near_phash: float | None = setting(
+        None,
+        "--overlap-near-phash",
+        optional(similarity),
+        "the same for 1 - differing bits / 64 of perceptual hashes (needs findings)",
+        "S",
+    )
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """What is done with rows that show the same picture; the best is kept."""
+
+    exact: str = setting(
+        "off",
+        "--exact-duplicates",
+        Choice(*SCOPES),
+        "rows of the same stored bytes: within one identity, across identities, all, or off",
+        "SCOPE",
+    )
+    across: str = setting(
+        "best",
+        "--across-identities",
+        Choice("best", "drop_all"),
+        "same bytes under several identities: keep the best row's identity, or none of them",
+        "best|drop_all",
+    )
+    near: str = setting(
+        "off", "--near-duplicates", Choice(*SCOPES), "nearly the same picture (needs findings): scope as above", "SCOPE"
+    )
+    near_cosine: float = setting(
+        0.95, "--near-cosine", similarity, "least cosine of embeddings that counts as nearly the same (0.95)", "C"
+    )
+    near_phash: float = setting(
+        0.95, "--near-phash", similarity, "least 1 - differing bits / 64 of perceptual hashes (0.95)", "S"
+    )
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What is done with rows of low quality."""
+
+    min: float | None = setting(None, "--min-quality", optional(number), "drop rows of lower quality", "Q")
+    drop_fraction: float = setting(
+        0.0, "--drop-worst", fraction, "drop the worst share of all rows, such as 0.05", "SHARE"
+    )
+    drop_identity_fraction: float = setting(
+        0.0, "--drop-worst-of-identity", fraction, "drop the worst share of each identity's rows", "SHARE"
+    )
+    keep_at_least: int | None = setting(
+        None,
+        "--keep-at-least",
+        optional(count),
+        "the best N rows of each identity stay, whatever the three rules above and --target-size say",
+    )
+    action: str = setting(
+        "drop",
+        "--quality-action",
+        Choice("drop", "weight"),
+        "weight: rows that the three rules find are kept, with their weight multiplied by --found-weight",
+        "drop|weight",
+    )
+    found_weight: float = setting(0.1, "--found-weight", weight, "see --quality-action (0.1)", "W")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many images and identities are kept."""
+
+    best_per_identity: int | None = setting(
+        None, "--best-per-identity", optional(count), "keep the best N rows of each identity"
+    )
+    max_identities: int | None = setting(
+        None, "--max-identities", optional(count), "keep the M identities with most images left"
+    )
+    target: int | None = setting(None, "--target-size", optional(count), "keep the best N rows of all")
+    min_per_identity: int | None = setting(
+        None, "--min-per-identity", optional(count), "drop identities left with fewer than N rows"
+    )
+
+
+@dataclass(frozen=True)
+class Tiers:
+    """Where the tiers A (best) to E begin."""
+
+    by: str = setting(
+        "quantile", "--tiers-by", Choice("quantile", "quality"), "what the edges are of (quantile)", "quantile|quality"
+    )
+    edges: tuple[float, ...] = setting(
+        (0.8, 0.6, 0.4, 0.2), "--tier-edges", Numbers(4, number, True), "lower edges of tiers A, B, C, D", "A,B,C,D"
+    )
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The sample weight of kept rows, in [0, 1]."""
+
+    mode: str = setting(
+        "uniform",
+        "--weights",
+        Choice("uniform", "quantile", "linear", "tier"),
+        "uniform: 1; quantile: floor + (1 - floor) * quality_quantile; linear: floor to 1 between two qualities; "
+        "tier: one for each tier",
+        "MODE",
+    )
+    floor: float = setting(0.0, "--weight-floor", weight, "least weight of quantile and linear (0)", "W")
+    low: float | None = setting(None, "--weight-low", optional(number), "linear: quality of the least weight", "Q")
+    high: float | None = setting(None, "--weight-high", optional(number), "linear: quality of weight 1", "Q")
+    tiers: tuple[float, ...] = setting(
+        (1.0, 0.8, 0.6, 0.4, 0.2), "--tier-weights", Numbers(5, weight), "weights of tiers A to E", "A,B,C,D,E"
+    )
+
+
+@dataclass(frozen=True)
+class Policy:
+    """All rules together; the default drops nothing but rows without a score (and exact overlap with --against).
+
+    Raises:
+        PolicyError: settings that contradict each other.
+    """
+
+    labels: Labels = field(default_factory=Labels)
+    overlap: Overlap = field(default_factory=Overlap)
+    duplicates: Duplicates = field(default_factory=Duplicates)
+    quality: Quality = field(default_factory=Quality)
+    size: Size = field(default_factory=Size)
+    tiers: Tiers = field(default_factory=Tiers)
+    weights: Weights = field(default_factory=Weights)
+
+    def __post_init__(self) -> None:
+        low, high = self.weights.low, self.weights.high
+        if self.weights.mode == "linear" and (low is None or high is None or low >= high):
+            raise PolicyError(
+                f"weights: linear needs `low` and `high` with low < high (--weight-low, --weight-high), "
+                f"found low {low}, high {high}"
+            )
+        if self.tiers.by == "quantile" and not all(0 <= edge <= 1 for edge in self.tiers.edges):
+            raise PolicyError(f"tiers: edges by quantile are from 0 to 1, found {list(self.tiers.edges)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, section by section, as the YAML file has them."""
+        sections = {
+            name: {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+            for name, values in asdict(self).items()
+        }
+        return {"version": POLICY_VERSION} | sections
+
+    def to_yaml(self) -> str:
+        """The whole policy as a file that `read_policy` reads back to an equal one."""
+        return str(yaml.safe_dump(self.to_dict(), sort_keys=False, default_flow_style=None, allow_unicode=True))
+
+    def digest(self) -> str:
+        """SHA-256 of the settings, hexadecimal; equal for equal policies however they were given."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+    def needs_labels(self) -> bool:
+        """Whether it asks for what the embedding says of labels."""
+        return self.labels.drop_wrong
+
+    def needs_pairs(self) -> bool:
+        """Whether it asks for pairs of nearly the same picture."""
+        return self.duplicates.near != "off" or self.needs_overlap_pairs()
+
+    def needs_overlap_pairs(self) -> bool:
+        """Whether it asks for near pairs with --against."""
+        return self.overlap.near_cosine is not None or self.overlap.near_phash is not None
+
+
+SECTIONS: dict[str, Any] = {item.name: item.default_factory for item in fields(Policy)}

@@ -1,0 +1,92 @@
+"""Rows of Parquet files on any store, a bounded number at a time, read ahead of whoever uses them."""
+
+import queue
+import threading
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fiqa_core.curation.parts import Part, TableError
+from fiqa_core.storage import open_read
+
+T = TypeVar("T")
+ROWS_AT_ONCE = 65_536
+_AHEAD = 4
+
+
+def read_part(part: Part, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of one file of a quality table in order.
+
+    Raises:
+        TableError: the file is damaged, or has changed since its footer was read.
+    """
+    rows = 0
+    for batch in read_batches(part.url, columns):
+        rows += batch.num_rows
+        yield batch
+    if rows != part.rows:
+        raise TableError(f"{part.url}: {rows} rows, {part.rows} a moment ago. Is a scoring run still at work on it?")
+
+
+def read_batches(url: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of a Parquet file in order.
+
+    Raises:
+        TableError: the file is damaged.
+    """
+    try:
+        with open_read(url) as stream:
+            yield from pq.ParquetFile(stream).iter_batches(ROWS_AT_ONCE, columns=list(columns))
+    except pa.ArrowException as error:
+        raise TableError(f"{url}: damaged ({_short(error)}). Write it again, then run this command again.") from error
+    except OSError as error:
+        # Arrow raises its own faults of a file's content (a page that does not unpack) as a bare OSError.
+        if type(error) is OSError and error.errno is None:
+            message = f"{url}: damaged ({_short(error)}). Write it again, then run this command again."
+            raise TableError(message) from error
+        raise
+
+
+def read_ahead(items: Iterable[T]) -> Generator[T, None, None]:
+    """The same items, made by another thread a few ahead; what it raises is raised here."""
+    made: queue.Queue[tuple[bool, Any]] = queue.Queue(_AHEAD)
+    stop = threading.Event()
+
+    def put(entry: tuple[bool, Any]) -> bool:
+        while not stop.is_set():
+            try:
+                made.put(entry, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not put((True, item)):
+                    return
+            put((False, None))
+        except BaseException as error:
+            put((False, error))
+
+    thread = threading.Thread(target=work, name="read-ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            more, item = made.get()
+            if more:
+                yield item
+            elif item is None:
+                return
+            else:
+                raise item
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]

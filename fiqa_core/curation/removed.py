@@ -1,0 +1,74 @@
+"""`removed.csv`: the rows that are not kept, for people: why, and the numbers behind it."""
+
+import csv
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fiqa_core import storage
+from fiqa_core.curation.database import REASONS
+from schemas.drops import Drop
+
+COLUMNS = (
+    "key", "shard", "index", "label", "quality", "reason", "quality_quantile", "identity_quantile", "identity_images",
+    "centre_cosine", "nearest_label", "nearest_cosine", "duplicate_of", "duplicate_of_shard", "duplicate_of_index",
+    "duplicate_similarity",
+)  # fmt: skip
+# Names come from strangers' files; a spreadsheet would run one that begins like this.
+_FORMULA = r"^[=+\-@\t\r]"
+_PLAIN_NUMBER = r"^[+\-]?[0-9]+(\.[0-9]+)?$"
+_NAMES = ("key", "shard", "label", "nearest_label", "duplicate_of", "duplicate_of_shard")
+
+
+class RemovedFile:
+    """Writes the file (RFC 4180, UTF-8) as rows come; a context manager. It is there only once `publish` was called.
+
+    Names that a spreadsheet would take for a formula have an apostrophe before them.
+    """
+
+    def __init__(self, output: str, url: str, explained: Mapping[Drop, str]) -> None:
+        self._output, self._url = output, url
+        self._texts = pa.array([None if reason is None else explained[reason] for reason in REASONS[1:]])
+        self._open = ExitStack()
+
+    def __enter__(self) -> "RemovedFile":
+        self._path = self._open.enter_context(storage.temporary_for(self._output))
+        self._file = self._open.enter_context(self._path.open("w", encoding="utf-8", newline=""))
+        self._csv = csv.writer(self._file)
+        self._csv.writerow([*COLUMNS, "explanation"])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def write(self, table: pa.Table) -> None:
+        """Add rows of the decisions table, none of which is kept."""
+        if not table.num_rows:
+            return
+        columns = [_texts(table, name).to_pylist() for name in COLUMNS]
+        columns.append(self._explanations(table).to_pylist())
+        self._csv.writerows(zip(*columns, strict=True))
+
+    def publish(self) -> None:
+        """Put the file in its place."""
+        self._file.close()
+        storage.publish(self._path, self._url)
+
+    def _explanations(self, table: pa.Table) -> Any:
+        reason = table["reason"].combine_chunks()
+        texts = pc.take(self._texts, reason.indices)
+        status = pc.binary_join_element_wise("Not scored: ", table["status"].cast(pa.string()), "")
+        return pc.if_else(pc.equal(reason.cast(pa.string()), Drop.NOT_SCORED.value), status, texts)
+
+
+def _texts(table: pa.Table, name: str) -> Any:
+    column = table[name].cast(pa.string())
+    if name not in _NAMES:
+        return column
+    risky = pc.and_(
+        pc.match_substring_regex(column, _FORMULA), pc.invert(pc.match_substring_regex(column, _PLAIN_NUMBER))
+    )
+    return pc.if_else(risky, pc.binary_join_element_wise("'", column, ""), column)

@@ -1,0 +1,152 @@
+"""What a policy says, computed slowly and plainly with pandas: one rule after the other on a frame of kept rows."""
+
+import math
+
+import pandas as pd
+
+from fiqa_core.curation.policy import Policy
+
+
+def better(rows: pd.DataFrame) -> pd.DataFrame:
+    """Best first."""
+    return rows.sort_values(["quality", "rid"], ascending=[False, True])
+
+
+def believed_first(rows: pd.DataFrame) -> pd.DataFrame:
+    """Best first, rows with a wrong label after all others."""
+    wrong = (rows.verdict == "wrong_label").astype(int)
+    return rows.assign(wrong=wrong).sort_values(["wrong", "quality", "rid"], ascending=[True, False, True])
+
+
+def decide(own: pd.DataFrame, against: pd.DataFrame, pairs: pd.DataFrame, policy: Policy) -> pd.DataFrame:
+    """`reason` ("" = kept), `other` (rid or None) and `found` of each own row.
+
+    `own`: rid, label, quality (NaN = not scored), sha, verdict. `against`: rid, sha. `pairs`: a, b, similarity, kind.
+    """
+    out = own.set_index("rid", drop=False).rename_axis(None).assign(reason="", other=None, found=False)
+
+    def kept() -> pd.DataFrame:
+        return out[out.reason == ""]
+
+    def drop(rids, reason: str, other=None) -> None:
+        for rid in rids:
+            assert out.loc[rid, "reason"] == ""
+            out.loc[rid, "reason"] = reason
+            out.loc[rid, "other"] = None if other is None else other[rid]
+
+    drop(out[out.quality.isna()].rid, "not_scored")
+    if policy.labels.drop_wrong:
+        drop(kept()[kept().verdict == "wrong_label"].rid, "wrong_label")
+    if policy.overlap.exact:
+        first = against.dropna(subset=["sha"]).groupby("sha").rid.min()
+        rows = kept()[kept().sha.isin(first.index)]
+        drop(rows.rid, "overlap_exact", {row.rid: first[row.sha] for row in rows.itertuples()})
+    limits = {"cosine": policy.overlap.near_cosine, "phash": policy.overlap.near_phash}
+    partners = {}
+    for pair in pairs.itertuples():
+        limit = limits[pair.kind]
+        if limit is not None and pair.b >= len(own) and pair.similarity >= limit and pair.a in kept().rid:
+            best = partners.get(pair.a)
+            if best is None or (-pair.similarity, pair.b) < best:
+                partners[pair.a] = (-pair.similarity, pair.b)
+    drop(partners, "overlap_near", {rid: b for rid, (_, b) in partners.items()})
+    exact_duplicates(kept, drop, policy)
+    near_duplicates(kept, drop, pairs, policy)
+    quality_rules(out, kept, drop, policy)
+    size_rules(kept, drop, policy)
+    return out
+
+
+def exact_duplicates(kept, drop, policy: Policy) -> None:
+    scope, drop_all = policy.duplicates.exact, policy.duplicates.across == "drop_all"
+    if scope == "off":
+        return
+    goes = {}
+    for _, group in kept().dropna(subset=["sha"]).groupby("sha"):
+        labelled = group[group.label.notna()]
+        if scope == "within":
+            for _, same in labelled.groupby("label"):
+                rids = believed_first(same).rid.tolist()
+                goes |= dict.fromkeys(rids[1:], rids[0])
+        elif drop_all and labelled.label.nunique() > 1:
+            goes |= dict.fromkeys((group if scope == "all" else labelled).rid, None)
+        elif scope == "across" and len(labelled):
+            best = believed_first(labelled).iloc[0]
+            goes |= dict.fromkeys(labelled[labelled.label != best.label].rid, best.rid)
+        elif scope == "all":
+            rids = believed_first(group).rid.tolist()
+            goes |= dict.fromkeys(rids[1:], rids[0])
+    drop(goes, "duplicate_exact", goes)
+
+
+def near_duplicates(kept, drop, pairs: pd.DataFrame, policy: Policy) -> None:
+    scope = policy.duplicates.near
+    if scope == "off":
+        return
+    rows = kept()
+    limits = {"cosine": policy.duplicates.near_cosine, "phash": policy.duplicates.near_phash}
+    near: dict[int, dict[int, float]] = {}
+    for pair in pairs.itertuples():
+        if pair.a not in rows.index or pair.b not in rows.index or pair.similarity < limits[pair.kind]:
+            continue
+        one, two = rows.loc[pair.a, "label"], rows.loc[pair.b, "label"]
+        known = not (pd.isna(one) or pd.isna(two))
+        if scope == "all" or (known and (one == two) == (scope == "within")):
+            for x, y in ((pair.a, pair.b), (pair.b, pair.a)):
+                near.setdefault(x, {})[y] = max(pair.similarity, near.get(x, {}).get(y, -2))
+    order = believed_first(rows).rid.tolist()
+    stays: list[int] = []
+    for rid in order:
+        if not set(near.get(rid, {})) & set(stays):
+            stays.append(rid)
+    goes = {}
+    for rid in set(order) - set(stays):
+        goes[rid] = min((r for r in near[rid] if r in stays), key=lambda r: (-near[rid][r], order.index(r)))
+    drop(goes, "duplicate_near", goes)
+
+
+def protected_rows(kept, policy: Policy) -> set[int]:
+    least = policy.quality.keep_at_least or 0
+    labelled = kept()[kept().label.notna()]
+    return {rid for _, rows in labelled.groupby("label") for rid in better(rows).rid.head(least)}
+
+
+def quality_rules(out: pd.DataFrame, kept, drop, policy: Policy) -> None:
+    rule = policy.quality
+
+    def find(rids, reason: str) -> None:
+        protected = protected_rows(kept, policy)
+        rids = [rid for rid in rids if rid not in protected]
+        if rule.action == "drop":
+            drop(rids, reason)
+        else:
+            out.loc[rids, "found"] = True
+
+    if rule.min is not None:
+        find(kept()[kept().quality < rule.min].rid, "below_threshold")
+    rows = better(kept())
+    find(rows.rid.tail(math.floor(rule.drop_fraction * len(rows) + 1e-9)), "below_global_quantile")
+    worst = []
+    for _, same in kept()[kept().label.notna()].groupby("label"):
+        worst += better(same).rid.tail(math.floor(rule.drop_identity_fraction * len(same) + 1e-9)).tolist()
+    find(worst, "below_identity_quantile")
+
+
+def size_rules(kept, drop, policy: Policy) -> None:
+    rule = policy.size
+    if rule.best_per_identity:
+        for _, same in kept()[kept().label.notna()].groupby("label"):
+            drop(better(same).rid.iloc[rule.best_per_identity :], "over_identity_best")
+    if rule.max_identities:
+        labelled = kept()[kept().label.notna()]
+        sizes = sorted((-len(r), -r.quality.mean(), label.encode()) for label, r in labelled.groupby("label"))
+        stay = [label.decode() for _, _, label in sizes[: rule.max_identities]]
+        drop(labelled[~labelled.label.isin(stay)].rid, "over_identity_cap")
+    if rule.target:
+        protected = protected_rows(kept, policy)
+        spare = better(kept()[~kept().rid.isin(protected)])
+        drop(spare.rid.iloc[max(0, rule.target - (len(kept()) - len(spare))) :], "over_target_size")
+    if rule.min_per_identity:
+        for _, same in kept()[kept().label.notna()].groupby("label"):
+            if len(same) < rule.min_per_identity:
+                drop(same.rid, "identity_too_small")

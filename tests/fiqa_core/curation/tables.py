@@ -1,0 +1,86 @@
+"""Small quality tables and findings as files, in the formats that the package itself writes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.quality import quality_schema
+
+
+def frame(
+    qualities: Sequence[float | None],
+    labels: Sequence[str | None] | None = None,
+    shas: Sequence[int | None] | None = None,
+    verdicts: Sequence[str | None] | None = None,
+    first: int = 0,
+) -> pd.DataFrame:
+    """Rows as the reference takes them; by default one identity, all bytes different, labels not judged."""
+    rows = len(qualities)
+    return pd.DataFrame(
+        {
+            "rid": np.arange(first, first + rows),
+            "label": pd.Series(["a"] * rows if labels is None else list(labels), dtype=object),
+            "quality": pd.Series(list(qualities), dtype=float),
+            "sha": pd.Series([1000 + first + i for i in range(rows)] if shas is None else list(shas), dtype=object),
+            "verdict": pd.Series([None] * rows if verdicts is None else list(verdicts), dtype=object),
+        }
+    )
+
+
+def write_quality(folder: Path, rows: pd.DataFrame, per_file: int = 1000, prefix: str = "k") -> Path:
+    """The rows as the files of a quality table; a row without a quality is `truncated`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, start in enumerate(range(0, max(1, len(rows)), per_file)):
+        part = rows.iloc[start : start + per_file]
+        scored = part.quality.notna()
+        columns = {
+            "key": [f"{prefix}{rid}" for rid in part.rid],
+            "shard": ["s.tar"] * len(part),
+            "index": part.rid.to_numpy(),
+            "label": [None if pd.isna(label) else label for label in part.label],
+            "quality": pa.array(part.quality.to_numpy(np.float32), mask=~scored.to_numpy()),
+            "status": pa.array(np.where(scored, "scored", "truncated").astype(str), pa.string()).dictionary_encode(),
+            "message": pa.nulls(len(part), pa.string()),
+            "width": pa.nulls(len(part), pa.int32()),
+            "height": pa.nulls(len(part), pa.int32()),
+            "sha256": [None if pd.isna(sha) else int(sha).to_bytes(32, "big") for sha in part.sha],
+        }
+        pq.write_table(pa.table(columns, schema=quality_schema()), folder / f"part-{number:06d}-0123456789ab.parquet")
+    return folder
+
+
+def write_labels(folder: Path, rows: pd.DataFrame) -> Path:
+    """Findings about the labels of the rows that have a verdict."""
+    folder.mkdir(parents=True, exist_ok=True)
+    judged = rows[rows.verdict.notna()]
+    columns = {
+        "rid": pa.array(judged.rid.to_numpy(), pa.int64()),
+        "centre_cosine": pa.array(np.full(len(judged), 0.25, np.float32)),
+        "nearest_label": pa.array(["b"] * len(judged), pa.string()),
+        "nearest_cosine": pa.array(np.full(len(judged), 0.75, np.float32)),
+        "label_verdict": pa.array(judged.verdict.tolist(), pa.string()),
+    }
+    pq.write_table(pa.table(columns), folder / "labels-000000.parquet")
+    return folder
+
+
+def write_pairs(folder: Path, pairs: pd.DataFrame) -> Path:
+    """Findings of near pairs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    columns = {
+        "a": pa.array(pairs.a.to_numpy(), pa.int64()),
+        "b": pa.array(pairs.b.to_numpy(), pa.int64()),
+        "similarity": pa.array(pairs.similarity.to_numpy(), pa.float32()),
+        "kind": pa.array(pairs.kind.tolist(), pa.string()),
+    }
+    pq.write_table(pa.table(columns), folder / "pairs-000000.parquet")
+    return folder
+
+
+def no_pairs() -> pd.DataFrame:
+    """No findings of pairs."""
+    return pd.DataFrame({"a": [], "b": [], "similarity": [], "kind": []}).astype({"a": int, "b": int})

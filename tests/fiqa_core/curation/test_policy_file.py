@@ -1,0 +1,76 @@
+"""Policies as people write them: what is read, and what an error says."""
+
+import pytest
+
+from fiqa_core.curation.policy import Duplicates, Policy, Quality, Tiers, Weights
+from fiqa_core.curation.policy_fields import PolicyError
+from fiqa_core.curation.policy_file import parse_policy, read_policy
+
+
+def parsed(text: str) -> Policy:
+    return parse_policy(text.encode(), "p.yaml")
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Policy(),
+        Policy(quality=Quality(min=0.1 + 0.2, keep_at_least=3), weights=Weights("linear", 0.1, -2.5, 1e-7)),
+        Policy(duplicates=Duplicates("off", near="within"), tiers=Tiers("quality", (3.0, 2.0, 1.0, -1e300))),
+    ],
+)
+def test_a_policy_as_applied_is_read_back_to_an_equal_one(policy):
+    assert parsed(policy.to_yaml()) == policy
+    assert parsed(policy.to_yaml()).digest() == policy.digest()
+
+
+def test_what_is_not_named_has_its_default_and_an_empty_file_is_the_default_policy():
+    assert parsed("") == parsed("quality:\n") == Policy()
+    assert parsed("quality: {min: 0.5}") == Policy(quality=Quality(min=0.5))
+
+
+def test_a_bare_off_is_the_word_off_although_yaml_reads_false():
+    assert parsed("duplicates: {exact: off}").duplicates.exact == "off"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("qualty: {min: 1}", ["p.yaml, line 1", "'qualty'", "Did you mean 'quality'?"]),
+        ("quality:\n  mim: 1", ["p.yaml, line 2", "no key 'mim'", "Did you mean 'min'?"]),
+        ("min_per_identity: 3", ["below `size:`"]),
+        ("quality:\n\n  drop_fraction: 5", ["line 3", "drop_fraction is 5", "at least 0 and less than 1"]),
+        ("quality: {min: high}", ["min is 'high'", "a finite number"]),
+        ("quality: {min: .nan}", ["a finite number"]),
+        ("quality: {keep_at_least: 2.5}", ["a whole number of at least 1"]),
+        ("quality: {keep_at_least: true}", ["a whole number of at least 1"]),
+        ("duplicates: {exact: both}", ["one of off, within, across, all"]),
+        ("labels: {drop_wrong: 1}", ["true or false"]),
+        ("tiers: {edges: [0.2, 0.4, 0.6, 0.8]}", ["4 numbers, each less than the one before"]),
+        ("tiers: {edges: [8, 6, 4, 2]}", ["from 0 to 1"]),
+        ("weights: {mode: linear}", ["p.yaml", "low < high"]),
+        ("quality: {min: {a: 1}}", ["line 1", "expected a value or a list"]),
+        ("quality: [1]", ["must be a mapping"]),
+        ("- 1", ["must be a mapping"]),
+        ("quality: {min: 1, min: 2}", ["'min' is there twice"]),
+        ("version: 2", ["version 2", "reads version 1"]),
+        ("quality: {min: 1", ["line 1", "no YAML"]),
+        ("quality: {min: !!python/object/apply:os.system [true]}", ["line 1"]),
+        ("[" * 1500, ["no YAML"]),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line_and_what_was_expected(text, said):
+    with pytest.raises(PolicyError) as error:
+        parsed(text)
+    for words in said:
+        assert words in str(error.value)
+
+
+def test_a_file_that_is_not_there_no_text_or_far_too_large_is_refused_by_name(tmp_path):
+    binary, large = tmp_path / "b.yaml", tmp_path / "l.yaml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    large.write_bytes(b" " * (2 << 20))
+    for path, said in ((tmp_path / "no.yaml", "no such file"), (binary, "no UTF-8"), (large, "bytes")):
+        with pytest.raises(PolicyError, match=said) as error:
+            read_policy(str(path))
+        assert str(path) in str(error.value)
