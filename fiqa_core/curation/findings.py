@@ -195,7 +195,7 @@ def _phash(
             f"{search.parts[0].url}: no perceptual hashes (column `phash`). Score with --phash, or look for near "
             "duplicates by cosine."
         )
-    bands = range(settings.bits + 1)
+    bands = range(settings.most_bits + 1)
     urls = [join(search.output, FOLDER, f"pairs-phash-{band:06d}-{digest}.parquet") for band in bands]
     tasks: list[Task] = [
         PhashTask(search.output, work, url, band, search.own, settings) for band, url in enumerate(urls)

@@ -4,6 +4,8 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 
+_ALONE, _BOTH = (0.95, 4), (0.86, 14)
+
 
 @dataclass(frozen=True)
 class LabelNoiseSettings:
@@ -48,7 +50,8 @@ class NearSettings:
 
     Attributes:
         by: `cosine`, `phash`, `either` of them, or `both` (cosine pairs whose hashes agree too).
-        cosine: pairs from here on. bits: pairs whose hashes differ in at most so many of 64 bits.
+        cosine: pairs from here on. bits: pairs whose hashes differ in at most so many of 64 bits. None: 0.95 and 4
+            where one of them decides, 0.86 and 14 where both must agree (measured: docs/label_noise.md).
         most: a row is paired with at most so many earlier rows, the first ones, so that a picture that is there
             ten thousand times does not make fifty million pairs.
         exact_up_to: up to so many images every pair is looked at; above, those that share a cell.
@@ -56,8 +59,8 @@ class NearSettings:
     """
 
     by: str = "cosine"
-    cosine: float = 0.95
-    bits: int = 4
+    cosine: float | None = None
+    bits: int | None = None
     most: int = 64
     exact_up_to: int = 50_000
     probes: int = 3
@@ -65,12 +68,23 @@ class NearSettings:
     def __post_init__(self) -> None:
         if self.by not in ("cosine", "phash", "either", "both"):
             raise ValueError(f"near duplicates: expected cosine, phash, either or both, found {self.by!r}")
-        if not -1 <= self.cosine <= 1:
+        if not -1 <= self.least_cosine <= 1:
             raise ValueError(f"near duplicates: the cosine is -1 to 1, found {self.cosine}")
-        if not 0 <= self.bits <= 15:
-            raise ValueError(f"near duplicates: 0 to 15 differing bits of 64 can be searched, found {self.bits}")
+        limit = 64 if self.by == "both" else 15
+        if not 0 <= self.most_bits <= limit:
+            raise ValueError(f"near duplicates: 0 to {limit} differing bits of 64 can be asked for, found {self.bits}")
         if self.most < 1 or self.probes < 1:
             raise ValueError("near duplicates: `most` and `probes` are at least 1")
+
+    @property
+    def least_cosine(self) -> float:
+        """The cosine that is applied."""
+        return self.cosine if self.cosine is not None else _BOTH[0] if self.by == "both" else _ALONE[0]
+
+    @property
+    def most_bits(self) -> int:
+        """The number of differing bits that is applied."""
+        return self.bits if self.bits is not None else _BOTH[1] if self.by == "both" else _ALONE[1]
 
 
 @dataclass(frozen=True)
@@ -83,4 +97,5 @@ class FindingsSettings:
 
     def digest(self) -> str:
         """Hash of everything that changes a finding."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        applied = [self.near.least_cosine, self.near.most_bits] if self.near is not None else []
+        return hashlib.sha256(json.dumps([asdict(self), applied], sort_keys=True).encode()).hexdigest()

@@ -132,7 +132,7 @@ class PairTask:
             first = np.where(both.any(axis=2), tag[i], self.cells).min(axis=1)
             return np.asarray((first == cell) & self._counts(rid[i], rid[j]))
 
-        return near_pairs(vector[at], rid, self.own, self.settings.cosine, self.settings.most, self.threads, keep)
+        return near_pairs(vector[at], rid, self.own, self.settings.least_cosine, self.settings.most, self.threads, keep)
 
     def _counts(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Not the same stored bytes on both sides (exact duplicates are found by their digests), hashes alike."""
@@ -140,6 +140,6 @@ class PairTask:
         good = (high[a] != high[b]) | (high[a] == 0)
         if self.settings.by == "both":
             phash, hashed = load_array(join(self.work, "phash.npy")), load_array(join(self.work, "hashed.npy"))
-            alike = np.bitwise_count(phash[a] ^ phash[b]) <= self.settings.bits
+            alike = np.bitwise_count(phash[a] ^ phash[b]) <= self.settings.most_bits
             good &= alike & hashed[a] & hashed[b]
         return np.asarray(good)

@@ -116,7 +116,7 @@ class PhashTask:
         first = load_array(join(self.work, "first.npy"))
         rid = np.flatnonzero(load_array(join(self.work, "hashed.npy")) & (first == np.arange(len(first))))
         phash, high = load_array(join(self.work, "phash.npy")), load_array(join(self.work, "high.npy"))
-        pairs = phash_pairs(phash[rid], rid, self.own, self.settings.bits, self.settings.most, self.band)
+        pairs = phash_pairs(phash[rid], rid, self.own, self.settings.most_bits, self.settings.most, self.band)
         other = (high[pairs.a] != high[pairs.b]) | (high[pairs.a] == 0)
         columns = {
             "a": pairs.a[other],

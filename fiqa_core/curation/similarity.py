@@ -57,7 +57,7 @@ def unit_rows(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     scaled = np.divide(values, scale, out=np.zeros_like(values), where=usable)
     length = np.sqrt(np.einsum("ij,ij->i", scaled, scaled))[:, None]
     unit = np.divide(scaled, length, out=scaled, where=length > 0)
-    return unit, np.where(usable, scale * length, scale)[:, 0]
+    return unit, np.multiply(scale, length, out=scale, where=usable)[:, 0]
 
 
 def best_other(
