@@ -12,13 +12,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from fiqa_core import storage
 from fiqa_core.curation.embeddings import EmbeddingSource
-from fiqa_core.curation.findings import WORK, Findings, Search
+from fiqa_core.curation.findings import Findings, Search
 from fiqa_core.curation.findings import find as search_for
 from fiqa_core.curation.findings_settings import FindingsSettings
 from fiqa_core.curation.parts import Part
-from fiqa_core.curation.tasks import Counts, Task
+from fiqa_core.curation.tasks import Counts, Task, run_here
 from pipelines.runners import is_local, run_job, worker_processes
-from transforms.findings import RunTasks
+from transforms.findings import RunTasks, publish_counts
 
 _log = logging.getLogger(__name__)
 _CLUSTER_THREADS = 4
@@ -49,19 +49,17 @@ def find(
         started = time.monotonic()
         summary = storage.join(tasks[0].work, "done", f"stage-{stage}.json")
         if storage.stat(summary) is None:
-            pipeline = beam.Pipeline(options=options)
-            _ = (
-                pipeline
-                | "Tasks" >> beam.Create(list(tasks)).with_output_types(Any)
-                | "RunTasks" >> RunTasks(output, summary)
-            )
-            run_job(pipeline)
+            if is_local(options) and len(tasks) == 1:
+                # Worker processes would start for longer than many a stage with one task runs.
+                publish_counts(run_here(stage, tasks), output, summary)
+            else:
+                pipeline = beam.Pipeline(options=options)
+                units = pipeline | "Tasks" >> beam.Create(list(tasks)).with_output_types(Any)
+                _ = units | "RunTasks" >> RunTasks(output, summary)
+                run_job(pipeline)
         counts: Counts = json.loads(storage.read_bytes(summary))
         _log.info("%s: %d tasks, %.1f s %s", stage, len(tasks), time.monotonic() - started, counts or "")
         return counts
 
     threads = max(1, (os.cpu_count() or 1) // worker_processes(options)) if is_local(options) else _CLUSTER_THREADS
     return search_for(Search(tuple(parts), own, source, settings, output, threads), run_stage)
-
-
-__all__ = ["WORK", "find"]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from fiqa_core.curation import gather
 from fiqa_core.curation.embeddings import EmbeddingSource
 from fiqa_core.curation.findings_settings import FindingsSettings
 from fiqa_core.curation.parts import find_parts
@@ -23,7 +24,8 @@ def parts(tmp_path_factory):
     return find_parts([str(write_quality(tmp_path_factory.mktemp("t") / "t", labels, vectors, 50))])
 
 
-def test_one_process_and_two_give_the_same_bytes(parts, tmp_path):
+def test_one_process_and_two_give_the_same_bytes(parts, tmp_path, monkeypatch):
+    monkeypatch.setattr(gather, "ROWS_A_TASK", 60)
     alone = find(parts, 180, EmbeddingSource(), FindingsSettings(), str(tmp_path / "a"), beam_options([], []))
     options = beam_options(["--direct_running_mode", "multi_processing", "--direct_num_workers", "2"], [])
     both = find(parts, 180, EmbeddingSource(), FindingsSettings(), str(tmp_path / "b"), options)

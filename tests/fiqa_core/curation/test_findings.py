@@ -126,8 +126,16 @@ def test_small_partitions_give_the_same_findings(found, table, tmp_path, monkeyp
     monkeypatch.setattr(findings._Gathered, "_parts_of", lambda *_: 7)
     result = find(search(table, tmp_path, threads=2), run_here)
     assert len(result.labels) == 7
-    assert labels_of(result).equals(labels_of(found[1]))
-    assert pq.read_table(result.identities).equals(pq.read_table(found[1].identities))
+    # Blocks of other shapes are added up in another order: the last bits of a cosine may differ, nothing else.
+    for ours, theirs in (
+        (labels_of(result), labels_of(found[1])),
+        (pq.read_table(result.identities), pq.read_table(found[1].identities)),
+    ):
+        for name in ours.column_names:
+            if pa.types.is_floating(ours[name].type):
+                np.testing.assert_allclose(ours[name].to_numpy(), theirs[name].to_numpy(), atol=1e-5)
+            else:
+                assert ours[name].to_pylist() == theirs[name].to_pylist()
 
 
 def test_cells_and_groups_find_each_pair_once(found, table, tmp_path, monkeypatch):

@@ -38,12 +38,12 @@ def test_verdict(own, nearest, quality, certain, verdict):
 
 
 def test_the_default_threshold_is_what_images_have_with_the_centres_of_others():
-    impostors = np.linspace(-0.5, 0.5, 1001)
+    impostors = np.linspace(-0.3, 0.3, 1001)
     own = np.linspace(0.6, 0.9, 100)
     found = find_thresholds(LabelNoiseSettings(), own, impostors, impostors, 50, 0.1)
-    assert found.suspect == pytest.approx(0.49)
-    assert found.sure == pytest.approx(0.4)
-    assert 0.6 < found.match < 0.99
+    assert found.suspect == pytest.approx(0.294)
+    assert found.sure == pytest.approx(0.24)
+    assert 0.6 < found.match < 0.7
 
 
 def test_thresholds_as_a_cosine_and_as_a_quantile_of_own_cosines():
