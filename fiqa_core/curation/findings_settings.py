@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 
-_ALONE, _BOTH = (0.95, 4), (0.9, 14)
+_ALONE, _BOTH = (0.95, 4), (0.86, 14)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class NearSettings:
     Attributes:
         by: `cosine`, `phash`, `either` of them, or `both` (cosine pairs whose hashes agree too).
         cosine: pairs from here on. bits: pairs whose hashes differ in at most so many of 64 bits. None: 0.95 and 4
-            where one of them decides, 0.9 and 14 where both must agree (measured: docs/label_noise.md).
+            where one of them decides, 0.86 and 14 where both must agree (measured: docs/label_noise.md).
         most: a row is paired with at most so many earlier rows, the first ones, so that a picture that is there
             ten thousand times does not make fifty million pairs.
         exact_up_to: up to so many images every pair is looked at; above, those that share a cell.
