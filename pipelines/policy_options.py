@@ -10,6 +10,7 @@ from fiqa_core.curation.policy_file import apply, read_policy
 
 _TITLES = {
     "labels": "policy: labels",
+    "near": "policy: what is nearly the same picture",
     "overlap": "policy: overlap with --against",
     "duplicates": "policy: duplicates",
     "quality": "policy: quality",

@@ -4,14 +4,13 @@
 where a whole group goes.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from fiqa_core.curation.database import KINDS, VERDICTS, reason_code
-from fiqa_core.curation.policy import Duplicates, Overlap, Policy
+from fiqa_core.curation.database import VERDICTS, reason_code
+from fiqa_core.curation.policy import Duplicates, Near, Policy
 from schemas.drops import Drop
 from schemas.label_verdicts import LabelVerdict
 
@@ -24,19 +23,19 @@ _FEW_EDGES = 20_000
 def link_duplicates(db: Any, policy: Policy) -> None:
     """Fill `linked` from `state` (what is still kept there), `raw` and `pairs`."""
     db.execute("CREATE TABLE linked (rid BIGINT, reason UTINYINT, other BIGINT, similarity FLOAT)")
-    if policy.overlap.exact or policy.duplicates.exact != "off":
+    exact = policy.overlap.exact or policy.duplicates.exact != "off"
+    if exact:
         _gather_same_bytes(db)
-        if policy.overlap.exact:
-            _overlap_exact(db)
-        if policy.overlap.near_cosine is not None or policy.overlap.near_phash is not None:
-            _overlap_near(db, policy.overlap)
-        if policy.duplicates.exact != "off":
-            _duplicates_exact(db, policy.duplicates)
+    if policy.overlap.exact:
+        _overlap_exact(db)
+    if policy.overlap.near:
+        _overlap_near(db, policy.near)
+    if policy.duplicates.exact != "off":
+        _duplicates_exact(db, policy.duplicates)
+    if exact:
         db.execute("DROP TABLE same")
-    elif policy.needs_overlap_pairs():
-        _overlap_near(db, policy.overlap)
     if policy.duplicates.near != "off":
-        _duplicates_near(db, policy.duplicates)
+        _duplicates_near(db, policy.duplicates.near, policy.near)
 
 
 def resolve(a: np.ndarray, b: np.ndarray, rank: np.ndarray) -> np.ndarray:
@@ -94,11 +93,13 @@ def _overlap_exact(db: Any) -> None:
     )
 
 
-def _overlap_near(db: Any, overlap: Overlap) -> None:
-    least = {"cosine": overlap.near_cosine, "phash": overlap.near_phash}
+def _overlap_near(db: Any, near: Near) -> None:
+    """A pair names one row of each group of the same bytes; it holds for all of them."""
     db.execute(
-        f"INSERT INTO linked SELECT a, {reason_code(Drop.OVERLAP_NEAR)}, arg_min(b, (-similarity, b)), max(similarity) "
-        f"FROM pairs WHERE b >= (SELECT count(*) FROM state) AND {_similar_enough(least)} AND {_alive('a')} GROUP BY a"
+        f"INSERT INTO linked SELECT s.rid, {reason_code(Drop.OVERLAP_NEAR)}, arg_min(b, (-similarity, b)), "
+        "max(similarity) FROM pairs JOIN raw x ON x.rid = a JOIN raw s ON s.own AND "
+        f"(s.rid = x.rid OR ({_same_digest('s', 'x')})) "
+        f"WHERE b >= (SELECT count(*) FROM state) AND {_similar_enough(near)} AND {_alive('s.rid')} GROUP BY s.rid"
     )
 
 
@@ -122,41 +123,82 @@ def _duplicates_exact(db: Any, duplicates: Duplicates) -> None:
     db.execute(f"INSERT INTO linked SELECT rid, {reason_code(Drop.DUPLICATE_EXACT)}, other, 1 FROM ({goes}) WHERE goes")
 
 
-def _duplicates_near(db: Any, duplicates: Duplicates) -> None:
-    least = {"cosine": duplicates.near_cosine, "phash": duplicates.near_phash}
-    scope = {
-        "within": "x.ident = y.ident",
-        "across": "x.ident <> y.ident",
-        "all": "true",
-    }[duplicates.near]
-    db.execute(
-        "CREATE TABLE near AS SELECT a, b, max(similarity) AS similarity FROM pairs "
-        "JOIN state x ON x.rid = a JOIN state y ON y.rid = b "
-        f"WHERE {_similar_enough(least)} AND {scope} AND {_alive('a')} AND {_alive('b')} GROUP BY a, b"
+def _duplicates_near(db: Any, scope: str, near: Near) -> None:
+    """Rows of the same bytes (and, unless identities do not count, of the same identity) are one node.
+
+    A pair names one row of each group of the same bytes and holds for all of them. Nodes are resolved from the best
+    down; of a node that goes all rows go, of one that stays all but the best (which scope `across` does not mind).
+    """
+    _make_nodes(db, scope)
+    relation = {"within": "x.ident = y.ident", "across": "x.ident <> y.ident", "all": "true"}[scope]
+    named = (
+        "SELECT x.node AS x, y.node AS y, similarity FROM pairs JOIN raw p ON p.rid = a JOIN raw q ON q.rid = b "
+        f"JOIN nodes x ON {_same_digest('x', 'p', 'a')} JOIN nodes y ON {_same_digest('y', 'q', 'b')} "
+        f"WHERE {_similar_enough(near)} AND x.node <> y.node AND {relation}"
     )
+    equal = f"SELECT x.node, y.node, 1::FLOAT FROM nodes x JOIN nodes y ON {_same_digest('x', 'y')} WHERE {relation}"
+    both = f"{named} UNION ALL {equal}" if scope == "across" else named
+    db.execute(
+        "CREATE TABLE near AS SELECT least(x, y) AS a, greatest(x, y) AS b, max(similarity) AS similarity "
+        f"FROM ({both}) GROUP BY least(x, y), greatest(x, y)"
+    )
+    _resolve_nodes(db)
+    goes = (
+        "SELECT rid, other, similarity FROM nodes JOIN "
+        "(SELECT lost.rid AS node, arg_min(kept.rid, (-similarity, kept.place)) AS other, max(similarity) AS similarity "
+        "FROM (SELECT a, b, similarity FROM near UNION ALL SELECT b, a, similarity FROM near) n "
+        "JOIN judged lost ON lost.rid = n.a AND lost.gone JOIN judged kept ON kept.rid = n.b AND NOT kept.gone "
+        "GROUP BY lost.rid) USING (node)"
+    )
+    if scope != "across":
+        gone = "SELECT rid FROM judged WHERE gone"
+        goes += f" UNION ALL SELECT rid, node, 1 FROM nodes WHERE rid <> node AND node NOT IN ({gone})"
+    db.execute(f"INSERT INTO linked SELECT rid, {reason_code(Drop.DUPLICATE_NEAR)}, other, similarity FROM ({goes})")
+    for table in ("judged", "near", "nodes"):
+        db.execute(f"DROP TABLE {table}")
+
+
+def _make_nodes(db: Any, scope: str) -> None:
+    """`nodes`: kept rows that a pair or the same bytes could take away, with the best row of their node."""
+    group = "s0, s1, s2, s3, CASE WHEN s0 IS NULL THEN r.rid END" + ("" if scope == "all" else ", ident")
+    labelled = "true" if scope == "all" else "ident IS NOT NULL"
+    db.execute(
+        "CREATE TABLE nodes AS "
+        f"WITH alive AS (SELECT r.*, s.ident, s.verdict FROM raw r JOIN state s ON s.rid = r.rid "
+        f"WHERE {_alive('r.rid')} AND {labelled}), "
+        "paired AS (SELECT a AS rid FROM pairs UNION SELECT b FROM pairs), "
+        "digests AS (SELECT s0 FROM raw SEMI JOIN paired USING (rid) WHERE s0 IS NOT NULL "
+        "UNION SELECT s0 FROM alive WHERE s0 IS NOT NULL GROUP BY s0 HAVING count(*) > 1) "
+        f"SELECT rid, ident, quality, verdict, s0, s1, s2, s3, "
+        f"first_value(rid) OVER (PARTITION BY {group.replace('r.rid', 'rid')} ORDER BY {BEST_FIRST}) AS node "
+        "FROM alive WHERE s0 IN (SELECT s0 FROM digests) OR (s0 IS NULL AND rid IN (SELECT rid FROM paired))"
+    )
+
+
+def _resolve_nodes(db: Any) -> None:
+    """`judged` (rid of the node, place, gone) of all nodes that are in a pair, from `nodes` and `near`."""
     rows = db.execute(
-        f"SELECT rid FROM state WHERE rid IN (SELECT a FROM near UNION SELECT b FROM near) ORDER BY {BEST_FIRST}"
+        f"SELECT rid FROM nodes WHERE rid IN (SELECT a FROM near UNION SELECT b FROM near) ORDER BY {BEST_FIRST}"
     ).fetchnumpy()["rid"]
     pairs = db.execute("SELECT a, b FROM near").fetchnumpy()
     by_rid = np.argsort(rows)
     a, b = (by_rid[np.searchsorted(rows, pairs[name], sorter=by_rid)] for name in ("a", "b"))
     gone = resolve(a, b, np.arange(len(rows)))
-    db.register("judged", pa.table({"rid": rows, "place": np.arange(len(rows)), "gone": gone}))
-    db.execute(
-        f"INSERT INTO linked SELECT lost.rid, {reason_code(Drop.DUPLICATE_NEAR)}, "
-        "arg_min(kept.rid, (-similarity, kept.place)), max(similarity) "
-        "FROM (SELECT a, b, similarity FROM near UNION ALL SELECT b, a, similarity FROM near) n "
-        "JOIN judged lost ON lost.rid = n.a AND lost.gone JOIN judged kept ON kept.rid = n.b AND NOT kept.gone "
-        "GROUP BY lost.rid"
-    )
-    db.unregister("judged")
-    db.execute("DROP TABLE near")
+    db.register("resolved", pa.table({"rid": rows, "place": np.arange(len(rows)), "gone": gone}))
+    db.execute("CREATE TABLE judged AS SELECT * FROM resolved")
+    db.unregister("resolved")
 
 
-def _similar_enough(least: Mapping[str, float | None]) -> str:
+def _same_digest(one: str, other: str, rid: str = "") -> str:
+    """Condition that two rows hold the same bytes; where the digest is not known, that they are one (`rid`)."""
+    words = " AND ".join(f"{one}.{word} = {other}.{word}" for word in _DIGEST.split(", "))
+    return f"(({words}) OR ({other}.s0 IS NULL AND {one}.rid = {rid}))" if rid else words
+
+
+def _similar_enough(near: Near) -> str:
     """Condition on `pairs`. A 32-bit number is compared as one, so that a limit of 0.95 admits 0.95."""
-    told = [f"(kind = '{kind}' AND similarity >= {least[kind]!r}::FLOAT)" for kind in KINDS if least[kind] is not None]
-    return f"({' OR '.join(told) or 'false'})"
+    told = [f"(kind = '{kind}' AND similarity >= {least!r}::FLOAT)" for kind, least in near.limits().items()]
+    return f"({' OR '.join(told)})"
 
 
 def _alive(rid: str) -> str:

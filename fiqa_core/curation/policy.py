@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from fiqa_core.curation.findings_settings import NearSettings
 from fiqa_core.curation.policy_fields import (
     Choice,
     Numbers,
@@ -27,17 +28,78 @@ from fiqa_core.curation.policy_fields import (
 )
 from schemas.versions import POLICY_VERSION
 
+_ROUNDING = 1e-9
 SCOPES = ("off", "within", "across", "all")
 TIERS = ("A", "B", "C", "D", "E")
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What is done with rows whose label is judged wrong."""
+    """What counts as a wrong label (docs/label_noise.md), and what is done with it. Cosines null: from the dataset."""
 
     drop_wrong: bool = setting(
-        False, "--drop-wrong-labels", switch, "drop rows whose label is judged wrong (needs findings)", "true|false"
+        False, "--drop-wrong-labels", switch, "drop rows whose label is judged wrong (needs embeddings)", "true|false"
     )
+    cosine: float | None = setting(
+        None,
+        "--label-cosine",
+        optional(similarity),
+        "suspect is whose cosine to the centre of its identity is below this (default: found from the dataset)",
+        "C",
+    )
+    own_quantile: float | None = setting(
+        None, "--label-quantile", optional(fraction), "the same as a share of all rows: the lowest 0.02", "SHARE"
+    )
+    poor_quantile: float = setting(
+        0.1,
+        "--label-poor-quantile",
+        fraction,
+        "rows among so many of the lowest quality are too poor to be called wrong by distance alone (0.1)",
+        "SHARE",
+    )
+    merge_cosine: float | None = setting(
+        None, "--merge-cosine", optional(similarity), "two identities whose centres have this cosine are reported", "C"
+    )
+    split_cosine: float | None = setting(
+        None, "--split-cosine", optional(similarity), "an identity of two groups below this cosine is reported", "C"
+    )
+
+
+@dataclass(frozen=True)
+class Near:
+    """What counts as nearly the same picture (docs/label_noise.md)."""
+
+    by: str = setting(
+        "cosine",
+        "--near-by",
+        Choice("cosine", "phash", "either", "both"),
+        "cosine of embeddings, perceptual hash, either of them, or both at once",
+        "WHAT",
+    )
+    cosine: float | None = setting(
+        None, "--near-cosine", optional(similarity), "least cosine (default 0.95; by both: 0.86)", "C"
+    )
+    phash: float | None = setting(
+        None,
+        "--near-phash",
+        optional(similarity),
+        "least 1 - differing bits / 64 of the hashes (default 0.9375, which is 4 bits; by both: 14 bits)",
+        "S",
+    )
+
+    @property
+    def search(self) -> NearSettings:
+        """The search that finds such pairs."""
+        bits = None if self.phash is None else int((1 - self.phash) * 64 + _ROUNDING)
+        return NearSettings(self.by, self.cosine, bits)
+
+    def limits(self) -> dict[str, float]:
+        """The least similarity of pairs, by their kind; a kind that does not count is not in it."""
+        search = self.search
+        both = {"cosine": search.least_cosine, "phash": 1 - search.most_bits / 64}
+        # Where both must agree, the search has looked at the hashes, and its pairs are of kind `cosine`.
+        kinds = {"phash": ("phash",), "either": ("cosine", "phash")}.get(self.by, ("cosine",))
+        return {kind: both[kind] for kind in kinds}
 
 
 @dataclass(frozen=True)
@@ -47,19 +109,8 @@ class Overlap:
     exact: bool = setting(
         True, "--overlap-exact", switch, "drop rows whose stored bytes are in --against (default true)", "true|false"
     )
-    near_cosine: float | None = setting(
-        None,
-        "--overlap-near-cosine",
-        optional(similarity),
-        "drop rows whose embedding has at least this cosine to one of --against (needs findings)",
-        "C",
-    )
-    near_phash: float | None = setting(
-        None,
-        "--overlap-near-phash",
-        optional(similarity),
-        "the same for 1 - differing bits / 64 of perceptual hashes (needs findings)",
-        "S",
+    near: bool = setting(
+        False, "--overlap-near", switch, "drop rows of which --against has nearly the same picture", "true|false"
     )
 
 
@@ -82,13 +133,11 @@ class Duplicates:
         "best|drop_all",
     )
     near: str = setting(
-        "off", "--near-duplicates", Choice(*SCOPES), "nearly the same picture (needs findings): scope as above", "SCOPE"
-    )
-    near_cosine: float = setting(
-        0.95, "--near-cosine", similarity, "least cosine of embeddings that counts as nearly the same (0.95)", "C"
-    )
-    near_phash: float = setting(
-        0.95, "--near-phash", similarity, "least 1 - differing bits / 64 of perceptual hashes (0.95)", "S"
+        "off",
+        "--near-duplicates",
+        Choice(*SCOPES),
+        "nearly the same picture, same bytes among them (needs embeddings or phash): scope as above",
+        "SCOPE",
     )
 
 
@@ -176,6 +225,7 @@ class Policy:
     """
 
     labels: Labels = field(default_factory=Labels)
+    near: Near = field(default_factory=Near)
     overlap: Overlap = field(default_factory=Overlap)
     duplicates: Duplicates = field(default_factory=Duplicates)
     quality: Quality = field(default_factory=Quality)
@@ -190,6 +240,12 @@ class Policy:
                 f"weights: linear needs `low` and `high` with low < high (--weight-low, --weight-high), "
                 f"found low {low}, high {high}"
             )
+        if self.labels.cosine is not None and self.labels.own_quantile is not None:
+            raise PolicyError("labels: give the threshold as `cosine` or as `own_quantile`, not as both")
+        try:
+            _ = self.near.search
+        except ValueError as error:
+            raise PolicyError(f"near: {error}") from error
         if self.tiers.by == "quantile" and not all(0 <= edge <= 1 for edge in self.tiers.edges):
             raise PolicyError(f"tiers: edges by quantile are from 0 to 1, found {list(self.tiers.edges)}")
 
@@ -219,7 +275,7 @@ class Policy:
 
     def needs_overlap_pairs(self) -> bool:
         """Whether it asks for near pairs with --against."""
-        return self.overlap.near_cosine is not None or self.overlap.near_phash is not None
+        return self.overlap.near
 
 
 SECTIONS: dict[str, Any] = {item.name: item.default_factory for item in fields(Policy)}

@@ -41,17 +41,16 @@ def decide(own: pd.DataFrame, against: pd.DataFrame, pairs: pd.DataFrame, policy
         first = against.dropna(subset=["sha"]).groupby("sha").rid.min()
         rows = kept()[kept().sha.isin(first.index)]
         drop(rows.rid, "overlap_exact", {row.rid: first[row.sha] for row in rows.itertuples()})
-    limits = {"cosine": policy.overlap.near_cosine, "phash": policy.overlap.near_phash}
+    limits = policy.near.limits()
     partners = {}
-    for pair in pairs.itertuples():
-        limit = limits[pair.kind]
-        if limit is not None and pair.b >= len(own) and pair.similarity >= limit and pair.a in kept().rid:
-            best = partners.get(pair.a)
-            if best is None or (-pair.similarity, pair.b) < best:
-                partners[pair.a] = (-pair.similarity, pair.b)
+    for pair in pairs.itertuples() if policy.overlap.near else ():
+        limit = limits.get(pair.kind)
+        if limit is not None and pair.b >= len(own) and pair.similarity >= limit:
+            for rid in set(same_bytes(out, pair.a)) & set(kept().rid):
+                partners[rid] = min(partners.get(rid, (2, 0)), (-pair.similarity, pair.b))
     drop(partners, "overlap_near", {rid: b for rid, (_, b) in partners.items()})
     exact_duplicates(kept, drop, policy)
-    near_duplicates(kept, drop, pairs, policy)
+    near_duplicates(out, kept, drop, pairs, policy)
     quality_rules(out, kept, drop, policy)
     size_rules(kept, drop, policy)
     return out
@@ -79,21 +78,35 @@ def exact_duplicates(kept, drop, policy: Policy) -> None:
     drop(goes, "duplicate_exact", goes)
 
 
-def near_duplicates(kept, drop, pairs: pd.DataFrame, policy: Policy) -> None:
+def same_bytes(out: pd.DataFrame, rid: int) -> list[int]:
+    """The rows that hold what a row holds, itself among them."""
+    sha = out.loc[rid, "sha"]
+    return [rid] if pd.isna(sha) else out[out.sha == sha].rid.tolist()
+
+
+def near_duplicates(out, kept, drop, pairs: pd.DataFrame, policy: Policy) -> None:
     scope = policy.duplicates.near
     if scope == "off":
         return
     rows = kept()
-    limits = {"cosine": policy.duplicates.near_cosine, "phash": policy.duplicates.near_phash}
+    limits = policy.near.limits()
     near: dict[int, dict[int, float]] = {}
-    for pair in pairs.itertuples():
-        if pair.a not in rows.index or pair.b not in rows.index or pair.similarity < limits[pair.kind]:
+    alike = [
+        (x, y, pair.similarity)
+        for pair in pairs.itertuples()
+        if pair.b < len(out) and pair.similarity >= limits.get(pair.kind, 2)
+        for x in same_bytes(out, pair.a)
+        for y in same_bytes(out, pair.b)
+    ]
+    alike += [(x, y, 1.0) for x in rows.rid for y in same_bytes(out, x)]
+    for a, b, similarity in alike:
+        if a == b or a not in rows.index or b not in rows.index:
             continue
-        one, two = rows.loc[pair.a, "label"], rows.loc[pair.b, "label"]
+        one, two = rows.loc[a, "label"], rows.loc[b, "label"]
         known = not (pd.isna(one) or pd.isna(two))
         if scope == "all" or (known and (one == two) == (scope == "within")):
-            for x, y in ((pair.a, pair.b), (pair.b, pair.a)):
-                near.setdefault(x, {})[y] = max(pair.similarity, near.get(x, {}).get(y, -2))
+            for x, y in ((a, b), (b, a)):
+                near.setdefault(x, {})[y] = max(similarity, near.get(x, {}).get(y, -2))
     order = believed_first(rows).rid.tolist()
     stays: list[int] = []
     for rid in order:

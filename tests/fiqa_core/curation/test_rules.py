@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fiqa_core.curation.database import REASONS, Findings, load_findings, load_rows, open_database
 from fiqa_core.curation.parts import find_parts
-from fiqa_core.curation.policy import Duplicates, Labels, Overlap, Policy, Quality, Size
+from fiqa_core.curation.policy import Duplicates, Labels, Near, Overlap, Policy, Quality, Size
 from fiqa_core.curation.rules import decide
 from tests.fiqa_core.curation import reference
 from tests.fiqa_core.curation.tables import frame, no_pairs, write_labels, write_pairs, write_quality
@@ -97,14 +97,9 @@ def policies(draw):
     counts = [1, 2, 3, 5, 20]
     return Policy(
         Labels(draw(st.booleans())),
-        Overlap(draw(st.booleans()), maybe(LIMITS), maybe(LIMITS)),
-        Duplicates(
-            draw(scopes),
-            draw(st.sampled_from(["best", "drop_all"])),
-            draw(scopes),
-            draw(st.sampled_from(LIMITS)),
-            draw(st.sampled_from(LIMITS)),
-        ),
+        Near(draw(st.sampled_from(["cosine", "phash", "either", "both"])), maybe(LIMITS), maybe([0.8125, 0.9375])),
+        Overlap(draw(st.booleans()), draw(st.booleans())),
+        Duplicates(draw(scopes), draw(st.sampled_from(["best", "drop_all"])), draw(scopes)),
         Quality(
             maybe([-0.25, 0.125, 2.0]),
             draw(st.sampled_from([0.0, 0.1, 0.29, 0.5, 0.99])),

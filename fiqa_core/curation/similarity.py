@@ -1,0 +1,99 @@
+"""Cosines of many unit vectors with many others, in blocks, the same bits however many threads there are."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+BLOCK = 2048
+
+
+def in_threads(work: Callable[[S], T], items: Iterable[S], threads: int) -> Iterator[T]:
+    """`work` of each item, in order, a few at once.
+
+    Each product is computed by one thread: a product that is cut among a machine's cores has other last bits on a
+    machine with another number of them.
+    """
+    before = torch.get_num_threads()
+    with ThreadPoolExecutor(max(1, threads), "similarity", lambda: torch.set_num_threads(1)) as pool:
+        pending: deque[Future[T]] = deque()
+        try:
+            for item in items:
+                pending.append(pool.submit(work, item))
+                if len(pending) > threads:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+    torch.set_num_threads(before)
+
+
+def as_float(vectors: np.ndarray) -> torch.Tensor:
+    """float16 or float32 vectors as a float32 tensor."""
+    if not vectors.flags.writeable:
+        vectors = vectors.copy()
+    return torch.from_numpy(vectors).float()
+
+
+def blocks(count: int, size: int = BLOCK) -> list[slice]:
+    """0..count in slices of `size`."""
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def unit_rows(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """float32 rows at unit length, and their lengths; rows of length 0 or that are not finite stay as they are."""
+    values = np.asarray(values, np.float32)
+    # The largest number first: the square of a float16's largest is no trouble, that of a float32's is.
+    scale = np.abs(values).max(axis=1, initial=0.0, keepdims=True)
+    usable = np.isfinite(scale) & (scale > 0)
+    scaled = np.divide(values, scale, out=np.zeros_like(values), where=usable)
+    length = np.sqrt(np.einsum("ij,ij->i", scaled, scaled))[:, None]
+    unit = np.divide(scaled, length, out=scaled, where=length > 0)
+    return unit, np.multiply(scale, length, out=scale, where=usable)[:, 0]
+
+
+def best_other(
+    vectors: np.ndarray,
+    own: np.ndarray,
+    centres: Iterable[tuple[np.ndarray, np.ndarray]],
+    threads: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest centre of each vector among those that are not its own.
+
+    Args:
+        vectors: (n, d), unit length. own: int64 (n,), the code of each one's own identity.
+        centres: pieces of (codes int64 (m,), centres (m, d) of unit length), read once.
+
+    Returns:
+        code int64 (n,), -1 without any other; cosine float32 (n,). The first of equal ones.
+    """
+    code = np.full(len(own), -1, np.int64)
+    cosine = np.full(len(own), -np.inf, np.float32)
+    queries = [as_float(vectors[part]) for part in blocks(len(own))]
+    for codes, values in centres:
+        across = as_float(values).T.contiguous()
+        place = {int(value): number for number, value in enumerate(codes.tolist())}
+
+        def look(number: int, across: torch.Tensor = across, place: dict[int, int] = place) -> tuple[np.ndarray, ...]:
+            products = queries[number] @ across
+            start = number * BLOCK
+            for row, value in enumerate(own[start : start + BLOCK].tolist()):
+                if value in place:
+                    products[row, place[value]] = -2.0
+            best, at = products.max(dim=1)
+            return best.numpy(), at.numpy()
+
+        for number, (best, at) in enumerate(in_threads(look, range(len(queries)), threads)):
+            part = slice(number * BLOCK, number * BLOCK + len(best))
+            better = (best > cosine[part]) & (best > -2.0)
+            cosine[part] = np.where(better, best, cosine[part])
+            code[part] = np.where(better, codes[at], code[part])
+    return code, np.where(code >= 0, cosine, np.nan).astype(np.float32)

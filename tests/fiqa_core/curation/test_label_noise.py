@@ -1,0 +1,75 @@
+"""What own centre, nearest other centre and quality say together."""
+
+import numpy as np
+import pytest
+
+from fiqa_core.curation.findings_settings import FindingsSettings, LabelNoiseSettings, NearSettings
+from fiqa_core.curation.label_noise import verdicts
+from fiqa_core.curation.thresholds import Thresholds, find_thresholds
+from schemas.label_verdicts import LabelVerdict
+
+AT = Thresholds(
+    suspect=0.4, sure=0.2, match=0.6, merge=0.7, split=0.4, poor=0.1, impostor_mean=0, impostor_deviation=0.1
+)
+GOOD, POOR = 0.9, 0.05
+
+
+@pytest.mark.parametrize(
+    ("own", "nearest", "quality", "certain", "verdict"),
+    [
+        (0.8, np.nan, GOOD, True, "agrees"),
+        (0.8, np.nan, POOR, True, "agrees"),
+        (0.1, 0.8, GOOD, True, "wrong_label"),
+        (0.1, 0.8, POOR, True, "wrong_label"),
+        (0.1, 0.3, POOR, True, "low_quality"),
+        (0.1, 0.05, GOOD, True, "wrong_label"),
+        (0.3, 0.35, GOOD, True, "wrong_label"),
+        (0.3, 0.25, GOOD, True, "unsure"),
+        (0.1, 0.3, GOOD, False, "unsure"),
+        (0.1, 0.8, GOOD, False, "wrong_label"),
+        (np.nan, np.nan, GOOD, False, "unsure"),
+        (0.1, 0.8, np.nan, True, "wrong_label"),
+        (0.1, 0.3, np.nan, True, "wrong_label"),
+    ],
+)
+def test_verdict(own, nearest, quality, certain, verdict):
+    found = verdicts(AT, np.array([own]), np.array([nearest]), np.array([quality]), np.array([certain]))
+    assert found.tolist() == [LabelVerdict(verdict)]
+
+
+def test_the_default_threshold_is_what_images_have_with_the_centres_of_others():
+    impostors = np.linspace(-0.3, 0.3, 1001)
+    own = np.linspace(0.6, 0.9, 100)
+    found = find_thresholds(LabelNoiseSettings(), own, impostors, impostors, 50, 0.1)
+    assert found.suspect == pytest.approx(0.294)
+    assert found.sure == pytest.approx(0.24)
+    assert 0.6 < found.match < 0.7
+
+
+def test_thresholds_as_a_cosine_and_as_a_quantile_of_own_cosines():
+    own = np.linspace(0, 1, 101)
+    none = np.empty(0)
+    assert find_thresholds(LabelNoiseSettings(cosine=0.3), own, none, none, 1, 0.1).suspect == 0.3
+    assert find_thresholds(LabelNoiseSettings(own_quantile=0.05), own, none, none, 1, 0.1).suspect == pytest.approx(
+        0.05
+    )
+    with pytest.raises(ValueError, match="not as both"):
+        LabelNoiseSettings(cosine=0.3, own_quantile=0.1)
+
+
+def test_one_identity_alone_gives_no_threshold_and_every_image_is_unsure():
+    none = np.empty(0)
+    found = find_thresholds(LabelNoiseSettings(), np.array([0.9, 0.1]), none, none, 1, 0.1)
+    assert np.isnan(found.suspect)
+    said = verdicts(found, np.array([0.9, 0.1]), np.full(2, np.nan), np.ones(2), np.ones(2, bool))
+    assert set(said) == {LabelVerdict.UNSURE}
+
+
+def test_settings_that_make_no_sense_are_refused():
+    with pytest.raises(ValueError, match="expected 0 to 1"):
+        LabelNoiseSettings(poor_quantile=2)
+    with pytest.raises(ValueError, match="cosine, phash, either or both"):
+        NearSettings(by="magic")
+    with pytest.raises(ValueError, match="0 to 15"):
+        NearSettings(by="phash", bits=20)
+    assert FindingsSettings().digest() != FindingsSettings(near=NearSettings(cosine=0.9)).digest()
