@@ -1,7 +1,7 @@
 """Kept images out of the source, each of them checked against the sha256 that was scored."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -95,7 +95,7 @@ def _kept_rows(piece: Slice, known: pa.Array | None) -> Iterator[KeptRow]:
     raise SourceChangedError(f"{piece.decisions}: changed since the subset was planned. Write the subset again.")
 
 
-def _records(unit: Unit, settings: SubsetSettings) -> Iterator[tuple[Record, Mapping[str, bytes]]]:
+def _records(unit: Unit, settings: SubsetSettings) -> Generator[tuple[Record, Mapping[str, bytes]], None, None]:
     if unit.container == "webdataset" and settings.format == "webdataset":
         yield from read_samples(unit, settings.read)
     else:

@@ -1,6 +1,7 @@
 """Subsets end to end: scored, decided, written in every format, and read back by other people's readers."""
 
 import csv
+import functools
 import hashlib
 import json
 import random
@@ -15,6 +16,10 @@ import webdataset
 
 from fiqa_core.curation.parts import find_parts
 from fiqa_core.curation.subset import SubsetError, SubsetSettings
+from fiqa_core.curation.subset_plan import plan_subset
+from fiqa_core.curation.subset_report import finish, read_report
+from fiqa_core.curation.subset_summary import SubsetSummary, merge
+from fiqa_core.curation.subset_write import write_task
 from pipelines.runners import beam_options
 from pipelines.score_dataset import run
 from pipelines.subset_job import write_subset
@@ -51,11 +56,6 @@ def write_inputs(kind: str, root: Path) -> Path:
     return root
 
 
-@pytest.fixture(scope="module")
-def options():
-    return beam_options([], [])
-
-
 @pytest.fixture(scope="module", params=FORMATS)
 def scored(request, tmp_path_factory) -> Path:
     """A folder with `in`, `table` (its score table) and `decisions`, which drop every fourth face."""
@@ -71,10 +71,14 @@ def kept_rows(root: Path) -> list[dict]:
     return [row for row in rows if row["keep"]]
 
 
-def write(root: Path, output: Path, options, **settings) -> dict:
+def write(root: Path, output: Path, resume: bool = False, **settings) -> dict:
+    """As the pipeline does it, task after task in this process."""
     settings = {"shard_size": SHARD} | settings
     parts = find_parts([str(root / "table")])
-    return write_subset(parts, str(root / "decisions"), SubsetSettings(**settings), str(output), options)
+    plan = plan_subset(parts, str(root / "decisions"), SubsetSettings(**settings), str(output), resume)
+    done = [write_task(task, plan.settings, str(output), plan.grouped) for task in plan.tasks]
+    finish(functools.reduce(merge, done, SubsetSummary()), plan.brief(), str(output))
+    return read_report(str(output))
 
 
 def index_of(output: Path) -> list[dict]:
@@ -106,8 +110,8 @@ def read_back(kind: str, data: Path) -> list[tuple[str, str, bytes]]:
 
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("relabel", [False, True])
-def test_every_kept_image_is_there_once_with_its_bytes_and_label(scored, tmp_path, options, kind, relabel):
-    report = write(scored, tmp_path, options, format=kind, relabel=relabel)
+def test_every_kept_image_is_there_once_with_its_bytes_and_label(scored, tmp_path, kind, relabel):
+    report = write(scored, tmp_path, format=kind, relabel=relabel)
     expected = kept_rows(scored)
     assert 10 < len(expected) < COUNT
     assert report["complete"], report
@@ -138,9 +142,9 @@ def test_every_kept_image_is_there_once_with_its_bytes_and_label(scored, tmp_pat
     assert not (tmp_path / "subset" / "_work").exists()
 
 
-@pytest.mark.parametrize("kind", FORMATS)
-def test_our_own_reader_scores_a_subset_as_it_scored_the_source(scored, tmp_path, options, kind):
-    write(scored, tmp_path, options, format=kind)
+@pytest.mark.parametrize("kind", ["webdataset", "recordio"])
+def test_our_own_reader_scores_a_subset_as_it_scored_the_source(scored, tmp_path, kind):
+    write(scored, tmp_path, format=kind)
     command = ["--input", str(tmp_path / "subset" / "data"), "--output", str(tmp_path / "again")]
     assert run(command, MeanScorerSource()) == 0
     again = pq.read_table(tmp_path / "again" / "quality").to_pylist()
@@ -148,12 +152,12 @@ def test_our_own_reader_scores_a_subset_as_it_scored_the_source(scored, tmp_path
     assert Counter((row["sha256"], row["quality"]) for row in again) == wanted
 
 
-def test_the_container_of_the_input_is_kept_by_same(scored, tmp_path, options):
-    assert write(scored, tmp_path, options)["format"] == scored.name.rstrip("0123456789")
+def test_the_container_of_the_input_is_kept_by_same(scored, tmp_path):
+    assert write(scored, tmp_path)["format"] == scored.name.rstrip("0123456789")
 
 
-def test_datasets_reads_a_parquet_subset_as_images(scored, tmp_path, options):
-    write(scored, tmp_path, options, format="parquet", relabel=True)
+def test_datasets_reads_a_parquet_subset_as_images(scored, tmp_path):
+    write(scored, tmp_path, format="parquet", relabel=True)
     files = [str(p) for p in sorted((tmp_path / "subset" / "data").iterdir())]
     read = datasets.Dataset.from_parquet(files, cache_dir=str(tmp_path / "cache"))
     assert isinstance(read.features["image"], datasets.Image)
@@ -162,8 +166,8 @@ def test_datasets_reads_a_parquet_subset_as_images(scored, tmp_path, options):
     assert len(read) == len(kept_rows(scored))
 
 
-def test_recordio_has_the_header_and_the_ranges_of_identities_that_insightface_reads(scored, tmp_path, options):
-    write(scored, tmp_path, options, format="recordio")
+def test_recordio_has_the_header_and_the_ranges_of_identities_that_insightface_reads(scored, tmp_path):
+    write(scored, tmp_path, format="recordio")
     data = tmp_path / "subset" / "data"
     records = list(read_rec((data / "train.rec").read_bytes()).values())
     (first, last), empty = records[0]
@@ -179,10 +183,10 @@ def test_recordio_has_the_header_and_the_ranges_of_identities_that_insightface_r
     assert ranges[-1][1] == first
 
 
-def test_output_is_the_same_bytes_on_every_run(scored, tmp_path, options):
+def test_output_is_the_same_bytes_on_every_run(scored, tmp_path):
     for kind in FORMATS:
         for name in "ab":
-            write(scored, tmp_path / f"{kind}-{name}", options, format=kind)
+            write(scored, tmp_path / f"{kind}-{name}", format=kind)
         assert files_of(tmp_path / f"{kind}-a" / "subset") == files_of(tmp_path / f"{kind}-b" / "subset")
 
 
@@ -191,8 +195,19 @@ def files_of(root: Path) -> dict[str, bytes]:
     return {name: data for name, data in found.items() if name != "summary.json"}
 
 
-def test_a_table_without_its_plan_is_refused(scored, tmp_path, options):
+def test_the_pipeline_writes_the_same_files_and_does_not_write_them_again(scored, tmp_path):
+    for kind in ("same", "recordio"):
+        write(scored, tmp_path / f"{kind}-a", format=kind)
+        arguments = [find_parts([str(scored / "table")]), str(scored / "decisions")]
+        arguments += [SubsetSettings(kind, SHARD), str(tmp_path / f"{kind}-b"), beam_options([], [])]
+        assert write_subset(*arguments)["images_now"] == len(kept_rows(scored))
+        assert files_of(tmp_path / f"{kind}-a" / "subset") == files_of(tmp_path / f"{kind}-b" / "subset")
+    again = write_subset(*arguments, resume=True)
+    assert (again["complete"], again["images"], again["images_now"]) == (True, len(kept_rows(scored)), 0)
+
+
+def test_a_table_without_its_plan_is_refused(scored, tmp_path):
     parts = find_parts([str(scored / "table" / "quality" / "*.parquet")])
     lone = [part.__class__(**(part.__dict__ | {"unit": None})) for part in parts]
     with pytest.raises(SubsetError, match="where its images lie is not known"):
-        write_subset(lone, str(scored / "decisions"), SubsetSettings(), str(tmp_path), options)
+        write_subset(lone, str(scored / "decisions"), SubsetSettings(), str(tmp_path), beam_options([], []))
