@@ -43,6 +43,7 @@ class InsightFaceWriter:
     The header record comes first (key 0), images have the keys 1 .. n in the order in which they are added, and one
     identity record for each run follows, so the images of an identity must be added one after another, with
     labels 0, 1, 2 ... Streams are the caller's; `rec` must be seekable (the header record is filled in at the end).
+    `height` and `width` go to `property`, and may be set until the end.
     Leaving the `with` block by an exception leaves a file without a header record, not to be published.
 
     Raises:
@@ -53,7 +54,7 @@ class InsightFaceWriter:
         self, rec: IO[bytes], idx: IO[bytes], properties: IO[bytes], height: int = 112, width: int = 112
     ) -> None:
         self._rec, self._idx, self._properties = rec, idx, properties
-        self._size = (height, width)
+        self.height, self.width = height, width
         self._key = 0
         self._starts: list[int] = []
 
@@ -86,7 +87,7 @@ class InsightFaceWriter:
         self._rec.seek(0)
         self._rec.write(pack_record(_range_payload(0, first, self._key)))
         self._rec.seek(end)
-        self._properties.write(f"{len(self._starts)},{self._size[0]},{self._size[1]}\n".encode())
+        self._properties.write(f"{len(self._starts)},{self.height},{self.width}\n".encode())
 
     def _put(self, payload: bytes) -> None:
         if self._key >= MAX_EXACT:

@@ -36,10 +36,11 @@ LABEL_FIELDS = ("label", "identity", "cls", "class", "id", "subject", "person_id
 class _Sample:
     """The members of one key so far: images as (name without suffix, name, member), sidecars by name."""
 
-    __slots__ = ("count", "images", "key", "sidecars", "size")
+    __slots__ = ("count", "images", "key", "limit", "sidecars", "size")
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, limit: int = _MAX_SIDECAR_BYTES) -> None:
         self.key = key
+        self.limit = limit
         self.images: list[tuple[str, str, Member]] = []
         self.sidecars: dict[str, bytes] = {}
         self.count = 0
@@ -52,7 +53,7 @@ class _Sample:
         lower = extension.lower()
         if dot and lower in IMAGE_SUFFIXES:
             self.images.append((root, name, member))
-        elif member.data is not None and member.size <= _MAX_SIDECAR_BYTES:
+        elif member.data is not None and member.size <= self.limit:
             self.sidecars[name if lower == extension else f"{root}.{lower}"] = member.data
 
     def full(self) -> bool:
@@ -86,10 +87,43 @@ class WebDataset:
             yield Record(None, index, None, None, Fault(status, str(error)))
 
 
-def _samples(stream: IO[bytes], max_bytes: int) -> Iterator[_Sample]:
+def read_samples(unit: Unit, settings: ReadSettings) -> Iterator[tuple[Record, dict[str, bytes]]]:
+    """As `WebDataset.read`, with the other files of each image's sample, whole, by their suffix (lower case).
+
+    A file that is named after another image of the sample (`a.left.json` beside `a.right.jpg`) is not among them.
+    """
+    index = 0
+    try:
+        with open_read(unit.url, unit.version) as stream:
+            for sample in _samples(stream, settings.max_stored_bytes, settings.max_stored_bytes):
+                records = _records(sample, index, settings)
+                for place, record in enumerate(records):
+                    yield record, _others(sample, sample.images[place][0]) if sample.images else {}
+                index += len(records)
+    except TarDamagedError as error:
+        status = Status.SHARD_TRUNCATED if error.truncated else Status.SHARD_UNREADABLE
+        yield Record(None, index, None, None, Fault(status, str(error))), {}
+
+
+def _others(sample: _Sample, root: str) -> dict[str, bytes]:
+    skip = len(sample.key) + 1
+    if root == sample.key and len(sample.images) == 1:
+        return {name[skip:]: data for name, data in sample.sidecars.items()}
+    roots = {image[0] for image in sample.images} - {root, sample.key}
+    found = {
+        name[skip:]: data for name, data in sample.sidecars.items() if not any(name.startswith(f"{r}.") for r in roots)
+    }
+    own = {name[len(root) + 1 :]: data for name, data in sample.sidecars.items() if name.startswith(f"{root}.")}
+    for name in sample.sidecars:
+        if name.startswith(f"{root}.") and root != sample.key:
+            found.pop(name[skip:], None)
+    return found | own
+
+
+def _samples(stream: IO[bytes], max_bytes: int, sidecar_bytes: int = _MAX_SIDECAR_BYTES) -> Iterator[_Sample]:
     """Runs of members with the same key. A damaged archive raises after the sample at the break, as far as it
     came: its image may be whole."""
-    sample = _Sample("")
+    sample = _Sample("", sidecar_bytes)
     damage: TarDamagedError | None = None
     try:
         for member in members(open_tar(stream), max_bytes):
@@ -109,7 +143,7 @@ def _samples(stream: IO[bytes], max_bytes: int) -> Iterator[_Sample]:
             if key != sample.key or sample.full():
                 if sample.count:
                     yield sample
-                sample = _Sample(key)
+                sample = _Sample(key, sidecar_bytes)
             sample.add(name, member)
     except TarDamagedError as error:
         damage = error

@@ -1,0 +1,256 @@
+"""From decisions to tasks: who writes which output shards, from which parts of the source."""
+
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fiqa_core.curation.parts import Part
+from fiqa_core.curation.subset import PLAN, Slice, SubsetError, SubsetSettings, SubsetTask, cut, digest, place
+from fiqa_core.curation.subset_labels import in_order, numbers, publish_labels
+from fiqa_core.curation.subset_names import publish_shared_names
+from fiqa_core.curation.subset_report import PlanBrief
+from fiqa_core.shards.recordio_write import MAX_EXACT
+from fiqa_core.shards.run_files import RUN, parse_run
+from fiqa_core.shards.unit import ReadSettings, Unit
+from fiqa_core.storage import exists, in_flight, join, open_read, publish_bytes, read_bytes, remove, stat
+
+_log = logging.getLogger(__name__)
+_READ_AT_ONCE = 4
+_CHUNK = 1 << 20
+# A tar can only be read from its start: a task may begin inside one where what it has to pass over is at most
+# this share of the work of the task before it.
+_PASSED_OVER = 8
+_RUN_IMAGES = 30_000  # a task of RecordIO: its sorted run is merged with the others
+_COLUMNS = ["keep", "key", "label"]
+
+
+@dataclass(frozen=True)
+class SubsetPlan:
+    """The tasks of a subset, and what they are to write together.
+
+    `settings` has the format that is written; `grouped`: the images come in order of their numbers already.
+    """
+
+    settings: SubsetSettings
+    tasks: tuple[SubsetTask, ...]
+    images: int
+    identities: int
+    unlabelled: int
+    grouped: bool
+    digest: str
+
+    def brief(self) -> PlanBrief:
+        """The plan without its tasks."""
+        return PlanBrief(
+            self.settings,
+            len(self.tasks),
+            self.images,
+            self.identities,
+            self.unlabelled,
+            self.grouped,
+            self.digest,
+        )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What one decisions file says: kept rows, kept rows of each label, its content."""
+
+    kept: int
+    labels: dict[str | None, int]
+    digest: str
+
+
+def plan_subset(
+    parts: Sequence[Part], decisions_folder: str, settings: SubsetSettings, output: str, resume: bool = False
+) -> SubsetPlan:
+    """Plan a subset and write down what its workers need (`labels.csv`, `plan.json`) under `<output>/subset`.
+
+    Args:
+        parts: files of the quality table whose rows the decisions are about; the order of the output is theirs.
+        decisions_folder: has `part-NNNNNN.parquet` for each part.
+        resume: keep finished shards of the same subset that lie there.
+
+    Raises:
+        SubsetError: a part whose source is not known, several formats for `same`, images without a label for
+            RecordIO, or another subset that lies there.
+    """
+    urls = [join(decisions_folder, f"part-{part.number:06d}.parquet") for part in parts]
+    seen = list(in_flight(urls, _look_at, _READ_AT_ONCE))
+    units = [_unit(part, settings) for part in parts]
+    settings = replace(settings, format=_format(settings.format, parts), read=_read_settings(parts))
+    slices = tuple(Slice(u, unit, 0, s.kept) for u, unit, s in zip(urls, units, seen, strict=True) if s.kept)
+    counts: Counter[str | None] = Counter()
+    for one in seen:
+        counts.update(one.labels)
+    unlabelled = counts.pop(None, 0)
+    labels = {str(label): count for label, count in counts.items()}
+    images = sum(labels.values()) + unlabelled
+    _refuse(settings, images, len(labels), unlabelled)
+    identity = [settings.to_dict(), [one.digest for one in seen], [unit.identity() for unit in units]]
+    whole = digest(identity)
+    _settle(output, whole, resume)
+    label_digest = publish_labels(output, labels) if settings.dense else ""
+    grouped = settings.format == "recordio" and _is_grouped(urls, labels)
+    if settings.format == "folder":
+        publish_shared_names(output, _names(urls), settings.dense, in_order(labels) if settings.dense else [])
+    tasks = tuple(
+        SubsetTask(number, first, count, cut(slices, first, count), whole, label_digest)
+        for number, (first, count) in enumerate(_ranges(slices, settings, grouped))
+    )
+    plan = SubsetPlan(settings, tasks, images, len(labels), unlabelled, grouped, whole)
+    _write_down(output, plan)
+    return plan
+
+
+def _look_at(url: str) -> _Seen:
+    content = hashlib.sha256()
+    try:
+        with open_read(url) as stream:
+            while chunk := stream.read(_CHUNK):
+                content.update(chunk)
+            stream.seek(0)
+            table = pq.read_table(stream, columns=["keep", "label", "sha256"])
+    except FileNotFoundError as error:
+        raise SubsetError(f"{url}: no decisions for this part of the table. Decide again.") from error
+    except (pa.ArrowException, KeyError) as error:
+        raise SubsetError(f"{url}: not readable as decisions ({' '.join(str(error).split())[:300]})") from error
+    kept = table.filter(table["keep"])
+    if kept["sha256"].null_count:
+        raise SubsetError(f"{url}: {kept['sha256'].null_count} kept rows have no sha256, so nothing can be verified")
+    values = pc.value_counts(kept["label"]).to_pylist()
+    return _Seen(kept.num_rows, {v["values"]: v["counts"] for v in values}, content.hexdigest()[:16])
+
+
+def _unit(part: Part, settings: SubsetSettings) -> Unit:
+    if part.unit is None:
+        raise SubsetError(
+            f"{part.url}: where its images lie is not known: there is no plan/units.parquet beside the table. A subset "
+            "is written from the output folder of score_dataset; write a manifest for a table from elsewhere."
+        )
+    unit = part.unit
+    for old, new in settings.moved:
+        if unit.url.startswith(old):
+            unit = replace(unit, url=new + unit.url.removeprefix(old))
+            break
+    # What the bytes are is told by their sha256, image by image: a copy with another time of change will do. Keys
+    # come from the decisions, so the `.idx` of RecordIO is not needed.
+    return replace(unit, version="", listing="" if unit.container == "recordio" else unit.listing)
+
+
+def _format(wanted: str, parts: Sequence[Part]) -> str:
+    found = sorted({part.unit.container for part in parts if part.unit is not None})
+    if wanted != "same":
+        return wanted
+    if len(found) > 1:
+        raise SubsetError(f"the input is of several formats ({', '.join(found)}), so `same` is none: name one")
+    return found[0] if found else "webdataset"
+
+
+def _read_settings(parts: Sequence[Part]) -> ReadSettings:
+    """How the table's run read its records; runs of one table that differ are refused."""
+    found: dict[str, ReadSettings] = {}
+    for folder in {part.url.rpartition("/")[0].rpartition("/")[0] for part in parts}:
+        url = join(folder, RUN)
+        if exists(url):
+            found[url] = ReadSettings(**parse_run(read_bytes(url))["settings"]["read"])
+    if len(set(found.values())) > 1:
+        raise SubsetError(
+            f"the runs {', '.join(sorted(found))} were told different columns (--image-field, --label-field): write a "
+            "subset of each"
+        )
+    return next(iter(found.values()), ReadSettings())
+
+
+def _refuse(settings: SubsetSettings, images: int, identities: int, unlabelled: int) -> None:
+    if settings.shard_size < 1:
+        raise SubsetError(f"shard size {settings.shard_size}: expected a whole number of at least 1")
+    if settings.format != "recordio":
+        return
+    if unlabelled:
+        raise SubsetError(
+            f"{unlabelled} of {images} kept images have no label, which InsightFace's RecordIO needs. Write another "
+            "format, or score the set again with --label-field."
+        )
+    if images + identities + 1 > MAX_EXACT:
+        raise SubsetError(
+            f"{images} images and {identities} identities: InsightFace's RecordIO counts records in float32, exact up "
+            f"to {MAX_EXACT}; beyond it loaders lose an image or read a record that is none. Keep fewer, or write "
+            "another format."
+        )
+
+
+def _settle(output: str, whole: str, resume: bool) -> None:
+    url = place(output, PLAN)
+    if stat(url) is None:
+        return
+    earlier = json.loads(read_bytes(url))
+    if resume and earlier.get("digest") == whole:
+        return
+    if resume:
+        raise SubsetError(
+            f"{place(output)}: holds another subset (of other decisions, settings or source), so it cannot be resumed. "
+            "Start afresh with --overwrite, or choose another --output."
+        )
+    remove(place(output))
+
+
+def _is_grouped(urls: Sequence[str], labels: dict[str, int]) -> bool:
+    """Whether kept images come in order of their new labels already."""
+    known = pa.array(in_order(labels), pa.string())
+    last = -1
+    for url in urls:
+        for batch in _batches(url, ["keep", "label"]):
+            found = numbers(batch["label"], known).to_numpy(zero_copy_only=False)
+            if len(found) and (found[0] < last or (found[1:] < found[:-1]).any()):
+                return False
+            last = found[-1] if len(found) else last
+    return True
+
+
+def _names(urls: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    for url in urls:
+        for batch in _batches(url, _COLUMNS):
+            yield from zip(batch["key"].to_pylist(), batch["label"].to_pylist(), strict=True)
+
+
+def _batches(url: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    with open_read(url) as stream:
+        for batch in pq.ParquetFile(stream).iter_batches(columns=columns):
+            yield batch.filter(batch["keep"])
+
+
+def _ranges(slices: Sequence[Slice], settings: SubsetSettings, grouped: bool) -> Iterator[tuple[int, int]]:
+    """(first image, images) of every task."""
+    total = sum(piece.take for piece in slices)
+    if grouped:
+        yield from [(0, total)] if total else []
+        return
+    size = _RUN_IMAGES if settings.format == "recordio" else settings.shard_size
+    first = begin = number = 0  # begin: place of the first image of slices[number]
+    for end in [*range(size, total, size), total]:
+        while number < len(slices) and begin + slices[number].take <= end:
+            begin += slices[number].take
+            number += 1
+        inside = number < len(slices) and slices[number].unit.container == "webdataset"
+        if end > first and (end == total or not inside or (end - begin) * _PASSED_OVER <= end - first):
+            yield first, end - first
+            first = end
+
+
+def _write_down(output: str, plan: SubsetPlan) -> None:
+    content = {
+        "digest": plan.digest,
+        "images": plan.images,
+        "identities": plan.identities,
+        "tasks": len(plan.tasks),
+        "settings": plan.settings.to_dict(),
+    }
+    publish_bytes(json.dumps(content, indent=1).encode(), output, place(output, PLAN))

@@ -1,0 +1,56 @@
+"""What tasks have written, in numbers that add up in any order."""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class SubsetSummary:
+    """Counts of one task or of many.
+
+    `images` and `bytes` (of images) count what lies in finished shards; `shards` are those; `images_now` were written
+    by this run; `tasks` is a bit mask of task numbers, so that one missing or counted twice is seen; `failures` are
+    (task, reason); `seconds` is worker time.
+    """
+
+    images: int = 0
+    bytes: int = 0
+    shards: int = 0
+    images_now: int = 0
+    tasks: int = 0
+    repeated: int = 0
+    seconds: float = 0.0
+    failures: tuple[tuple[int, str], ...] = ()
+
+
+def merge(a: SubsetSummary, b: SubsetSummary) -> SubsetSummary:
+    """Both together; associative and commutative."""
+    return SubsetSummary(
+        images=a.images + b.images,
+        bytes=a.bytes + b.bytes,
+        shards=a.shards + b.shards,
+        images_now=a.images_now + b.images_now,
+        tasks=a.tasks | b.tasks,
+        repeated=a.repeated + b.repeated + (a.tasks & b.tasks).bit_count(),
+        seconds=a.seconds + b.seconds,
+        failures=tuple(sorted(a.failures + b.failures)),
+    )
+
+
+def problems(summary: SubsetSummary, images: int, tasks: int) -> list[str]:
+    """Why a subset is not what was planned; nothing where it is."""
+    found = [f"task {number} failed: {reason}" for number, reason in summary.failures]
+    missing = ((1 << tasks) - 1) & ~summary.tasks
+    if missing:
+        some = [str(number) for number in range(tasks) if missing >> number & 1][:10]
+        found.append(f"the runner lost tasks {', '.join(some)}: run again with --resume")
+    if summary.repeated:
+        found.append(f"the runner counted {summary.repeated} tasks twice: run again with --resume")
+    if not found and summary.images != images:
+        found.append(f"{images} images were to be written, {summary.images} are")
+    return found
+
+
+def of_task(summary: SubsetSummary, number: int, seconds: float, failure: str | None = None) -> SubsetSummary:
+    """The summary of a task that is done, or that failed."""
+    failures = () if failure is None else ((number, failure),)
+    return replace(summary, tasks=1 << number, seconds=seconds, failures=failures)

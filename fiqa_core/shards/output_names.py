@@ -1,0 +1,65 @@
+"""Names for images that are written: safe on every system, made from the key alone, never out of their folder."""
+
+import re
+
+from fiqa_core.images.headers import ImageFormat, recognise
+from fiqa_core.shards.names import IMAGE_SUFFIXES, is_image, shortened, suffix
+
+_SUFFIXES = {
+    ImageFormat.JPEG: "jpg",
+    ImageFormat.PNG: "png",
+    ImageFormat.WEBP: "webp",
+    ImageFormat.GIF: "gif",
+    ImageFormat.BMP: "bmp",
+    ImageFormat.TIFF: "tif",
+}
+# Control characters, what Windows refuses, and `~`, which marks names that were made different from others.
+_UNFIT = re.compile(r'[\x00-\x1f\x7f<>:"\\|?*~]')
+_DEVICES = re.compile(r"(?i)(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)")
+_MOST_CHARACTERS = 60  # at most four bytes each: a file system's 255 bytes a name hold them, with suffixes
+_MOST_FOLDERS = 16
+
+
+def image_suffix(data: bytes, key: str) -> str:
+    """The suffix (no dot) that an image's content asks for; its name's own where the content is of another kind."""
+    found = recognise(data)
+    if found is not None:
+        return _SUFFIXES[found]
+    return suffix(key) if suffix(key) in IMAGE_SUFFIXES else "jpg"
+
+
+def sample_key(key: str) -> str:
+    """A key that every WebDataset reader takes as it is: no dot in its last part, no `..`, no leading slash.
+
+    Keys that are so already (but for an image's suffix) stay what they are.
+    """
+    parts = [_tidy(part) for part in _stem(key).split("/") if part not in ("", ".", "..")]
+    if not parts:
+        return "image"
+    parts[-1] = parts[-1].replace(".", "_")
+    # Readers pass over members whose first part looks like `__this__`.
+    if parts[0].startswith("__"):
+        parts[0] = "_" + parts[0].lstrip("_")
+    return "/".join([*parts[:-1][-_MOST_FOLDERS:], parts[-1]])
+
+
+def file_stem(label: str | None, key: str) -> str:
+    """`label/name` (or `name`, without a label) of an image file, without its suffix."""
+    name = _tidy(_stem(key).rpartition("/")[2]).replace(".", "_") or "image"
+    parts = [part for part in (label or "").split("/") if part not in ("", ".", "..")]
+    return "/".join([*(_tidy(part) for part in parts[-_MOST_FOLDERS:]), name])
+
+
+def _stem(key: str) -> str:
+    return key.rpartition(".")[0] if is_image(key) else key
+
+
+def _tidy(part: str) -> str:
+    """One part of a path that Linux, macOS and Windows all take, and that no listing passes over as hidden."""
+    text = _UNFIT.sub("_", part)
+    if len(text) > _MOST_CHARACTERS:
+        text = _UNFIT.sub("_", shortened(text, _MOST_CHARACTERS))
+    text = text.rstrip(". ") or "_"
+    if text.startswith(".") or _DEVICES.match(text):
+        text = "_" + text
+    return text
