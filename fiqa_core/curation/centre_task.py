@@ -146,8 +146,9 @@ def _add(
     total = np.add.reduceat(np.where(known, centres.cosine, 0), starts)
     count = np.add.reduceat(known.astype(np.int64), starts)
     mean = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
-    for name, values in zip(IDENTITIES.names, (codes, judged, centres.votes, mean, cosine, coherence), strict=True):
-        people[name].append(values)
+    columns = (codes, judged, centres.votes, mean, cosine, coherence)
+    for name, column in zip(IDENTITIES.names, columns, strict=True):
+        people[name].append(column)
 
 
 def _columns(values: dict[str, list[np.ndarray]], schema: pa.Schema) -> dict[str, Any]:

@@ -145,7 +145,8 @@ def _duplicates_near(db: Any, scope: str, near: Near) -> None:
     _resolve_nodes(db)
     goes = (
         "SELECT rid, other, similarity FROM nodes JOIN "
-        "(SELECT lost.rid AS node, arg_min(kept.rid, (-similarity, kept.place)) AS other, max(similarity) AS similarity "
+        "(SELECT lost.rid AS node, arg_min(kept.rid, (-similarity, kept.place)) AS other, "
+        "max(similarity) AS similarity "
         "FROM (SELECT a, b, similarity FROM near UNION ALL SELECT b, a, similarity FROM near) n "
         "JOIN judged lost ON lost.rid = n.a AND lost.gone JOIN judged kept ON kept.rid = n.b AND NOT kept.gone "
         "GROUP BY lost.rid) USING (node)"
