@@ -10,8 +10,11 @@ from typing import Any
 from fiqa_core import storage
 from fiqa_core.curation.database import Findings
 from fiqa_core.curation.decision_files import DECISIONS, MANIFEST, REMOVED, is_of_run
+from fiqa_core.curation.findings import FOLDER as FINDINGS
+from fiqa_core.curation.findings import WORK as FINDINGS_WORK
 from fiqa_core.curation.parts import Part
 from fiqa_core.curation.policy import Policy
+from fiqa_core.curation.subset import SUBSET
 from fiqa_core.scoring.output import OutputError
 from fiqa_core.shards.run_files import FILTER_KIND, LOCK, RUN, SUMMARY, TEMPORARIES, parse_filter_run
 from schemas import versions
@@ -20,12 +23,24 @@ POLICY = "policy.yaml"
 
 _FOOTERS_AT_ONCE = 16
 _SHOWN = 5
-_OURS = {RUN, SUMMARY, LOCK, TEMPORARIES, DECISIONS, MANIFEST, REMOVED, POLICY}
+_OURS = {RUN, SUMMARY, LOCK, TEMPORARIES, DECISIONS, MANIFEST, REMOVED, POLICY, FINDINGS, FINDINGS_WORK, SUBSET}
 _OURS_BELOW = {
     DECISIONS: re.compile(r"part-\d{6,}\.parquet"),
     MANIFEST: re.compile(r"part-\d{6,}\.parquet"),
     TEMPORARIES: re.compile(r"fiqa-[0-9a-f]+"),
+    FINDINGS: re.compile(r"(labels|pairs|pairs-phash)-\d{6,}-[0-9a-f]{12}\.parquet|identities\.parquet|findings\.json"),
+    FINDINGS_WORK: re.compile(r"[0-9a-f]{12}"),
+    SUBSET: re.compile(r"data|index|_work|_tmp|labels\.csv|plan\.json|summary\.json"),
 }
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What is written of the kept rows: `manifest`, a format of `subset.FORMATS`, or `none`; rows or images a file."""
+
+    what: str
+    shard_size: int
+    relabel: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,19 +49,23 @@ class FilterRun:
 
     Attributes:
         policy: as applied. quality, against: name, rows and digest of each table file, in order.
-        findings: name and digest of each. write: what is written of the kept rows. shard_size: rows a file of it.
+        findings: name and digest of each that was given. search: digest of the search that makes them, "" without one.
+        write: what is written of the kept rows. shard_size: rows a file of it. relabel: labels become numbers.
     """
 
     policy: Policy
     quality: tuple[tuple[str, int, str], ...]
     against: tuple[tuple[str, int, str], ...]
     findings: tuple[tuple[str, str], ...]
+    search: str
     write: str
     shard_size: int
+    relabel: bool = False
 
     def digest(self) -> str:
         """SHA-256 of what decides each row, hexadecimal (not of how kept rows are written)."""
         deciding = [versions.DECISIONS_VERSION, self.policy.to_dict(), self.quality, self.against, self.findings]
+        deciding += [self.search] if self.search else []
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
@@ -59,6 +78,8 @@ class FilterRun:
             "policy": self.policy.to_dict(),
             "write": self.write,
             "shard_size": self.shard_size,
+            "relabel": self.relabel,
+            "search": self.search,
             "quality": [list(file) for file in self.quality],
             "against": [list(file) for file in self.against],
             "findings": [list(file) for file in self.findings],
@@ -70,8 +91,8 @@ def describe_run(
     own: Sequence[Part],
     against: Sequence[Part],
     findings: Findings,
-    write: str,
-    shard_size: int,
+    search: str,
+    writing: Writing,
 ) -> FilterRun:
     """The run that these tables and settings make; reads the end of every file."""
     parts = [*own, *against]
@@ -79,7 +100,16 @@ def describe_run(
     files = tuple((part.name, part.rows, digest) for part, digest in zip(parts, digests, strict=True))
     found = (*findings.labels, *findings.pairs)
     named = tuple((url.rpartition("/")[2], footer_digest(url)) for url in found)
-    return FilterRun(policy, files[: len(own)], files[len(own) :], named, write, shard_size)
+    return FilterRun(
+        policy,
+        files[: len(own)],
+        files[len(own) :],
+        named,
+        search,
+        writing.what,
+        writing.shard_size,
+        writing.relabel,
+    )
 
 
 def footer_digest(url: str) -> str:
@@ -106,7 +136,7 @@ def prepare_output(output: str, resume: bool, overwrite: bool) -> None:
             f"{output}: not empty (it holds {sorted(present - {LOCK, TEMPORARIES})[0]!r}) and not a filter run (there "
             f"is no {RUN}), so nothing in it is resumed or overwritten. Choose another --output."
         )
-    _refuse_foreign(output, (TEMPORARIES,), overwrite)
+    _refuse_foreign(output, (TEMPORARIES, FINDINGS_WORK), overwrite)
     if RUN in present and not (resume or overwrite or _nothing_finished(output)):
         raise OutputError(
             f"{output}: holds an earlier run. --resume keeps its finished files and does the rest, "
@@ -161,7 +191,9 @@ def read_run(output: str) -> dict[str, Any]:
 
 def _nothing_finished(output: str) -> bool:
     """Whether a run was begun that has left nothing which could be kept (asked of a disk, where a lock is held)."""
-    return storage.is_local(output) and not {SUMMARY, DECISIONS} & set(storage.list_names(output))
+    return storage.is_local(output) and not {SUMMARY, DECISIONS, FINDINGS, FINDINGS_WORK} & set(
+        storage.list_names(output)
+    )
 
 
 def _refuse_foreign(output: str, folders: Sequence[str], everything: bool) -> None:
@@ -180,7 +212,7 @@ def _refuse_foreign(output: str, folders: Sequence[str], everything: bool) -> No
 def _clear(output: str) -> None:
     """Remove an earlier run, its `run.json` last: broken off before that, it can still be overwritten."""
     _refuse_foreign(output, (), everything=True)
-    for name in (SUMMARY, REMOVED, MANIFEST, DECISIONS, POLICY, RUN):
+    for name in (SUMMARY, REMOVED, MANIFEST, SUBSET, DECISIONS, FINDINGS, FINDINGS_WORK, POLICY, RUN):
         storage.remove(storage.join(output, name))
 
 
@@ -194,8 +226,8 @@ def _refuse_differences(output: str, then: Mapping[str, Any], now: Mapping[str, 
     ]
     differences += [
         f"{name}: {then[name]} then, {now[name]} now"
-        for name in ("decisions_version", "write", "shard_size")
-        if then[name] != now[name]
+        for name in ("decisions_version", "search", "write", "shard_size", "relabel")
+        if then.get(name) != now[name]
     ]
     for name in ("quality", "against", "findings"):
         before, after = ([tuple(file) for file in run[name]] for run in (then, now))
@@ -217,15 +249,16 @@ def _value(run: Mapping[str, Any], section: str, key: str) -> Any:
 
 
 def _finished(output: str, run: FilterRun) -> dict[str, Any] | None:
+    """The summary of a run that left nothing to do. A subset is not looked through: writing it again finds that out."""
     place = storage.join(output, SUMMARY)
     if not {SUMMARY, REMOVED, POLICY} <= set(storage.list_names(output)):
         return None
+    summary = dict(json.loads(storage.read_bytes(place)))
     names = [f"part-{number:06d}.parquet" for number in range(len(run.quality))]
-    if storage.list_names(storage.join(output, DECISIONS)) != names:
+    if not summary["complete"] or storage.list_names(storage.join(output, DECISIONS)) != names:
         return None
     urls = [storage.join(output, DECISIONS, name) for name in names]
     digest = run.digest()
     if not all(storage.in_flight(urls, lambda url: is_of_run(url, digest), _FOOTERS_AT_ONCE)):
         return None
-    summary = dict(json.loads(storage.read_bytes(place)))
     return summary if len(storage.list_names(storage.join(output, MANIFEST))) == summary["manifest_files"] else None

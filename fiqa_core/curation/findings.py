@@ -70,7 +70,7 @@ def find(search: Search, run_stage: RunStage) -> Findings:
         TableError: tables or embeddings that cannot be used; the message says which.
     """
     files = embedding_files(search.source, search.parts) if search.source is not None else ()
-    digest = _digest(search, files)
+    digest = search_digest(search)
     work, folder = join(search.output, WORK, digest), join(search.output, FOLDER)
     _remove_others(search.output, digest)
     done = join(folder, DONE)
@@ -222,8 +222,13 @@ def _write_identities(rows: Rows, work: str, partitions: int, output: str, url: 
     save_table({name: columns[name] for name in identities.TYPES}, identities.SCHEMA, output, url)
 
 
-def _digest(search: Search, files: Sequence[EmbeddingFile]) -> str:
-    """Of all that decides the result: tables and embeddings as they are now, and the settings."""
+def search_digest(search: Search) -> str:
+    """12 hexadecimal digits of all that decides the result: tables and embeddings as they are now, and the settings.
+
+    Raises:
+        TableError: tables or embeddings that cannot be used.
+    """
+    files = embedding_files(search.source, search.parts) if search.source is not None else ()
     seen = []
     for url in [*(part.url for part in search.parts), *(file.url for file in files)]:
         held = stat(url)

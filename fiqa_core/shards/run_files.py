@@ -23,7 +23,7 @@ _FILTER_KEYS = {
 }  # fmt: skip
 _MOST_BYTES = 64 << 20
 _LISTING = re.compile(r"(?:^|/)plan/files-[0-9a-f]{12}\.parquet$")
-_OWN_FOLDERS = frozenset({QUALITY, PLAN, "decisions", "findings", "manifest"})
+_OWN_FOLDERS = frozenset({QUALITY, PLAN, "decisions", "findings", "manifest", "subset"})
 _IN_OUTPUT = re.compile(
     r"(?:^|/)(?:run\.json|summary\.json|removed\.csv|policy\.yaml|_lock"
     r"|(?:quality|plan|decisions|findings|manifest)/[^/]+\.parquet|(?:_tmp|_progress)/[^/]+(?:/.+)?)$"

@@ -1,0 +1,196 @@
+"""The command line of filter_dataset, and what it says of embeddings."""
+
+import argparse
+from collections.abc import Sequence
+
+from fiqa_core import storage
+from fiqa_core.curation.embeddings import EmbeddingSource
+from fiqa_core.curation.filter_output import Writing
+from fiqa_core.curation.findings_settings import FindingsSettings, LabelNoiseSettings
+from fiqa_core.curation.parts import Part
+from fiqa_core.curation.policy import Policy
+from fiqa_core.curation.subset import DEFAULT_SHARD_SIZE, FORMATS
+from pipelines.policy_options import add_policy_options
+from pipelines.runners import OptionError
+
+WRITE = ("manifest", *FORMATS, "none")
+MANIFEST_ROWS = 1_000_000
+MEMORY_MB = 1024
+_OWN_COLUMN = "table"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Every option of the command but Beam's own."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.filter_dataset",
+        description="Decide by a policy which images of a scored dataset are kept, and with what weight; write them.",
+        epilog="Beam's own options are passed on. Exit code: 0 every row is accounted for; 2 bad input or option, or "
+        "the run broke off; 3 finished, but images could not be written; 130 interrupted.",
+        allow_abbrev=False,
+    )
+    _add_data(parser)
+    _add_embeddings(parser)
+    add_policy_options(parser)
+    _add_writing(parser)
+    _add_running(parser)
+    return parser
+
+
+def embedding_source(arguments: argparse.Namespace, own: Sequence[Part]) -> EmbeddingSource | None:
+    """Where the embeddings are: as the options say, else the tables' own column if all have one, else None.
+
+    Raises:
+        OptionError: options that do not go together.
+    """
+    places = tuple(place if place == _OWN_COLUMN else storage.absolute(place) for place in arguments.embeddings)
+    foreign = arguments.embedding_column or arguments.embedding_join or arguments.embedding_join_column
+    if not places:
+        if foreign or arguments.embedding_keys:
+            raise OptionError("--embedding-column, -join, -join-column and -keys say more of --embeddings; give that")
+        has_own = bool(own) and all(part.embedding_dim for part in own)
+        return EmbeddingSource() if has_own else None
+    if _OWN_COLUMN in places:
+        if len(places) > 1 or foreign or arguments.embedding_keys:
+            raise OptionError(f"--embeddings {_OWN_COLUMN} is the tables' own column; nothing else goes with it")
+        return EmbeddingSource()
+    if places[0].endswith(".npy"):
+        if len(places) > 1 or not arguments.embedding_keys:
+            raise OptionError("--embeddings FILE.npy needs --embedding-keys FILE (one key a line), and is one file")
+        keys = storage.absolute(arguments.embedding_keys)
+        return EmbeddingSource("npy", places, "", "key", arguments.embedding_join_column, keys)
+    if foreign:
+        return EmbeddingSource(
+            "parquet",
+            places,
+            arguments.embedding_column or "embedding",
+            arguments.embedding_join or "sha256",
+            arguments.embedding_join_column,
+        )
+    return EmbeddingSource("run", places)
+
+
+def search_settings(arguments: argparse.Namespace, policy: Policy, has_embeddings: bool) -> FindingsSettings | None:
+    """What has to be looked for, None if nothing has.
+
+    Raises:
+        OptionError: embeddings are needed and not there, or are given beside findings.
+    """
+    if arguments.findings is not None:
+        if arguments.embeddings:
+            raise OptionError("--findings are what was found by means of embeddings earlier; give one of the two")
+        return None
+    labels = policy.needs_labels() or bool(arguments.embeddings)
+    near = policy.near.search if policy.needs_pairs() else None
+    if (labels or (near is not None and near.by != "phash")) and not has_embeddings:
+        asked = "drops wrong labels" if policy.needs_labels() else f"looks for near duplicates by {policy.near.by}"
+        raise OptionError(
+            f"the policy {asked}, which takes face recognition embeddings. Write them with python -m "
+            "pipelines.embed_dataset and name its output by --embeddings (or --near-by phash, --findings)."
+        )
+    if not labels and near is None:
+        return None
+    rule = policy.labels
+    noise = LabelNoiseSettings(
+        rule.cosine,
+        rule.own_quantile,
+        poor_quantile=rule.poor_quantile,
+        merge_cosine=rule.merge_cosine,
+        split_cosine=rule.split_cosine,
+    )
+    return FindingsSettings(noise if labels else None, near)
+
+
+def writing_of(arguments: argparse.Namespace) -> Writing:
+    """What is written of the kept rows.
+
+    Raises:
+        OptionError: options that do not go together.
+    """
+    is_subset = arguments.write in FORMATS
+    given = [n for n, v in (("--relabel", arguments.relabel), ("--moved", arguments.moved)) if v]
+    if given and not is_subset:
+        raise OptionError(f"{given[0]} is for --write {'|'.join(FORMATS)}, not for {arguments.write}")
+    default = DEFAULT_SHARD_SIZE if is_subset else MANIFEST_ROWS
+    return Writing(arguments.write, arguments.shard_size or default, arguments.relabel)
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--quality", nargs="+", required=True, metavar="URI", help="outputs of score_dataset, or their `quality`"
+    )
+    data.add_argument(
+        "--against", nargs="+", default=[], metavar="URI", help="tables of datasets that must not overlap with this one"
+    )
+    data.add_argument("--output", metavar="URI", help="folder for the decisions; must be empty or not exist")
+
+
+def _add_embeddings(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "face recognition embeddings", "for wrong labels and near duplicates (docs/label_noise.md)"
+    )
+    group.add_argument(
+        "--embeddings",
+        nargs="+",
+        default=[],
+        metavar="URI",
+        help="outputs of embed_dataset (also of --against), other Parquet, one .npy, or "
+        f"`{_OWN_COLUMN}` for the quality tables' own column; given: labels are judged",
+    )
+    group.add_argument("--embedding-column", metavar="NAME", help="of other Parquet (embedding)")
+    group.add_argument("--embedding-join", choices=("sha256", "key"), help="what is equal in both tables (sha256)")
+    group.add_argument("--embedding-join-column", default="", metavar="NAME", help="its name in the other Parquet")
+    group.add_argument("--embedding-keys", metavar="FILE", help="of a .npy: the key of each of its rows, one a line")
+    group.add_argument("--findings", metavar="URI", help="`findings` of an earlier filter run over the same tables")
+
+
+def _add_writing(parser: argparse.ArgumentParser) -> None:
+    writing = parser.add_argument_group("writing")
+    writing.add_argument(
+        "--write",
+        choices=WRITE,
+        default="manifest",
+        help="what is written of the kept rows: a list of them (the default), or the images in that format (docs/"
+        "subsets.md; same: that of the input)",
+    )
+    writing.add_argument(
+        "--shard-size",
+        type=positive,
+        metavar="N",
+        help=f"images a shard (default {DEFAULT_SHARD_SIZE:,}), or rows a file of the list ({MANIFEST_ROWS:,})",
+    )
+    writing.add_argument("--relabel", action="store_true", help="labels become 0 .. n-1; the map is written")
+    writing.add_argument(
+        "--moved",
+        nargs="+",
+        default=[],
+        type=_moved,
+        metavar="OLD=NEW",
+        help="the shards lie elsewhere now: beginnings of their URLs then and now",
+    )
+
+
+def _add_running(parser: argparse.ArgumentParser) -> None:
+    running = parser.add_argument_group("running")
+    running.add_argument("--dry-run", action="store_true", help="print what the policy would do, write nothing")
+    running.add_argument("--threads", type=positive, metavar="N", help="of the decisions' engine (default: the cores)")
+    running.add_argument(
+        "--memory-mb", type=positive, default=MEMORY_MB, metavar="N", help=f"of that engine (default {MEMORY_MB})"
+    )
+    again = running.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="keep finished files of an earlier run, do the others")
+    again.add_argument("--overwrite", action="store_true", help="remove an earlier run first")
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text!r}")
+    return int(text)
+
+
+def _moved(text: str) -> tuple[str, str]:
+    old, equals, new = text.partition("=")
+    if not (old and equals and new):
+        raise argparse.ArgumentTypeError(f"expected OLD=NEW, found {text!r}")
+    return storage.absolute(old), storage.absolute(new)

@@ -1,0 +1,80 @@
+"""What filter_dataset tells its user at the end."""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from fiqa_core import storage
+from fiqa_core.curation.decision_files import DECISIONS
+from fiqa_core.curation.subset import DATA, SUBSET
+
+
+def print_summary(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> None:
+    """Counts by reason, before and after, what was found out and written, and the next step."""
+    before, after = summary["before"], summary["after"]
+    lines = [f"{summary['rows']:,} rows: {summary['kept']:,} kept, {summary['rows'] - summary['kept']:,} dropped"]
+    for reason, count in summary["dropped"].items():
+        if count:
+            lines.append(f"  {reason:<24}{count:>12,}  {summary['rules'][reason]}")
+    if after["found_by_quality_rules"]:
+        lines.append(f"  {after['found_by_quality_rules']:,} kept rows were found by the quality rules: less weight")
+    lines.append(f"{'':<28}{'before':>12}{'after':>12}")
+    lines += [
+        f"  {name.replace('_', ' '):<26}{before[name]:>12,}{after[name]:>12,}"
+        for name in ("images", "identities", "images_without_label")
+    ]
+    for title, name, key in (
+        ("images per identity, mean", "images_per_identity", "mean"),
+        ("quality, mean", "quality", "mean"),
+        ("quality, least", "quality", "min"),
+    ):
+        cells = "".join(f"{side[name][key]:>12.4g}" if side[name] else f"{'-':>12}" for side in (before, after))
+        lines.append(f"  {title:<26}{cells}")
+    lines.append("  tiers (kept): " + ", ".join(f"{name} {count:,}" for name, count in after["tiers"].items()))
+    if before["images_without_label"]:
+        lines.append(f"{before['images_without_label']:,} rows have no label: rules about identities pass over them")
+    lines += _found(summary) + _written(summary)
+    lines.append(_next_step(arguments, summary))
+    print("\n".join(lines))
+
+
+def _found(summary: Mapping[str, Any]) -> list[str]:
+    """What the embeddings say, whatever the policy makes of it."""
+    verdicts = {name: count for name, count in summary["before"]["label_verdicts"].items() if count}
+    if verdicts.keys() <= {"not_judged"}:
+        return []
+    lines = ["labels by embedding: " + ", ".join(f"{name} {count:,}" for name, count in verdicts.items())]
+    counts = summary.get("findings", {}).get("counts", {})
+    if "splits" in counts:
+        lines.append(
+            f"identities that look like two people: {counts['splits']:,}; like another one: "
+            f"{counts['merge_candidates']:,} (findings/identities.parquet)"
+        )
+    return lines
+
+
+def _written(summary: Mapping[str, Any]) -> list[str]:
+    subset = summary.get("subset")
+    if subset is None:
+        return []
+    lines = [
+        f"written: {subset['images']:,} images, {subset['bytes']:,} bytes, {subset['shards']:,} shards "
+        f"({subset['format']}); {subset['images_now']:,} images by this run"
+    ]
+    return lines + [f"PROBLEM: {problem}" for problem in subset["problems"]]
+
+
+def _next_step(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> str:
+    if not summary["rows"]:
+        return "the table has no rows. Check --quality."
+    if not summary["before"]["images"]:
+        return "no row has a score: nothing can be kept. See `status` in the quality table."
+    if arguments.dry_run:
+        return "dry run: nothing was written. next: the same command without --dry-run"
+    if not summary["complete"]:
+        return "next: mend what is named above and run the same command with --resume"
+    if "subset" in summary:
+        place = storage.join(arguments.output, SUBSET, DATA)
+        return f"next: train on {place}; what went and why is in {storage.join(arguments.output, 'removed.csv')}"
+    folder = storage.join(arguments.output, DECISIONS)
+    return f"next: look at {storage.join(arguments.output, 'removed.csv')}; all rows with their reasons are in {folder}"
