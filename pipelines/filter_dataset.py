@@ -25,7 +25,7 @@ from fiqa_core.curation.rules import check_needs
 from fiqa_core.curation.subset import FORMATS, SubsetSettings
 from fiqa_core.scoring.output_lock import hold_output
 from pipelines import dataflow, findings_job, subset_job
-from pipelines.filter_options import embedding_source, make_parser, search_settings, writing_of
+from pipelines.filter_options import embedding_source, make_parser, refuse_contradictions, search_settings, writing_of
 from pipelines.filter_words import print_summary
 from pipelines.policy_options import policy_of
 from pipelines.runners import JobError, OptionError, beam_options, is_in_process
@@ -63,10 +63,9 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace, options: PipelineOptions) -> int:
+    refuse_contradictions(arguments)
     policy = policy_of(arguments)
     writing = writing_of(arguments)
-    if arguments.output is None and not arguments.dry_run:
-        raise OptionError("--output is needed (only --dry-run goes without)")
     _check_places(arguments, options)
     tables = _tables(arguments)
     search = _search(arguments, policy, tables)
@@ -74,8 +73,8 @@ def _run(arguments: argparse.Namespace, options: PipelineOptions) -> int:
         check_needs(policy, tables.findings, bool(tables.against))
     if arguments.dry_run:
         with tempfile.TemporaryDirectory(prefix="fiqa-") as folder:
-            tables, _ = _find(search, tables, folder, options)
-            summary = apply_policy(policy, tables, _resources(arguments, Path(folder)))
+            tables, found = _find(search, tables, folder, options)
+            summary = apply_policy(policy, tables, _resources(arguments, Path(folder))) | {"findings": found}
         print_summary(arguments, summary)
         return EXIT_OK
     output = storage.absolute(arguments.output)

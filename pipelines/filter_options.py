@@ -73,11 +73,9 @@ def search_settings(arguments: argparse.Namespace, policy: Policy, has_embedding
     """What has to be looked for, None if nothing has.
 
     Raises:
-        OptionError: embeddings are needed and not there, or are given beside findings.
+        OptionError: embeddings are needed and not there.
     """
     if arguments.findings is not None:
-        if arguments.embeddings:
-            raise OptionError("--findings are what was found by means of embeddings earlier; give one of the two")
         return None
     labels = policy.needs_labels() or bool(arguments.embeddings)
     near = policy.near.search if policy.needs_pairs() else None
@@ -100,16 +98,24 @@ def search_settings(arguments: argparse.Namespace, policy: Policy, has_embedding
     return FindingsSettings(noise if labels else None, near)
 
 
-def writing_of(arguments: argparse.Namespace) -> Writing:
-    """What is written of the kept rows.
+def refuse_contradictions(arguments: argparse.Namespace) -> None:
+    """Refuse options that do not go together, before anything is read.
 
     Raises:
-        OptionError: options that do not go together.
+        OptionError: it names them.
     """
-    is_subset = arguments.write in FORMATS
+    if arguments.output is None and not arguments.dry_run:
+        raise OptionError("--output is needed (only --dry-run goes without)")
+    if arguments.findings is not None and arguments.embeddings:
+        raise OptionError("--findings are what was found by means of embeddings earlier; give one of the two")
     given = [n for n, v in (("--relabel", arguments.relabel), ("--moved", arguments.moved)) if v]
-    if given and not is_subset:
+    if given and arguments.write not in FORMATS:
         raise OptionError(f"{given[0]} is for --write {'|'.join(FORMATS)}, not for {arguments.write}")
+
+
+def writing_of(arguments: argparse.Namespace) -> Writing:
+    """What is written of the kept rows."""
+    is_subset = arguments.write in FORMATS
     default = DEFAULT_SHARD_SIZE if is_subset else MANIFEST_ROWS
     return Writing(arguments.write, arguments.shard_size or default, arguments.relabel)
 

@@ -33,12 +33,12 @@ def print_summary(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> 
     lines.append("  tiers (kept): " + ", ".join(f"{name} {count:,}" for name, count in after["tiers"].items()))
     if before["images_without_label"]:
         lines.append(f"{before['images_without_label']:,} rows have no label: rules about identities pass over them")
-    lines += _found(summary) + _written(summary)
+    lines += _found(summary, arguments.dry_run) + _written(summary)
     lines.append(_next_step(arguments, summary))
     print("\n".join(lines))
 
 
-def _found(summary: Mapping[str, Any]) -> list[str]:
+def _found(summary: Mapping[str, Any], is_dry_run: bool) -> list[str]:
     """What the embeddings say, whatever the policy makes of it."""
     verdicts = {name: count for name, count in summary["before"]["label_verdicts"].items() if count}
     if verdicts.keys() <= {"not_judged"}:
@@ -46,9 +46,10 @@ def _found(summary: Mapping[str, Any]) -> list[str]:
     lines = ["labels by embedding: " + ", ".join(f"{name} {count:,}" for name, count in verdicts.items())]
     counts = summary.get("findings", {}).get("counts", {})
     if "splits" in counts:
+        where = "" if is_dry_run else " (findings/identities.parquet)"
         lines.append(
             f"identities that look like two people: {counts['splits']:,}; like another one: "
-            f"{counts['merge_candidates']:,} (findings/identities.parquet)"
+            f"{counts['merge_candidates']:,}{where}"
         )
     return lines
 

@@ -75,6 +75,7 @@ def find(search: Search, run_stage: RunStage) -> Findings:
     _remove_others(search.output, digest)
     done = join(folder, DONE)
     if stat(done) is not None:
+        remove(join(search.output, WORK))
         return _read_done(done)
     by = search.settings.near.by if search.settings.near is not None else ""
     rows = read_rows(search.parts, search.own, phash=by in ("phash", "either", "both"))

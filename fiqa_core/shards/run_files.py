@@ -23,11 +23,14 @@ _FILTER_KEYS = {
 }  # fmt: skip
 _MOST_BYTES = 64 << 20
 _LISTING = re.compile(r"(?:^|/)plan/files-[0-9a-f]{12}\.parquet$")
-_OWN_FOLDERS = frozenset({QUALITY, PLAN, "decisions", "findings", "manifest", "subset"})
+_OWN_FOLDERS = frozenset({QUALITY, PLAN, "decisions", "findings", "manifest"})
 _IN_OUTPUT = re.compile(
-    r"(?:^|/)(?:run\.json|summary\.json|removed\.csv|policy\.yaml|_lock"
-    r"|(?:quality|plan|decisions|findings|manifest)/[^/]+\.parquet|(?:_tmp|_progress)/[^/]+(?:/.+)?)$"
+    r"/(?=(?:run\.json|summary\.json|removed\.csv|policy\.yaml|_lock"
+    r"|(?:quality|plan|decisions|findings|manifest)/[^/]+\.(?:parquet|json)|(?:_tmp|_progress|_findings)/.+)$)"
 )
+# A filter run's images: a dataset like any other where they are named, and no part of the folder that the run lies in.
+_IN_SUBSET = re.compile(r"/(?=subset/.)")
+_QUICK = (b"_tmp/", b"_progress/", b"_findings/", b"subset/")
 
 
 def parse_run(data: bytes) -> dict[str, Any]:
@@ -91,20 +94,17 @@ class RunFiles:
     def holds(self, folder: str, path: bytes) -> bool:
         """Whether a file of a folder (by its absolute URL, and its path below it) is a run's own."""
         # The cheap question first: this is asked of every file of a dataset.
-        if (
-            not path.endswith((b".json", b".parquet", b"_lock", b".csv", b".yaml"))
-            and b"_tmp/" not in path
-            and b"_progress/" not in path
-        ):
+        named = path.endswith((b".json", b".parquet", b"_lock", b".csv", b".yaml"))
+        if not named and not any(name in path for name in _QUICK):
             return False
-        return self.holds_url(join(folder, os.fsdecode(path)))
+        url = join(folder, os.fsdecode(path))
+        return self.holds_url(url) or any(self._is_run(base) for base in _bases(_IN_SUBSET, url, len(folder)))
 
     def holds_url(self, url: str) -> bool:
-        """Whether a file is a run's own."""
+        """Whether a file is a run's own (a subset is not: whoever names it wants it)."""
         if url.startswith(f"{self._workspace}/") or _LISTING.search(url):
             return True
-        found = _IN_OUTPUT.search(url)
-        return found is not None and self._is_run(url[: found.start()])
+        return any(self._is_run(base) for base in _bases(_IN_OUTPUT, url))
 
     def is_output(self, folder: str) -> bool:
         """Whether a folder is the output of a run, or a part of one."""
@@ -115,3 +115,8 @@ class RunFiles:
         if folder not in self._known:
             self._known[folder] = folder == self._present or holds_run(folder)
         return self._known[folder]
+
+
+def _bases(pattern: re.Pattern[str], url: str, least: int = 0) -> list[str]:
+    """Where the output would lie that a file seems to be of; only such as have at least so many characters."""
+    return [url[: match.start()] for match in pattern.finditer(url) if match.start() >= least]

@@ -153,7 +153,7 @@ def test_findings_of_another_table_and_policies_that_need_some_are_refused(tmp_p
     assert run(command(tmp_path / "q", tmp_path / "o", "--findings", findings)) == EXIT_BAD_INPUT
     assert "made for other --quality" in caplog.text
     assert run(command(tmp_path / "q", tmp_path / "p", "--near-duplicates", "all")) == EXIT_BAD_INPUT
-    assert "no findings of pairs" in caplog.text
+    assert "embed_dataset" in caplog.text
     assert not (tmp_path / "p").exists()
 
 
