@@ -90,7 +90,7 @@ _Compare = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray
 def _angles(embeddings: np.ndarray, norms: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     dots = np.einsum("ij,ij->i", embeddings[a], embeddings[b], dtype=np.float64)
     cosines: np.ndarray = np.clip(dots / (norms[a] * norms[b]), -1.0, 1.0)
-    return np.arccos(cosines) / np.pi
+    return np.asarray(np.arccos(cosines) / np.pi)
 
 
 def _squared_distances(embeddings: np.ndarray, norms: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:

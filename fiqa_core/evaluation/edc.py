@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fiqa_core.evaluation.comparisons import Comparisons
-from fiqa_core.evaluation.discarding import Discarding, QualityOrder, Side
+from fiqa_core.evaluation.discarding import Cut, Discarding, QualityOrder, Side
 from fiqa_core.evaluation.errors import EvaluationError, UnmeasurableFmrError
 from fiqa_core.evaluation.operating_point import at_most, nearest
 
@@ -57,6 +57,12 @@ class Curve:
     def at(self, discard: np.ndarray) -> np.ndarray:
         """FNMR at any discarded fractions, float64, as a step function (a step lasts until the next point)."""
         return np.asarray(self.fnmr[np.searchsorted(self.discard, discard + 1e-12, "right") - 1])
+
+    def thinned(self, discard: np.ndarray) -> "Curve":
+        """The same step function with a point at each of these discarded fractions only."""
+        rows = np.searchsorted(self.discard, discard + 1e-12, "right") - 1
+        columns = (self.threshold, self.achieved_fmr, self.n_mated, self.n_nonmated, self.fnmr, self.quality)
+        return Curve(self.protocol, self.fmr, discard, *(column[rows] for column in columns))
 
     def area(self, limit: float = FULL) -> float:
         """Area under the curve from 0 to a discarded fraction; lower = better.
@@ -172,7 +178,7 @@ def fixed(
 
 
 def _operating_points(
-    rule: _Rule, nonmated: Side, cut: tuple[int, int], pairs: int, mated_values: np.ndarray, fmrs: Sequence[float]
+    rule: _Rule, nonmated: Side, cut: Cut, pairs: int, mated_values: np.ndarray, fmrs: Sequence[float]
 ) -> dict[float, tuple[float, float]]:
     """(threshold, achieved FMR) by target: looked for among the most alike pairs first, there are many more."""
     points: dict[float, tuple[float, float]] = {}
@@ -187,7 +193,7 @@ def _operating_points(
 
 
 def _before(numbers: np.ndarray) -> np.ndarray:
-    return np.cumsum(numbers) - numbers
+    return np.asarray(np.cumsum(numbers) - numbers)
 
 
 def _nothing(fmr: float) -> Curve:
