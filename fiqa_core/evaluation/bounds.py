@@ -1,6 +1,6 @@
 """The two curves between which a quality measure should lie: random qualities above, perfect knowledge below."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -11,8 +11,6 @@ from fiqa_core.evaluation.pairs import Pairs
 
 # A random or oracle curve of the `fixed` protocol has as many points as there are pairs: these are enough to show it.
 FINE_GRID = np.arange(100) / 100
-
-CurvesOf = Callable[[QualityOrder], list[Curve]]
 
 
 def oracle(comparisons: Comparisons) -> QualityOrder:
@@ -26,13 +24,11 @@ def oracle(comparisons: Comparisons) -> QualityOrder:
     return QualityOrder.of(quality)
 
 
-def random_orders(pairs: Pairs, seeds: int, seed: int) -> list[QualityOrder]:
+def random_orders(pairs: Pairs, seeds: int, seed: int) -> Iterator[QualityOrder]:
     """Orders by qualities that are drawn for each image, uniformly; one a seed."""
-    orders = []
     for number in range(seeds):
         quality = np.random.default_rng([seed, number]).random(len(pairs.names))
-        orders.append(QualityOrder.of(np.minimum(quality[pairs.a], quality[pairs.b])))
-    return orders
+        yield QualityOrder.of(np.minimum(quality[pairs.a], quality[pairs.b]))
 
 
 def mean_curve(curves: Sequence[Curve]) -> tuple[Curve, np.ndarray, np.ndarray]:
