@@ -4,7 +4,7 @@ import argparse
 import logging
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from fiqa_core.evaluation.sources import Embeddings, Qualities, read_embeddings,
 from fiqa_core.evaluation.study import ORACLE, RANDOM, Result, StudySettings, study
 from fiqa_core.evaluation.thresholds import recommendation_rows
 from fiqa_core.scoring.output_lock import hold_output
+from pipelines import evaluation_words as words
 from schemas import versions
 from schemas.edc import AUC_COLUMNS, RECOMMENDATION_COLUMNS
 
@@ -105,7 +106,9 @@ def _run(arguments: argparse.Namespace) -> None:
             content = as_csv(RECOMMENDATION_COLUMNS, findings.thresholds)
             _write(findings, workspace, "recommendations.csv", content)
         publish_all(output, findings.files, _account(arguments, findings))
-    _closing_words(arguments, findings)
+    for line in words.areas(findings.datasets, findings.areas) + words.thresholds(findings.thresholds):
+        print(line)
+    print(f"written: {arguments.output} ({', '.join(sorted(findings.files))})")
 
 
 def _evaluate(
@@ -117,10 +120,11 @@ def _evaluate(
     flipped = for_dataset(parse_named(arguments.flipped, "--flipped"), named.name)
     if unknown := sorted(set(flipped) - set(models)):
         raise EvaluationError(f"--flipped {unknown[0]}=...: no model of that name in --embeddings")
-    tables = {
+    given = {
         method: sources.qualities(path)
         for method, path in for_dataset(parse_named(arguments.quality, "--quality"), named.name).items()
     }
+    tables = dict(given)
     if arguments.embedding_norm:
         tables |= {f"norm-{model}": _norms(sources.embeddings(path)) for model, path in models.items()}
     _refuse_names(list(tables), arguments.lower_is_better)
@@ -145,6 +149,12 @@ def _evaluate(
         arguments.seed,
     )
     costs = for_dataset(parse_named(arguments.cost_on, "--cost-on"), named.name)
+    # Only what has a column `quality` in which higher is better can be filtered by.
+    at_hand = {
+        method: sources.qualities(costs[method]) if method in costs else table
+        for method, table in given.items()
+        if method not in arguments.lower_is_better
+    }
     for model, path in models.items():
         embeddings = [sources.embeddings(place) for place in (path, flipped.get(model)) if place]
         comparisons = dataset.compare(embeddings, model, arguments.score)
@@ -155,10 +165,7 @@ def _evaluate(
         if not arguments.no_plots:
             _plot(named.name, model, results, findings, workspace)
         if arguments.recommend:
-            at_hand = {method: sources.qualities(costs[method]) for method in tables if method in costs}
-            findings.thresholds += recommendation_rows(
-                named.name, model, results, {**tables, **at_hand}, arguments.target_fnmr
-            )
+            findings.thresholds += recommendation_rows(named.name, model, results, at_hand, arguments.target_fnmr)
 
 
 def _norms(embeddings: Embeddings) -> Qualities:
@@ -218,39 +225,6 @@ def _account(arguments: argparse.Namespace, findings: _Findings) -> dict[str, An
         "arguments": given,
         "files": sorted(findings.files),
     }
-
-
-def _closing_words(arguments: argparse.Namespace, findings: _Findings) -> None:
-    for dataset in findings.datasets:
-        print(f"{dataset['name']}: {dataset['n_mated']:,} mated, {dataset['n_nonmated']:,} non-mated pairs")
-    print("area under the curve to 30 % discard, x 1000 (lower = better); in brackets FNMR without discard, %")
-    shown: dict[tuple[str, str, str], dict[str, dict[float, Mapping[str, Any]]]] = {}
-    for row in findings.areas:
-        of_method = shown.setdefault((row["dataset"], row["fr_model"], row["protocol"]), {})
-        of_method.setdefault(row["method"], {})[row["fmr"]] = row
-    for (name, model, protocol), methods in shown.items():
-        print(f"{name}, {model}, {protocol}:")
-        base = next(iter(methods.values()))
-        heads = "".join(f"{f'FMR {fmr:g} ({100 * base[fmr]["fnmr"]:.2f})':>22}" for fmr in base)
-        print(f"  {'':<24}{heads}")
-        for method, by_fmr in methods.items():
-            print(f"  {method:<24}" + "".join(f"{1000 * row['auc_30']:>22.3f}" for row in by_fmr.values()))
-    for row in findings.thresholds:
-        print(_threshold_words(row))
-    print(f"written: {arguments.output} ({', '.join(sorted(findings.files))})")
-
-
-def _threshold_words(row: Mapping[str, Any]) -> str:
-    where = f"{row['dataset']}, {row['fr_model']}, {row['method']}, FMR {row['fmr']:g}"
-    stops = row["kind"] == "stops_paying"
-    what = "discarding stops paying" if stops else f"FNMR falls to {row['target_fnmr']:.3g}"
-    if np.isnan(row["min_quality"]):
-        return f"{where}: {'discarding by it does not pay' if stops else what + ' nowhere'}"
-    identities = f", {row['identities_dropped']:,} of {row['identities']:,} identities" if row["identities"] else ""
-    return (
-        f"{where}: {what} at --min-quality {row['min_quality']!r} (FNMR {row['fnmr_before']:.3g} -> {row['fnmr']:.3g}; "
-        f"costs {row['images_dropped']:,} of {row['images']:,} images{identities})"
-    )
 
 
 def _protocols(text: str) -> list[str]:

@@ -80,7 +80,7 @@ def _run(arguments: argparse.Namespace, options: PipelineOptions, source: Scorer
         resolve_device(arguments.device)
     if not is_in_process(options):
         _refuse_memory([*arguments.input, arguments.output, arguments.checkpoint or ""])
-    settings = _settings(arguments, source is not None)
+    settings = _settings(arguments, source)
     if source is None:
         threads = arguments.threads or workers.threads or _threads(options)
         checkpoint = storage.absolute(arguments.checkpoint)
@@ -149,7 +149,7 @@ def _refuse_memory(uris: Sequence[str]) -> None:
             )
 
 
-def _settings(arguments: argparse.Namespace, without_network: bool) -> ScoreSettings:
+def _settings(arguments: argparse.Namespace, source: ScorerSource | None) -> ScoreSettings:
     read = ReadSettings(arguments.label_field, arguments.image_field, MAX_STORED_BYTES)
     choices = {
         "precision": arguments.precision,
@@ -158,8 +158,8 @@ def _settings(arguments: argparse.Namespace, without_network: bool) -> ScoreSett
         "min_side": arguments.min_side,
         "read": read,
     }
-    if without_network:
-        return ScoreSettings("none", "none", "0" * 64, **choices)
+    if source is not None:
+        return ScoreSettings(getattr(source, "name", "none"), "none", "0" * 64, **choices)
     embeddings = arguments.embeddings != "none"
     loaded = load_checkpoint(arguments.checkpoint, arguments.arch, arguments.mode, embeddings)
     require_quality(loaded)

@@ -40,7 +40,8 @@ class Dataset:
         missing = [template for template in pairs.names if template not in places]
         if missing:
             raise EvaluationError(
-                f"{pairs_url}: {len(missing):,} of its templates are not in {templates_url}, the first is {missing[0]!r}"
+                f"{pairs_url}: {len(missing):,} of its templates are not in {templates_url}, the first is "
+                f"{missing[0]!r}"
             )
         return cls(name, pairs, templates, np.array([places[template] for template in pairs.names]))
 
@@ -63,8 +64,8 @@ class Dataset:
         if len(lacking):
             if unscored == "error":
                 raise EvaluationError(
-                    f"{self.name}, quality {method}: {len(lacking):,} images of the pairs have no quality, the first is "
-                    f"{self.images[int(lacking[0])]!r}. Leave their pairs out, or count them as the worst with "
+                    f"{self.name}, quality {method}: {len(lacking):,} images of the pairs have no quality, the first "
+                    f"is {self.images[int(lacking[0])]!r}. Leave their pairs out, or count them as the worst with "
                     "--unscored worst."
                 )
             values = np.where(np.isnan(values), -np.inf, values)

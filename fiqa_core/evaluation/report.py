@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -68,13 +68,14 @@ def auc_rows(dataset: str, fr_model: str, results: Iterable[Result]) -> list[dic
     return rows
 
 
-def as_csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> bytes:
+def as_csv(columns: Iterable[str], rows: Iterable[dict[str, Any]]) -> bytes:
     """A CSV file in UTF-8; numbers in full precision, what is not known empty."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    names = list(columns)
+    writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow(
-            {name: "" if isinstance(row[name], float) and math.isnan(row[name]) else row[name] for name in columns}
+            {name: "" if isinstance(row[name], float) and math.isnan(row[name]) else row[name] for name in names}
         )
     return text.getvalue().encode()

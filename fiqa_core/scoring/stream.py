@@ -22,7 +22,7 @@ SIDE = 112
 
 
 class BatchScorer(Protocol):
-    """What scoring needs of a scorer."""
+    """What scoring needs of a scorer; one with a method `score_stored` is given int64 (B,) stored bytes instead."""
 
     batch_size: int
 
@@ -160,7 +160,8 @@ def score_batch(batch: list[Row], scorer: BatchScorer, pixels: np.ndarray) -> li
     if not usable:
         return batch
     gathered = np.stack([row.pixels for row in usable if row.pixels is not None], out=pixels[: len(usable)])
-    scores = scorer.score_pixels(gathered)
+    of_stored: Callable[[np.ndarray], Any] | None = getattr(scorer, "score_stored", None)
+    scores = of_stored(np.array([row.stored for row in usable])) if of_stored else scorer.score_pixels(gathered)
     if len(scores.quality) != len(usable):
         raise RuntimeError(f"the scorer gave {len(scores.quality)} scores for {len(usable)} images")
     for place, (row, quality) in enumerate(zip(usable, scores.quality.tolist(), strict=True)):
