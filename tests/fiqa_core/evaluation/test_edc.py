@@ -50,7 +50,7 @@ def small_sets(draw):
     return np.array(values) / 8, np.array([True, False, *mated]), np.array(quality, float), np.array(copies), fmr
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(small_sets())
 def test_crfiqa_follows_its_definition(case):
     values, mated, quality, copies, fmr = case
@@ -67,7 +67,7 @@ def test_crfiqa_follows_its_definition(case):
             assert found == pytest.approx(point if point else (np.nan,) * 3, abs=1e-12, nan_ok=True)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(small_sets())
 def test_fixed_follows_its_definition(case):
     values, mated, quality, copies, fmr = case
