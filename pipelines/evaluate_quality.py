@@ -23,26 +23,26 @@ from fiqa_core.evaluation.named import Named, for_dataset, parse_named
 from fiqa_core.evaluation.output import check_output, publish_all
 from fiqa_core.evaluation.plots import plot, require_matplotlib
 from fiqa_core.evaluation.report import as_csv, auc_rows, curve_table
-from fiqa_core.evaluation.sources import Embeddings, Qualities, read_embeddings, read_qualities
+from fiqa_core.evaluation.sources import Embeddings, Qualities
 from fiqa_core.evaluation.study import ORACLE, RANDOM, Result, StudySettings, study
 from fiqa_core.evaluation.thresholds import recommendation_rows
 from fiqa_core.scoring.output_lock import hold_output
 from pipelines import evaluation_words as words
+from pipelines.evaluation_sources import Sources, is_network
 from schemas import versions
 from schemas.edc import AUC_COLUMNS, RECOMMENDATION_COLUMNS
 
 _log = logging.getLogger("evaluate_quality")
 EXIT_OK, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 2, 130
-_NETWORKS = (".onnx", ".pt", ".pth", ".safetensors")
 
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments, rest = _parser().parse_known_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("fsspec").setLevel(logging.WARNING)
     try:
-        _run(arguments)
+        _run(arguments, rest)
     except (ValueError, OSError, MemoryError) as error:
         _log.error("%s", error)
         return EXIT_BAD_INPUT
@@ -63,39 +63,20 @@ class _Findings:
     files: dict[str, Path] = field(default_factory=dict)
 
 
-class _Sources:
-    """Each table or folder is read once, however many datasets ask for it."""
-
-    def __init__(self) -> None:
-        self._qualities: dict[str, Qualities] = {}
-        self._embeddings: dict[str, Embeddings] = {}
-
-    def qualities(self, path: str) -> Qualities:
-        if path not in self._qualities:
-            self._qualities[path] = read_qualities(path)
-        return self._qualities[path]
-
-    def embeddings(self, path: str) -> Embeddings:
-        if path.endswith(_NETWORKS):
-            raise EvaluationError(
-                f"{path}: a network, and embeddings are needed. Embed the images of the pairs with it first, and give "
-                "the table that comes of it."
-            )
-        if path not in self._embeddings:
-            self._embeddings[path] = read_embeddings(path)
-        return self._embeddings[path]
-
-
-def _run(arguments: argparse.Namespace) -> None:
+def _run(arguments: argparse.Namespace, embed_options: Sequence[str]) -> None:
     if not arguments.no_plots:
         require_matplotlib()
+    if embed_options and not any(is_network(path) for path in arguments.embeddings):
+        raise EvaluationError(
+            f"not an option: {' '.join(embed_options)} (embed_dataset's need a network to embed with)"
+        )
     if arguments.recommend and "fixed" not in arguments.protocol:
         raise EvaluationError("--recommend reads the curve of a fixed threshold: leave --protocol out, or say both")
     output = storage.absolute(arguments.output)
     datasets = parse_named(arguments.pairs, "--pairs")
     with hold_output(output), tempfile.TemporaryDirectory() as workspace:
         check_output(output, arguments.overwrite)
-        findings, sources = _Findings(), _Sources()
+        findings, sources = _Findings(), Sources(Path(workspace), embed_options)
         for dataset in datasets:
             _evaluate(dataset, arguments, sources, findings, Path(workspace))
         edc = Path(workspace) / "edc.parquet"
@@ -112,7 +93,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(
-    named: Named, arguments: argparse.Namespace, sources: _Sources, findings: _Findings, workspace: Path
+    named: Named, arguments: argparse.Namespace, sources: Sources, findings: _Findings, workspace: Path
 ) -> None:
     templates = for_dataset(parse_named(arguments.templates, "--templates"), named.name).get(named.name)
     dataset = Dataset.read(named.name, named.path, templates)
@@ -125,8 +106,9 @@ def _evaluate(
         for method, path in for_dataset(parse_named(arguments.quality, "--quality"), named.name).items()
     }
     tables = dict(given)
+    images = for_dataset(parse_named(arguments.images, "--images"), named.name).get(named.name, "")
     if arguments.embedding_norm:
-        tables |= {f"norm-{model}": _norms(sources.embeddings(path)) for model, path in models.items()}
+        tables |= {f"norm-{model}": _norms(sources.embeddings(path, images)) for model, path in models.items()}
     _refuse_names(list(tables), arguments.lower_is_better)
     tables = {
         method: _negated(table) if method in arguments.lower_is_better else table for method, table in tables.items()
@@ -136,7 +118,7 @@ def _evaluate(
     methods = {method: dataset.qualities(table, method, arguments.unscored) for method, table in tables.items()}
     subjects = None
     if arguments.bootstrap:
-        labels = dataset.labels([*tables.values(), *(sources.embeddings(path) for path in models.values())])
+        labels = dataset.labels([*tables.values(), *(sources.embeddings(path, images) for path in models.values())])
         subjects = subjects_of(dataset.pairs, labels)
         dataset.warn_of_contradictions(subjects)
     findings.datasets.append(_described(dataset, subjects))
@@ -156,7 +138,7 @@ def _evaluate(
         if method not in arguments.lower_is_better
     }
     for model, path in models.items():
-        embeddings = [sources.embeddings(place) for place in (path, flipped.get(model)) if place]
+        embeddings = [sources.embeddings(place, images) for place in (path, flipped.get(model)) if place]
         comparisons = dataset.compare(embeddings, model, arguments.score)
         _log.info("%s, %s: %d pairs compared", named.name, model, len(dataset.pairs))
         results = list(study(dataset.pairs, comparisons, methods, subjects, settings))
@@ -251,7 +233,14 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         required=True,
         metavar="NAME=PATH",
-        help="face recognition embeddings: tables with `key` and `embedding`, or folders of .npy",
+        help="face recognition models: tables with `key` and `embedding`, folders of .npy, or networks",
+    )
+    data.add_argument(
+        "--images",
+        nargs="+",
+        default=[],
+        metavar="DATASET=URI",
+        help="what a network in --embeddings embeds; embed_dataset's options (--flip, --onnx-mean ...) go to it",
     )
     data.add_argument("--flipped", nargs="+", default=[], metavar="NAME=PATH", help="the same of the mirrored images")
     data.add_argument("--pairs", nargs="+", required=True, metavar="NAME=PATH", help="lines `a b 1` (same) or `a b 0`")
