@@ -31,6 +31,15 @@ def pairs_of(
     return mated + [(flat[int(a[i])][0], flat[int(b[i])][0], 0) for i in different]
 
 
+def write_pairs(table: str, output: Path, nonmated: int = 0, per_identity: int = 0, seed: int = 0) -> None:
+    """Write the list of a table's faces."""
+    faces = pd.read_parquet(table, columns=["key", "label"])
+    found = pairs_of(list(faces.key), list(faces.label), nonmated, per_identity, seed)
+    output.write_text("".join(f"{a} {b} {mated}\n" for a, b, mated in found))
+    mated = sum(same for *_, same in found)
+    print(f"{output}: {mated:,} mated, {len(found) - mated:,} non-mated pairs")
+
+
 def main() -> None:
     """Write the list."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -40,11 +49,7 @@ def main() -> None:
     parser.add_argument("--per-identity", type=int, default=0, help="0: all images")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    table = pd.read_parquet(arguments.table, columns=["key", "label"])
-    found = pairs_of(list(table.key), list(table.label), arguments.nonmated, arguments.per_identity, arguments.seed)
-    arguments.output.write_text("".join(f"{a} {b} {mated}\n" for a, b, mated in found))
-    mated = sum(same for *_, same in found)
-    print(f"{arguments.output}: {mated:,} mated, {len(found) - mated:,} non-mated pairs")
+    write_pairs(arguments.table, arguments.output, arguments.nonmated, arguments.per_identity, arguments.seed)
 
 
 if __name__ == "__main__":
