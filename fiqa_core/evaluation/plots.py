@@ -22,6 +22,7 @@ _PANEL_WIDTH, _PANEL_HEIGHT = 4.6, 3.6
 _DISCARDED = {"crfiqa": "discarded share of all pairs [%]", "fixed": "discarded share of the mated pairs [%]"}
 _MARKS = 8
 _SETTLED = 0.901
+_WHISKERS, _WHISKER_STEP = (0.1, 0.3, 0.5, 0.7), 0.02
 
 
 def require_matplotlib() -> Any:
@@ -90,10 +91,7 @@ def _draw(panel: Any, results: Sequence[Result], methods: Sequence[str], fmr: fl
         step = {} if protocol == "crfiqa" else {"drawstyle": "steps-post"}
         panel.plot(x, y, label=result.method, **look, **step)
         if result.bands is not None and result.method not in _BOUNDS:
-            bounds = result.bands.fnmr_low[shown], result.bands.fnmr_high[shown]
-            panel.fill_between(
-                x, *bounds, color=look["color"], alpha=0.12, linewidth=0, step=None if protocol == "crfiqa" else "post"
-            )
+            _whiskers(panel, result, measures.index(result.method), look["color"])
         settled = curve.fnmr[curve.discard <= _SETTLED]  # beyond it a handful of pairs is left
         if np.isfinite(settled).any():
             top = max(top, float(np.nanmax(settled)))
@@ -103,6 +101,23 @@ def _draw(panel: Any, results: Sequence[Result], methods: Sequence[str], fmr: fl
     panel.set_ylim(0, 1.08 * top if top > 0 else 1)
     panel.grid(alpha=0.3, linewidth=0.5)
     panel.spines[["top", "right"]].set_visible(False)
+
+
+def _whiskers(panel: Any, result: Result, number: int, colour: str) -> None:
+    """The band at a few places, each measure's at its own: filled bands of many measures would cover each other."""
+    curve, bands = result.curve, result.bands
+    if bands is None:
+        return
+    if curve.protocol == "fixed":
+        x = np.array(_WHISKERS) + number % len(_COLOURS) * _WHISKER_STEP
+        places = np.searchsorted(curve.discard, x + 1e-12, "right") - 1
+    else:  # all measures have the same few points: whiskers stand beside them
+        places = np.searchsorted(curve.discard, np.array(_WHISKERS) - 1e-9)
+        x = curve.discard[places] + (number % len(_COLOURS) - 2.5) * _WHISKER_STEP / 3
+    y = curve.fnmr[places]
+    low, high = y - bands.fnmr_low[places], bands.fnmr_high[places] - y
+    reach = np.maximum(np.stack([low, high]), 0)  # a percentile interval need not hold its estimate
+    panel.errorbar(100 * x, y, reach, fmt="none", ecolor=colour, elinewidth=1, capsize=2, alpha=0.8)
 
 
 def _look(number: int, points: int) -> dict[str, Any]:
