@@ -1,9 +1,9 @@
 """Time and peak memory of evaluate_quality as the pair list grows to the size of IJB-C's (15.6 million pairs).
 
-python -m benchmarks.edc_scale [--pairs 1500000 5000000 15000000] [--folder FOLDER]
+python -m benchmarks.edc_scale [--pairs 1500000 5000000 15000000] [--bootstrap 0] [--random-seeds 1] [--folder FOLDER]
 
 Invented data of IJB-C's shape: 23,124 templates of 3,531 people, embeddings of 512 numbers, one quality measure, both
-protocols, three FMRs, one random seed. Everything is counted: reading the list, comparing, curves, writing.
+protocols, three FMRs. Everything is counted: reading the list, comparing, curves, writing.
 """
 
 import argparse
@@ -59,6 +59,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, nargs="+", default=[1_500_000, 5_000_000, 15_000_000])
     parser.add_argument("--folder", type=Path, help="where the data is made (default: a temporary folder)")
+    parser.add_argument("--bootstrap", type=int, default=0)
+    parser.add_argument("--random-seeds", type=int, default=1)
     arguments = parser.parse_args()
     print("| pairs | seconds | CPU seconds | peak MiB |\n|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
@@ -68,7 +70,8 @@ def main() -> None:
             write_pairs(folder / "pairs.txt", people, count)
             table = str(folder / "table.parquet")
             flags = ["--quality", f"q={table}", "--embeddings", f"fr={table}", "--pairs", f"set={folder / 'pairs.txt'}"]
-            flags += ["--random-seeds", "1", "--no-plots", "--output", str(folder / "out"), "--overwrite"]
+            flags += ["--random-seeds", str(arguments.random_seeds), "--bootstrap", str(arguments.bootstrap)]
+            flags += ["--no-plots", "--output", str(folder / "out"), "--overwrite"]
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
             started = time.monotonic()
             command = [sys.executable, "-m", "pipelines.evaluate_quality", *flags]
