@@ -17,7 +17,7 @@ from fiqa_core import storage
 from fiqa_core.evaluation.bootstrap import subjects_of
 from fiqa_core.evaluation.comparisons import SCORES
 from fiqa_core.evaluation.dataset import UNSCORED, Dataset
-from fiqa_core.evaluation.edc import PROTOCOLS
+from fiqa_core.evaluation.edc import PROTOCOLS, check_measurable
 from fiqa_core.evaluation.errors import EvaluationError
 from fiqa_core.evaluation.named import Named, for_dataset, parse_named
 from fiqa_core.evaluation.output import check_output, publish_all
@@ -97,6 +97,7 @@ def _evaluate(
 ) -> None:
     templates = for_dataset(parse_named(arguments.templates, "--templates"), named.name).get(named.name)
     dataset = Dataset.read(named.name, named.path, templates)
+    check_measurable(int((~dataset.pairs.mated).sum()), arguments.fmr, arguments.allow_unmeasurable)
     models = for_dataset(parse_named(arguments.embeddings, "--embeddings"), named.name)
     flipped = for_dataset(parse_named(arguments.flipped, "--flipped"), named.name)
     if unknown := sorted(set(flipped) - set(models)):

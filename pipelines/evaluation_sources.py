@@ -5,7 +5,6 @@ from pathlib import Path
 
 from fiqa_core.evaluation.errors import EvaluationError
 from fiqa_core.evaluation.sources import Embeddings, Qualities, read_embeddings, read_qualities
-from pipelines import embed_dataset
 
 NETWORKS = (".onnx", ".pt", ".pth", ".safetensors")
 
@@ -50,6 +49,9 @@ class Sources:
                 f"{model}: a network, so the images of the pairs are needed too: give their dataset with --images (or "
                 "embed them with embed_dataset, and give its output)"
             )
+        # Tables need neither Beam nor torch, which take seconds to load.
+        from pipelines import embed_dataset
+
         output = str(self._workspace / f"embeddings-{len(self._embeddings)}")
         flags = ["--model", model, "--input", images, "--output", output, *self._options]
         code = embed_dataset.run(flags)

@@ -77,17 +77,16 @@ class Curve:
         return float((np.diff(edges) * self.fnmr[inside]).sum())
 
 
-def check_measurable(comparisons: Comparisons, fmrs: Sequence[float], allow_unmeasurable: bool = False) -> None:
-    """Refuse target FMRs that the non-mated pairs cannot show.
+def check_measurable(pairs: int, fmrs: Sequence[float], allow_unmeasurable: bool = False) -> None:
+    """Refuse target FMRs that so many non-mated pairs cannot show.
 
     Raises:
         UnmeasurableFmrError: a target below 1 / P (unless allowed). EvaluationError: one outside (0, 1).
     """
-    pairs = len(comparisons.nonmated_places)
     for fmr in fmrs:
         if not 0 < fmr < 1:
             raise EvaluationError(f"a target FMR of {fmr:g} is no rate between 0 and 1; give for example 1e-3")
-        if fmr < 1 / pairs and not allow_unmeasurable:
+        if pairs and fmr < 1 / pairs and not allow_unmeasurable:
             raise UnmeasurableFmrError(
                 f"a target FMR of {fmr:g} cannot be measured with {pairs:,} non-mated pairs: the smallest rate they "
                 f"can show is {1 / pairs:.2g}. Give more non-mated pairs or a larger FMR, or take what the protocol "

@@ -63,7 +63,8 @@ class Embeddings:
 def read_qualities(url: str) -> Qualities:
     """Read a quality table (output of a scoring run, folder, Parquet file or glob) or a score file.
 
-    A score file has a line `path score` for each image; the score is what follows the last space.
+    A score file has a line `path score` for each image; the score is what follows the last space. Of a .npy of
+    numbers (N,) the keys are the row numbers.
 
     Raises:
         EvaluationError: a line without a score, or a table without the columns `key` and `quality`.
@@ -73,6 +74,9 @@ def read_qualities(url: str) -> Qualities:
         table = read_columns(url, ["key", "quality"], ["label"])
         values = table["quality"].to_numpy(zero_copy_only=False).astype(np.float64)
         return Qualities(KeyIndex(table["key"], url), values, _labels(table))
+    if url.endswith(".npy"):
+        scores_by_row = _array(url, 1)
+        return Qualities(_row_numbers(url, scores_by_row), scores_by_row.astype(np.float64), None)
     keys, scores = [], []
     with open_read(url) as stream:
         for number, line in enumerate(io.TextIOWrapper(stream, "utf-8", errors="surrogateescape"), 1):
@@ -84,15 +88,19 @@ def read_qualities(url: str) -> Qualities:
 
 
 def read_embeddings(url: str) -> Embeddings:
-    """Read embeddings: a Parquet table with columns `key` and `embedding`, or a folder of .npy files.
+    """Read embeddings: a Parquet table with columns `key` and `embedding`, a folder of .npy files, or one .npy.
 
-    In a folder each file holds one embedding; its key is its path below the folder without `.npy`.
+    In a folder each file holds one embedding; its key is its path below the folder without `.npy`. Of one .npy with
+    a matrix (N, D) the keys are the row numbers.
 
     Raises:
         EvaluationError: none found, or they differ in length. TableError: a folder that holds neither.
     """
     if has_glob(url) or url.endswith(".parquet"):
         return _embedding_table(url)
+    if url.endswith(".npy"):
+        matrix = _array(url, 2)
+        return Embeddings(_row_numbers(url, matrix), matrix, None)
     if not is_folder(url):
         problem = "is no Parquet file and no folder" if stat(url) is not None else "no such file or folder"
         raise EvaluationError(f"{url}: {problem}. Expected a table with embeddings, or a folder of .npy files.")
@@ -182,11 +190,21 @@ def _embedding_files(folder: str, files: list[str]) -> Embeddings:
 
 
 def _vector(url: str) -> np.ndarray:
+    return _array(url).reshape(-1)
+
+
+def _array(url: str, dimensions: int = 0) -> np.ndarray:
+    """Floats in a .npy file, float32 or (where stored so) float64; of any number of dimensions if that is 0."""
     try:
         found: Any = np.load(io.BytesIO(read_bytes(url)), allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise EvaluationError(f"{url}: not readable as .npy ({error}). Expected one embedding.") from error
-    vector = np.asarray(found).reshape(-1)
-    if vector.dtype.kind != "f" or not vector.size:
-        raise EvaluationError(f"{url}: holds {found.dtype} {np.shape(found)}. Expected one embedding of floats.")
-    return vector if vector.dtype == np.float64 else vector.astype(np.float32)
+        raise EvaluationError(f"{url}: not readable as .npy ({error}). Expected floats.") from error
+    values = np.asarray(found)
+    if values.dtype.kind != "f" or not values.size or (dimensions and values.ndim != dimensions):
+        expected = {0: "one embedding of floats", 1: "floats (N,)", 2: "floats (N, D)"}[dimensions]
+        raise EvaluationError(f"{url}: holds {values.dtype} {values.shape}. Expected {expected}.")
+    return values if values.dtype == np.float64 else values.astype(np.float32, copy=False)
+
+
+def _row_numbers(url: str, values: np.ndarray) -> KeyIndex:
+    return KeyIndex([str(row) for row in range(len(values))], url)

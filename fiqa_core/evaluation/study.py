@@ -61,7 +61,6 @@ def study(
         methods: quality of each name of the pair list, float64 (I,), by measure; higher = better.
         subjects: int (I,), who each name shows; needed for bands.
     """
-    edc.check_measurable(comparisons, settings.fmrs, settings.allow_unmeasurable)
     resampling = None
     if settings.replicates and subjects is not None:
         resampling = Resampling(subjects, settings.replicates, settings.seed)

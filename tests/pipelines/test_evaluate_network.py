@@ -50,7 +50,7 @@ def test_a_network_that_cannot_be_used_ends_the_evaluation(tmp_path, caplog):
         "0.5",
     ]
     (tmp_path / "q.txt").write_text("a 1\nb 2\nc 3\n")
-    flags += ["--embeddings", f"fr={tmp_path / 'bad.onnx'}", "--images", f"set={tmp_path}"]
+    flags += ["--embeddings", f"fr={tmp_path / 'bad.onnx'}", "--images", f"set={tmp_path}", "--allow-unmeasurable"]
     assert run([*flags, "--output", str(tmp_path / "out")]) == 2
     assert "was not embedded by" in caplog.text
     assert not (tmp_path / "out").exists()

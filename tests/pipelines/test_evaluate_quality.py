@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -132,22 +132,21 @@ def test_another_process_with_the_same_seed_writes_the_same_bytes(faces, evaluat
 @needs_shared
 def test_the_golden_curves_come_out_of_the_command(tmp_path):
     golden = SHARED / "golden" / "edc"
-    vectors, quality = np.load(golden / "embeddings.npy"), np.load(golden / "quality.npy")
-    keys = [str(number) for number in range(len(vectors))]
-    pq.write_table(pa.table({"key": keys, "embedding": pa.array(list(vectors))}), tmp_path / "fr.parquet")
-    scores = "".join(f"set/images/{key}.jpg {float(value)!r}\n" for key, value in zip(keys, quality, strict=True))
+    quality = np.load(golden / "quality.npy")
+    scores = "".join(f"set/images/{row}.jpg {float(value)!r}\n" for row, value in enumerate(quality))
     (tmp_path / "scores.txt").write_text(scores)
-    places = ["--quality", f"q={tmp_path / 'scores.txt'}", "--embeddings", f"fr={tmp_path / 'fr.parquet'}"]
+    places = ["--quality", f"q={golden / 'quality.npy'}", f"file={tmp_path / 'scores.txt'}"]
+    places += ["--embeddings", f"fr={golden / 'embeddings.npy'}"]
     places += ["--pairs", f"golden={golden / 'pairs.txt'}", "--output", str(tmp_path / "out")]
     assert run([*places, "--protocol", "crfiqa", "--no-plots", "--random-seeds", "1"]) == 2
     assert run([*places, "--protocol", "crfiqa", "--no-plots", "--random-seeds", "1", "--allow-unmeasurable"]) == 0
     expected = json.loads((golden / "expected.json").read_text())["cosine"]
-    frame = pd.read_parquet(tmp_path / "out" / "edc.parquet").query("method == 'q'")
-    areas = pd.read_csv(tmp_path / "out" / "auc.csv").query("method == 'q'").set_index("fmr").auc
-    for target in ("1e-2", "1e-3", "1e-4"):
-        own = frame[frame.fmr == float(target)]
+    frame = pd.read_parquet(tmp_path / "out" / "edc.parquet")
+    areas = pd.read_csv(tmp_path / "out" / "auc.csv").set_index(["method", "fmr"]).auc
+    for method, target in product(("q", "file"), ("1e-2", "1e-3", "1e-4")):
+        own = frame[(frame.method == method) & (frame.fmr == float(target))]
         np.testing.assert_allclose(own.fnmr, expected["fnmr"][target], rtol=0, atol=1e-12)
-        assert areas[float(target)] == pytest.approx(expected["auc"][target], abs=1e-12)
+        assert areas[method, float(target)] == pytest.approx(expected["auc"][target], abs=1e-12)
 
 
 def test_several_datasets_models_and_mirrored_images_in_one_call(faces, tmp_path):
@@ -247,7 +246,7 @@ def test_what_cannot_be_evaluated_is_refused_and_nothing_is_written(faces, tmp_p
 
 def test_a_missing_image_is_named_with_the_nearest(faces, tmp_path, caplog):
     (tmp_path / "pairs.txt").write_text("p1/1 p1/2 1\np1/1 p2/9 0\n")
-    flags = faces.flags(tmp_path / "out", "--no-plots")
+    flags = faces.flags(tmp_path / "out", "--no-plots", "--allow-unmeasurable")
     flags[flags.index("--pairs") + 1] = f"small={tmp_path / 'pairs.txt'}"
     assert run(flags) == 2
     assert "the first is 'p2/9'. The nearest key is 'p2/" in caplog.text
