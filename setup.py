@@ -12,6 +12,7 @@ EXTRAS = {
     "gcp": ["apache-beam[gcp]>=2.77"],
     "dask": ["apache-beam[dask]>=2.77"],
     "s3": ["s3fs>=2026.1"],
+    "plots": ["matplotlib>=3.10"],
     "onnx": ["onnxruntime>=1.20"],
     "test": [
         "pytest>=9",
@@ -30,6 +31,7 @@ EXTRAS = {
         "onnxruntime>=1.20",
         "moto[server]>=5.2",
         "s3fs>=2026.1",
+        "matplotlib>=3.10",
     ],
 }
 

@@ -55,7 +55,7 @@ def _run(arguments: argparse.Namespace, options: PipelineOptions, source: Scorer
         raise OptionError(_NO_CHECKPOINT)
     network = {} if arguments.checkpoint is None else {"--checkpoint": arguments.checkpoint}
     workers = prepare_workers(arguments, options, network, resolve_device)
-    settings = _settings(arguments, source is not None)
+    settings = _settings(arguments, source)
     if source is None:
         threads = arguments.threads or workers.threads or network_threads(options)
         checkpoint = storage.absolute(arguments.checkpoint)
@@ -63,7 +63,7 @@ def _run(arguments: argparse.Namespace, options: PipelineOptions, source: Scorer
     return run_table(TableJob(arguments, options, settings, source, workers, _log, quality_lines, by_quality))
 
 
-def _settings(arguments: argparse.Namespace, without_network: bool) -> ScoreSettings:
+def _settings(arguments: argparse.Namespace, source: ScorerSource | None) -> ScoreSettings:
     choices = {
         "precision": arguments.precision,
         "channel_order": arguments.channel_order,
@@ -72,8 +72,8 @@ def _settings(arguments: argparse.Namespace, without_network: bool) -> ScoreSett
         "read": table_options.read_settings(arguments),
         "phash": arguments.phash,
     }
-    if without_network:
-        return ScoreSettings("none", "none", "0" * 64, **choices)
+    if source is not None:
+        return ScoreSettings(getattr(source, "name", "none"), "none", "0" * 64, **choices)
     embeddings = arguments.embeddings != "none"
     loaded = load_checkpoint(arguments.checkpoint, arguments.arch, arguments.mode, embeddings)
     require_quality(loaded)
