@@ -11,6 +11,7 @@ embedding_matrix("out")                          # float32 (rows, D)
 from collections.abc import Sequence
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -35,7 +36,6 @@ def load_quality(place: str, columns: Sequence[str] | None = None, to: str = "pa
 
     Raises:
         TableError: nothing there, a file that is no Parquet, or a column that it does not have.
-        ModuleNotFoundError: duckdb was asked for and is not installed.
     """
     if to not in FORMS:
         raise ValueError(f"to={to!r} is not known; expected one of {', '.join(FORMS)}")
@@ -43,10 +43,6 @@ def load_quality(place: str, columns: Sequence[str] | None = None, to: str = "pa
     if to == "arrow":
         return table
     if to == "duckdb":
-        try:
-            import duckdb
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError("to='duckdb' needs duckdb: pip install duckdb") from error
         return duckdb.from_arrow(table)
     frame = table.to_pandas()
     frame.attrs["columns"] = {name: _meaning(name) for name in table.column_names}
