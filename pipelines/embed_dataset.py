@@ -17,18 +17,14 @@ from fiqa_core.scoring.devices import resolve_device
 from fiqa_core.scoring.scorer import PRECISIONS
 from fiqa_core.scoring.settings import ScoreSettings
 from pipelines import dataflow, table_options
+from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, positive, run_command
 from pipelines.runners import OptionError
 from pipelines.table_job import (
-    EXIT_BAD_INPUT,
-    EXIT_INCOMPLETE,
-    EXIT_INTERRUPTED,
-    EXIT_OK,
     TableJob,
     by_quality,
     network_threads,
     prepare_workers,
     quality_lines,
-    run_command,
     run_table,
 )
 from transforms.onnx_source import OnnxSource
@@ -203,14 +199,14 @@ def _add_onnx_options(parser: argparse.ArgumentParser) -> None:
         "network's authors do",
     )
     onnx.add_argument("--onnx-layout", choices=("nchw", "nhwc"), help="order of the input's axes (recognised)")
-    onnx.add_argument("--onnx-size", type=table_options.positive, metavar="PIXELS", help="input side (recognised, 112)")
+    onnx.add_argument("--onnx-size", type=positive, metavar="PIXELS", help="input side (recognised, 112)")
     onnx.add_argument("--onnx-color", choices=("rgb", "bgr"), help="order of the channels (default rgb)")
     onnx.add_argument(
         "--onnx-mean", type=_per_channel, metavar="X[,X,X]", help="input is (x - mean) / std of x in 0..255 (127.5)"
     )
     onnx.add_argument("--onnx-std", type=_per_channel, metavar="X[,X,X]", help="(127.5)")
     onnx.add_argument("--onnx-output", metavar="NAME", help="output to read (default: the only one)")
-    onnx.add_argument("--onnx-batch", type=table_options.positive, metavar="N", help="exact images a call (recognised)")
+    onnx.add_argument("--onnx-batch", type=positive, metavar="N", help="exact images a call (recognised)")
     onnx.add_argument(
         "--output-kind",
         choices=("embedding", "quality"),

@@ -28,19 +28,20 @@ from fiqa_core.evaluation.study import ORACLE, RANDOM, Result, StudySettings, st
 from fiqa_core.evaluation.thresholds import recommendation_rows
 from fiqa_core.scoring.output_lock import hold_output
 from pipelines import evaluation_words as words
+from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK, set_up_logging
 from pipelines.evaluation_sources import Sources, is_network
 from schemas import versions
 from schemas.edc import AUC_COLUMNS, RECOMMENDATION_COLUMNS
 
+__all__ = ["EXIT_BAD_INPUT", "EXIT_INTERRUPTED", "EXIT_OK", "run"]
+
 _log = logging.getLogger("evaluate_quality")
-EXIT_OK, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 2, 130
 
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments, rest = _parser().parse_known_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    logging.getLogger("fsspec").setLevel(logging.WARNING)
+    set_up_logging()
     try:
         _run(arguments, rest)
     except (ValueError, OSError, MemoryError) as error:

@@ -25,13 +25,15 @@ from fiqa_core.curation.rules import check_needs
 from fiqa_core.curation.subset import FORMATS, SubsetSettings
 from fiqa_core.scoring.output_lock import hold_output
 from pipelines import dataflow, findings_job, subset_job
+from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, run_command
 from pipelines.filter_options import embedding_source, make_parser, refuse_contradictions, search_settings, writing_of
 from pipelines.filter_words import print_summary
 from pipelines.policy_options import policy_of
-from pipelines.runners import JobError, OptionError, beam_options, is_in_process
+from pipelines.runners import OptionError, is_in_process
+
+__all__ = ["EXIT_BAD_INPUT", "EXIT_INCOMPLETE", "EXIT_INTERRUPTED", "EXIT_OK", "run"]
 
 _log = logging.getLogger("filter_dataset")
-EXIT_OK, EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 2, 3, 130
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -40,26 +42,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: command line without the program's name; None for `sys.argv`.
     """
-    parser = make_parser()
-    arguments, rest = parser.parse_known_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    logging.getLogger("apache_beam").setLevel(logging.WARNING)
-    # It logs the trace of whatever ends a job; the error itself comes back, and its reason is said once.
-    logging.getLogger("apache_beam.runners.worker.sdk_worker").setLevel(logging.CRITICAL)
-    logging.getLogger("fsspec").setLevel(logging.WARNING)  # it tells of every remote file that is opened
-    try:
-        return _run(arguments, beam_options(rest, list(parser._option_string_actions)))
-    except MemoryError as error:
-        _log.error("not enough memory: %s. Give more by --memory-mb", error)
-        return EXIT_BAD_INPUT
-    except (ValueError, OSError, RuntimeError) as error:
-        _log.error("%s", error)
-        if isinstance(error, JobError):
-            _log.error("finished files are kept; run again with --resume")
-        return EXIT_BAD_INPUT
-    except KeyboardInterrupt:
-        _log.error("interrupted; finished files are kept: run the same command with --resume")
-        return EXIT_INTERRUPTED
+    return run_command(make_parser(), argv, _log, _run)
 
 
 def _run(arguments: argparse.Namespace, options: PipelineOptions) -> int:

@@ -10,6 +10,7 @@ from fiqa_core.curation.findings_settings import FindingsSettings, LabelNoiseSet
 from fiqa_core.curation.parts import Part
 from fiqa_core.curation.policy import Policy
 from fiqa_core.curation.subset import DEFAULT_SHARD_SIZE, FORMATS
+from pipelines.command_line import positive
 from pipelines.policy_options import add_policy_options
 from pipelines.runners import OptionError
 
@@ -186,13 +187,6 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
     again = running.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="keep finished files of an earlier run, do the others")
     again.add_argument("--overwrite", action="store_true", help="remove an earlier run first")
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text!r}")
-    return int(text)
 
 
 def _moved(text: str) -> tuple[str, str]:

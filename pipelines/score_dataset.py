@@ -14,18 +14,14 @@ from fiqa_core.scoring.devices import resolve_device
 from fiqa_core.scoring.scorer import PRECISIONS
 from fiqa_core.scoring.settings import ScoreSettings
 from pipelines import dataflow, table_options
+from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, run_command
 from pipelines.runners import OptionError
 from pipelines.table_job import (
-    EXIT_BAD_INPUT,
-    EXIT_INCOMPLETE,
-    EXIT_INTERRUPTED,
-    EXIT_OK,
     TableJob,
     by_quality,
     network_threads,
     prepare_workers,
     quality_lines,
-    run_command,
     run_table,
 )
 from transforms.score import CheckpointScorer, ScorerSource

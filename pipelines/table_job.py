@@ -4,7 +4,6 @@ import argparse
 import functools
 import logging
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,16 +19,15 @@ from fiqa_core.scoring.progress import read_progress
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.plan import Plan, plan_dataset
 from pipelines import dataflow, dataflow_job
+from pipelines.command_line import EXIT_INCOMPLETE, EXIT_OK
 from pipelines.progress import ProgressMonitor
-from pipelines.runners import JobError, OptionError, beam_options, is_in_process, is_local, run_job, worker_processes
+from pipelines.runners import OptionError, is_in_process, is_local, run_job, worker_processes
 from pipelines.table_options import DEFAULT_UNIT_SIZE
 from transforms.score import ScoreDataset, ScorerSource
 
 _MOST_DECODE_THREADS = 4
 
 NOTHING_NOW = {"records_this_run": 0, "images_per_second": 0}
-
-EXIT_OK, EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 2, 3, 130
 
 # What a command says at the end of the numbers of `summary.json`, and what to do next with the table at a URI.
 FigureLines = Callable[[dict[str, Any]], list[str]]
@@ -48,32 +46,6 @@ class TableJob:
     log: logging.Logger
     figures: FigureLines
     next_line: NextLine
-
-
-def run_command(
-    parser: argparse.ArgumentParser,
-    argv: Sequence[str] | None,
-    log: logging.Logger,
-    body: Callable[[argparse.Namespace, PipelineOptions], int],
-) -> int:
-    """Parse, set up logging, run `body`; its exit code, or that of the error it ended with (said in one message)."""
-    arguments, rest = parser.parse_known_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    logging.getLogger("apache_beam").setLevel(logging.WARNING)
-    # It logs the trace of whatever ends a job; the error itself comes back, and its reason is said once.
-    logging.getLogger("apache_beam.runners.worker.sdk_worker").setLevel(logging.CRITICAL)
-    logging.getLogger("fsspec").setLevel(logging.WARNING)  # it tells of every remote file that is opened
-    try:
-        return body(arguments, beam_options(rest, list(parser._option_string_actions), arguments.device))
-    except (ValueError, OSError, RuntimeError) as error:
-        log.error("%s", error)
-        if isinstance(error, JobError):
-            log.error("finished units are kept; run again with --resume")
-        return EXIT_BAD_INPUT
-    except KeyboardInterrupt as interrupt:
-        kept = "interrupted; finished units are kept: run the same command with --resume"
-        log.error("%s", str(interrupt) or kept)
-        return EXIT_INTERRUPTED
 
 
 def prepare_workers(

@@ -4,6 +4,7 @@ import argparse
 
 from fiqa_core.shards.plan import FORMATS
 from fiqa_core.shards.unit import MAX_STORED_BYTES, ReadSettings
+from pipelines.command_line import positive
 
 DEFAULT_UNIT_SIZE = 4000
 
@@ -66,10 +67,3 @@ def add_running_options(parser: argparse.ArgumentParser) -> None:
     again = running.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="keep finished units of an earlier run, do the others")
     again.add_argument("--overwrite", action="store_true", help="remove an earlier run first")
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1, for argparse."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text!r}")
-    return int(text)

@@ -1,13 +1,12 @@
 """Rows of Parquet files on any store, a bounded number at a time, read ahead of whoever uses them."""
 
-import queue
-import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fiqa_core.ahead import ahead
 from fiqa_core.curation.parts import Part, TableError
 from fiqa_core.storage import open_read
 
@@ -51,41 +50,7 @@ def read_batches(url: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
 
 def read_ahead(items: Iterable[T]) -> Generator[T, None, None]:
     """The same items, made by another thread a few ahead; what it raises is raised here."""
-    made: queue.Queue[tuple[bool, Any]] = queue.Queue(_AHEAD)
-    stop = threading.Event()
-
-    def put(entry: tuple[bool, Any]) -> bool:
-        while not stop.is_set():
-            try:
-                made.put(entry, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work() -> None:
-        try:
-            for item in items:
-                if not put((True, item)):
-                    return
-            put((False, None))
-        except BaseException as error:
-            put((False, error))
-
-    thread = threading.Thread(target=work, name="read-ahead", daemon=True)
-    thread.start()
-    try:
-        while True:
-            more, item = made.get()
-            if more:
-                yield item
-            elif item is None:
-                return
-            else:
-                raise item
-    finally:
-        stop.set()
-        thread.join()
+    return ahead(items, _AHEAD)
 
 
 def _short(error: BaseException) -> str:

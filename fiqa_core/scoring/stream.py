@@ -1,8 +1,6 @@
 """The inner stages of scoring as plain generators: records -> prepared rows -> batches -> scored rows."""
 
 import hashlib
-import queue
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from fiqa_core.ahead import ahead
 from fiqa_core.images.decode import ImageLimits, ImageRejected
 from fiqa_core.images.phash import perceptual_hash
 from fiqa_core.images.preprocess import ChannelOrder, prepare
@@ -122,48 +121,6 @@ def batches(rows: Iterable[Row], batch_size: int) -> Iterator[list[Row]]:
             batch, images = [], 0
     if batch:
         yield batch
-
-
-def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
-    """The same items, produced by a thread of their own that runs at most `depth` items ahead.
-
-    An exception of the producer is raised here, in its place; closing the generator stops the thread.
-    """
-    done = object()
-    handed: queue.Queue[Any] = queue.Queue(depth)
-    stopped = threading.Event()
-
-    def put(item: Any) -> bool:
-        while not stopped.is_set():
-            try:
-                handed.put(item, timeout=0.2)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def produce() -> None:
-        try:
-            for item in items:
-                if not put((item, None)):
-                    return
-            put((done, None))
-        except BaseException as error:
-            put((done, error))
-
-    thread = threading.Thread(target=produce, name="read-ahead", daemon=True)
-    thread.start()
-    try:
-        while True:
-            item, error = handed.get()
-            if error is not None:
-                raise error
-            if item is done:
-                return
-            yield item
-    finally:
-        stopped.set()
-        thread.join()
 
 
 def score_batch(

@@ -64,7 +64,7 @@ def test_a_bad_option_is_one_message_and_nothing_is_begun(tmp_path, faces, optio
     out = tmp_path / "out"
     assert run(["--input", str(faces), "--output", str(out), *options], MeanScorerSource()) == EXIT_BAD_INPUT
     assert said in caplog.text
-    assert "finished units are kept" not in caplog.text
+    assert "is kept" not in caplog.text
     assert not out.exists()
 
 

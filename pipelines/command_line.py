@@ -1,0 +1,51 @@
+"""What every command has in common: logging, exit codes, and errors that are said once, without a trace."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipelines.runners import JobError, beam_options
+
+EXIT_OK, EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 2, 3, 130
+
+
+def set_up_logging() -> None:
+    """Our own lines on standard error; of the libraries only what went wrong."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    # It logs the trace of whatever ends a job; the error itself comes back, and its reason is said once.
+    logging.getLogger("apache_beam.runners.worker.sdk_worker").setLevel(logging.CRITICAL)
+    logging.getLogger("fsspec").setLevel(logging.WARNING)  # it tells of every remote file that is opened
+
+
+def run_command(
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None,
+    log: logging.Logger,
+    body: Callable[[argparse.Namespace, PipelineOptions], int],
+) -> int:
+    """Parse, set up logging, run `body`; its exit code, or that of the error it ended with."""
+    arguments, rest = parser.parse_known_args(argv)
+    set_up_logging()
+    try:
+        device = getattr(arguments, "device", "cpu")
+        return body(arguments, beam_options(rest, list(parser._option_string_actions), device))
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+        log.error("%s", str(error) or type(error).__name__)
+        if isinstance(error, JobError):
+            log.error("what is finished is kept; run again with --resume")
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt as interrupt:
+        kept = "interrupted; what is finished is kept: run the same command with --resume"
+        log.error("%s", str(interrupt) or kept)
+        return EXIT_INTERRUPTED
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text!r}")
+    return int(text)
