@@ -76,7 +76,8 @@ def test_torch_is_installed_from_the_constraints_and_must_be_a_cuda_build(instru
     first, second, third = values(instructions, "RUN")
     assert "--constraint constraints.txt torch" in first
     assert "assert torch.version.cuda" in first
-    assert '--constraint constraints.txt ".[gcp]"' in second
+    assert '--constraint constraints.txt ".[${EXTRAS}]"' in second
+    assert values(instructions, "ARG")[-1] == 'EXTRAS="gcp"'
     assert "pip check" in second
     assert "import pipelines.score_dataset" in third
     assert values(instructions, "WORKDIR") == ["/opt/fiqa", "/"]
