@@ -49,3 +49,10 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text!r}")
     return int(text)
+
+
+def named(text: str) -> str:
+    """A file, folder or URI, for argparse: not the empty text that an unset shell variable leaves."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("expected a name, found an empty text (an unset variable?)")
+    return text

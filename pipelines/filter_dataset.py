@@ -52,7 +52,7 @@ def _run(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     _check_places(arguments, options)
     tables = _tables(arguments)
     search = _search(arguments, policy, tables)
-    if search is None:
+    if search is None and tables.own_rows:
         check_needs(policy, tables.findings, bool(tables.against))
     if arguments.dry_run:
         with tempfile.TemporaryDirectory(prefix="fiqa-") as folder:
@@ -115,7 +115,8 @@ def _tables(arguments: argparse.Namespace) -> Tables:
     quality = find_parts(arguments.quality)
     every = find_parts([*arguments.quality, *arguments.against])
     own, against = every[: len(quality)], every[len(quality) :]
-    _refuse_overlapping_names(own, find_parts(arguments.against) if arguments.against else ())
+    if len(arguments.quality) > 1 or against:
+        _refuse_repeated(own, against)
     tables = Tables(own, against, _findings(arguments.findings))
     shown = f" and {tables.all_rows - tables.own_rows:,} of --against" if against else ""
     _log.info("%s rows in %d files%s", f"{tables.own_rows:,}", len(own), shown)
@@ -148,10 +149,15 @@ def _find(
     return replace(tables, findings=Findings(found.labels, found.pairs)), counts
 
 
-def _refuse_overlapping_names(own: Sequence[Part], against: Sequence[Part]) -> None:
-    both = {part.url for part in own} & {part.url for part in against}
-    if both:
-        raise TableError(f"{min(both)}: is part of --quality and of --against; every row would be an overlap.")
+def _refuse_repeated(own: Sequence[Part], against: Sequence[Part]) -> None:
+    """Refuse one table under two names (a link, a copy): every row of it would be its own duplicate."""
+    parts = [part for part in (*own, *against) if part.rows]
+    seen: dict[str, Part] = {}
+    for part, digest in zip(parts, storage.in_flight([p.url for p in parts], filter_output.footer_digest), strict=True):
+        other = seen.setdefault(digest, part)
+        if other is not part:
+            where = "both --quality and --against" if part.number >= len(own) > other.number else "the tables twice"
+            raise TableError(f"{part.url}: is in {where} (also as {other.url}). Name each table once.")
 
 
 def _findings(folder: str | None) -> Findings:

@@ -7,10 +7,10 @@ from fiqa_core import storage
 from fiqa_core.curation.embeddings import EmbeddingSource
 from fiqa_core.curation.filter_output import Writing
 from fiqa_core.curation.findings_settings import FindingsSettings, LabelNoiseSettings
-from fiqa_core.curation.parts import Part
+from fiqa_core.curation.parts import Part, TableError, find_parts
 from fiqa_core.curation.policy import Policy
 from fiqa_core.curation.subset import DEFAULT_SHARD_SIZE, FORMATS
-from pipelines.command_line import positive
+from pipelines.command_line import named, positive
 from pipelines.policy_options import add_policy_options
 from pipelines.runners import OptionError
 
@@ -25,8 +25,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.filter_dataset",
         description="Decide by a policy which images of a scored dataset are kept, and with what weight; write them.",
-        epilog="Beam's own options are passed on. Exit code: 0 every row is accounted for; 2 bad input or option, or "
-        "the run broke off; 3 finished, but images could not be written; 130 interrupted.",
+        epilog="Negative numbers are given as --min-quality=-0.5. Beam's own options are passed on. Exit code: 0 every "
+        "row is accounted for; 2 bad input or option, or the run broke off; 3 finished, but images could not be "
+        "written; 130 interrupted.",
         allow_abbrev=False,
     )
     _add_data(parser)
@@ -59,7 +60,7 @@ def embedding_source(arguments: argparse.Namespace, own: Sequence[Part]) -> Embe
             raise OptionError("--embeddings FILE.npy needs --embedding-keys FILE (one key a line), and is one file")
         keys = storage.absolute(arguments.embedding_keys)
         return EmbeddingSource("npy", places, "", "key", arguments.embedding_join_column, keys)
-    if foreign:
+    if foreign or not _is_run(places[0]):
         return EmbeddingSource(
             "parquet",
             places,
@@ -68,6 +69,15 @@ def embedding_source(arguments: argparse.Namespace, own: Sequence[Part]) -> Embe
             arguments.embedding_join_column,
         )
     return EmbeddingSource("run", places)
+
+
+def _is_run(place: str) -> bool:
+    """Whether a place holds tables of ours, with the columns that a quality table has."""
+    try:
+        find_parts([place])
+    except TableError:
+        return False
+    return True
 
 
 def search_settings(arguments: argparse.Namespace, policy: Policy, has_embeddings: bool) -> FindingsSettings | None:
@@ -124,12 +134,22 @@ def writing_of(arguments: argparse.Namespace) -> Writing:
 def _add_data(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group("data")
     data.add_argument(
-        "--quality", nargs="+", required=True, metavar="URI", help="outputs of score_dataset, or their `quality`"
+        "--quality",
+        type=named,
+        nargs="+",
+        required=True,
+        metavar="URI",
+        help="outputs of score_dataset, or their `quality`",
     )
     data.add_argument(
-        "--against", nargs="+", default=[], metavar="URI", help="tables of datasets that must not overlap with this one"
+        "--against",
+        type=named,
+        nargs="+",
+        default=[],
+        metavar="URI",
+        help="tables of datasets that must not overlap with this one",
     )
-    data.add_argument("--output", metavar="URI", help="folder for the decisions; must be empty or not exist")
+    data.add_argument("--output", type=named, metavar="URI", help="folder to write to; must be empty or not exist")
 
 
 def _add_embeddings(parser: argparse.ArgumentParser) -> None:

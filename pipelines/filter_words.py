@@ -70,6 +70,9 @@ def _next_step(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> str
         return "the table has no rows. Check --quality."
     if not summary["before"]["images"]:
         return "no row has a score: nothing can be kept. See `status` in the quality table."
+    if not summary["kept"]:
+        most = max(summary["dropped"], key=summary["dropped"].get)
+        return f"nothing is kept: most rows went as {most}. Check that part of the policy."
     if arguments.dry_run:
         return "dry run: nothing was written. next: the same command without --dry-run"
     if not summary["complete"]:

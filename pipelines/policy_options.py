@@ -7,6 +7,7 @@ from typing import Any
 from fiqa_core.curation.policy import SECTIONS, Policy
 from fiqa_core.curation.policy_fields import Choice, PolicyError, from_text
 from fiqa_core.curation.policy_file import apply, read_policy
+from pipelines.command_line import named
 
 _TITLES = {
     "labels": "policy: labels",
@@ -22,7 +23,9 @@ _TITLES = {
 
 def add_policy_options(parser: argparse.ArgumentParser) -> None:
     """Add --policy and an option for every setting."""
-    parser.add_argument("--policy", metavar="FILE", help="policy in YAML (docs/curation.md); options override it")
+    parser.add_argument(
+        "--policy", type=named, metavar="FILE", help="policy in YAML (docs/curation.md); options override it"
+    )
     for section, kind in SECTIONS.items():
         group = parser.add_argument_group(_TITLES[section])
         for item in fields(kind):
@@ -44,7 +47,7 @@ def policy_of(arguments: argparse.Namespace) -> Policy:
     Raises:
         PolicyError: the file, or file and options together, are no policy.
     """
-    policy = read_policy(arguments.policy) if arguments.policy else Policy()
+    policy = read_policy(arguments.policy) if arguments.policy is not None else Policy()
     given = vars(arguments)
     values: dict[str, dict[str, Any]] = {}
     for section, kind in SECTIONS.items():

@@ -4,7 +4,7 @@ import argparse
 
 from fiqa_core.shards.plan import FORMATS
 from fiqa_core.shards.unit import MAX_STORED_BYTES, ReadSettings
-from pipelines.command_line import positive
+from pipelines.command_line import named, positive
 
 DEFAULT_UNIT_SIZE = 4000
 
@@ -24,8 +24,12 @@ def read_settings(arguments: argparse.Namespace) -> ReadSettings:
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     """Where records come from and the table goes."""
     data = parser.add_argument_group("data")
-    data.add_argument("--input", nargs="+", required=True, metavar="URI", help="shards, folders, globs; any fsspec URI")
-    data.add_argument("--output", required=True, metavar="URI", help="folder for the table; must be empty or not exist")
+    data.add_argument(
+        "--input", type=named, nargs="+", required=True, metavar="URI", help="shards, folders, globs; any fsspec URI"
+    )
+    data.add_argument(
+        "--output", type=named, required=True, metavar="URI", help="folder for the table; must be empty or not exist"
+    )
     data.add_argument("--format", choices=FORMATS, default="auto", help="what the input is (auto: by file names)")
     data.add_argument("--label-field", default="", metavar="NAME", help="Parquet column or JSON field of the label")
     data.add_argument("--image-field", default="", metavar="NAME", help="Parquet column of the image")

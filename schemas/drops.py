@@ -11,6 +11,7 @@ class Drop(StrEnum):
     """
 
     NOT_SCORED = "not_scored"
+    NO_LABEL = "no_label"
 
     # What is wrong with the row, whatever its quality.
     WRONG_LABEL = "wrong_label"
@@ -33,6 +34,7 @@ class Drop(StrEnum):
 
 DROPS: dict[Drop, str] = {
     Drop.NOT_SCORED: "The row has no score; its `status` says why.",
+    Drop.NO_LABEL: "The row has no label, and the policy wants one.",
     Drop.WRONG_LABEL: "The embedding does not belong to the identity that the label names.",
     Drop.OVERLAP_EXACT: "The same stored bytes are in a dataset given as --against.",
     Drop.OVERLAP_NEAR: "Nearly the same picture is in a dataset given as --against.",

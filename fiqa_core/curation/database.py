@@ -84,6 +84,8 @@ def open_database(folder: Path, memory_bytes: int = MEMORY_BYTES, threads: int =
         raise MemoryError(f"{error}".splitlines()[0]) from error
     except duckdb.IOException as error:
         raise OSError(f"{folder}: {str(error).splitlines()[0]}") from error
+    except duckdb.Error as error:
+        raise RuntimeError(f"the decisions' engine gave up: {str(error).splitlines()[0]}") from error
     finally:
         connection.close()
 
@@ -162,7 +164,7 @@ def _raw_batches(part: Part, own: bool) -> Iterator[pa.RecordBatch]:
         quality = _cast(batch, "quality", pa.float32(), part.url)
         status = pc.fill_null(pc.equal(_cast(batch, "status", pa.string(), part.url), Status.SCORED.value), False)
         if pc.any(pc.and_(status, pc.invert(pc.fill_null(pc.is_finite(quality), False)))).as_py():
-            raise TableError(f"{part.url}: a row of status `scored` has no finite quality. Score its part again.")
+            raise TableError(f"{part.url}: a row of status `scored` has no finite quality. {_without_quality(part)}")
         columns = [
             pa.array(np.arange(first, first + rows)),
             _cast(batch, "label", pa.string(), part.url) if label else pa.nulls(rows, pa.string()),
@@ -172,6 +174,12 @@ def _raw_batches(part: Part, own: bool) -> Iterator[pa.RecordBatch]:
         ]
         first += rows
         yield pa.RecordBatch.from_arrays(columns, schema=_RAW)
+
+
+def _without_quality(part: Part) -> str:
+    if part.embedding_dim:
+        return "It looks like an output of embed_dataset, which has none: name that by --embeddings, and scores here."
+    return "Score its part again."
 
 
 def _words(digests: pa.Array) -> list[pa.Array]:

@@ -66,7 +66,8 @@ def apply_policy(
         TableError: a table or findings that cannot be used. ValueError: the policy asks for what is not there.
         RuntimeError: the counts do not add up. OSError: a store or disk that fails.
     """
-    check_needs(policy, tables.findings, bool(tables.against))
+    if tables.own_rows:
+        check_needs(policy, tables.findings, bool(tables.against))
     with open_database(resources.folder, resources.memory_bytes, resources.threads, tables.all_rows) as db:
         load_rows(db, tables.own, tables.against)
         load_findings(db, tables.findings, tables.own_rows, tables.all_rows)

@@ -11,6 +11,7 @@ from fiqa_core.curation.database import insert, scalar
 from fiqa_core.curation.parts import Part
 from fiqa_core.curation.policy import TIERS, Policy
 from fiqa_core.curation.reading import ROWS_AT_ONCE, read_part
+from fiqa_core.curation.rules import float32
 
 _REFERENCES = pa.schema([("rid", pa.int64()), ("key", pa.string()), ("shard", pa.string()), ("index", pa.int64())])
 
@@ -32,14 +33,16 @@ def columns_of(db: Any, policy: Policy) -> ColumnsOf:
     """The expressions for this dataset's number of scored rows."""
     scored = scalar(db, "SELECT count(quality) FROM state") or 1
     quantile = f"(lower::DOUBLE / {scored})"
-    value = quantile if policy.tiers.by == "quantile" else "quality::DOUBLE"
-    # The edge of a quality is a number of 32 bits, as the table's are.
-    kind = "::DOUBLE" if policy.tiers.by == "quantile" else "::FLOAT"
+    value = quantile if policy.tiers.by == "quantile" else "quality"
+
+    def edge(value: float) -> str:
+        # The edge of a quality is a number of 32 bits, as the table's are.
+        return f"{value!r}::DOUBLE" if policy.tiers.by == "quantile" else float32(value)
 
     def by_tier(results: Sequence[Any]) -> str:
         cases = " ".join(
-            f"WHEN {value} >= {edge!r}{kind} THEN {result!r}"
-            for edge, result in zip(policy.tiers.edges, results[:-1], strict=True)
+            f"WHEN {value} >= {edge(least)} THEN {result!r}"
+            for least, result in zip(policy.tiers.edges, results[:-1], strict=True)
         )
         return f"(CASE WHEN quality IS NULL THEN NULL {cases} ELSE {results[-1]!r} END)"
 

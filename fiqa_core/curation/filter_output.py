@@ -157,7 +157,12 @@ def begin(output: str, run: FilterRun, overwrite: bool) -> dict[str, Any] | None
         if overwrite:
             _clear(output)
         elif not _nothing_finished(output):
-            _refuse_differences(output, read_run(output), run.to_dict())
+            earlier = read_run(output)
+            _refuse_differences(output, earlier, run.to_dict())
+            if any(earlier.get(name) != run.to_dict()[name] for name in ("write", "shard_size", "relabel")):
+                # The decisions stand; what was written of them was something else.
+                for name in (SUMMARY, MANIFEST, SUBSET):
+                    storage.remove(storage.join(output, name))
             finished = _finished(output, run)
             if finished is not None:
                 return finished
@@ -226,7 +231,7 @@ def _refuse_differences(output: str, then: Mapping[str, Any], now: Mapping[str, 
     ]
     differences += [
         f"{name}: {then[name]} then, {now[name]} now"
-        for name in ("decisions_version", "search", "write", "shard_size", "relabel")
+        for name in ("decisions_version", "search")
         if then.get(name) != now[name]
     ]
     for name in ("quality", "against", "findings"):

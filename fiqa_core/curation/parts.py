@@ -1,6 +1,6 @@
 """The quality table as curation sees it: files in a fixed order, and one number (`rid`) for every row."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -95,10 +95,53 @@ def _look_at(url: str) -> Part:
         raise TableError(
             f"{url}: no quality table: the column {missing[0]!r} is missing. Expected {', '.join(COLUMNS)}."
         )
+    _check_types(url, schema)
     dim = 0
     if "embedding" in schema.names and pa.types.is_fixed_size_list(schema.field("embedding").type):
         dim = schema.field("embedding").type.list_size
     return Part(0, url, 0, rows, tuple(schema.names), dim)
+
+
+def _check_types(url: str, schema: pa.Schema) -> None:
+    """Refuse columns of types that cannot be read as those of a quality table, before any work is done on them."""
+    for name, (fits, expected) in _TYPES.items():
+        if name not in schema.names:
+            continue
+        kind = schema.field(name).type
+        plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+        if not fits(plain):
+            raise TableError(f"{url}: the column {name!r} is {kind}, expected {expected}.")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _is_digest(kind: pa.DataType) -> bool:
+    """32 bytes a row: a fixed size, or bytes whose length is checked where they are read."""
+    types = pa.types
+    fixed = types.is_fixed_size_binary(kind) and kind.byte_width == 32
+    return bool(fixed or types.is_binary(kind) or types.is_large_binary(kind) or types.is_null(kind))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind))
+
+
+def _is_label(kind: pa.DataType) -> bool:
+    return _is_text(kind) or _is_number(kind)
+
+
+_TYPES: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
+    "key": (lambda kind: _is_text(kind) or bool(pa.types.is_null(kind)), "text"),
+    "shard": (_is_text, "text"),
+    "index": (lambda kind: bool(pa.types.is_integer(kind)), "whole numbers"),
+    "label": (_is_label, "text or numbers"),
+    "quality": (_is_number, "numbers"),
+    "status": (_is_text, "text"),
+    "sha256": (_is_digest, "32 bytes"),
+    "phash": (lambda kind: kind == pa.uint64(), "uint64"),
+}
 
 
 def _folder(url: str) -> str:

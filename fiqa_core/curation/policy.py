@@ -37,6 +37,9 @@ TIERS = ("A", "B", "C", "D", "E")
 class Labels:
     """What counts as a wrong label (docs/label_noise.md), and what is done with it. Cosines null: from the dataset."""
 
+    drop_missing: bool = setting(
+        False, "--drop-unlabelled", switch, "drop rows without a label (RecordIO sets need one)", "true|false"
+    )
     drop_wrong: bool = setting(
         False, "--drop-wrong-labels", switch, "drop rows whose label is judged wrong (needs embeddings)", "true|false"
     )

@@ -1,6 +1,7 @@
 """Policies from a YAML file and from single settings; what is wrong is named with its file, line and section."""
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any
@@ -9,9 +10,10 @@ import yaml
 
 from fiqa_core.curation.policy import SECTIONS, Policy
 from fiqa_core.curation.policy_fields import PolicyError
-from fiqa_core.storage import read_bytes, stat
+from fiqa_core.storage import is_folder, read_bytes, stat
 from schemas.versions import POLICY_VERSION
 
+_OLD_NUMBER = re.compile(r"[-+]?(0[0-9_]+|0[xb][0-9a-fA-F_]+|[0-9_]+(:[0-9_.]+)+)")
 _MOST_BYTES = 1 << 20
 
 
@@ -22,6 +24,8 @@ def read_policy(url: str) -> Policy:
         PolicyError: not there, no YAML, an unknown section or key (with the nearest known one), a bad value.
     """
     found = stat(url)
+    if found is None and is_folder(url):
+        raise PolicyError(f"{url}: a folder. Expected a policy in YAML (docs/curation.md).")
     if found is None:
         raise PolicyError(f"{url}: no such file. Expected a policy in YAML (docs/curation.md).")
     if found.size > _MOST_BYTES:
@@ -88,7 +92,7 @@ def _known_section(section: str, where: str) -> str:
 
 
 def _check_version(version: Any, where: str) -> None:
-    if version != POLICY_VERSION:
+    if type(version) is not int or version != POLICY_VERSION:
         raise PolicyError(f"{where}: policy version {version!r}; this program reads version {POLICY_VERSION}.")
 
 
@@ -117,9 +121,16 @@ def _entries(node: yaml.Node | None, where: str, what: str) -> Iterator[tuple[st
 def _plain(node: yaml.Node, name: str) -> Any:
     """The value of a scalar, or of a list of scalars."""
     if isinstance(node, yaml.SequenceNode):
-        return [_plain(item, name) for item in node.value if isinstance(item, yaml.ScalarNode)]
+        nested = [item for item in node.value if not isinstance(item, yaml.ScalarNode)]
+        if nested:
+            line = nested[0].start_mark.line + 1
+            raise PolicyError(f"{name}, line {line}: expected plain values in a list, found {nested[0].id}.")
+        return [_plain(item, name) for item in node.value]
     if not isinstance(node, yaml.ScalarNode):
         raise PolicyError(f"{name}, line {node.start_mark.line + 1}: expected a value or a list, found {node.id}.")
+    if not node.style and _OLD_NUMBER.fullmatch(node.value):
+        # YAML 1.1 reads 010 as 8 and 1:30 as 90; nobody who writes a policy means that.
+        raise PolicyError(f"{name}, line {node.start_mark.line + 1}: {node.value!r}: write a plain decimal number.")
     try:
         return yaml.SafeLoader("").construct_object(node)
     except (yaml.YAMLError, ValueError) as error:

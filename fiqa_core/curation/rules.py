@@ -58,9 +58,11 @@ def _begin(db: Any, policy: Policy) -> None:
     """`state`: own rows with label code, verdict, and the first two reasons."""
     verdict = " ".join(f"WHEN '{name}' THEN {code}" for code, name in enumerate(VERDICTS) if name is not None)
     wrong = f"verdict = {VERDICTS.index(LabelVerdict.WRONG_LABEL)}" if policy.labels.drop_wrong else "false"
+    missing = "ident IS NULL" if policy.labels.drop_missing else "false"
     db.execute(
         "CREATE TABLE state AS SELECT *, "
         f"(CASE WHEN quality IS NULL THEN {reason_code(Drop.NOT_SCORED)} "
+        f"WHEN {missing} THEN {reason_code(Drop.NO_LABEL)} "
         f"WHEN {wrong} THEN {reason_code(Drop.WRONG_LABEL)} ELSE 0 END)::UTINYINT AS reason "
         "FROM (SELECT r.rid, l.code AS ident, r.quality, "
         f"(CASE f.label_verdict {verdict} ELSE 0 END)::UTINYINT AS verdict "
@@ -103,7 +105,7 @@ class _Rules:
     def quality(self) -> dict[Drop, str]:
         rule, said = self._quality, {}
         if rule.min is not None:
-            self._find(Drop.BELOW_THRESHOLD, f"quality < {_float32(rule.min)}")
+            self._find(Drop.BELOW_THRESHOLD, f"quality < {float32(rule.min)}")
             said[Drop.BELOW_THRESHOLD] = f"The quality is below the threshold, {rule.min:g}."
         if rule.drop_fraction:
             rows = self._count(_KEPT)
@@ -177,14 +179,14 @@ class _Rules:
             return "false", ""
         ordered = f"FROM state WHERE {among} ORDER BY quality LIMIT 1 OFFSET ?"
         cut = scalar(self._db, f"SELECT quality {ordered}", rows - 1)
-        below = self._count(f"{among} AND quality < {_float32(cut)}")
+        below = self._count(f"{among} AND quality < {float32(cut)}")
         last = scalar(
             self._db,
-            f"SELECT rid FROM state WHERE {among} AND quality = {_float32(cut)} ORDER BY rid DESC LIMIT 1 OFFSET ?",
+            f"SELECT rid FROM state WHERE {among} AND quality = {float32(cut)} ORDER BY rid DESC LIMIT 1 OFFSET ?",
             rows - below - 1,
         )
-        equal = f"quality = {_float32(cut)} AND rid >= {last}"
-        return f"quality < {_float32(cut)} OR ({equal})", f" (quality up to {cut:.6g})"
+        equal = f"quality = {float32(cut)} AND rid >= {last}"
+        return f"quality < {float32(cut)} OR ({equal})", f" (quality up to {cut:.6g})"
 
     def _count(self, condition: str) -> int:
         return int(scalar(self._db, f"SELECT count(*) FROM state WHERE {condition}"))
@@ -204,7 +206,7 @@ def _share(fraction: float, rows: int) -> int:
     return math.floor(fraction * rows + _ROUNDING)
 
 
-def _float32(value: float) -> str:
+def float32(value: float) -> str:
     """A number as qualities are compared with it: in their own 32 bits, so that 0.3 is the 0.3 of the table."""
     return f"{value!r}::FLOAT" if abs(value) < 3.4e38 else f"{value!r}::DOUBLE"
 

@@ -142,15 +142,21 @@ def test_killed_and_resumed_it_writes_what_an_undisturbed_run_writes(faces, prep
     assert files_of(tmp_path / "b") == files_of(tmp_path / "a")
 
 
-def test_a_second_run_writes_nothing_again_and_another_policy_is_refused(faces, tmp_path, caplog):
+def test_a_second_run_writes_nothing_again_another_format_is_written_anew_another_policy_refused(
+    faces, tmp_path, caplog
+):
     out = tmp_path / "out"
     assert run(judged(faces, out, "--write", "same", "--shard-size", 10)) == 0
     before = {path: path.stat().st_mtime_ns for path in (out / "subset" / "data").rglob("*") if path.is_file()}
     assert run([*judged(faces, out, "--write", "same", "--shard-size", 10), "--resume"]) == 0
     assert json.loads((out / "summary.json").read_text())["subset"]["images_now"] == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert run([*judged(faces, out, "--write", "same", "--shard-size", 20), "--resume"]) == EXIT_BAD_INPUT
-    assert "shard_size: 10 then, 20 now" in caplog.text
+    assert run([*judged(faces, out, "--write", "parquet", "--shard-size", 20), "--resume"]) == 0
+    assert sorted(path.suffix for path in (out / "subset" / "data").iterdir()) == [".parquet"] * 4
+    assert not list((out / "subset" / "data").rglob("*.png"))
+    other = judged(faces, out, "--drop-worst", 0.1, "--write", "parquet", "--shard-size", 20)
+    assert run([*other, "--resume"]) == EXIT_BAD_INPUT
+    assert "quality: drop_fraction: 0.0 then, 0.1 now" in caplog.text
     assert run([*judged(faces, out, "--drop-worst", 0.1, "--write", "folder"), "--overwrite"]) == 0
     assert len(list((out / "subset" / "data").rglob("*.png"))) == decisions(out).keep.sum()
 
@@ -183,6 +189,8 @@ def test_an_image_that_is_not_what_was_scored_is_named_and_the_rest_is_written(f
         (["--drop-wrong-labels", "on"], "embed_dataset"),
         (["--near-duplicates", "all", "--near-by", "phash"], "no perceptual hashes"),
         (["--overlap-near", "on"], "--against"),
+        (["--against", "OUT"], "both --quality and --against"),
+        (["--policy", ""], "empty"),
         (["--relabel"], "--relabel is for --write"),
         (["--embedding-column", "e"], "give that"),
         (["--embeddings", "x.npy"], "--embedding-keys"),
@@ -195,7 +203,9 @@ def test_an_image_that_is_not_what_was_scored_is_named_and_the_rest_is_written(f
 def test_what_does_not_go_together_is_refused_in_words_before_anything_is_written(
     faces, tmp_path, caplog, capsys, options, said
 ):
-    options = [str(faces / "emb") if option == "EMB" else option for option in options]
+    places = {"EMB": str(faces / "emb"), "OUT": str(tmp_path / "link")}
+    (tmp_path / "link").symlink_to(faces / "out")
+    options = [places.get(option, option) for option in options]
     try:
         code = run(command(faces, tmp_path / "out", *options))
     except SystemExit as stopped:

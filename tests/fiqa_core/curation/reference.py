@@ -35,6 +35,8 @@ def decide(own: pd.DataFrame, against: pd.DataFrame, pairs: pd.DataFrame, policy
             out.loc[rid, "other"] = None if other is None else other[rid]
 
     drop(out[out.quality.isna()].rid, "not_scored")
+    if policy.labels.drop_missing:
+        drop(kept()[kept().label.isna()].rid, "no_label")
     if policy.labels.drop_wrong:
         drop(kept()[kept().verdict == "wrong_label"].rid, "wrong_label")
     if policy.overlap.exact:

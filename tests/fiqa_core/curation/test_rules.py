@@ -96,7 +96,7 @@ def policies(draw):
     scopes = st.sampled_from(["off", "within", "across", "all"])
     counts = [1, 2, 3, 5, 20]
     return Policy(
-        Labels(draw(st.booleans())),
+        Labels(draw(st.sampled_from([False, False, True])), draw(st.booleans())),
         Near(draw(st.sampled_from(["cosine", "phash", "either", "both"])), maybe(LIMITS), maybe([0.8125, 0.9375])),
         Overlap(draw(st.booleans()), draw(st.booleans())),
         Duplicates(draw(scopes), draw(st.sampled_from(["best", "drop_all"])), draw(scopes)),
