@@ -17,7 +17,15 @@ from fiqa_core.scoring.devices import resolve_device
 from fiqa_core.scoring.scorer import PRECISIONS
 from fiqa_core.scoring.settings import ScoreSettings
 from pipelines import dataflow, table_options
-from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, positive, run_command
+from pipelines.command_line import (
+    EXIT_BAD_INPUT,
+    EXIT_INCOMPLETE,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    Parser,
+    positive,
+    run_command,
+)
 from pipelines.runners import OptionError
 from pipelines.table_job import (
     TableJob,
@@ -165,12 +173,11 @@ def _per_channel(text: str) -> tuple[float, ...]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m pipelines.embed_dataset",
         description="Embed every image of a sharded face dataset with a face recognition network; write a Parquet "
         "table with the columns of score_dataset's.",
         epilog=table_options.EPILOG,
-        allow_abbrev=False,
     )
     table_options.add_data_options(parser)
     network = parser.add_argument_group("network")

@@ -10,7 +10,7 @@ from fiqa_core.curation.findings_settings import FindingsSettings, LabelNoiseSet
 from fiqa_core.curation.parts import Part, TableError, find_parts
 from fiqa_core.curation.policy import Policy
 from fiqa_core.curation.subset import DEFAULT_SHARD_SIZE, FORMATS
-from pipelines.command_line import named, positive
+from pipelines.command_line import Parser, named, positive
 from pipelines.policy_options import add_policy_options
 from pipelines.runners import OptionError
 
@@ -22,13 +22,12 @@ _OWN_COLUMN = "table"
 
 def make_parser() -> argparse.ArgumentParser:
     """Every option of the command but Beam's own."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m pipelines.filter_dataset",
         description="Decide by a policy which images of a scored dataset are kept, and with what weight; write them.",
         epilog="Negative numbers are given as --min-quality=-0.5. Beam's own options are passed on. Exit code: 0 every "
         "row is accounted for; 2 bad input or option, or the run broke off; 3 finished, but images could not be "
         "written; 130 interrupted.",
-        allow_abbrev=False,
     )
     _add_data(parser)
     _add_embeddings(parser)

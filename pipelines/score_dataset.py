@@ -14,7 +14,7 @@ from fiqa_core.scoring.devices import resolve_device
 from fiqa_core.scoring.scorer import PRECISIONS
 from fiqa_core.scoring.settings import ScoreSettings
 from pipelines import dataflow, table_options
-from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, run_command
+from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, Parser, run_command
 from pipelines.runners import OptionError
 from pipelines.table_job import (
     TableJob,
@@ -79,11 +79,10 @@ def _settings(arguments: argparse.Namespace, source: ScorerSource | None) -> Sco
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m pipelines.score_dataset",
         description="Score every image of a sharded face dataset with ViT-FIQA; write a Parquet quality table.",
         epilog=table_options.EPILOG,
-        allow_abbrev=False,
     )
     table_options.add_data_options(parser)
     network = parser.add_argument_group("network")
