@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 WAYS = ("auto", "picture", "cosine", "phash", "either")
 # Of copies of one picture, whatever the network: by cosine alone, and where the pictures themselves are compared.
-_COSINE, _CANDIDATE_COSINE, _PICTURE, _BITS = 0.95, 0.8, 0.975, 4
+_COSINE, _CANDIDATE_COSINE, _PICTURE, _BITS = 0.95, 0.8, 0.97, 4
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class NearSettings:
     Attributes:
         by: `picture` (near by cosine, and the thumbnails of the table agree), `cosine`, `phash`, `either` of these
             two, or `auto`: `picture` where every table has thumbnails, else `cosine`.
-        cosine: pairs from here on; None: 0.95, by picture 0.8. picture: least agreement of the thumbnails (0.975).
+        cosine: pairs from here on; None: 0.95, by picture 0.8. picture: least agreement of the thumbnails (0.97).
         bits: pairs whose hashes differ in at most so many of 64 bits (4). Measured: docs/label_noise.md.
         most: a row is paired with at most so many earlier rows (by cosine with the first, by picture compared with
             the nearest), so that a picture that is there ten thousand times does not make fifty million pairs.

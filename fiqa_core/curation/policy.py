@@ -81,7 +81,7 @@ class Near:
         None, "--near-cosine", optional(similarity), "least cosine (default 0.95; by picture: 0.8)", "C"
     )
     picture: float | None = setting(
-        None, "--near-picture", optional(similarity), "least agreement of the thumbnails (default 0.975)", "S"
+        None, "--near-picture", optional(similarity), "least agreement of the thumbnails (default 0.97)", "S"
     )
     phash: float | None = setting(
         None,

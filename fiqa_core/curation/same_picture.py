@@ -72,7 +72,7 @@ def _laid_over(first: np.ndarray, second: np.ndarray) -> float:
         _, warp = cv2.findTransformECC(first, second, warp, cv2.MOTION_AFFINE, enough, _MASK, 1)
     except cv2.error:  # the iteration ran out of the picture: these are not alike
         return 0.0
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     over = cv2.warpAffine(second, warp, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     a, b = first[_INNER].ravel(), over[_INNER].ravel()
     da, db = a - a.mean(), b - b.mean()

@@ -13,7 +13,7 @@ from fiqa_core.images.thumbnail import THUMBNAIL_BYTES, thumbnail
 from tests.makers.embedded import write_quality
 from tests.shared import FACES, needs_shared
 
-SAME = 0.975
+SAME = 0.97
 
 
 def thumbs(images) -> np.ndarray:
