@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.planted_noise import NEAR, Network, precision_recall, read_faces, searched, swapped, with_copies
+from benchmarks.planted_faces import NEAR, Network, read_faces, swapped, with_copies
+from benchmarks.planted_noise import precision_recall, searched
 from tests.shared import FACES, needs_shared
 
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.planted_noise import read_faces
+from benchmarks.planted_faces import read_faces
 from fiqa_core.curation.parts import find_parts
 from fiqa_core.curation.same_picture import same_picture
 from fiqa_core.curation.thumbnails import publish_thumbnails, thumbnails_of
