@@ -1,4 +1,4 @@
-"""Images/s of embed_dataset over bare onnxruntime on the same pixels and threads; and the cost of a phash and a thumbnail.
+"""Images/s of embed_dataset over bare onnxruntime on the same pixels and threads; cost of a phash and a thumbnail.
 
 python -m benchmarks.embedding --model FILE.onnx [--shards FOLDER] [--images 1000] [--rounds 3] [-- --onnx-std 128 ...]
 
