@@ -1,4 +1,4 @@
-"""Images/s of embed_dataset over bare onnxruntime on the same pixels and threads; and the cost of a phash.
+"""Images/s of embed_dataset over bare onnxruntime on the same pixels and threads; cost of a phash and a thumbnail.
 
 python -m benchmarks.embedding --model FILE.onnx [--shards FOLDER] [--images 1000] [--rounds 3] [-- --onnx-std 128 ...]
 
@@ -21,6 +21,7 @@ from benchmarks.command import one_shard
 from benchmarks.faces import DEFAULT_SHARDS, pixels, shards, stored_images
 from fiqa_core.images.phash import perceptual_hash
 from fiqa_core.images.resize import to_network_size
+from fiqa_core.images.thumbnail import thumbnail
 from fiqa_core.networks.onnx_input import OnnxOptions
 from fiqa_core.networks.onnx_network import OnnxNetwork
 from fiqa_core.networks.onnx_session import read_onnx
@@ -58,10 +59,11 @@ def main() -> None:
     print("| | images/s, median | over bare |\n|---|---|---|")
     print(f"| bare onnxruntime {onnxruntime.__version__} | {np.median(bare):.1f} | 1.00 |")
     print(f"| the command's own figure | {np.median(own):.1f} | {np.median(own) / np.median(bare):.3f} |")
-    started = time.perf_counter()
-    for face in faces:
-        perceptual_hash(face)
-    print(f"phash: {(time.perf_counter() - started) / len(faces) * 1e6:.0f} microseconds an image")
+    for make in (perceptual_hash, thumbnail):
+        started = time.perf_counter()
+        for face in faces:
+            make(face)
+        print(f"{make.__name__}: {(time.perf_counter() - started) / len(faces) * 1e6:.0f} microseconds an image")
 
 
 def bare_rate(session: onnxruntime.InferenceSession, fed: np.ndarray, batch: int) -> float:

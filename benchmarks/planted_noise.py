@@ -1,233 +1,107 @@
-"""Precision and recall of the detectors on real faces with planted noise.
+"""Precision and recall of the detectors on real faces with planted noise, as a user of filter_dataset gets them.
 
     python -m benchmarks.planted_noise [--shards FOLDER] [--models FOLDER] [--network mobilefacenet edgeface]
-        [--seeds 5] [--images 2396]
+        [--split test] [--least-images 1] [--seeds 5] [--images N] [--show FOLDER]
 
 Planted, by seed: labels of 2, 5 and 10 % of the images swapped with another identity's; copies added of 4 % each:
 the same bytes, nearly the same picture (eight kinds), blurred, and half occluded. Swapped labels are measured alone
-and together with the copies. Quality is LightQNet's. What LFW itself holds (wrong labels, photographs of one moment)
-counts as a mistake here.
+and together with the copies. Quality is LightQNet's. The defaults were chosen on the train split.
+
+A near pair is right where both rows show one photograph: a copy, however poor, and its original or another copy of
+it; and the pairs of `SAME_PHOTOGRAPH`, which LFW itself holds twice. Every other pair of two photographs counts as a
+mistake; --show writes these and those as pictures, side by side.
 """
 
 import argparse
-import hashlib
+import contextlib
 import io
-import tarfile
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image, ImageEnhance, ImageFilter
 
-from benchmarks.faces import DEFAULT_SHARDS, shards
+from benchmarks.faces import DEFAULT_SHARDS
+from benchmarks.planted_faces import (
+    NEAR,
+    POOR,
+    Face,
+    Network,
+    read_faces,
+    side_by_side,
+    swapped,
+    with_copies,
+    write_table,
+)
 from fiqa_core.curation.embeddings import EmbeddingSource
 from fiqa_core.curation.findings import Search, find
 from fiqa_core.curation.findings_settings import FindingsSettings, NearSettings
 from fiqa_core.curation.parts import find_parts
 from fiqa_core.curation.tasks import run_here
-from fiqa_core.images.phash import perceptual_hash
-from schemas.quality import quality_schema
+from pipelines import filter_dataset
 
-SHARE = 0.04
 SWAPPED = (0.02, 0.05, 0.10)
-
-
-class Face(NamedTuple):
-    """An image's stored bytes, its true identity, which original it shows, and what was done to it."""
-
-    data: bytes
-    person: str
-    original: int
-    kind: str
-
-
-def jpeg(image: Image.Image, quality: int = 90) -> bytes:
-    """As stored bytes."""
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=quality)
-    return stream.getvalue()
-
-
-def _resized(image: Image.Image, random: np.random.Generator) -> bytes:
-    side = int(random.integers(72, 100))
-    return jpeg(image.resize((side, side), Image.Resampling.BILINEAR).resize((112, 112), Image.Resampling.BICUBIC))
-
-
-def _cropped(image: Image.Image, random: np.random.Generator) -> bytes:
-    left, top = random.integers(1, 5, size=2).tolist()
-    return jpeg(image.crop((left, top, 112 - left, 112 - top)).resize((112, 112), Image.Resampling.BILINEAR))
-
-
-def _shifted(image: Image.Image, random: np.random.Generator) -> bytes:
-    across, down = random.integers(-3, 4, size=2).tolist()
-    return jpeg(image.transform((112, 112), Image.Transform.AFFINE, (1, 0, across, 0, 1, down)))
-
-
-def _patched(image: Image.Image, random: np.random.Generator, side: int) -> bytes:
-    image = image.copy()
-    left, top = random.integers(0, 112 - side, size=2).tolist()
-    image.paste((128, 128, 128), (left, top, left + side, top + side))
-    return jpeg(image)
-
-
-def _half(image: Image.Image, random: np.random.Generator) -> bytes:
-    image = image.copy()
-    boxes = ((0, 0, 112, 60), (0, 56, 112, 112), (0, 0, 56, 112))
-    image.paste((64, 64, 64), boxes[int(random.integers(len(boxes)))])
-    return jpeg(image)
-
-
-Change = Callable[[Image.Image, np.random.Generator], bytes]
-NEAR: dict[str, Change] = {
-    "re-encoded q50-90": lambda image, random: jpeg(image, int(random.integers(50, 90))),
-    "resized": _resized,
-    "cropped": _cropped,
-    "shifted": _shifted,
-    "brightness": lambda image, random: jpeg(ImageEnhance.Brightness(image).enhance(float(random.uniform(0.8, 1.25)))),
-    "lightly blurred": lambda image, random: jpeg(
-        image.filter(ImageFilter.GaussianBlur(float(random.uniform(0.5, 1))))
-    ),
-    "small patch": lambda image, random: _patched(image, random, 16),
-    "mirrored": lambda image, _: jpeg(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)),
-}
-POOR: dict[str, Change] = {
-    "blurred": lambda image, random: jpeg(image.filter(ImageFilter.GaussianBlur(float(random.uniform(3, 6))))),
-    "occluded": _half,
-}
-
-
-def read_faces(folder: Path, count: int) -> list[Face]:
-    """Stored images of the test shards with their identities."""
-    faces: list[Face] = []
-    for path in shards(folder, "test-*.tar"):
-        with tarfile.open(path) as archive:
-            people: dict[str, str] = {}
-            for member in archive:
-                stream = archive.extractfile(member)
-                key, _, extension = member.name.rpartition(".")
-                if stream is not None and extension == "cls":
-                    people[key] = stream.read().decode()
-                if stream is not None and extension == "jpg" and len(faces) < count:
-                    faces.append(Face(stream.read(), people[key], len(faces), ""))
-    return faces
-
-
-def with_copies(faces: Sequence[Face], random: np.random.Generator) -> list[Face]:
-    """Copies of some: equal bytes, near duplicates, blurred, occluded."""
-    some = random.permutation(len(faces))
-    count = round(SHARE * len(faces))
-    added: list[Face] = []
-    for number, place in enumerate(some[: 4 * count].tolist()):
-        face = faces[place]
-        kind = ("exact", "near", *POOR)[number // count]
-        change: Change | None = None
-        if kind == "near":
-            kind = list(NEAR)[number % len(NEAR)]
-            change = NEAR[kind]
-        elif kind in POOR:
-            change = POOR[kind]
-        data = face.data if change is None else change(Image.open(io.BytesIO(face.data)).convert("RGB"), random)
-        added.append(Face(data, face.person, place, kind))
-    return added
-
-
-class Network:
-    """An ONNX face network: MobileFaceNet, EdgeFace, or LightQNet for quality."""
-
-    def __init__(self, models: Path, name: str) -> None:
-        import onnxruntime
-
-        file = {"mobilefacenet": "fr_mobilefacenet", "edgeface": "fr_edgeface_xxs", "quality": "lightqnet-dm050"}[name]
-        self._session = onnxruntime.InferenceSession(models / f"{file}.onnx")
-        self._name = name
-
-    def __call__(self, faces: Sequence[Face]) -> np.ndarray:
-        """Embeddings float32 (n, d), or qualities (n, 1)."""
-        size = 2 if self._name == "mobilefacenet" else 32
-        found = []
-        for start in range(0, len(faces), size):
-            batch = np.stack([self._pixels(face.data) for face in faces[start : start + size]])
-            padded = np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), axis=0)])
-            outputs = self._session.run(None, {self._session.get_inputs()[0].name: padded})
-            found.append(np.reshape(outputs[0], (size, -1))[: len(batch)])
-        return np.concatenate(found)
-
-    def _pixels(self, data: bytes) -> np.ndarray:
-        image = Image.open(io.BytesIO(data)).convert("RGB")
-        if self._name == "quality":
-            image = image.resize((96, 96), Image.Resampling.BILINEAR)
-        pixels = np.asarray(image, np.float32)
-        if self._name == "mobilefacenet":
-            return (pixels - 127.5) / 128
-        if self._name == "edgeface":
-            return (pixels / 127.5 - 1).transpose(2, 0, 1)
-        return (pixels[:, :, ::-1] - 128) / 128
-
-
-def write_table(
-    folder: Path, faces: Sequence[Face], labels: Sequence[str], quality: np.ndarray, embeddings: np.ndarray
-) -> None:
-    """A quality table with embeddings, as scoring writes it."""
-    rows, dim = embeddings.shape
-    schema = quality_schema("float32", dim)
-    flat = pa.array(embeddings.astype(np.float32).ravel())
-    columns = {
-        "key": [f"{place:06d}" for place in range(rows)],
-        "shard": pa.repeat("planted", rows),
-        "index": np.arange(rows),
-        "label": list(labels),
-        "quality": quality.astype(np.float32).ravel(),
-        "status": pa.array(["scored"] * rows).dictionary_encode(),
-        "message": pa.nulls(rows, pa.string()),
-        "width": np.full(rows, 112, np.int32),
-        "height": np.full(rows, 112, np.int32),
-        "sha256": [hashlib.sha256(face.data).digest() for face in faces],
-        "embedding": pa.FixedSizeListArray.from_arrays(flat, type=schema.field("embedding").type),
-    }
-    hashes = [perceptual_hash(np.asarray(Image.open(io.BytesIO(face.data)).convert("RGB"))) for face in faces]
-    table = pa.table(columns, schema=schema).append_column("phash", pa.array(hashes, pa.uint64()))
-    folder.mkdir(parents=True)
-    pq.write_table(table, folder / "part-000000.parquet")
+WAYS = ("picture", "cosine", "phash")
+# Of the test split in its order: numbers of images that show one photograph twice, judged by eye.
+SAME_PHOTOGRAPH = frozenset(
+    [
+        *((35, 2133), (57, 2217), (64, 1941), (254, 1091), (411, 1967), (538, 590)),
+        *((602, 758), (713, 1978), (790, 1920), (1359, 2365), (1823, 2117)),
+    ]
+)
 
 
 class Found(NamedTuple):
-    """Verdict of each row; near pairs."""
+    """Verdict of each row; near pairs; reason (empty: kept) of each row, and the row it is a duplicate of (-1)."""
 
     verdict: np.ndarray
     pairs: set[tuple[int, int]]
+    reason: np.ndarray
+    duplicate_of: np.ndarray
 
 
 def searched(
-    faces: Sequence[Face], labels: Sequence[str], quality: np.ndarray, embeddings: np.ndarray, by: str = "both"
+    faces: Sequence[Face],
+    labels: Sequence[str],
+    quality: np.ndarray,
+    embeddings: np.ndarray,
+    near: NearSettings | None = None,
+    decide: bool = False,
 ) -> Found:
-    """The whole search; `by` says what makes a near duplicate, all else is the default."""
+    """The whole search and, if asked for, the decisions; all else is the default."""
+    rows = len(faces)
+    verdict, reason = np.full(rows, "", object), np.full(rows, "", object)
+    duplicate_of = np.full(rows, -1)
     with tempfile.TemporaryDirectory() as name:
-        write_table(Path(name) / "quality", faces, labels, quality, embeddings)
-        parts = find_parts([name])
-        settings = FindingsSettings(near=NearSettings(by=by))
-        found = find(Search(parts, len(faces), EmbeddingSource(), settings, str(Path(name) / "out"), 2), run_here)
-        verdict = np.full(len(faces), "", object)
+        folder = Path(name)
+        write_table(folder / "quality", faces, labels, quality, embeddings)
+        settings = FindingsSettings(near=near or NearSettings())
+        found = find(Search(find_parts([name]), rows, EmbeddingSource(), settings, str(folder / "out"), 2), run_here)
         for url in found.labels:
             table = pq.read_table(url)
             verdict[table["rid"].to_numpy()] = table["label_verdict"].to_numpy()
         tables = [pq.read_table(url) for url in found.pairs]
         pairs = {pair for table in tables for pair in zip(table["a"].to_pylist(), table["b"].to_pylist(), strict=True)}
-    return Found(verdict, pairs)
+        if decide:
+            decisions = decided(folder)
+            reason = np.array(decisions["reason"].cast("string").fill_null("").to_pylist(), object)
+            duplicate_of = np.array(decisions["duplicate_of_index"].fill_null(-1).to_pylist())
+    return Found(verdict, pairs, reason, duplicate_of)
 
 
-def swapped(people: Sequence[str], share: float, random: np.random.Generator) -> list[str]:
-    """Labels, some of them another identity's."""
-    labels, names = list(people), sorted(set(people))
-    for place in random.choice(len(people), round(share * len(people)), replace=False).tolist():
-        labels[place] = names[int(random.integers(len(names) - 1))]
-        if labels[place] == people[place]:
-            labels[place] = names[-1]
-    return labels
+def decided(folder: Path) -> pa.Table:
+    """The decisions of one policy: wrong labels go, and of what is there twice, exactly or nearly, the best stays."""
+    options = ["--drop-wrong-labels", "true", "--exact-duplicates", "all", "--near-duplicates", "all"]
+    command = ["--quality", folder / "quality", "--findings", folder / "out" / "findings", "--output", folder / "kept"]
+    with contextlib.redirect_stdout(io.StringIO()):
+        code = filter_dataset.run([str(word) for word in [*command, *options]])
+    if code != filter_dataset.EXIT_OK:
+        raise SystemExit("filter_dataset failed; its message is above")
+    return pq.read_table(folder / "kept" / "decisions")
 
 
 def precision_recall(said: np.ndarray, true: np.ndarray) -> tuple[float, float]:
@@ -236,36 +110,106 @@ def precision_recall(said: np.ndarray, true: np.ndarray) -> tuple[float, float]:
     return hits / max(int(said.sum()), 1), hits / max(int(true.sum()), 1)
 
 
-class Near:
-    """Near duplicates planted and found, by kind; all pairs, and those of two different photographs."""
+Known = frozenset[tuple[int, int]]
 
-    def __init__(self) -> None:
+
+def one_photograph(one: Face, other: Face, known: Known) -> bool:
+    """Whether two rows show the same photograph; `known`: pairs of images that do."""
+    low, high = sorted((one.original, other.original))
+    return low == high or (low, high) in known
+
+
+class Near:
+    """Near duplicates planted and found, by kind; pairs that were found, and what they show."""
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
         self.hit: Counter[str] = Counter()
         self.planted: Counter[str] = Counter()
-        self.pairs = self.natural = 0
+        self.pairs: Counter[str] = Counter()
 
     def add(self, faces: Sequence[Face], found: Found) -> None:
         """One more search."""
         for place, face in enumerate(faces):
             if face.kind in NEAR:
-                for kind in (face.kind, *(["all but mirrored"] if face.kind != "mirrored" else [])):
-                    self.planted[kind] += 1
-                    self.hit[kind] += (face.original, place) in found.pairs
-        self.natural += sum(faces[a].original != faces[b].original for a, b in found.pairs)
-        self.pairs += len(found.pairs)
+                self.planted.update((face.kind, "all"))
+                self.hit.update((face.kind, "all") if (face.original, place) in found.pairs else ())
+        for a, b in found.pairs:
+            one, other = faces[a], faces[b]
+            natural = "natural" if one.original != other.original else "planted"
+            self.pairs[natural if one_photograph(one, other, self._known) else "two photographs"] += 1
 
-    def recall(self, kind: str) -> float:
-        """Share of the planted that were found."""
-        return self.hit[kind] / max(self.planted[kind], 1)
+    def row(self) -> str:
+        """Recall by kind and in all, precision, and the pairs by what they show."""
+        recall = [f"{self.hit[kind] / max(self.planted[kind], 1):.3f}" for kind in (*NEAR, "all")]
+        right = self.pairs["natural"] + self.pairs["planted"]
+        precision = right / max(self.pairs.total(), 1)
+        return " | ".join([*recall, f"{precision:.3f}", *(str(self.pairs[kind]) for kind in PAIRS)])
 
 
-def measure(network: str, models: Path, faces: list[Face], seeds: int) -> None:
+PAIRS = ("planted", "natural", "two photographs")
+
+
+class Decided:
+    """What the policy did with all that was planted, added up over the seeds."""
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+        self.counts: Counter[tuple[str, str]] = Counter()
+
+    def add(self, faces: Sequence[Face], wrong: np.ndarray, found: Found) -> None:
+        """One more table. A planted copy is found where it and its original are not both kept."""
+        said = found.reason == "wrong_label"
+        self._count("wrong_label", int((said & wrong).sum()), int((said & ~wrong).sum()), int((~said & wrong).sum()))
+        for name, kinds in (("duplicate_exact", ("exact",)), ("duplicate_near", tuple(NEAR))):
+            rows = np.flatnonzero(found.reason == name).tolist()
+            others = [found.duplicate_of[row] for row in rows]
+            if name == "duplicate_exact":
+                right = sum(faces[row].data == faces[other].data for row, other in zip(rows, others, strict=True))
+            else:
+                right = sum(
+                    one_photograph(faces[row], faces[other], self._known)
+                    for row, other in zip(rows, others, strict=True)
+                )
+            copies = [(face.original, place) for place, face in enumerate(faces) if face.kind in kinds]
+            missed = sum(not found.reason[a] and not found.reason[b] for a, b in copies)
+            self._count(name, right, len(rows) - right, missed)
+            self.counts[name, "planted"] += len(copies)
+        for place, face in enumerate(faces):
+            if face.kind in POOR and not wrong[place]:
+                self.counts[f"{face.kind}, right label", found.reason[place] or "kept"] += 1
+
+    def _count(self, name: str, right: int, false: int, missed: int) -> None:
+        self.counts[name, "right"] += right
+        self.counts[name, "false"] += false
+        self.counts[name, "missed"] += missed
+        if name == "wrong_label":
+            self.counts[name, "planted"] += right + missed
+
+    def show(self) -> None:
+        """Print the table."""
+        print(
+            "\n| reason | planted | found | missed | dropped, right | false | precision | recall |\n|---|" + "---|" * 7
+        )
+        for name in ("wrong_label", "duplicate_exact", "duplicate_near"):
+            planted, right, false, missed = (
+                self.counts[name, part] for part in ("planted", "right", "false", "missed")
+            )
+            precision, recall = right / max(right + false, 1), 1 - missed / max(planted, 1)
+            cells = (planted, planted - missed, missed, right, false, f"{precision:.4f}", f"{recall:.4f}")
+            print(f"| {name} | {' | '.join(map(str, cells))} |")
+        poor = {key: count for key, count in sorted(self.counts.items()) if key[0].endswith("right label")}
+        print(f"\npoor copies with the right label: {poor}", flush=True)
+
+
+def measure(network: str, models: Path, faces: list[Face], seeds: int, known: Known, show: Path | None) -> None:
     """All seeds; print the tables of one network."""
     embed, score = Network(models, network), Network(models, "quality")
     embeddings, quality = embed(faces), score(faces)
     results: dict[tuple[str, float], list[tuple[float, float]]] = {}
-    near = {by: Near() for by in ("both", "cosine", "phash")}
+    near, decisions = {way: Near(known) for way in WAYS}, Decided(known)
     poor: Counter[tuple[str, str]] = Counter()
+    natural: set[tuple[int, int]] = set()
     for seed in range(seeds):
         random = np.random.default_rng(seed)
         added = with_copies(faces, random)
@@ -275,14 +219,18 @@ def measure(network: str, models: Path, faces: list[Face], seeds: int) -> None:
             for name, some in (("alone", faces), ("with copies", every)):
                 people = [face.person for face in some]
                 labels = swapped(people, share, random)
-                found = searched(some, labels, both[1][: len(some)], both[0][: len(some)])
+                is_main = name == "with copies" and share == 0.05
+                found = searched(some, labels, both[1][: len(some)], both[0][: len(some)], decide=is_main)
                 wrong = np.array([label != person for label, person in zip(labels, people, strict=True)])
                 score_pair = precision_recall(found.verdict == "wrong_label", wrong)
                 results.setdefault((name, share), []).append(score_pair)
-                if name == "with copies" and share == 0.05:
-                    for by, count in near.items():
-                        again = found if by == "both" else searched(some, labels, both[1], both[0], by)
+                if is_main:
+                    decisions.add(some, wrong, found)
+                    for way, count in near.items():
+                        settings = NearSettings(way)
+                        again = found if way == "picture" else searched(some, labels, both[1], both[0], settings)
                         count.add(some, again)
+                    natural |= {tuple(sorted((some[a].original, some[b].original))) for a, b in found.pairs}
                     for place, face in enumerate(some):
                         if face.kind in POOR and not wrong[place]:
                             poor[face.kind, str(found.verdict[place])] += 1
@@ -294,12 +242,16 @@ def measure(network: str, models: Path, faces: list[Face], seeds: int) -> None:
             f"| {share:.0%} {name} | {np.mean(precision):.4f} | {min(precision):.4f} "
             f"| {np.mean(recall):.4f} | {min(recall):.4f} |"
         )
-    kinds = [*NEAR, "all but mirrored"]
-    print(f"\n| near duplicates by | {' | '.join(kinds)} | pairs | of two photographs |\n|{'---|' * (len(kinds) + 3)}")
-    for by, count in near.items():
-        shares = " | ".join(f"{count.recall(kind):.3f}" for kind in kinds)
-        print(f"| {by} | {shares} | {count.pairs} | {count.natural} |")
-    print(f"\nblurred and occluded copies with the right label: {dict(poor)}", flush=True)
+    columns = [*NEAR, "all", "precision", *(f"pairs: {kind}" for kind in PAIRS)]
+    print(f"\n| near duplicates by | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
+    for way, count in near.items():
+        print(f"| {way} | {count.row()} |")
+    natural = {(a, b) for a, b in natural if a != b}
+    print(f"\npairs of two images of LFW: {sorted(natural)}")
+    print(f"verdicts on blurred and occluded copies with the right label: {dict(poor)}")
+    decisions.show()
+    if show is not None:
+        side_by_side(faces, sorted(natural), show / f"{network}.png")
 
 
 def main() -> None:
@@ -308,12 +260,17 @@ def main() -> None:
     parser.add_argument("--shards", type=Path, default=DEFAULT_SHARDS)
     parser.add_argument("--models", type=Path, default=DEFAULT_SHARDS.parent / "models")
     parser.add_argument("--network", nargs="+", default=["mobilefacenet", "edgeface"])
+    parser.add_argument("--split", choices=("test", "train"), default="test")
+    parser.add_argument("--least-images", type=int, default=1, help="leave identities with fewer out")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--images", type=int, default=2396)
+    parser.add_argument("--images", type=int, default=1_000_000)
+    parser.add_argument("--show", type=Path, help="folder for pictures of the pairs that LFW itself holds")
     arguments = parser.parse_args()
-    faces = read_faces(arguments.shards, arguments.images)
+    faces = read_faces(arguments.shards, arguments.images, arguments.split, arguments.least_images)
+    is_known = arguments.split == "test" and arguments.least_images == 1
+    known = SAME_PHOTOGRAPH if is_known else frozenset()
     for network in arguments.network:
-        measure(network, arguments.models, faces, arguments.seeds)
+        measure(network, arguments.models, faces, arguments.seeds, known, arguments.show)
 
 
 if __name__ == "__main__":

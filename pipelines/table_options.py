@@ -46,7 +46,9 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
     )
     images.add_argument("--min-side", type=positive, default=16, metavar="PIXELS", help="smaller images are too_small")
     images.add_argument(
-        "--phash", action="store_true", help="add the column phash, a perceptual hash that finds near duplicates"
+        "--phash",
+        action="store_true",
+        help="add the columns phash and thumb (1 KiB a row), by which near duplicates are found",
     )
 
 

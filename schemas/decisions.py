@@ -24,7 +24,8 @@ COLUMNS: dict[str, str] = {
     "duplicate_of": "Key of the row that is kept in its place; null unless dropped as a duplicate or overlap.",
     "duplicate_of_shard": "Shard of that row.",
     "duplicate_of_index": "Place of that row in its shard.",
-    "duplicate_similarity": "1 for the same bytes; else the cosine, or 1 - differing bits / 64 of a perceptual hash.",
+    "duplicate_similarity": "1 for the same bytes; else the agreement of the thumbnails, the cosine, or 1 - differing "
+    "bits / 64 of the hashes, whichever found the pair.",
 }
 
 TYPES: dict[str, pa.DataType] = {

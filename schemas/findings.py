@@ -25,8 +25,8 @@ LABELS = pa.schema(
 PAIR_COLUMNS: dict[str, str] = {
     "a": "The smaller rid; always a row of the dataset itself.",
     "b": "The larger rid; from the dataset, or from one given as --against.",
-    "similarity": "Cosine, or 1 - differing bits / 64 of the perceptual hashes; 1 = identical.",
-    "kind": "`cosine` or `phash`.",
+    "similarity": "Cosine, agreement of the thumbnails, or 1 - differing bits / 64 of the hashes; 1 = identical.",
+    "kind": "`cosine`, `picture` (near by cosine, and the thumbnails agree) or `phash`.",
 }
 
 PAIRS = pa.schema(

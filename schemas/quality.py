@@ -4,6 +4,8 @@ import pyarrow as pa
 
 EMBEDDING_TYPES: dict[str, pa.DataType] = {"float16": pa.float16(), "float32": pa.float32()}
 
+THUMB_BYTES = 1024
+
 COLUMNS: dict[str, str] = {
     "key": "Name of the record inside its dataset; null in a row that stands for the rest of a shard.",
     "shard": "URI of the shard as it was given on the command line (for a folder: the folder).",
@@ -18,6 +20,8 @@ COLUMNS: dict[str, str] = {
     "sha256": "SHA-256 of the stored bytes (32 bytes); null if they could not be read.",
     "phash": "64-bit perceptual hash of the image as the network sees it (fiqa_core/images/phash.py); null unless "
     "decoded.",
+    "thumb": "Grey levels of the same image, 32 x 32 of a byte each, row by row (fiqa_core/images/thumbnail.py); null "
+    "unless decoded.",
     "embedding": "Face recognition embedding as the network gives it (not normalised); null unless scored.",
 }
 
@@ -28,7 +32,7 @@ def quality_schema(embedding_type: str = "none", embedding_dim: int = 0, phash: 
     Args:
         embedding_type: `none` (no `embedding` column), `float16` or `float32`.
         embedding_dim: numbers in one embedding; used unless `embedding_type` is `none`.
-        phash: whether there is the column `phash`.
+        phash: whether there are the columns `phash` and `thumb`.
     """
     types: dict[str, pa.DataType] = {
         "key": pa.string(),
@@ -44,6 +48,7 @@ def quality_schema(embedding_type: str = "none", embedding_dim: int = 0, phash: 
     }
     if phash:
         types["phash"] = pa.uint64()
+        types["thumb"] = pa.binary(THUMB_BYTES)
     if embedding_type != "none":
         types["embedding"] = pa.list_(EMBEDDING_TYPES[embedding_type], embedding_dim)
     required = {"shard", "index", "status"}

@@ -1,5 +1,6 @@
 """One partition of identities: its centres, and every image's cosine to its own."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 
 from fiqa_core.curation.centres import Centres, robust_centres
 from fiqa_core.curation.gather import spill_file
+from fiqa_core.curation.large_identity import MOST_VOTES, large_centre
 from fiqa_core.curation.similarity import in_threads
 from fiqa_core.curation.spill import Spilled, SpillWriter, gathered, read_spilled
 from fiqa_core.curation.tasks import Counts, save_table
@@ -76,6 +78,8 @@ def partition_rows(work: str, spills: int, partition: int, partitions: int) -> S
     rows = gathered([spill_file(work, number) for number in range(spills)], partition, partitions + 1)
     if rows is None:
         return None
+    if (np.diff(rows.tag[:, 0]) >= 0).all():
+        return rows
     order = np.lexsort((rows.rid, rows.tag[:, 0]))
     return Spilled(rows.rid[order], rows.tag[order], rows.vector[order])
 
@@ -111,19 +115,22 @@ def read_columns(url: str, columns: list[str] | None = None) -> dict[str, np.nda
 
 
 def _identity_slices(code: np.ndarray) -> Iterator[slice]:
-    """Whole identities, about `_ROWS_AT_ONCE` rows at once."""
-    starts = np.flatnonzero(np.diff(code, prepend=-1))
+    """Whole identities, about `_ROWS_AT_ONCE` rows at once; a very large one alone."""
+    edges = np.append(np.flatnonzero(np.diff(code, prepend=-1)), len(code)).tolist()
     begin = 0
-    while begin < len(code):
-        after = starts[starts > begin]
-        enough = after[after >= begin + _ROWS_AT_ONCE]
-        end = int(enough[0]) if len(enough) else len(code)
-        yield slice(begin, end)
-        begin = end
+    for start, end in itertools.pairwise(edges):
+        if end - start > MOST_VOTES and start > begin:
+            yield slice(begin, start)
+            begin = start
+        if end - begin >= _ROWS_AT_ONCE or end == len(code):
+            yield slice(begin, end)
+            begin = end
 
 
 def _centres_of(rows: Spilled, at: slice) -> Centres:
-    _, segment = np.unique(rows.tag[at, 0], return_inverse=True)
+    codes, segment = np.unique(rows.tag[at, 0], return_inverse=True)
+    if len(codes) == 1 and len(segment) > MOST_VOTES:
+        return large_centre(rows.vector[at], rows.tag[at, 1])
     return robust_centres(rows.vector[at], segment, rows.tag[at, 1])
 
 

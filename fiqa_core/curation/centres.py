@@ -38,7 +38,7 @@ def robust_centres(vectors: np.ndarray, segment: np.ndarray, picture: np.ndarray
         segment: int64 (n,), 0..k-1 rising without gaps: the identity. picture: int64 (n,): equal = the same bytes.
     """
     x = as_float(vectors).numpy()
-    leader = _leaders(segment, picture)
+    leader = leaders(segment, picture)
     votes = leader == np.arange(len(leader))
     starts = np.flatnonzero(np.diff(segment, prepend=-1))
     voters = np.add.reduceat(votes.astype(np.int64), starts)
@@ -71,7 +71,7 @@ def robust_centres(vectors: np.ndarray, segment: np.ndarray, picture: np.ndarray
     return Centres(cosine, centre, voters, weight[leader] > 0, spread)
 
 
-def _leaders(segment: np.ndarray, picture: np.ndarray) -> np.ndarray:
+def leaders(segment: np.ndarray, picture: np.ndarray) -> np.ndarray:
     """The first row of the same identity with the same bytes."""
     order = np.lexsort((picture, segment))
     new = np.ones(len(order), bool)

@@ -28,7 +28,7 @@ _FEW_ROWS = 200_000
 # Codes in tables: 0 is "none", the others count from 1 in the order of their list.
 REASONS = (None, *Drop)
 VERDICTS = (None, *LabelVerdict)
-KINDS = ("cosine", "phash")
+KINDS = ("cosine", "picture", "phash")
 
 _RAW = pa.schema(
     [("rid", pa.int64()), ("label", pa.string()), ("quality", pa.float32()), ("own", pa.bool_())]

@@ -23,6 +23,8 @@ from fiqa_core.curation.phash_pairs import PhashTask
 from fiqa_core.curation.rows import Rows, publish_rows, read_rows
 from fiqa_core.curation.tasks import Counts, RunStage, Task, save_array, save_table
 from fiqa_core.curation.thresholds import Thresholds, ThresholdTask, read_thresholds
+from fiqa_core.curation.thumbnails import COLUMN, have_thumbnails, publish_thumbnails
+from fiqa_core.images.thumbnail import THUMBNAIL_BYTES
 from fiqa_core.storage import is_folder, join, list_names, open_read, publish_bytes, read_bytes, remove, stat
 from schemas import identities
 
@@ -77,8 +79,8 @@ def find(search: Search, run_stage: RunStage) -> Findings:
     if stat(done) is not None:
         remove(join(search.output, WORK))
         return _read_done(done)
-    by = search.settings.near.by if search.settings.near is not None else ""
-    rows = read_rows(search.parts, search.own, phash=by in ("phash", "either", "both"))
+    near = _settled(search)
+    rows = read_rows(search.parts, search.own, phash=near is not None and near.by in ("phash", "either"))
     publish_rows(rows, search.output, work)
     counts: Counts = {}
     labels: list[str] = []
@@ -92,11 +94,11 @@ def find(search: Search, run_stage: RunStage) -> Findings:
             labels, people, found = gathered.label_noise(search.settings.labels)
             counts |= found
             thresholds = read_thresholds(work)
-        if search.settings.near is not None and by != "phash":
-            pairs, found = gathered.near_pairs(search.settings.near)
+        if near is not None and near.by != "phash":
+            pairs, found = gathered.near_pairs(near)
             counts |= found
-    if search.settings.near is not None and by in ("phash", "either"):
-        more, found = _phash(search, search.settings.near, rows, work, digest, run_stage)
+    if near is not None and near.by in ("phash", "either"):
+        more, found = _phash(search, near, rows, work, digest, run_stage)
         pairs += more
         counts["pairs_left_out"] = counts.get("pairs_left_out", 0) + found.pop("pairs_left_out")
         counts |= found
@@ -157,10 +159,13 @@ class _Gathered:
     def near_pairs(self, settings: NearSettings) -> tuple[list[str], Counts]:
         """Cells and the pairs inside them; URLs of the pairs."""
         output, work, threads = self._search.output, self._work, self._search.threads
+        if settings.by == "picture":
+            publish_thumbnails(self._search.parts, output, work)
         cells = number_of_cells(self.counts["embeddings"], settings.exact_up_to)
         if cells > 1:
             self._run("cells", [TrainTask(output, work, self._spills, cells, threads)])
-            groups = self._parts_of(self._bytes * min(settings.probes, cells))
+            size = self._bytes + (self.counts["embeddings"] * THUMBNAIL_BYTES if settings.by == "picture" else 0)
+            groups = self._parts_of(size * min(settings.probes, cells))
         else:
             groups = 1
         counts = self._run(
@@ -188,13 +193,30 @@ class _Gathered:
         return max(1, -(-size // (self._search.settings.memory_mib << 20)))
 
 
+def _settled(search: Search) -> NearSettings | None:
+    near = search.settings.near
+    if near is None:
+        return None
+    has_thumbnails = have_thumbnails(search.parts)
+    if near.by == "picture" and not has_thumbnails:
+        url = next(part.url for part in search.parts if COLUMN not in part.columns)
+        raise TableError(
+            f"{url}: no thumbnails (column `{COLUMN}`). Score with --phash, or look for near duplicates by cosine."
+        )
+    near = near.settled(has_thumbnails)
+    if near.by == "cosine" and search.settings.near != near:
+        _log.info("near duplicates by cosine alone: not every table has thumbnails (score with --phash)")
+    return near
+
+
 def _phash(
     search: Search, settings: NearSettings, rows: Rows, work: str, digest: str, run_stage: RunStage
 ) -> tuple[list[str], Counts]:
-    if rows.phash is None or not rows.phash[1].any():
+    without = next((part for part in search.parts if "phash" not in part.columns), None)
+    if rows.phash is None or without is not None:
         raise TableError(
-            f"{search.parts[0].url}: no perceptual hashes (column `phash`). Score with --phash, or look for near "
-            "duplicates by cosine."
+            f"{(without or search.parts[0]).url}: no perceptual hashes (column `phash`). Score with --phash, or look for "
+            "near duplicates by cosine."
         )
     bands = range(settings.most_bits + 1)
     urls = [join(search.output, FOLDER, f"pairs-phash-{band:06d}-{digest}.parquet") for band in bands]

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
-_ALONE, _BOTH = (0.95, 4), (0.86, 14)
+WAYS = ("auto", "picture", "cosine", "phash", "either")
+# Of copies of one picture, whatever the network: by cosine alone, and where the pictures themselves are compared.
+_COSINE, _CANDIDATE_COSINE, _PICTURE, _BITS = 0.95, 0.8, 0.97, 4
 
 
 @dataclass(frozen=True)
@@ -49,42 +51,54 @@ class NearSettings:
     """What counts as nearly the same picture.
 
     Attributes:
-        by: `cosine`, `phash`, `either` of them, or `both` (cosine pairs whose hashes agree too).
-        cosine: pairs from here on. bits: pairs whose hashes differ in at most so many of 64 bits. None: 0.95 and 4
-            where one of them decides, 0.86 and 14 where both must agree (measured: docs/label_noise.md).
-        most: a row is paired with at most so many earlier rows, the first ones, so that a picture that is there
-            ten thousand times does not make fifty million pairs.
+        by: `picture` (near by cosine, and the thumbnails of the table agree), `cosine`, `phash`, `either` of these
+            two, or `auto`: `picture` where every table has thumbnails, else `cosine`.
+        cosine: pairs from here on; None: 0.95, by picture 0.8. picture: least agreement of the thumbnails (0.97).
+        bits: pairs whose hashes differ in at most so many of 64 bits (4). Measured: docs/label_noise.md.
+        most: a row is paired with at most so many earlier rows (by cosine with the first, by picture compared with
+            the nearest), so that a picture that is there ten thousand times does not make fifty million pairs.
         exact_up_to: up to so many images every pair is looked at; above, those that share a cell.
         probes: cells in which an image is looked for.
     """
 
-    by: str = "cosine"
+    by: str = "auto"
     cosine: float | None = None
+    picture: float | None = None
     bits: int | None = None
     most: int = 64
     exact_up_to: int = 50_000
     probes: int = 3
 
     def __post_init__(self) -> None:
-        if self.by not in ("cosine", "phash", "either", "both"):
-            raise ValueError(f"near duplicates: expected cosine, phash, either or both, found {self.by!r}")
+        if self.by not in WAYS:
+            raise ValueError(f"near duplicates: expected one of {', '.join(WAYS)}, found {self.by!r}")
         if not -1 <= self.least_cosine <= 1:
             raise ValueError(f"near duplicates: the cosine is -1 to 1, found {self.cosine}")
-        limit = 64 if self.by == "both" else 15
-        if not 0 <= self.most_bits <= limit:
-            raise ValueError(f"near duplicates: 0 to {limit} differing bits of 64 can be asked for, found {self.bits}")
+        if not 0 < self.least_picture <= 1:
+            raise ValueError(f"near duplicates: the agreement of pictures is above 0 up to 1, found {self.picture}")
+        if not 0 <= self.most_bits <= 15:
+            raise ValueError(f"near duplicates: 0 to 15 differing bits of 64 can be asked for, found {self.bits}")
         if self.most < 1 or self.probes < 1:
             raise ValueError("near duplicates: `most` and `probes` are at least 1")
 
+    def settled(self, has_thumbnails: bool) -> "NearSettings":
+        """The same with `auto` decided."""
+        return replace(self, by="picture" if has_thumbnails else "cosine") if self.by == "auto" else self
+
     @property
     def least_cosine(self) -> float:
-        """The cosine that is applied."""
-        return self.cosine if self.cosine is not None else _BOTH[0] if self.by == "both" else _ALONE[0]
+        """The cosine that is applied once `by` is settled."""
+        return self.cosine if self.cosine is not None else _CANDIDATE_COSINE if self.by == "picture" else _COSINE
+
+    @property
+    def least_picture(self) -> float:
+        """The agreement of thumbnails that is applied."""
+        return _PICTURE if self.picture is None else self.picture
 
     @property
     def most_bits(self) -> int:
         """The number of differing bits that is applied."""
-        return self.bits if self.bits is not None else _BOTH[1] if self.by == "both" else _ALONE[1]
+        return _BITS if self.bits is None else self.bits
 
 
 @dataclass(frozen=True)
@@ -97,5 +111,6 @@ class FindingsSettings:
 
     def digest(self) -> str:
         """Hash of everything that changes a finding."""
-        applied = [self.near.least_cosine, self.near.most_bits] if self.near is not None else []
+        near = self.near
+        applied = [] if near is None else [near.least_cosine, near.least_picture, near.most_bits]
         return hashlib.sha256(json.dumps([asdict(self), applied], sort_keys=True).encode()).hexdigest()

@@ -13,7 +13,7 @@ from fiqa_core.curation.centre_task import (
     read_columns,
 )
 from fiqa_core.curation.rows import read_names
-from fiqa_core.curation.similarity import best_other
+from fiqa_core.curation.similarity import best_other, blocks
 from fiqa_core.curation.tasks import Counts, load_array, save_table
 from fiqa_core.curation.thresholds import Thresholds, read_thresholds
 from fiqa_core.storage import join
@@ -22,6 +22,7 @@ from schemas.label_verdicts import LabelVerdict
 
 # A smaller group of more than this share of the larger: which of the two people the label means is not known.
 _AMBIGUOUS = 0.5
+_SUSPECTS_AT_ONCE = 65_536
 
 FOUND = pa.schema(
     [
@@ -135,7 +136,7 @@ class JudgeTask:
     def _nearest(
         self, own: dict[str, np.ndarray], people: dict[str, np.ndarray], thresholds: Thresholds
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Nearest other centre of suspects, and of every identity's own centre, in one pass over all centres."""
+        """Nearest other centre of suspects, and of every identity's own centre."""
         code = np.full(len(own["rid"]), -1, np.int64)
         cosine = np.full(len(own["rid"]), np.nan, np.float32)
         rows = partition_rows(self.work, self.spills, self.partition, self.partitions)
@@ -143,12 +144,13 @@ class JudgeTask:
             return code, cosine, np.empty(0, np.int64), np.empty(0, np.float32)
         suspects = np.flatnonzero(own["cosine"] < thresholds.suspect)
         ((_, centres),) = read_centres(self.work, self.partition, self.partition + 1)
-        queries = np.concatenate([rows.vector[suspects], centres])
-        del rows
-        codes = np.concatenate([own["code"][suspects], people["code"]])
-        found, best = best_other(queries, codes, read_centres(self.work, 0, self.partitions), self.threads)
-        code[suspects], cosine[suspects] = found[: len(suspects)], best[: len(suspects)]
-        return code, cosine, found[len(suspects) :], best[len(suspects) :]
+        for part in blocks(len(suspects), _SUSPECTS_AT_ONCE):
+            some = suspects[part]
+            code[some], cosine[some] = self._best_other(rows.vector[some], own["code"][some])
+        return code, cosine, *self._best_other(centres, people["code"])
+
+    def _best_other(self, vectors: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return best_other(vectors, own, read_centres(self.work, 0, self.partitions), self.threads)
 
     def _save_people(
         self,

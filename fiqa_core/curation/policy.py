@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from fiqa_core.curation.findings_settings import NearSettings
+from fiqa_core.curation.findings_settings import WAYS, NearSettings
 from fiqa_core.curation.policy_fields import (
     Choice,
     Numbers,
@@ -73,20 +73,24 @@ class Near:
     """What counts as nearly the same picture (docs/label_noise.md)."""
 
     by: str = setting(
-        "cosine",
+        "auto",
         "--near-by",
-        Choice("cosine", "phash", "either", "both"),
-        "cosine of embeddings, perceptual hash, either of them, or both at once",
+        Choice(*WAYS),
+        "thumbnails of rows whose embeddings are near (picture), cosine alone, perceptual hash, either of the two, or "
+        "auto: picture where the table has thumbnails (score with --phash), else cosine",
         "WHAT",
     )
     cosine: float | None = setting(
-        None, "--near-cosine", optional(similarity), "least cosine (default 0.95; by both: 0.86)", "C"
+        None, "--near-cosine", optional(similarity), "least cosine (default 0.95; by picture: 0.8)", "C"
+    )
+    picture: float | None = setting(
+        None, "--near-picture", optional(similarity), "least agreement of the thumbnails (default 0.97)", "S"
     )
     phash: float | None = setting(
         None,
         "--near-phash",
         optional(similarity),
-        "least 1 - differing bits / 64 of the hashes (default 0.9375, which is 4 bits; by both: 14 bits)",
+        "least 1 - differing bits / 64 of the hashes (default 0.9375, which is 4 bits)",
         "S",
     )
 
@@ -94,15 +98,18 @@ class Near:
     def search(self) -> NearSettings:
         """The search that finds such pairs."""
         bits = None if self.phash is None else int((1 - self.phash) * 64 + _ROUNDING)
-        return NearSettings(self.by, self.cosine, bits)
+        return NearSettings(self.by, self.cosine, self.picture, bits)
 
     def limits(self) -> dict[str, float]:
         """The least similarity of pairs, by their kind; a kind that does not count is not in it."""
         search = self.search
-        both = {"cosine": search.least_cosine, "phash": 1 - search.most_bits / 64}
-        # Where both must agree, the search has looked at the hashes, and its pairs are of kind `cosine`.
-        kinds = {"phash": ("phash",), "either": ("cosine", "phash")}.get(self.by, ("cosine",))
-        return {kind: both[kind] for kind in kinds}
+        least = {
+            "cosine": search.least_cosine,
+            "picture": search.least_picture,
+            "phash": 1 - search.most_bits / 64,
+        }
+        kinds = {"either": ("cosine", "phash"), "auto": ("cosine", "picture")}.get(self.by, (self.by,))
+        return {kind: least[kind] for kind in kinds}
 
 
 @dataclass(frozen=True)

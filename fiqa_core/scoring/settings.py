@@ -24,7 +24,7 @@ class ScoreSettings:
         read: names of columns and fields, and the limit of stored bytes.
         flip: whether an embedding is that of the image followed by that of its horizontal mirror image.
         onnx: what an ONNX network is fed and asked for; None for a checkpoint.
-        phash: whether the table has the column `phash`.
+        phash: whether the table has the columns `phash` and `thumb`.
     """
 
     arch: str

@@ -12,6 +12,7 @@ from fiqa_core.ahead import ahead
 from fiqa_core.images.decode import ImageLimits, ImageRejected
 from fiqa_core.images.phash import perceptual_hash
 from fiqa_core.images.preprocess import ChannelOrder, prepare
+from fiqa_core.images.thumbnail import thumbnail
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.unit import Record
 from schemas.reasons import Status
@@ -44,6 +45,7 @@ class Row:
         "sha256",
         "status",
         "stored",
+        "thumb",
         "width",
     )
 
@@ -56,6 +58,7 @@ class Row:
         self.height: int | None = None
         self.sha256: bytes | None = record.sha256
         self.phash: int | None = None
+        self.thumb: bytes | None = None
         self.stored = len(record.data) if record.data is not None else 0  # bytes, for the progress line
         self.pixels: np.ndarray | None = None
         self.embedding: np.ndarray | None = None
@@ -76,7 +79,7 @@ def prepare_row(record: Record, settings: ScoreSettings) -> Row:
             prepared = prepare(record.data, limits, ChannelOrder(settings.channel_order))
             row.pixels, row.width, row.height = prepared.pixels, prepared.width, prepared.height
             if settings.phash:
-                row.phash = perceptual_hash(prepared.pixels)
+                row.phash, row.thumb = perceptual_hash(prepared.pixels), thumbnail(prepared.pixels)
         except ImageRejected as error:
             row.status, row.message = error.status, error.message
             row.width, row.height = error.width, error.height

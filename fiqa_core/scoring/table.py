@@ -80,6 +80,7 @@ def to_table(rows: list[Row], shard: str, schema: pa.Schema, settings: ScoreSett
     }
     if settings.phash:
         columns["phash"] = pa.array([row.phash for row in rows], pa.uint64())
+        columns["thumb"] = [row.thumb for row in rows]
     if settings.embeddings != "none":
         columns["embedding"] = _embeddings(rows, schema.field("embedding").type, settings)
     return pa.table(columns, schema=schema)

@@ -1,13 +1,14 @@
 """Quality tables with made embeddings: people are random directions, images lie around them."""
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.quality import quality_schema
+from schemas.quality import THUMB_BYTES, quality_schema
 
 
 def unit(values: np.ndarray) -> np.ndarray:
@@ -33,6 +34,8 @@ def write_quality(
     rows_a_file: int = 1000,
     sha256: list[bytes] | None = None,
     phash: np.ndarray | None = None,
+    thumb: np.ndarray | None = None,
+    without_thumb: Collection[int] = (),
     quality: np.ndarray | None = None,
 ) -> Path:
     """`folder/quality/part-*.parquet`; returns the folder."""
@@ -64,5 +67,8 @@ def write_quality(
         table = pa.table(columns, schema=schema)
         if phash is not None:
             table = table.append_column("phash", pa.array(phash[start:stop], pa.uint64()))
+        if thumb is not None:
+            values = [None if row in without_thumb else thumb[row].tobytes() for row in range(start, stop)]
+            table = table.append_column("thumb", pa.array(values, pa.binary(THUMB_BYTES)))
         pq.write_table(table, folder / "quality" / f"part-{number:06d}.parquet")
     return folder

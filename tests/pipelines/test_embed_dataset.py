@@ -13,6 +13,7 @@ import torch
 from fiqa_core import QualityScorer
 from fiqa_core.images.phash import perceptual_hash
 from fiqa_core.images.preprocess import prepare
+from fiqa_core.images.thumbnail import thumbnail
 from fiqa_core.networks.iresnet import IResNet, IResNetConfig
 from pipelines.embed_dataset import EXIT_BAD_INPUT, EXIT_OK, run
 from pipelines.score_dataset import run as score_dataset
@@ -202,10 +203,14 @@ def test_phash_is_a_column_of_both_commands_null_unless_decoded_and_absent_unles
     assert score_dataset([*source, "--output", str(tmp_path / "without")], MeanScorerSource()) == EXIT_OK
     expected = {f"{label}/{key}.jpg": perceptual_hash(prepare(data).pixels) for key, label, data in faces}
     expected["broken.jpg"] = None
+    thumbs = {f"{label}/{key}.jpg": thumbnail(prepare(data).pixels) for key, label, data in faces} | {
+        "broken.jpg": None
+    }
     for name in ("embed", "score"):
         assert {row["key"]: row["phash"] for row in rows(tmp_path / name)} == expected
+        assert {row["key"]: row["thumb"] for row in rows(tmp_path / name)} == thumbs
     table = ds.dataset(tmp_path / "without" / "quality").to_table()
-    assert "phash" not in table.column_names
+    assert not {"phash", "thumb"} & set(table.column_names)
     assert "phash" not in json.loads((tmp_path / "without" / "run.json").read_text())["settings"]
 
 

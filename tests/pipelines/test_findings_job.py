@@ -1,4 +1,4 @@
-"""The search as Beam jobs: the same bytes in one process and in two."""
+"""The search as Beam jobs: the same bytes as without Beam. (Tasks in other processes: tests of findings.)"""
 
 from pathlib import Path
 
@@ -6,8 +6,11 @@ import pytest
 
 from fiqa_core.curation import gather
 from fiqa_core.curation.embeddings import EmbeddingSource
+from fiqa_core.curation.findings import Search
+from fiqa_core.curation.findings import find as search_for
 from fiqa_core.curation.findings_settings import FindingsSettings
 from fiqa_core.curation.parts import find_parts
+from fiqa_core.curation.tasks import run_here
 from pipelines.findings_job import find
 from pipelines.runners import beam_options
 from tests.makers.embedded import people_images, write_quality
@@ -24,12 +27,11 @@ def parts(tmp_path_factory):
     return find_parts([str(write_quality(tmp_path_factory.mktemp("t") / "t", labels, vectors, 50))])
 
 
-def test_one_process_and_two_give_the_same_bytes(parts, tmp_path, monkeypatch):
+def test_beam_jobs_give_the_same_bytes_as_a_loop(parts, tmp_path, monkeypatch):
     monkeypatch.setattr(gather, "ROWS_A_TASK", 60)
-    alone = find(parts, 180, EmbeddingSource(), FindingsSettings(), str(tmp_path / "a"), beam_options([], []))
-    options = beam_options(["--direct_running_mode", "multi_processing", "--direct_num_workers", "2"], [])
-    both = find(parts, 180, EmbeddingSource(), FindingsSettings(), str(tmp_path / "b"), options)
-    assert alone.counts == both.counts
-    assert alone.counts["verdict_wrong_label"] >= 6
+    loop = search_for(Search(parts, 180, EmbeddingSource(), FindingsSettings(), str(tmp_path / "a"), 1), run_here)
+    jobs = find(parts, 180, EmbeddingSource(), FindingsSettings(), str(tmp_path / "b"), beam_options([], []))
+    assert loop.counts == jobs.counts
+    assert loop.counts["verdict_wrong_label"] >= 6
     assert files(tmp_path / "a") == files(tmp_path / "b")
-    assert not (tmp_path / "a" / "_findings").exists()
+    assert not (tmp_path / "b" / "_findings").exists()

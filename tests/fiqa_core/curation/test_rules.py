@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fiqa_core.curation.database import REASONS, Findings, load_findings, load_rows, open_database
+from fiqa_core.curation.findings_settings import WAYS
 from fiqa_core.curation.parts import find_parts
 from fiqa_core.curation.policy import Duplicates, Labels, Near, Overlap, Policy, Quality, Size
 from fiqa_core.curation.rules import decide
@@ -84,7 +85,7 @@ def cases(draw):
     a, b = rng.integers(0, rows, count), rng.integers(0, rows + others, count)
     pairs = pd.DataFrame({"a": np.minimum(a, b), "b": np.maximum(a, b)})
     pairs["similarity"] = rng.integers(6, 17, count) / 16
-    pairs["kind"] = rng.choice(["cosine", "phash"], count)
+    pairs["kind"] = rng.choice(["cosine", "picture", "phash"], count)
     return own, against, pairs[pairs.a < pairs.b].reset_index(drop=True), draw(policies())
 
 
@@ -97,7 +98,7 @@ def policies(draw):
     counts = [1, 2, 3, 5, 20]
     return Policy(
         Labels(draw(st.sampled_from([False, False, True])), draw(st.booleans())),
-        Near(draw(st.sampled_from(["cosine", "phash", "either", "both"])), maybe(LIMITS), maybe([0.8125, 0.9375])),
+        Near(draw(st.sampled_from(WAYS)), maybe(LIMITS), maybe([0.75, 1.0]), maybe([0.8125, 0.9375])),
         Overlap(draw(st.booleans()), draw(st.booleans())),
         Duplicates(draw(scopes), draw(st.sampled_from(["best", "drop_all"])), draw(scopes)),
         Quality(
