@@ -215,8 +215,8 @@ def _phash(
     without = next((part for part in search.parts if "phash" not in part.columns), None)
     if rows.phash is None or without is not None:
         raise TableError(
-            f"{(without or search.parts[0]).url}: no perceptual hashes (column `phash`). Score with --phash, or look for "
-            "near duplicates by cosine."
+            f"{(without or search.parts[0]).url}: no perceptual hashes (column `phash`). Score with --phash, or look "
+            "for near duplicates by cosine."
         )
     bands = range(settings.most_bits + 1)
     urls = [join(search.output, FOLDER, f"pairs-phash-{band:06d}-{digest}.parquet") for band in bands]
