@@ -21,7 +21,7 @@ _MOST_CHARACTERS = 60  # at most four bytes each: a file system's 255 bytes a na
 _MOST_FOLDERS = 16
 _NO_DEVICE = rf"(?!(?i:{_DEVICE})(?:[./]|$))"
 # Keys (as a part of a regular expression) of which `sample_key` changes nothing; most there are.
-PLAIN_KEY = rf"(?!__)(?:{_NO_DEVICE}[\w-](?:[\w.-]{{0,58}}[\w-])?/){{0,16}}{_NO_DEVICE}[\w-]{{1,60}}"
+PLAIN_KEY = rf"(?!__)(?:{_NO_DEVICE}[\w-][\w.-]{{0,59}}+(?<!\.)/){{0,16}}{_NO_DEVICE}[\w-]{{1,60}}"
 
 
 def image_suffix(data: bytes, key: str) -> str:

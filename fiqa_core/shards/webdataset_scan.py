@@ -21,6 +21,7 @@ from fiqa_core.shards.tar_scan import PlainMembers, scan
 _READ = 4 << 20
 _MOST = 64 << 20  # a sample that is larger is not for here
 _MOST_MEMBERS = 64
+_ZEROS = 64 << 10
 _NAMES = re.compile(rf"(?m)^({PLAIN_KEY})\.([a-z0-9_]+)\n")
 IMAGE, LABEL, OTHER = range(3)
 
@@ -67,7 +68,7 @@ def sample_blocks(stream: IO[bytes], limit: int) -> Iterator[StoredSamples]:
         samples = _grouped(data, found, index, limit)
         if samples is None:
             return
-        if last and found.stopped and not any(data[found.done :]):
+        if found.stopped and _only_zeros(data[found.done :], stream):
             ends = len(samples.first) - 1
         else:
             # What comes next may belong to the last one.
@@ -82,7 +83,7 @@ def sample_blocks(stream: IO[bytes], limit: int) -> Iterator[StoredSamples]:
         if found.stopped or last:
             return
         left = data[done:]
-        wanted = _READ if done else wanted * 2
+        wanted = max(_READ, 2 * len(left))
 
 
 def _filled(stream: IO[bytes], left: memoryview, wanted: int) -> memoryview:
@@ -97,6 +98,16 @@ def _filled(stream: IO[bytes], left: memoryview, wanted: int) -> memoryview:
             break
         size += chunk
     return view[:size]
+
+
+def _only_zeros(data: memoryview, stream: IO[bytes]) -> bool:
+    """Whether there is nothing but zeros from here to the archive's end."""
+    chunk = bytes(data)
+    while not chunk.strip(b"\0"):
+        chunk = stream.read(_ZEROS)
+        if not chunk:
+            return bool(len(data))
+    return False
 
 
 def _grouped(data: memoryview, found: PlainMembers, index: int, limit: int) -> StoredSamples | None:
