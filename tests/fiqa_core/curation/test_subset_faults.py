@@ -4,8 +4,10 @@ import functools
 import os
 import re
 import resource
+import shutil
 import signal
 import time
+from collections.abc import Iterator
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -25,15 +27,21 @@ from tests.makers.decisions import write_decisions
 FORMATS = ("webdataset", "recordio", "parquet", "folder")
 
 
-@pytest.fixture
-def scored(tmp_path) -> Path:
-    return make_scored(tmp_path)
-
-
 @pytest.fixture(scope="module")
 def lasting(tmp_path_factory) -> Path:
-    """A scored set that no test changes."""
+    """A scored set that is the same for every test."""
     return make_scored(tmp_path_factory.mktemp("lasting"))
+
+
+@pytest.fixture
+def scored(lasting) -> Iterator[Path]:
+    """The same set, for a test that changes its shards: they are put back after it."""
+    shards = {path.name: path.read_bytes() for path in (lasting / "in").iterdir()}
+    yield lasting
+    shutil.rmtree(lasting / "elsewhere", ignore_errors=True)
+    (lasting / "in").mkdir(exist_ok=True)
+    for name, data in shards.items():
+        (lasting / "in" / name).write_bytes(data)
 
 
 def make_scored(root: Path) -> Path:
