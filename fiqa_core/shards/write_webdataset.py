@@ -121,8 +121,10 @@ class TarWriter:
         labels: list[str | None] = batch.rows["label"].to_pylist()
         found: list[str | None] = [None] * len(labels)
         at = np.flatnonzero(samples.roles == LABEL)
-        for place, member in zip((np.searchsorted(samples.first, at, "right") - 1).tolist(), at.tolist(), strict=True):
-            found[place] = str(samples.content(member), "utf-8", "backslashreplace")
+        owners = (np.searchsorted(samples.first, at, "right") - 1).tolist()
+        starts, sizes = (samples.begin[at] + BLOCK).tolist(), samples.sizes[at].tolist()
+        for place, start, size in zip(owners, starts, sizes, strict=True):
+            found[place] = str(samples.data[start : start + size], "utf-8", "backslashreplace")
         return [
             None if label is None or text == label or (text is not None and text.strip() == label) else label
             for label, text in zip(labels, found, strict=True)

@@ -125,7 +125,7 @@ def test_of_tars_that_no_honest_tool_writes_no_more_is_found_than_the_reader_fin
 def test_after_any_flipped_byte_nothing_is_found_that_the_reader_does_not_find(tmp_path):
     (path,) = write_webdataset(tmp_path / "s-%06d.tar", FACES[:2])
     data = bytearray(path.read_bytes())
-    for at in random.Random(0).sample(range(len(data)), 700):
+    for at in random.Random(0).sample(range(len(data)), 250):
         data[at] ^= 0xFF
         path.write_bytes(data)
         found = in_blocks(path)
@@ -180,7 +180,7 @@ def test_of_a_rec_with_anything_odd_nothing_is_found_that_the_reader_does_not_fi
         path.write_bytes(data)
         assert set(records_in_blocks(path)) <= set(records_one_by_one(path))
     flipped = bytearray(whole)
-    for at in random.Random(0).sample(range(len(whole)), 300):
+    for at in random.Random(0).sample(range(len(whole)), 120):
         flipped[at] ^= 0xFF
         path.write_bytes(flipped)
         assert set(records_in_blocks(path)) <= set(records_one_by_one(path)), at
