@@ -68,7 +68,7 @@ def _matched(rows: pa.Table, records: Iterator[tuple[Record, Mapping[str, bytes]
             raise _changed(rows.slice(place, 1).to_pylist()[0], unit, record)
         data.append(record.data)
         others.append(other)
-        size += len(record.data)
+        size += len(record.data) + sum(map(len, other.values()))
         if size >= _BATCH_BYTES or place == rows.num_rows - 1:
             sizes = np.fromiter(map(len, data), np.int64, len(data))
             yield ImageBatch(
