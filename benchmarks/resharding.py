@@ -1,15 +1,17 @@
 """(j) Rate of writing a subset over that of `cp` of the same bytes.
 
-python -m benchmarks.resharding [--shards FOLDER] [--gigabytes 2] [--folder PLACE] [--processes 1]
+python -m benchmarks.resharding [--shards FOLDER] [--gigabytes 2] [--bytes 4000 20000] [--processes 1 2] [--rounds 3]
 
 Every image is kept, so the subset has the bytes of its source. Both sides read the same files (from a warm page cache)
-and write to the same disk, and both end with `sync`; the two take turns, and the best of each counts. The subset's
-time is that of planning, writing and merging in this process (or in --processes), without Beam's start.
+and write to the same disk, and both end with `sync`; they take turns, and the best of each counts. A folder is held
+against `cp -r` of that folder. The subset's time is that of planning, writing and merging in this process (or in
+several), without Beam's start.
 """
 
 import argparse
 import functools
 import hashlib
+import io
 import multiprocessing
 import os
 import shutil
@@ -20,6 +22,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from benchmarks.faces import DEFAULT_SHARDS, shards, stored_images
 from fiqa_core.curation.parts import Part
@@ -44,39 +47,55 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shards", type=Path, default=DEFAULT_SHARDS)
     parser.add_argument("--gigabytes", type=float, default=2.0)
+    parser.add_argument("--bytes", type=int, nargs="+", default=[4000, 20000], help="of an image, about")
     parser.add_argument("--folder", type=Path, help="where to write (default: a temporary folder)")
-    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    images = stored_images(shards(arguments.shards))
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
-        root = Path(name)
-        count = int(arguments.gigabytes * 1e9 / (sum(map(len, images)) / len(images)))
-        sources = {
-            "webdataset": write_tars(root / "tars", images, count),
-            "recordio": write_rec(root / "rec", images, count),
-        }
-        decisions = {kind: decide(source, root / f"decisions-{kind}") for kind, source in sources.items()}
-        print(f"{count:,} images, {os.cpu_count()} cores, {arguments.processes} processes")
-        print("| from | to | cp, MB/s | subset, MB/s | ratio |\n|---|---|---|---|---|")
-        for source, target in CASES:
-            size = sum(path.stat().st_size for path in sources[source].iterdir())
-            times = [
-                (
-                    copy(sources[source], root / "copy", target),
-                    subset(*decisions[source], target, root / "out", arguments.processes),
-                )
-                for _ in range(arguments.rounds)
-            ]
-            plain, own = (min(column) for column in zip(*times, strict=True))
-            print(
-                f"| {source} | {target} | {size / plain / 1e6:.0f} | {size / own / 1e6:.0f} | {plain / own:.2f} |",
-                flush=True,
-            )
+    faces = stored_images(shards(arguments.shards), 2000)
+    numbers = [f"{count} processes" for count in arguments.processes]
+    print(f"{os.cpu_count()} cores, {arguments.gigabytes} GB, best of {arguments.rounds}; MB/s (over cp)\n")
+    print("| bytes | from | to | cp |", " | ".join(numbers), "|\n|---|---|---|---|" + "---|" * len(numbers), flush=True)
+    for size in arguments.bytes:
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+            measure(Path(name), resized(faces, size), arguments)
+
+
+def measure(root: Path, images: list[bytes], arguments: argparse.Namespace) -> None:
+    """All cases with images of one size."""
+    mean = sum(map(len, images)) / len(images)
+    count = int(arguments.gigabytes * 1e9 / mean)
+    sources = {
+        "webdataset": write_tars(root / "tars", images, count),
+        "recordio": write_rec(root / "rec", images, count),
+    }
+    decisions = {kind: decide(source, root / f"decisions-{kind}") for kind, source in sources.items()}
+    for source, target in CASES:
         out = root / "out"
-        subset(*decisions["webdataset"], "folder", out, arguments.processes, keep=True)
-        files = min(copy(out / "subset" / "data", root / "copy", "folder") for _ in range(arguments.rounds))
-        print(f"cp -r of the folder that was written: {files:.2f} s")
+        times = []
+        for _ in range(arguments.rounds):
+            own = [subset(*decisions[source], target, out, processes, keep=True) for processes in arguments.processes]
+            copied = out / "subset" / "data" if target == "folder" else sources[source]
+            times.append((copy(copied, root / "copy"), *own))
+        size = sum(path.stat().st_size for path in sources[source].iterdir())
+        plain, *best = (min(column) for column in zip(*times, strict=True))
+        cells = [f"{size / seconds / 1e6:.0f} ({plain / seconds:.2f})" for seconds in best]
+        print(f"| {mean:.0f} | {source} | {target} | {size / plain / 1e6:.0f} |", " | ".join(cells), "|", flush=True)
+        shutil.rmtree(out)
+
+
+def resized(images: list[bytes], size: int) -> list[bytes]:
+    """The same faces, larger, so that a JPEG has about `size` bytes."""
+    mean = sum(map(len, images)) / len(images)
+    if size < 1.25 * mean:
+        return images
+    found = []
+    for data in images[:200]:
+        side = round(112 * (size / mean) ** 0.75)
+        stream = io.BytesIO()
+        Image.open(io.BytesIO(data)).resize((side, side)).save(stream, "JPEG", quality=92)
+        found.append(stream.getvalue())
+    return found
 
 
 def write_tars(folder: Path, images: list[bytes], count: int) -> Path:
@@ -132,7 +151,7 @@ def decide(source: Path, folder: Path) -> tuple[list[Part], Path]:
     return parts, folder
 
 
-def copy(source: Path, target: Path, _: str) -> float:
+def copy(source: Path, target: Path) -> float:
     """Seconds of `cp -r` and `sync`."""
     shutil.rmtree(target, ignore_errors=True)
     os.sync()

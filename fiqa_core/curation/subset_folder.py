@@ -11,42 +11,45 @@ from pathlib import Path
 from fiqa_core.curation.subset import DATA, place
 from fiqa_core.curation.subset_index import IndexWriter
 from fiqa_core.curation.subset_names import SharedNames
-from fiqa_core.curation.subset_source import KeptRow
-from fiqa_core.shards.output import OutputImage
+from fiqa_core.shards.batch import ImageBatch
 from fiqa_core.shards.output_names import file_stem, image_suffix
 from fiqa_core.storage import filesystem, in_flight, is_local, join, publish_bytes
 
 _TEMPORARIES = "_tmp"
+_RECOGNISED = 32  # bytes of an image that tell its format
 
 
-def write_folder_shard(images: Iterator[tuple[KeptRow, OutputImage]], index: IndexWriter, output: str) -> None:
+def write_folder_shard(batches: Iterator[ImageBatch], index: IndexWriter, output: str) -> None:
     """Write images to `<output>/subset/data/<label>/<name>.<suffix>`; those of one call become visible at its end.
 
     On a disk all files are written aside, flushed together (a flush for each would cost more than all the rest), and
     then renamed. On another store each is put whole.
     """
     names = _shared_names(output, index.plan)
-    named = ((row, image, _path(image, names)) for row, image in images)
     if is_local(output):
-        _write_local(named, index, Path(filesystem(output)[1]))
+        _write_local(batches, names, index, Path(filesystem(output)[1]))
         return
-    for row, size, path in in_flight(named, lambda one: _put(*one, output), weigh=lambda one: len(one[1].data)):
-        index.add(row, size, DATA, path)
+    for batch in batches:
+        named = ((image.data, path) for image, path in zip(batch.images(), _paths(batch, names), strict=True))
+        paths = list(in_flight(named, lambda one: _put(*one, output), weigh=lambda one: len(one[0])))
+        index.add(batch.rows, batch.sizes, DATA, paths)
 
 
-def _write_local(named: Iterator[tuple[KeptRow, OutputImage, str]], index: IndexWriter, output: Path) -> None:
+def _write_local(batches: Iterator[ImageBatch], names: SharedNames, index: IndexWriter, output: Path) -> None:
     aside = output / _TEMPORARIES / f"fiqa-{uuid.uuid4().hex}"
     aside.mkdir(parents=True)
     try:
         paths: list[str] = []
-        for row, image, path in named:
-            descriptor = os.open(f"{aside}/{len(paths)}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-            try:
-                _write_all(descriptor, image.data)
-            finally:
-                os.close(descriptor)
-            index.add(row, len(image.data), DATA, path)
-            paths.append(path)
+        for batch in batches:
+            for number, view in enumerate(batch.views(), len(paths)):
+                descriptor = os.open(f"{aside}/{number}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+                try:
+                    _write_all(descriptor, view)
+                finally:
+                    os.close(descriptor)
+            named = _paths(batch, names)
+            index.add(batch.rows, batch.sizes, DATA, named)
+            paths += named
         _flush(aside)
         data = Path(filesystem(place(str(output), DATA))[1])
         made: set[str] = set()
@@ -60,22 +63,27 @@ def _write_local(named: Iterator[tuple[KeptRow, OutputImage, str]], index: Index
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
+def _write_all(descriptor: int, view: memoryview) -> None:
     while view:
         view = view[os.write(descriptor, view) :]
 
 
-def _put(row: KeptRow, image: OutputImage, path: str, output: str) -> tuple[KeptRow, int, str]:
-    publish_bytes(image.data, output, join(place(output, DATA), path))
-    return row, len(image.data), path
+def _put(data: bytes, path: str, output: str) -> str:
+    publish_bytes(data, output, join(place(output, DATA), path))
+    return path
 
 
-def _path(image: OutputImage, names: SharedNames) -> str:
-    stem = file_stem(image.label_text, image.key)
-    if stem in names:
-        stem = f"{stem}~{image.position}"
-    return f"{stem}.{image_suffix(image.data, image.key)}"
+def _paths(batch: ImageBatch, names: SharedNames) -> list[str]:
+    labels = batch.rows["label"].to_pylist()
+    numbers = batch.rows["number"].to_pylist()
+    found = []
+    for place_in_batch, (key, view) in enumerate(zip(batch.rows["key"].to_pylist(), batch.views(), strict=True)):
+        number = numbers[place_in_batch]
+        stem = file_stem(labels[place_in_batch] if number is None else str(number), key)
+        if stem in names:
+            stem = f"{stem}~{batch.position + place_in_batch}"
+        found.append(f"{stem}.{image_suffix(bytes(view[:_RECOGNISED]), key)}")
+    return found
 
 
 @lru_cache(maxsize=1)

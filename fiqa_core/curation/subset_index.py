@@ -1,19 +1,21 @@
 """The index of a subset: where every image came from, where it is now, and its quality, tier and weight."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fiqa_core.curation.subset_source import KeptRow
 from fiqa_core.storage import open_read, stat
 from schemas.subset_index import SCHEMA
 
 _ROWS_AT_ONCE = 16_384
 _PLAN = b"plan"
+_REPEATED = ["out_shard", "shard", "label", "tier", "weight"]
 
 
 class Finished(NamedTuple):
@@ -24,28 +26,41 @@ class Finished(NamedTuple):
 
 
 class IndexWriter:
-    """Writes one index file; a context manager, at whose end the file is whole."""
+    """Writes one index file; a context manager, at whose end the file is whole.
+
+    Row groups end at the same rows however the images came, so that the same subset has the same file.
+    """
 
     def __init__(self, path: Path, plan: str) -> None:
         self.plan = plan
         self._schema = SCHEMA.with_metadata({_PLAN: plan.encode()})
-        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
-        self._columns: list[list[Any]] = [[] for _ in SCHEMA]
+        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd", use_dictionary=_REPEATED)
+        self._ahead: list[pa.Table] = []
+        self._rows = 0
         self.images = 0
         self.bytes = 0
 
-    def add(self, row: KeptRow, size: int, out_shard: str, out_key: str) -> None:
-        """One more image, behind the others of its shard."""
-        values = (
-            *(out_shard, out_key, self.images, row.shard, row.key, row.index, row.label, row.number),
-            *(row.quality, row.tier, row.weight, size, row.sha256),
-        )
-        for column, value in zip(self._columns, values, strict=True):
-            column.append(value)
-        self.images += 1
-        self.bytes += size
-        if len(self._columns[0]) == _ROWS_AT_ONCE:
-            self._flush()
+    def add(self, rows: pa.Table, sizes: np.ndarray, out_shard: str, out_keys: Sequence[str]) -> None:
+        """More images, behind the others of their shard.
+
+        Args:
+            rows: columns of the decisions, and `number`. sizes: int64, bytes of the images.
+        """
+        count = rows.num_rows
+        columns = {
+            "out_shard": pa.repeat(out_shard, count),
+            "out_key": pa.array(out_keys, pa.string()),
+            "out_index": pa.array(np.arange(self.images, self.images + count)),
+            "new_label": rows["number"],
+            "bytes": pa.array(sizes),
+        }
+        table = pa.table({name: columns[name] if name in columns else rows[name] for name in SCHEMA.names})
+        self._ahead.append(table.cast(self._schema))
+        self._rows += count
+        self.images += count
+        self.bytes += int(sizes.sum())
+        while self._rows >= _ROWS_AT_ONCE:
+            self._flush(_ROWS_AT_ONCE)
 
     def __enter__(self) -> "IndexWriter":
         return self
@@ -53,13 +68,17 @@ class IndexWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._flush()
-        self._writer.close()
+        try:
+            if kind is None:
+                self._flush(self._rows)
+        finally:
+            self._writer.close()
 
-    def _flush(self) -> None:
-        self._writer.write_table(pa.table(self._columns, schema=self._schema))
-        self._columns = [[] for _ in SCHEMA]
+    def _flush(self, count: int) -> None:
+        table = pa.concat_tables([self._schema.empty_table(), *self._ahead])
+        self._writer.write_table(table.slice(0, count).combine_chunks())
+        self._rows -= count
+        self._ahead = [table.slice(count)] if self._rows else []
 
 
 def finished(index: str, plan: str, images: int, data: str | None = None) -> Finished | None:

@@ -1,7 +1,6 @@
 """Write one task's shards and publish them: each whole, under its final name, or not at all."""
 
 import errno
-import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -10,10 +9,11 @@ from dataclasses import replace
 from fiqa_core.curation.subset import DATA, INDEX, Slice, SubsetError, SubsetSettings, SubsetTask, cut, place
 from fiqa_core.curation.subset_folder import write_folder_shard
 from fiqa_core.curation.subset_index import Finished, IndexWriter, finished
-from fiqa_core.curation.subset_recordio import write_grouped, write_run
-from fiqa_core.curation.subset_source import KeptRow, kept_images
+from fiqa_core.curation.subset_recordio import write_grouped
+from fiqa_core.curation.subset_runs import write_run
+from fiqa_core.curation.subset_source import kept_batches
 from fiqa_core.curation.subset_summary import SubsetSummary, of_task
-from fiqa_core.shards.output import OutputImage
+from fiqa_core.shards.batch import Cutter, ImageBatch
 from fiqa_core.shards.writers import WRITERS
 from fiqa_core.storage import StorageError, publish, temporary_for
 
@@ -87,10 +87,10 @@ def _write(task: SubsetTask, settings: SubsetSettings, output: str, grouped: boo
         else:
             todo.append(_narrowed(task, first, count))
     for run in _joined(todo):
-        images = kept_images(run, settings, output)
+        images = Cutter(kept_batches(run, settings, output))
         for first in range(run.first, run.first + run.images, size):
             count = min(size, run.first + run.images - first)
-            there = _write_shard(itertools.islice(images, count), first, task, settings, output)
+            there = _write_shard(images.take(count), first, task, settings, output)
             if there.images != count:
                 raise RuntimeError(f"{count} images were planned, {there.images} came")
             summary = replace(
@@ -138,21 +138,21 @@ def _without_seams(task: SubsetTask) -> tuple[Slice, ...]:
 
 
 def _write_shard(
-    images: Iterator[tuple[KeptRow, OutputImage]], first: int, task: SubsetTask, settings: SubsetSettings, output: str
+    batches: Iterator[ImageBatch], first: int, task: SubsetTask, settings: SubsetSettings, output: str
 ) -> Finished:
     name = shard_name(first, settings)
     with temporary_for(output) as index_path:
         with IndexWriter(index_path, task.plan) as index:
             if settings.format == "folder":
-                write_folder_shard(images, index, output)
+                write_folder_shard(batches, index, output)
             else:
-                _write_file(images, index, name, settings, output)
+                _write_file(batches, index, name, settings, output)
         publish(index_path, place(output, INDEX, f"{name}.parquet"))
     return Finished(index.images, index.bytes)
 
 
 def _write_file(
-    images: Iterator[tuple[KeptRow, OutputImage]],
+    batches: Iterator[ImageBatch],
     index: IndexWriter,
     name: str,
     settings: SubsetSettings,
@@ -163,7 +163,11 @@ def _write_file(
     with temporary_for(output) as path:
         with path.open("wb", buffering=_BUFFER) as stream:
             writer = kind.begin(stream, settings.dense)
-            for row, image in images:
-                index.add(row, len(image.data), file, writer.add(image))
-            writer.close()
+            try:
+                for batch in batches:
+                    index.add(batch.rows, batch.sizes, file, writer.add_batch(batch))
+                writer.close()
+            except BaseException:
+                writer.abandon()
+                raise
         publish(path, place(output, file))

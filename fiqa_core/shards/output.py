@@ -1,7 +1,7 @@
 """What is passed to the writers of shards: an image with what is known of it."""
 
 from collections.abc import Mapping
-from typing import IO, NamedTuple, Protocol
+from typing import NamedTuple
 
 
 class OutputImage(NamedTuple):
@@ -28,23 +28,3 @@ class OutputImage(NamedTuple):
     def label_text(self) -> str | None:
         """The label as the output has it."""
         return self.label if self.number is None else str(self.number)
-
-
-class ShardWriter(Protocol):
-    """Writes the file of one shard, from its first byte to its last."""
-
-    def add(self, image: OutputImage) -> str:
-        """Write an image behind the others; returns the key under which readers will find it."""
-
-    def close(self) -> None:
-        """Write what belongs to the end. Without it the file is not to be published."""
-
-
-class ShardFormat(Protocol):
-    """A format whose shards are files that each stand alone."""
-
-    name: str
-    suffix: str
-
-    def begin(self, stream: IO[bytes], dense: bool) -> ShardWriter:
-        """Begin a shard; the stream stays the caller's. `dense`: its labels are the images' numbers."""

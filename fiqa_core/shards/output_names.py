@@ -15,9 +15,13 @@ _SUFFIXES = {
 }
 # Control characters, what Windows refuses, and `~`, which marks names that were made different from others.
 _UNFIT = re.compile(r'[\x00-\x1f\x7f<>:"\\|?*~]')
-_DEVICES = re.compile(r"(?i)(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)")
+_DEVICE = r"(?:con|prn|aux|nul|com\d|lpt\d)"
+_DEVICES = re.compile(rf"(?i){_DEVICE}(?:\.|$)")
 _MOST_CHARACTERS = 60  # at most four bytes each: a file system's 255 bytes a name hold them, with suffixes
 _MOST_FOLDERS = 16
+_NO_DEVICE = rf"(?!(?i:{_DEVICE})(?:[./]|$))"
+# Keys (as a part of a regular expression) of which `sample_key` changes nothing; most there are.
+PLAIN_KEY = rf"(?!__)(?:{_NO_DEVICE}[\w-][\w.-]{{0,59}}+(?<!\.)/){{0,16}}{_NO_DEVICE}[\w-]{{1,60}}"
 
 
 def image_suffix(data: bytes, key: str) -> str:

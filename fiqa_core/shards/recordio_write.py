@@ -3,38 +3,17 @@
 from types import TracebackType
 from typing import IO
 
-from fiqa_core.shards.recordio_format import (
-    FIRST,
-    IMAGE_HEADER,
-    LABEL,
-    LAST,
-    MAGIC,
-    MAGIC_BYTES,
-    MAX_PART_BYTES,
-    MIDDLE,
-    PART_HEADER,
-    WHOLE,
-)
+import numpy as np
+
+from fiqa_core.shards.recordio_format import IMAGE_HEADER, LABEL
+from fiqa_core.shards.recordio_pack import pack_record, set_keys
 
 # Labels and key ranges are float32: above this, neighbouring whole numbers are one.
 MAX_EXACT = 1 << 24
-
-
-def pack_record(payload: bytes) -> bytes:
-    """A record with its part headers and padding, split where the magic number lies at a multiple of 4.
-
-    Raises:
-        ValueError: a part would have more than 2^29 - 1 bytes.
-    """
-    pieces = _split(payload)
-    last = len(pieces) - 1
-    packed = bytearray()
-    for number, piece in enumerate(pieces):
-        if len(piece) > MAX_PART_BYTES:
-            raise ValueError(f"{len(piece)} bytes in one part of a record; RecordIO holds {MAX_PART_BYTES} at most")
-        kind = WHOLE if not last else FIRST if not number else LAST if number == last else MIDDLE
-        packed += PART_HEADER.pack(MAGIC, kind << 29 | len(piece)) + piece + bytes(-len(piece) & 3)
-    return bytes(packed)
+_TOO_MANY = (
+    f"more than {MAX_EXACT} records: the key ranges of InsightFace's layout are float32, which cannot tell larger keys "
+    "apart. Write several sets."
+)
 
 
 class InsightFaceWriter:
@@ -73,6 +52,29 @@ class InsightFaceWriter:
         self._put(IMAGE_HEADER.pack(0, label, key, 0) + image)
         return key
 
+    def add_packed(self, packed: np.ndarray, offsets: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Write records of `recordio_pack` as they are but for their keys; the keys.
+
+        Args:
+            packed: uint8, its keys are set here. offsets: int64 (images + 1), where each record begins.
+            labels: whole numbers (images), as the records have them.
+        """
+        known, count = len(self._starts), len(labels)
+        steps = np.diff(np.concatenate(([known - 1], labels)))
+        if ((steps != 0) & (steps != 1)).any() or (count and not known and labels[0]):
+            raise ValueError(f"labels {labels[:3].tolist()} ... after {known - 1}: expected dense runs")
+        if self._key + count > MAX_EXACT:
+            raise ValueError(_TOO_MANY)
+        keys = np.arange(self._key, self._key + count)
+        self._starts += keys[steps == 1].tolist()
+        set_keys(packed, offsets[:-1], self._key)
+        base = self._rec.tell()
+        self._rec.write(packed.data)
+        places = (offsets[:-1] + base).tolist()
+        self._idx.write("".join([f"{key}\t{at}\n" for key, at in zip(keys.tolist(), places, strict=True)]).encode())
+        self._key += count
+        return keys
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -91,10 +93,7 @@ class InsightFaceWriter:
 
     def _put(self, payload: bytes) -> None:
         if self._key >= MAX_EXACT:
-            raise ValueError(
-                f"more than {MAX_EXACT} records: the key ranges of InsightFace's layout are float32, which cannot tell "
-                "larger keys apart. Write several sets."
-            )
+            raise ValueError(_TOO_MANY)
         self._idx.write(f"{self._key}\t{self._rec.tell()}\n".encode())
         self._rec.write(pack_record(payload))
         self._key += 1
@@ -102,16 +101,3 @@ class InsightFaceWriter:
 
 def _range_payload(key: int, start: int, stop: int) -> bytes:
     return IMAGE_HEADER.pack(2, 0, key, 0) + LABEL.pack(start) + LABEL.pack(stop)
-
-
-def _split(payload: bytes) -> list[bytes]:
-    pieces, begin = [], 0
-    place = payload.find(MAGIC_BYTES)
-    while place >= 0:
-        if place & 3:
-            place = payload.find(MAGIC_BYTES, place + 1)
-        else:
-            pieces.append(payload[begin:place])
-            begin = place + len(MAGIC_BYTES)
-            place = payload.find(MAGIC_BYTES, begin)
-    return [*pieces, payload[begin:]]

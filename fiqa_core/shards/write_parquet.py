@@ -1,13 +1,15 @@
 """Write Parquet with image bytes as Hugging Face `datasets` reads it: a struct {bytes, path}, labels beside it."""
 
+import contextlib
 import json
 from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fiqa_core.shards.output import OutputImage, ShardWriter
+from fiqa_core.shards.batch import ImageBatch
 from fiqa_core.shards.output_names import image_suffix, sample_key
+from fiqa_core.shards.shard_format import ShardWriter
 
 # A row group is held in memory by its writer and its readers.
 _GROUP_ROWS = 1000
@@ -38,36 +40,37 @@ class ParquetShardWriter:
         self._writer = pq.ParquetWriter(
             stream, self._schema, compression=compression, use_dictionary=["label", "tier"], write_statistics=["label"]
         )
-        self._rows: list[dict[str, Any]] = []
+        self._columns: list[list[Any]] = [[] for _ in self._schema]
         self._bytes = 0
 
-    def add(self, image: OutputImage) -> str:
-        """Write a row; its key is the image's own."""
-        path = f"{sample_key(image.key)}.{image_suffix(image.data, image.key)}"
-        self._rows.append(
-            {
-                "image": {"bytes": image.data, "path": path},
-                "label": image.number if self._dense else image.label,
-                "key": image.key,
-                "quality": image.quality,
-                "weight": image.weight,
-                "tier": image.tier,
-            }
-        )
-        self._bytes += len(image.data)
-        if len(self._rows) >= _GROUP_ROWS or self._bytes >= _GROUP_BYTES:
-            self._flush()
-        return image.key
+    def add_batch(self, batch: ImageBatch) -> list[str]:
+        """Write rows; their keys are the images' own."""
+        names = ("number" if self._dense else "label", "key", "quality", "weight", "tier")
+        columns = [batch.rows[name].to_pylist() for name in names]
+        for view, *values in zip(batch.views(), *columns, strict=True):
+            data, key = bytes(view), values[1]
+            path = f"{sample_key(key)}.{image_suffix(data, key)}"
+            for column, value in zip(self._columns, ({"bytes": data, "path": path}, *values), strict=True):
+                column.append(value)
+            self._bytes += len(data)
+            if len(self._columns[0]) >= _GROUP_ROWS or self._bytes >= _GROUP_BYTES:
+                self._flush()
+        return list(columns[1])
 
     def close(self) -> None:
         """The last row group and the footer."""
         self._flush()
         self._writer.close()
 
+    def abandon(self) -> None:
+        """Close the file as it is: what comes of that is not to be published, and neither is what goes wrong."""
+        with contextlib.suppress(OSError, pa.ArrowException):
+            self._writer.close()
+
     def _flush(self) -> None:
-        if self._rows:
-            self._writer.write_table(pa.Table.from_pylist(self._rows, self._schema))
-            self._rows, self._bytes = [], 0
+        if self._columns[0]:
+            self._writer.write_table(pa.table(self._columns, schema=self._schema))
+            self._columns, self._bytes = [[] for _ in self._schema], 0
 
 
 def _schema(dense: bool) -> pa.Schema:

@@ -1,14 +1,23 @@
 """Write WebDataset tars: the image, its `.cls`, and the sample's other files, byte for byte the same on every run."""
 
+import itertools
+import operator
 import zlib
+from collections.abc import Sequence
 from typing import IO
 
-from fiqa_core.shards.output import OutputImage, ShardWriter
+import numpy as np
+
+from fiqa_core.shards.batch import ImageBatch
+from fiqa_core.shards.output import OutputImage
 from fiqa_core.shards.output_names import image_suffix, sample_key
+from fiqa_core.shards.shard_format import ShardWriter
 from fiqa_core.shards.tar import BLOCK
+from fiqa_core.shards.webdataset_scan import LABEL, StoredSamples
 
 _RECORD = 20 * BLOCK  # tar archives are a multiple of this
 _NAME, _PREFIX = 100, 155
+_RECOGNISED = 32  # bytes of an image that tell its format
 _MODE = b"0000444\0" + b"0000000\0" * 2
 # Time 0, no owner: the same images give the same archive whoever writes it, and when.
 _TIME = b"00000000000\0"
@@ -50,6 +59,83 @@ class TarWriter:
             if suffix not in (picture, "cls"):
                 self._member(f"{key}.{suffix}", data)
         return key
+
+    def add_batch(self, batch: ImageBatch) -> list[str]:
+        """Write samples. Of those that lie in a tar as they would be written here, the bytes are copied, header and
+        all; where only the label is another one, it is written new."""
+        samples = batch.samples
+        if samples is None:
+            return [self.add(image) for image in batch.images()]
+        keys: list[str] = batch.rows["key"].to_pylist()
+        fit = self._fit(keys, batch, samples)
+        labels = self._fresh_labels(batch, samples)
+        if fit.all() and not any(label is not None for label in labels):
+            self._taken.update(keys)
+            self._copy(samples)
+            return keys
+        members = list(zip(samples.begin.tolist(), samples.end.tolist(), samples.roles.tolist(), strict=True))
+        bounds = samples.first.tolist()
+        images = itertools.repeat(None) if fit.all() else batch.images()
+        for place, (image, label) in enumerate(zip(images, labels, strict=False)):
+            if image is not None and (not fit[place] or keys[place] in self._taken):
+                keys[place] = self.add(image)
+                continue
+            self._taken.add(keys[place])
+            for begin, end, role in members[bounds[place] : bounds[place + 1]]:
+                if label is None or role != LABEL:
+                    self._stream.write(samples.data[begin:end])
+                    self._size += end - begin
+            if label is not None:
+                self._member(f"{keys[place]}.cls", label.encode())
+        return keys
+
+    def abandon(self) -> None:
+        """Nothing is held."""
+
+    def _fit(self, keys: list[str], batch: ImageBatch, samples: StoredSamples) -> np.ndarray:
+        """Which samples have the names that they get here. (A name that is there already is looked for again.)"""
+        fit = np.fromiter(map(operator.eq, keys, samples.keys), bool, len(keys))
+        whole = np.frombuffer(batch.data, np.uint8)
+        begins = np.minimum(batch.starts, len(whole) - 3)
+        jpeg = (whole[begins] == 0xFF) & (whole[begins + 1] == 0xD8) & (whole[begins + 2] == 0xFF) & (batch.sizes > 2)
+        suffixes = [samples.suffixes[place] for place in samples.image.tolist()]
+        fit &= np.fromiter((suffix == "jpg" for suffix in suffixes), bool, len(keys)) | ~jpeg
+        for place in np.flatnonzero(~jpeg).tolist():
+            start, size = int(batch.starts[place]), int(batch.sizes[place])
+            begin = bytes(batch.data[start : start + min(size, _RECOGNISED)])
+            fit[place] &= suffixes[place] == image_suffix(begin, keys[place])
+        if len(set(keys)) < len(keys) or not self._taken.isdisjoint(keys):
+            seen: set[str] = set()
+            for place, key in enumerate(keys):
+                fit[place] &= key not in seen and key not in self._taken
+                seen.add(key)
+        if self._dense:
+            # An image without a number must not keep a label that it has.
+            fit &= ~batch.rows["number"].combine_chunks().is_null().to_numpy(zero_copy_only=False)
+        return fit
+
+    def _fresh_labels(self, batch: ImageBatch, samples: StoredSamples) -> Sequence[str | None]:
+        """For each sample what its `.cls` has to say instead of what it says (or says not); None: it stays."""
+        if self._dense:
+            return [None if number is None else str(number) for number in batch.rows["number"].to_pylist()]
+        labels: list[str | None] = batch.rows["label"].to_pylist()
+        found: list[str | None] = [None] * len(labels)
+        at = np.flatnonzero(samples.roles == LABEL)
+        owners = (np.searchsorted(samples.first, at, "right") - 1).tolist()
+        starts, sizes = (samples.begin[at] + BLOCK).tolist(), samples.sizes[at].tolist()
+        for place, start, size in zip(owners, starts, sizes, strict=True):
+            found[place] = str(samples.data[start : start + size], "utf-8", "backslashreplace")
+        return [
+            None if label is None or text == label or (text is not None and text.strip() == label) else label
+            for label, text in zip(labels, found, strict=True)
+        ]
+
+    def _copy(self, samples: StoredSamples) -> None:
+        seams = np.flatnonzero(samples.begin[1:] != samples.end[:-1]) + 1
+        starts, stops = samples.begin[np.append(0, seams)], samples.end[np.append(seams - 1, -1)]
+        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+            self._stream.write(samples.data[start:stop])
+        self._size += int((samples.end - samples.begin).sum())
 
     def close(self) -> None:
         """The end mark, and zeros up to a whole record."""

@@ -1,6 +1,6 @@
 """The formats of which every shard is a file that stands alone."""
 
-from fiqa_core.shards.output import ShardFormat
+from fiqa_core.shards.shard_format import ShardFormat
 from fiqa_core.shards.write_parquet import ParquetShards
 from fiqa_core.shards.write_webdataset import WebDatasetShards
 

@@ -1,0 +1,95 @@
+"""Images on their way from one shard to another, some thousand at a time."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from fiqa_core.shards.output import OutputImage
+from fiqa_core.shards.webdataset_scan import StoredSamples, choose
+
+_NONE: Mapping[str, bytes] = {}
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """Consecutive images of the output.
+
+    Attributes:
+        rows: one a row: key, label, number (dense label, int32), quality, tier, weight, and what the index needs.
+        position: place of the first in the whole output, from 0.
+        data: where the images are. starts, sizes: int64, bytes of `data`.
+        others: further files of each image's sample, by suffix; None where none were read.
+        samples: the samples as they lie in `data`, where they come out of a tar; `others` is None then.
+    """
+
+    rows: pa.Table
+    position: int
+    data: memoryview
+    starts: np.ndarray
+    sizes: np.ndarray
+    others: Sequence[Mapping[str, bytes]] | None = None
+    samples: StoredSamples | None = None
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def slice(self, first: int, count: int) -> "ImageBatch":
+        """`count` images from place `first` on, without a copy of them."""
+        if first == 0 and count >= len(self):
+            return self
+        part = slice(first, first + count)
+        return replace(
+            self,
+            rows=self.rows.slice(first, count),
+            position=self.position + first,
+            starts=self.starts[part],
+            sizes=self.sizes[part],
+            others=None if self.others is None else self.others[part],
+            samples=None if self.samples is None else choose(self.samples, np.arange(len(self))[part]),
+        )
+
+    def views(self) -> list[memoryview]:
+        """The stored bytes of each image."""
+        data = self.data
+        return [
+            data[start : start + size] for start, size in zip(self.starts.tolist(), self.sizes.tolist(), strict=True)
+        ]
+
+    def images(self) -> Iterator[OutputImage]:
+        """Each image by itself."""
+        names = ("key", "label", "number", "quality", "tier", "weight")
+        columns = [self.rows[name].to_pylist() for name in names]
+        for place, (view, *values) in enumerate(zip(self.views(), *columns, strict=True)):
+            key, label, number, quality, tier, weight = values
+            yield OutputImage(
+                self.position + place, key, label, number, bytes(view), self._others(place), quality, tier, weight
+            )
+
+    def _others(self, place: int) -> Mapping[str, bytes]:
+        if self.others is not None:
+            return self.others[place]
+        if self.samples is None:
+            return _NONE
+        members = range(int(self.samples.first[place]), int(self.samples.first[place + 1]))
+        image = int(self.samples.image[place])
+        return {self.samples.suffixes[m]: bytes(self.samples.content(m)) for m in members if m != image}
+
+
+class Cutter:
+    """Cuts a stream of batches at other places."""
+
+    def __init__(self, batches: Iterator[ImageBatch]) -> None:
+        self._batches = batches
+        self._left: ImageBatch | None = None
+
+    def take(self, count: int) -> Iterator[ImageBatch]:
+        """The next `count` images; fewer where the stream ends."""
+        while count:
+            batch = self._left if self._left is not None else next(self._batches, None)
+            if batch is None:
+                return
+            self._left = batch.slice(count, len(batch) - count) if len(batch) > count else None
+            count -= min(count, len(batch))
+            yield batch if self._left is None else batch.slice(0, len(batch) - len(self._left))
