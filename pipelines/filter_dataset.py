@@ -23,6 +23,7 @@ from fiqa_core.curation.parts import Part, TableError, find_parts
 from fiqa_core.curation.policy import Policy
 from fiqa_core.curation.rules import check_needs
 from fiqa_core.curation.subset import FORMATS, SubsetSettings
+from fiqa_core.curation.subset_plan import check_source
 from fiqa_core.scoring.output_lock import hold_output
 from pipelines import dataflow, findings_job, subset_job
 from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, run_command
@@ -60,6 +61,8 @@ def _run(arguments: argparse.Namespace, options: PipelineOptions) -> int:
             summary = apply_policy(policy, tables, _resources(arguments, Path(folder))) | {"findings": found}
         print_summary(arguments, summary)
         return EXIT_OK
+    if writing.what in FORMATS:
+        check_source(tables.own, _subset_settings(writing, arguments))
     output = storage.absolute(arguments.output)
     with hold_output(output):
         return _run_on(output, arguments, options, policy, tables, search, writing)
@@ -87,15 +90,18 @@ def _run_on(
         summary = apply_policy(policy, tables, _resources(arguments, folder), output, described)
     summary |= {"complete": True, "policy": policy.to_dict(), "decisions_run": described.digest(), "findings": found}
     if writing.what in FORMATS:
-        settings = SubsetSettings(writing.what, writing.shard_size, writing.relabel, tuple(arguments.moved))
-        folder_of_decisions = storage.join(output, DECISIONS)
+        settings = _subset_settings(writing, arguments)
         report = subset_job.write_subset(
-            tables.own, folder_of_decisions, settings, output, options, resume=not arguments.overwrite
+            tables.own, storage.join(output, DECISIONS), settings, output, options, resume=not arguments.overwrite
         )
         summary |= {"subset": report, "complete": report["complete"] and report["images"] == summary["kept"]}
     filter_output.finish(output, summary)
     print_summary(arguments, summary)
     return EXIT_OK if summary["complete"] else EXIT_INCOMPLETE
+
+
+def _subset_settings(writing: Writing, arguments: argparse.Namespace) -> SubsetSettings:
+    return SubsetSettings(writing.what, writing.shard_size, writing.relabel, tuple(arguments.moved))
 
 
 def _check_places(arguments: argparse.Namespace, options: PipelineOptions) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -16,6 +16,7 @@ from fiqa_core.curation.subset import PLAN, Slice, SubsetError, SubsetSettings, 
 from fiqa_core.curation.subset_labels import in_order, numbers, publish_labels
 from fiqa_core.curation.subset_names import publish_shared_names
 from fiqa_core.curation.subset_report import PlanBrief
+from fiqa_core.shards.output_names import label_folder
 from fiqa_core.shards.recordio_write import MAX_EXACT
 from fiqa_core.shards.run_files import RUN, parse_run
 from fiqa_core.shards.unit import ReadSettings, Unit
@@ -82,10 +83,9 @@ def plan_subset(
         SubsetError: a part whose source is not known, several formats for `same`, images without a label for
             RecordIO, or another subset that lies there.
     """
+    settings, units = check_source(parts, settings)
     urls = [join(decisions_folder, f"part-{part.number:06d}.parquet") for part in parts]
     seen = list(in_flight(urls, _look_at, _READ_AT_ONCE))
-    units = [_unit(part, settings) for part in parts]
-    settings = replace(settings, format=_format(settings.format, parts), read=_read_settings(parts))
     slices = tuple(Slice(u, unit, 0, s.kept) for u, unit, s in zip(urls, units, seen, strict=True) if s.kept)
     counts: Counter[str | None] = Counter()
     for one in seen:
@@ -93,8 +93,10 @@ def plan_subset(
     unlabelled = counts.pop(None, 0)
     labels = {str(label): count for label, count in counts.items()}
     images = sum(labels.values()) + unlabelled
-    _refuse(settings, images, len(labels), unlabelled)
-    identity = [settings.to_dict(), [one.digest for one in seen], [unit.identity() for unit in units]]
+    _refuse(settings, images, labels, unlabelled)
+    # Where the source lies does not count: a run that was begun goes on after the dataset was moved.
+    places = [replace(part.unit, version="").identity() for part in parts if part.unit is not None]
+    identity = [replace(settings, moved=()).to_dict(), [one.digest for one in seen], places]
     whole = digest(identity)
     _settle(output, whole, resume)
     label_digest = publish_labels(output, labels) if settings.dense else ""
@@ -108,6 +110,24 @@ def plan_subset(
     plan = SubsetPlan(settings, tasks, images, len(labels), unlabelled, grouped, whole)
     _write_down(output, plan)
     return plan
+
+
+def check_source(parts: Sequence[Part], settings: SubsetSettings) -> tuple[SubsetSettings, list[Unit]]:
+    """The settings with what the tables say filled in, and the part of the dataset that each file is about.
+
+    Raises:
+        SubsetError: a part whose source is not known, several formats for `same`, or a move that moves nothing.
+    """
+    units = [_unit(part, settings) for part in parts]
+    for old, _ in settings.moved:
+        if parts and not any(part.unit is not None and _lies_in(part.unit.url, old) for part in parts):
+            known = parts[0].unit.url if parts[0].unit is not None else ""
+            raise SubsetError(f"--moved {old}=...: nothing lay there. The first of the sources was {known}")
+    return replace(settings, format=_format(settings.format, parts), read=_read_settings(parts)), units
+
+
+def _lies_in(url: str, folder: str) -> bool:
+    return url == folder or url.startswith(folder.rstrip("/") + "/")
 
 
 def _look_at(url: str) -> _Seen:
@@ -137,7 +157,7 @@ def _unit(part: Part, settings: SubsetSettings) -> Unit:
         )
     unit = part.unit
     for old, new in settings.moved:
-        if unit.url.startswith(old):
+        if _lies_in(unit.url, old):
             unit = replace(unit, url=new + unit.url.removeprefix(old))
             break
     # What the bytes are is told by their sha256, image by image: a copy with another time of change will do. Keys
@@ -169,15 +189,18 @@ def _read_settings(parts: Sequence[Part]) -> ReadSettings:
     return next(iter(found.values()), ReadSettings())
 
 
-def _refuse(settings: SubsetSettings, images: int, identities: int, unlabelled: int) -> None:
+def _refuse(settings: SubsetSettings, images: int, labels: Mapping[str, int], unlabelled: int) -> None:
     if settings.shard_size < 1:
         raise SubsetError(f"shard size {settings.shard_size}: expected a whole number of at least 1")
+    if settings.format == "folder" and not settings.dense:
+        _refuse_shared_folders(labels)
     if settings.format != "recordio":
         return
+    identities = len(labels)
     if unlabelled:
         raise SubsetError(
-            f"{unlabelled} of {images} kept images have no label, which InsightFace's RecordIO needs. Write another "
-            "format, or score the set again with --label-field."
+            f"{unlabelled} of {images} kept images have no label, which InsightFace's RecordIO needs. Drop "
+            "them (--drop-unlabelled on), write another format, or score the set again with --label-field."
         )
     if images + identities + 1 > MAX_EXACT:
         raise SubsetError(
@@ -185,6 +208,17 @@ def _refuse(settings: SubsetSettings, images: int, identities: int, unlabelled: 
             f"to {MAX_EXACT}; beyond it loaders lose an image or read a record that is none. Keep fewer, or write "
             "another format."
         )
+
+
+def _refuse_shared_folders(labels: Iterable[str]) -> None:
+    """Refuse labels of which two would be one folder (on some system), or that give none."""
+    folders: dict[str, str] = {}
+    for label in labels:
+        folder = label_folder(label).casefold()
+        other = folders.setdefault(folder, label)
+        if not folder or other != label:
+            why = "is no name for a folder" if not folder else f"and {other!r} would be one folder"
+            raise SubsetError(f"the label {label!r} {why}. Number the labels with --relabel; the map is written.")
 
 
 def _settle(output: str, whole: str, resume: bool) -> None:

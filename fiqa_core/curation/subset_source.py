@@ -104,5 +104,5 @@ def _changed(row: Mapping[str, Any], unit: Unit, record: Record | None) -> Sourc
     where = "" if unit.url == unit.shard else f" ({unit.url})"
     return SourceChangedError(
         f"{row['shard']}{where}: record {row['key']!r} (index {row['index']}): {found}. The source changed since it "
-        "was scored: restore it, or score it again."
+        "was scored: restore it (--moved OLD=NEW if it lies elsewhere now), or score it again."
     )

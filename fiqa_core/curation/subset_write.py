@@ -49,6 +49,10 @@ def write_task(
             # A store was tried again already, request by request; content stays what it is.
             reason = str(error)
             break
+        except FileNotFoundError as error:
+            gone = getattr(error, "filename", None) or error
+            reason = f"{gone}: not there any more. If the dataset was moved, say so by --moved OLD=NEW"
+            break
         except OSError as error:
             reason = f"{type(error).__name__}: {error}"
             if error.errno in _LASTING or attempt == _ATTEMPTS:

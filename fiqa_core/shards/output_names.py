@@ -50,8 +50,14 @@ def sample_key(key: str) -> str:
 def file_stem(label: str | None, key: str) -> str:
     """`label/name` (or `name`, without a label) of an image file, without its suffix."""
     name = _tidy(_stem(key).rpartition("/")[2]).replace(".", "_") or "image"
-    parts = [part for part in (label or "").split("/") if part not in ("", ".", "..")]
-    return "/".join([*(_tidy(part) for part in parts[-_MOST_FOLDERS:]), name])
+    folder = label_folder(label or "")
+    return f"{folder}/{name}" if folder else name
+
+
+def label_folder(label: str) -> str:
+    """The folder of an identity's images: its label, inside the output and as every system takes it."""
+    parts = [part for part in label.split("/") if part not in ("", ".", "..")]
+    return "/".join(_tidy(part) for part in parts[-_MOST_FOLDERS:])
 
 
 def _stem(key: str) -> str:

@@ -227,3 +227,34 @@ def test_what_a_filter_run_wrote_is_not_scored_again_with_its_input(faces, tmp_p
     data = str(tmp_path / "f" / "subset" / "data")
     assert score_dataset(["--input", data, "--output", str(tmp_path / "q3")], MeanScorerSource()) == 0
     assert len(pd.read_parquet(tmp_path / "q3" / "quality")) == 4
+
+
+def test_labels_that_would_share_a_folder_are_refused_and_numbered_on_request(tmp_path, caplog):
+    chance = np.random.default_rng(1)
+    for label in ("a_b", "a:b", "c"):
+        (tmp_path / "in" / label).mkdir(parents=True)
+        Image.fromarray(chance.integers(0, 256, (20, 20, 3), np.uint8)).save(tmp_path / "in" / label / "x.png")
+    scored = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "q")]
+    assert score_dataset(scored, MeanScorerSource()) == 0
+    arguments = ["--quality", str(tmp_path / "q"), "--output", str(tmp_path / "out"), "--write", "folder"]
+    assert run(arguments) == EXIT_BAD_INPUT
+    assert "'a_b' and 'a:b' would be one folder" in caplog.text or "'a:b' and 'a_b' would be one folder" in caplog.text
+    assert run([*arguments, "--relabel", "--resume"]) == 0
+    data = tmp_path / "out" / "subset" / "data"
+    assert sorted(str(path.relative_to(data)) for path in data.rglob("*.png")) == ["0/x.png", "1/x.png", "2/x.png"]
+
+
+def test_a_dataset_that_was_moved_after_it_was_scored_is_written_once_its_place_is_said(tmp_path, caplog, capsys):
+    (tmp_path / "old").mkdir()
+    chance = np.random.default_rng(2)
+    for number in range(3):
+        Image.fromarray(chance.integers(0, 256, (20, 20, 3), np.uint8)).save(tmp_path / "old" / f"{number}.png")
+    assert score_dataset(["--input", str(tmp_path / "old"), "--output", str(tmp_path / "q")], MeanScorerSource()) == 0
+    (tmp_path / "old").rename(tmp_path / "older")
+    arguments = ["--quality", str(tmp_path / "q"), "--output", str(tmp_path / "out"), "--write", "webdataset"]
+    assert run(arguments) == EXIT_INCOMPLETE
+    assert "--moved" in capsys.readouterr().out
+    assert run([*arguments, "--resume", "--moved", f"{tmp_path}/ol={tmp_path}/older"]) == EXIT_BAD_INPUT
+    assert "nothing lay there" in caplog.text
+    assert run([*arguments, "--resume", "--moved", f"{tmp_path}/old={tmp_path}/older"]) == 0
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["subset"]["images"] == 3

@@ -167,7 +167,7 @@ def test_a_shard_that_is_gone_or_lost_its_end_is_named(scored, tmp_path):
 
 def test_a_dataset_that_was_moved_is_found_under_its_new_place(scored, tmp_path):
     (scored / "in").rename(scored / "elsewhere")
-    assert "FileNotFoundError" in write(scored, tmp_path / "out", "webdataset")["problems"][0]
+    assert "--moved" in write(scored, tmp_path / "out", "webdataset")["problems"][0]
     moved = ((str(scored / "in"), str(scored / "elsewhere")),)
     assert write(scored, tmp_path / "out", "webdataset", moved=moved)["complete"]
 
