@@ -146,7 +146,7 @@ def test_an_image_that_changed_since_it_was_scored_is_named_and_the_other_tasks_
     assert not report["complete"]
     (problem,) = report["problems"]
     assert "s-2.tar: record 'face_000" in problem
-    assert "restore it, or score it again" in problem
+    assert "restore it (--moved OLD=NEW if it lies elsewhere now), or score it again" in problem
     assert list((tmp_path / "out" / "subset" / "data").iterdir())
     shard.write_bytes(original)
     assert write(scored, tmp_path / "out", "webdataset", resume=True)["complete"]
