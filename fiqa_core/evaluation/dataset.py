@@ -33,6 +33,10 @@ class Dataset:
             EvaluationError: not such files, or a pair of a template that the list does not have.
         """
         pairs = read_pairs(pairs_url)
+        if pairs.mated.all() or not pairs.mated.any():
+            kind = "non-mated (`a b 0`)" if pairs.mated.any() else "mated (`a b 1`)"
+            raise EvaluationError(f"{pairs_url}: has no {kind} pair; error rates need both kinds")
+        _warn_of_oddities(pairs, pairs_url)
         if templates_url is None:
             return cls(name, pairs, None, None)
         templates = read_templates(templates_url)
@@ -43,6 +47,8 @@ class Dataset:
                 f"{pairs_url}: {len(missing):,} of its templates are not in {templates_url}, the first is "
                 f"{missing[0]!r}"
             )
+        templates = templates.only(pairs.names)
+        places = {template: place for place, template in enumerate(templates.names)}
         return cls(name, pairs, templates, np.array([places[template] for template in pairs.names]))
 
     @property
@@ -80,15 +86,26 @@ class Dataset:
             models: its embeddings; a second table (of the mirrored images) is put behind the first's numbers.
 
         Raises:
-            EvaluationError: an image without an embedding.
+            EvaluationError: an image without an embedding, or with one of zeros.
         """
         asked_by = f"{self.name}, embeddings {fr_model}"
-        parts = [model.of(self.images, asked_by) for model in models]
+        parts = [self._embeddings(model, asked_by) for model in models]
         matrix = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-        if self.templates is not None:
-            matrix = self.templates.embeddings(matrix)[self.entries]
+        zero = np.flatnonzero(~matrix.any(axis=1))
+        if len(zero):
+            raise EvaluationError(
+                f"{asked_by}: {len(zero):,} embeddings are all zeros, the first is that of "
+                f"{self.pairs.names[int(zero[0])]!r}; they have no direction to compare. Leave their pairs out, or embed "
+                "the images again."
+            )
         values = dissimilarities(matrix, self.pairs.a, self.pairs.b, score)
         return Comparisons.of(values, self.pairs.mated)
+
+    def _embeddings(self, model: Embeddings, asked_by: str) -> np.ndarray:
+        rows = model.rows(self.images, asked_by)
+        if self.templates is None:
+            return model.matrix[rows]
+        return np.asarray(self.templates.sums(lambda part: model.matrix[rows[part]])[self.entries])
 
     def labels(self, sources: Sequence[Qualities | Embeddings]) -> list[str | None] | None:
         """Identity of each name of the pair list, from the first source that knows that of every one; else None."""
@@ -122,3 +139,10 @@ class Dataset:
                 len(self.pairs),
             )
         return count
+
+
+def _warn_of_oddities(pairs: Pairs, url: str) -> None:
+    if alone := pairs.self_pairs():
+        _log.warning("%s: %d pairs are of an image with itself; they count like any other", url, alone)
+    if repeated := pairs.repeated():
+        _log.warning("%s: %d pairs are in the list already; each counts as often as it is there", url, repeated)

@@ -1,6 +1,9 @@
 """Where qualities and embeddings come from: quality tables, score files of the original tools, folders of .npy."""
 
 import io
+import logging
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +16,13 @@ import pyarrow.parquet as pq
 from fiqa_core.curation.parts import table_files
 from fiqa_core.evaluation.errors import EvaluationError
 from fiqa_core.evaluation.keys import KeyIndex
+from fiqa_core.evaluation.text_lines import blocks, check_utf8
 from fiqa_core.storage import absolute, has_glob, in_flight, is_folder, join, open_read, read_bytes, stat, walk
 
+_log = logging.getLogger(__name__)
 _FILES_AT_ONCE = 16
+_ROWS_AT_ONCE = 4096
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|nan", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -44,20 +51,25 @@ class Embeddings:
     labels: pa.Array | None
 
     def of(self, names: Sequence[str], asked_by: str) -> np.ndarray:
-        """Embedding of each name, (N, D).
+        """Embedding of each name, (N, D). Raises as `rows` does."""
+        return np.asarray(self.matrix[self.rows(names, asked_by)])
+
+    def rows(self, names: Sequence[str], asked_by: str) -> np.ndarray:
+        """Row of `matrix` of each name, int64 (N,); no embedding is copied.
 
         Raises:
             EvaluationError: a name that is not there, or has no embedding.
         """
         rows = self.index.require(names, asked_by)
-        found = self.matrix[rows]
-        lacking = np.flatnonzero(~np.isfinite(found).all(axis=1))
+        starts = range(0, len(rows), _ROWS_AT_ONCE)
+        finite = [np.isfinite(self.matrix[rows[start : start + _ROWS_AT_ONCE]]).all(axis=1) for start in starts]
+        lacking = np.flatnonzero(~np.concatenate(finite))
         if len(lacking):
             raise EvaluationError(
                 f"{asked_by}: {len(lacking):,} of its images have no embedding, the first is "
                 f"{names[int(lacking[0])]!r} (its row has a reason code for status). Leave its pairs out."
             )
-        return np.asarray(found)
+        return rows
 
 
 def read_qualities(url: str) -> Qualities:
@@ -72,18 +84,27 @@ def read_qualities(url: str) -> Qualities:
     """
     if has_glob(url) or url.endswith(".parquet") or is_folder(url):
         table = read_columns(url, ["key", "quality"], ["label"])
-        values = table["quality"].to_numpy(zero_copy_only=False).astype(np.float64)
+        kind = table.schema.field("quality").type
+        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
+            raise EvaluationError(f"{url}: its column 'quality' is of type {kind}, not of numbers")
+        values = table["quality"].cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         return Qualities(KeyIndex(table["key"], url), values, _labels(table))
     if url.endswith(".npy"):
         scores_by_row = _array(url, 1)
         return Qualities(_row_numbers(url, scores_by_row), scores_by_row.astype(np.float64), None)
     keys, scores = [], []
+    before = 0
     with open_read(url) as stream:
-        for number, line in enumerate(io.TextIOWrapper(stream, "utf-8", errors="surrogateescape"), 1):
-            if line.strip():
-                key, score = _score_line(url, number, line)
-                keys.append(key)
-                scores.append(score)
+        for block in blocks(url, stream):
+            check_utf8(url, block, before)
+            for number, line in enumerate(block.decode().split("\n"), before + 1):
+                if line.strip():
+                    key, score = _score_line(url, number, line)
+                    keys.append(key)
+                    scores.append(score)
+            before += block.count(b"\n")
+    if not keys:
+        raise EvaluationError(f"{url}: holds no scores. Expected lines `path score`.")
     return Qualities(KeyIndex(keys, url), np.array(scores, np.float64), None)
 
 
@@ -142,13 +163,15 @@ def _labels(table: pa.Table) -> pa.Array | None:
 
 
 def _score_line(url: str, number: int, line: str) -> tuple[str, float]:
-    key, _, score = line.strip().rpartition(" ")
-    try:
-        return key.strip(), float(score)
-    except ValueError:
-        raise EvaluationError(
-            f"{url}, line {number}: {line.strip()[:100]!r} has no score. Expected `path score`."
-        ) from None
+    fields = line.strip().rsplit(None, 1)
+    if not _NUMBER.fullmatch(fields[-1]):
+        raise EvaluationError(f"{url}, line {number}: {line.strip()[:100]!r} has no score. Expected `path score`.")
+    if len(fields) < 2:
+        raise EvaluationError(f"{url}, line {number}: {line.strip()[:100]!r} has no path. Expected `path score`.")
+    score = float(fields[1])
+    if math.isinf(score):
+        raise EvaluationError(f"{url}, line {number}: {fields[1][:50]!r} is too large a score")
+    return fields[0], score
 
 
 def _embedding_table(url: str) -> Embeddings:
