@@ -28,6 +28,8 @@ def areas(datasets: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any
 def thresholds(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """One line a recommended threshold, with the flag that filter_dataset takes."""
     lines = [_threshold(row) for row in rows[:_MOST_THRESHOLDS]]
+    notes = {row["note"] for row in rows if not math.isnan(row["min_quality"])} - {""}
+    lines += [f"note: {note}" for note in sorted(notes)]
     if len(rows) > _MOST_THRESHOLDS:
         lines.append(f"... and {len(rows) - _MOST_THRESHOLDS} more thresholds in recommendations.csv")
     return lines
@@ -38,9 +40,15 @@ def _threshold(row: Mapping[str, Any]) -> str:
     stops = row["kind"] == "stops_paying"
     what = "discarding stops paying" if stops else f"FNMR falls to {row['target_fnmr']:.3g}"
     if math.isnan(row["min_quality"]):
-        return f"{where}: {'discarding by it does not pay' if stops else what + ' nowhere'}"
+        return f"{where}: no threshold for \"{what}\": {row['note']}"
     identities = f", {row['identities_dropped']:,} of {row['identities']:,} identities" if row["identities"] else ""
     return (
-        f"{where}: {what} at --min-quality {row['min_quality']!r} (FNMR {row['fnmr_before']:.3g} -> {row['fnmr']:.3g}; "
+        f"{where}: {what} at --min-quality {row['min_quality']!r}{_band(row)} (FNMR {row['fnmr_before']:.3g} -> {row['fnmr']:.3g}; "
         f"costs {row['images_dropped']:,} of {row['images']:,} images{identities})"
     )
+
+
+def _band(row: Mapping[str, Any]) -> str:
+    if math.isnan(row["min_quality_low"]):
+        return ""
+    return f" [95 % band {row['min_quality_low']:.3g} .. {row['min_quality_high']:.3g}]"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from fiqa_core.evaluation.comparisons import Comparisons, dissimilarities
 from fiqa_core.evaluation.errors import EvaluationError
@@ -113,11 +114,18 @@ class Dataset:
             if source.labels is None:
                 continue
             rows = source.index.find(self.images)
-            if (rows < 0).any():
-                continue
-            found = source.labels.take(rows).to_pylist()
+            missing = int((rows < 0).sum())
+            found = source.labels.take(pa.array(rows, mask=rows < 0)).to_pylist()
             if None not in found:
                 return found if self.templates is None else self._of_templates(found)
+            _log.warning(
+                "%s: the labels of %s are not used: %d of %d images have none (%d of them are not in it)",
+                self.name,
+                source.index.where,
+                found.count(None),
+                len(found),
+                missing,
+            )
         return None
 
     def _of_templates(self, labels: list[str | None]) -> list[str | None]:

@@ -25,7 +25,7 @@ class KeyIndex:
     def __init__(self, keys: Sequence[str | None] | pa.Array | pa.ChunkedArray, where: str) -> None:
         """`keys`: one a row (null: the row has no name). `where`: said in errors."""
         self.keys = _array(keys)
-        self._where = where
+        self.where = where
         stems = pc.replace_substring_regex(self.keys, _EXTENSION, "")
         self._stems = stems
         self._views = [_unique(view) for view in (self.keys, stems, _below_common(stems))]
@@ -64,7 +64,7 @@ class KeyIndex:
             missing = np.flatnonzero(rows < 0)
             name = str(_array(names)[int(missing[0])].as_py())
             raise EvaluationError(
-                f"{asked_by}: {len(missing):,} of {len(rows):,} names are not in {self._where}; the first is {name!r}. "
+                f"{asked_by}: {len(missing):,} of {len(rows):,} names are not in {self.where}; the first is {name!r}. "
                 + self._nearest(name)
             )
         return rows

@@ -103,8 +103,9 @@ def test_discarding_stops_paying_where_pairs_fail_no_more_than_the_average_pair(
 def test_the_threshold_for_a_target_is_the_lowest_that_reaches_it():
     curve = curve_of([1, 0, 1, 0, 0, 0, 0, 1])
     assert reaching(curve, 0.2).min_quality == 3.0
-    assert reaching(curve, 0.5).min_quality == 0.0
-    assert math.isnan(reaching(curve, 0.1).min_quality)
+    assert reaching(curve, 0.1).note == "no threshold reaches it"
+    already = reaching(curve, 0.5)
+    assert (already.note, math.isnan(already.min_quality)) == ("already there", True)
 
 
 def test_a_threshold_is_shown_with_as_few_decimals_as_keep_the_same_images():

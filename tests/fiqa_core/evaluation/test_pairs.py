@@ -27,7 +27,7 @@ def test_a_line_names_two_images_and_whether_they_show_one_person(tmp_path, text
 
 
 def test_lines_are_whole_across_the_blocks_that_a_long_list_is_read_in(tmp_path, monkeypatch):
-    monkeypatch.setattr("fiqa_core.evaluation.pairs._BLOCK", 50)
+    monkeypatch.setattr("fiqa_core.evaluation.text_lines._BLOCK", 50)
     expected = [(f"person-{i}", f"person-{i + 1}", i % 3 == 0) for i in range(100)]
     text = "".join(f"{a} {b} {int(mated)}\n" for a, b, mated in expected)
     assert named(read_pairs(listed(tmp_path, text))) == expected
@@ -88,9 +88,9 @@ def test_a_template_is_its_medias_averages_summed_and_as_bad_as_its_worst_image(
     templates = read_templates(str(path))
     assert templates.names == ["7", "9"]
     vectors = {"f1.jpg": [2.0, 0.0], "f2.jpg": [4.0, 2.0], "photo.jpg": [0.0, 3.0]}
-    found = templates.embeddings(np.array([vectors[image] for image in templates.images], np.float32))
-    # (2, 0) and (4, 2) average to (3, 1); with (0, 3) they sum to (3, 4), of length 5.
-    np.testing.assert_allclose(found, [[0.6, 0.8], [0.0, 1.0]], atol=1e-12)
+    of_entries = np.array([vectors[image] for image in templates.images], np.float32)
+    # (2, 0) and (4, 2) average to (3, 1); with (0, 3) they sum to (3, 4).
+    np.testing.assert_allclose(templates.sums(of_entries.__getitem__), [[3.0, 4.0], [0.0, 3.0]], atol=1e-12)
     quality = {"f1.jpg": 0.5, "f2.jpg": 0.2, "photo.jpg": 0.9}
     assert templates.qualities(np.array([quality[image] for image in templates.images])).tolist() == [0.2, 0.9]
 

@@ -5,8 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fiqa_core.evaluation.columns import as_matrix
 from fiqa_core.evaluation.errors import EvaluationError
-from fiqa_core.evaluation.sources import as_matrix, read_embeddings, read_qualities
+from fiqa_core.evaluation.sources import read_embeddings, read_qualities
 
 
 def test_a_score_file_of_the_original_tools_is_read_by_path(tmp_path):
