@@ -5,6 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _MOST_THRESHOLDS = 24
+OF_TEMPLATES = (
+    "read off templates, each as good as its worst image: filtering images keeps a template's better ones, so neither "
+    "the share discarded nor the FNMR holds for it"
+)
 
 
 def areas(datasets: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -40,7 +44,7 @@ def _threshold(row: Mapping[str, Any]) -> str:
     stops = row["kind"] == "stops_paying"
     what = "discarding stops paying" if stops else f"FNMR falls to {row['target_fnmr']:.3g}"
     if math.isnan(row["min_quality"]):
-        return f"{where}: no threshold for \"{what}\": {row['note']}"
+        return f'{where}: no threshold for "{what}": {row["note"]}'
     identities = f", {row['identities_dropped']:,} of {row['identities']:,} identities" if row["identities"] else ""
     return (
         f"{where}: {what} at --min-quality {row['min_quality']!r}{_band(row)} (FNMR {row['fnmr_before']:.3g} -> {row['fnmr']:.3g}; "
@@ -52,3 +56,13 @@ def _band(row: Mapping[str, Any]) -> str:
     if math.isnan(row["min_quality_low"]):
         return ""
     return f" [95 % band {row['min_quality_low']:.3g} .. {row['min_quality_high']:.3g}]"
+
+
+def without_threshold(methods: Sequence[str]) -> list[str]:
+    """Why measures have no recommended threshold."""
+    if not methods:
+        return []
+    return [
+        f"no threshold for {', '.join(dict.fromkeys(methods))}: filter_dataset filters by a table's column `quality` in "
+        "which higher is better"
+    ]

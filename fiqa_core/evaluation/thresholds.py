@@ -27,6 +27,7 @@ def recommendation_rows(
     at_hand: Mapping[str, Qualities],
     by_chance: Callable[[Curve], float],
     targets: Sequence[float] = (),
+    note: str = "",
 ) -> list[dict[str, Any]]:
     """Rows of recommendations.csv (schemas/edc.py), from the curves of the protocol `fixed`.
 
@@ -35,6 +36,7 @@ def recommendation_rows(
         by_chance: the largest gain that qualities which know nothing give at a curve's threshold (`chance`); no
             threshold is given for a measure that does not exceed it.
         targets: FNMRs to reach; none: half of what it is with nothing discarded.
+        note: what to know of every threshold.
     """
     rows = []
     bars: dict[float, float] = {}
@@ -52,7 +54,7 @@ def recommendation_rows(
             band = (math.nan, math.nan)
             if place == 0 and result.bands is not None:
                 band = float(result.bands.numbers_low[-1]), float(result.bands.numbers_high[-1])
-            rows.append(_row(dataset, fr_model, result, recommendation, at_hand[result.method], band))
+            rows.append(_row(dataset, fr_model, result, recommendation, at_hand[result.method], band, note))
     return rows
 
 
@@ -63,6 +65,7 @@ def _row(
     recommendation: Recommendation,
     table: Qualities,
     band: tuple[float, float],
+    note: str,
 ) -> dict[str, Any]:
     quality = recommendation.min_quality
     known = np.isfinite(quality)
@@ -89,5 +92,5 @@ def _row(
         "images_dropped": costs.images_dropped,
         "identities": costs.identities,
         "identities_dropped": costs.identities_dropped,
-        "note": recommendation.note,
+        "note": recommendation.note or note,
     }
