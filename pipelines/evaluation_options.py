@@ -19,6 +19,8 @@ def check(arguments: argparse.Namespace, datasets: list[Named]) -> None:
     if arguments.recommend and "fixed" not in arguments.protocol:
         raise EvaluationError("--recommend reads the curve of a fixed threshold: leave --protocol out, or say both")
     names = [dataset.name for dataset in datasets]
+    if odd := [dataset.text for dataset in datasets if dataset.dataset]:
+        raise EvaluationError(f"--pairs {odd[0]}: a pair list is a dataset of its own; give NAME=PATH")
     for option in ("--quality", "--embeddings", "--flipped", "--cost-on"):
         check_datasets(parse_named(_given(arguments, option), option), option, names)
     if not arguments.no_plots:

@@ -47,8 +47,8 @@ def _threshold(row: Mapping[str, Any]) -> str:
         return f'{where}: no threshold for "{what}": {row["note"]}'
     identities = f", {row['identities_dropped']:,} of {row['identities']:,} identities" if row["identities"] else ""
     return (
-        f"{where}: {what} at --min-quality {row['min_quality']!r}{_band(row)} (FNMR {row['fnmr_before']:.3g} -> {row['fnmr']:.3g}; "
-        f"costs {row['images_dropped']:,} of {row['images']:,} images{identities})"
+        f"{where}: {what} at --min-quality {row['min_quality']!r}{_band(row)} "
+        f"(FNMR {row['fnmr_before']:.3g} -> {row['fnmr']:.3g}; costs {row['images_dropped']:,} of {row['images']:,} images{identities})"
     )
 
 
@@ -62,7 +62,5 @@ def without_threshold(methods: Sequence[str]) -> list[str]:
     """Why measures have no recommended threshold."""
     if not methods:
         return []
-    return [
-        f"no threshold for {', '.join(dict.fromkeys(methods))}: filter_dataset filters by a table's column `quality` in "
-        "which higher is better"
-    ]
+    names = ", ".join(dict.fromkeys(methods))
+    return [f"no threshold for {names}: filter_dataset filters by a table's column `quality` in which higher is better"]

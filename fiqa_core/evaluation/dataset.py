@@ -96,8 +96,8 @@ class Dataset:
         if len(zero):
             raise EvaluationError(
                 f"{asked_by}: {len(zero):,} embeddings are all zeros, the first is that of "
-                f"{self.pairs.names[int(zero[0])]!r}; they have no direction to compare. Leave their pairs out, or embed "
-                "the images again."
+                f"{self.pairs.names[int(zero[0])]!r}; they have no direction to compare. Leave their pairs out, "
+                "or embed the images again."
             )
         values = dissimilarities(matrix, self.pairs.a, self.pairs.b, score)
         return Comparisons.of(values, self.pairs.mated)

@@ -51,8 +51,8 @@ def read_pairs(url: str) -> Pairs:
     """Read a pair list, a block at a time.
 
     Formats: `a b 0|1` a line, separated by spaces or tabs, 1 = same person (`pair_list.txt` of CR-FIQA, and IJB-C's
-    `template_pair_label.txt`; lines that begin with `#` are comments); and LFW's own `pairs.txt` (a header line of one or two numbers, then `name n m` or
-    `name n other m` with tabs), whose images are called `name/name_000n`.
+    `template_pair_label.txt`; lines that begin with `#` are comments); and LFW's own `pairs.txt` (a header line of one
+    or two numbers, then `name n m` or `name n other m` with tabs), whose images are called `name/name_000n`.
 
     Raises:
         EvaluationError: a line that is neither, named by its number; or no pair at all.
