@@ -48,7 +48,8 @@ def _threshold(row: Mapping[str, Any]) -> str:
     identities = f", {row['identities_dropped']:,} of {row['identities']:,} identities" if row["identities"] else ""
     return (
         f"{where}: {what} at --min-quality {row['min_quality']!r}{_band(row)} "
-        f"(FNMR {row['fnmr_before']:.3g} -> {row['fnmr']:.3g}; costs {row['images_dropped']:,} of {row['images']:,} images{identities})"
+        f"(FNMR {row['fnmr_before']:.3g} -> {row['fnmr']:.3g}; "
+        f"costs {row['images_dropped']:,} of {row['images']:,} images{identities})"
     )
 
 

@@ -105,7 +105,7 @@ class Dataset:
     def _embeddings(self, model: Embeddings, asked_by: str) -> np.ndarray:
         rows = model.rows(self.images, asked_by)
         if self.templates is None:
-            return model.matrix[rows]
+            return np.asarray(model.matrix[rows])
         return np.asarray(self.templates.sums(lambda part: model.matrix[rows[part]])[self.entries])
 
     def labels(self, sources: Sequence[Qualities | Embeddings]) -> list[str | None] | None:
