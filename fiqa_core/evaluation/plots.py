@@ -91,6 +91,8 @@ def _draw(panel: Any, results: Sequence[Result], methods: Sequence[str], fmr: fl
         x, y = 100 * curve.discard[shown], curve.fnmr[shown]
         look = _BOUNDS.get(result.method) or _look(measures.index(result.method), len(x))
         step = {} if protocol == "crfiqa" else {"drawstyle": "steps-post"}
+        if step:  # the last step lasts to the end
+            x, y = np.append(x, 95), np.append(y, y[-1])
         panel.plot(x, y, label=result.method, **look, **step)
         if result.bands is not None and result.method not in _BOUNDS:
             whiskers = _whiskers(panel, result, measures.index(result.method), len(measures), look["color"])
