@@ -1,61 +1,83 @@
 """Quality tables in a notebook: pandas, Arrow or DuckDB, with what each column means.
 
-from fiqa_core.tables import embedding_matrix, load_quality
+from fiqa_core.tables import column_meanings, embedding_matrix, load_quality
 
 faces = load_quality("out")                      # pandas.DataFrame
 faces.attrs["columns"]["quality"]["direction"]   # 'higher = more useful for face recognition'
+column_meanings()["width"]                       # {'description': ..., 'unit': 'pixels'}
 load_quality("out", to="duckdb").filter("quality < 0.3").order("quality").limit(10)
 embedding_matrix("out")                          # float32 (rows, D)
 """
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import duckdb
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fiqa_core.curation.parts import TableError, table_files
-from fiqa_core.evaluation.sources import as_matrix
+from fiqa_core.evaluation.columns import as_matrix
 from fiqa_core.storage import open_read
 from schemas.quality import COLUMNS
 from schemas.units import DIRECTIONS, UNITS
 
 FORMS = ("pandas", "arrow", "duckdb")
+# NumPy's integers have no null: a column with one would become floats, which round a 64-bit hash.
+_NULLABLE: dict[pa.DataType, Any] = {
+    pa.int8(): pd.Int8Dtype(),
+    pa.int16(): pd.Int16Dtype(),
+    pa.int32(): pd.Int32Dtype(),
+    pa.int64(): pd.Int64Dtype(),
+    pa.uint8(): pd.UInt8Dtype(),
+    pa.uint16(): pd.UInt16Dtype(),
+    pa.uint32(): pd.UInt32Dtype(),
+    pa.uint64(): pd.UInt64Dtype(),
+}
 
 
-def load_quality(place: str, columns: Sequence[str] | None = None, to: str = "pandas") -> Any:
+def load_quality(place: str | os.PathLike[str], columns: Sequence[str] | None = None, to: str = "pandas") -> Any:
     """The quality table of a scoring run, all its files in order.
 
     Args:
         place: output of a scoring run, its `quality` folder, a Parquet file or a glob; on any store.
         columns: which to read; None: all but the embeddings (those come as a matrix: `embedding_matrix`).
-        to: `pandas` (a DataFrame; `status` is categorical; `attrs["columns"]` has description, unit and direction
-            of each column), `arrow` (a Table; they are in each field's metadata) or `duckdb` (a relation).
+        to: `pandas` (a DataFrame; `status` is categorical, whole numbers are nullable (`UInt64` for `phash`), so that
+            none is rounded; `attrs["columns"]` has description, unit and direction of each column), `arrow` (a Table;
+            they are in each field's metadata) or `duckdb` (a relation, which has no place for them:
+            `column_meanings`).
 
     Raises:
         TableError: nothing there, a file that is no Parquet, or a column that it does not have.
     """
     if to not in FORMS:
         raise ValueError(f"to={to!r} is not known; expected one of {', '.join(FORMS)}")
-    table = _read(place, columns)
+    table = _read(os.fspath(place), columns)
     if to == "arrow":
         return table
     if to == "duckdb":
         return duckdb.from_arrow(table)
-    frame = table.to_pandas()
-    frame.attrs["columns"] = {name: _meaning(name) for name in table.column_names}
+    frame = table.to_pandas(types_mapper=_NULLABLE.get)
+    frame.attrs["columns"] = column_meanings(table.column_names)
     return frame
 
 
-def embedding_matrix(place: str) -> np.ndarray:
+def column_meanings(columns: Sequence[str] | None = None) -> dict[str, dict[str, str]]:
+    """`description`, `unit` and `direction` (the last two where there are any) of columns; None: of all known."""
+    return {name: _meaning(name) for name in (COLUMNS if columns is None else columns)}
+
+
+def embedding_matrix(place: str | os.PathLike[str]) -> np.ndarray:
     """The embeddings of a table, floats (rows, D) in the order of its rows; NaN where a row has none.
 
     Raises:
         TableError: the table has no embeddings.
     """
-    return as_matrix(_read(place, ["embedding"])["embedding"], place)
+    where = os.fspath(place)
+    return as_matrix(_read(where, ["embedding"])["embedding"], where)
 
 
 def _read(place: str, columns: Sequence[str] | None) -> pa.Table:

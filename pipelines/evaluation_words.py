@@ -5,6 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _MOST_THRESHOLDS = 24
+OF_TEMPLATES = (
+    "read off templates, each as good as its worst image: filtering images keeps a template's better ones, so neither "
+    "the share discarded nor the FNMR holds for it"
+)
 
 
 def areas(datasets: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -28,6 +32,8 @@ def areas(datasets: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any
 def thresholds(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """One line a recommended threshold, with the flag that filter_dataset takes."""
     lines = [_threshold(row) for row in rows[:_MOST_THRESHOLDS]]
+    notes = {row["note"] for row in rows if not math.isnan(row["min_quality"])} - {""}
+    lines += [f"note: {note}" for note in sorted(notes)]
     if len(rows) > _MOST_THRESHOLDS:
         lines.append(f"... and {len(rows) - _MOST_THRESHOLDS} more thresholds in recommendations.csv")
     return lines
@@ -38,9 +44,24 @@ def _threshold(row: Mapping[str, Any]) -> str:
     stops = row["kind"] == "stops_paying"
     what = "discarding stops paying" if stops else f"FNMR falls to {row['target_fnmr']:.3g}"
     if math.isnan(row["min_quality"]):
-        return f"{where}: {'discarding by it does not pay' if stops else what + ' nowhere'}"
+        return f'{where}: no threshold for "{what}": {row["note"]}'
     identities = f", {row['identities_dropped']:,} of {row['identities']:,} identities" if row["identities"] else ""
     return (
-        f"{where}: {what} at --min-quality {row['min_quality']!r} (FNMR {row['fnmr_before']:.3g} -> {row['fnmr']:.3g}; "
+        f"{where}: {what} at --min-quality {row['min_quality']!r}{_band(row)} "
+        f"(FNMR {row['fnmr_before']:.3g} -> {row['fnmr']:.3g}; "
         f"costs {row['images_dropped']:,} of {row['images']:,} images{identities})"
     )
+
+
+def _band(row: Mapping[str, Any]) -> str:
+    if math.isnan(row["min_quality_low"]):
+        return ""
+    return f" [95 % band {row['min_quality_low']:.3g} .. {row['min_quality_high']:.3g}]"
+
+
+def without_threshold(methods: Sequence[str]) -> list[str]:
+    """Why measures have no recommended threshold."""
+    if not methods:
+        return []
+    names = ", ".join(dict.fromkeys(methods))
+    return [f"no threshold for {names}: filter_dataset filters by a table's column `quality` in which higher is better"]

@@ -66,4 +66,5 @@ RECOMMENDATION_COLUMNS: dict[str, str] = {
     "images_dropped": "Those below the threshold.",
     "identities": "Identities in it (0: it has no labels).",
     "identities_dropped": "Those that lose every scored image.",
+    "note": "Why there is no threshold; or what to know of it.",
 }

@@ -30,8 +30,13 @@ def oracle(comparisons: Comparisons) -> QualityOrder:
 def random_orders(pairs: Pairs, seeds: int, seed: int) -> Iterator[QualityOrder]:
     """Orders by qualities that are drawn for each image, uniformly; one a seed."""
     for number in range(seeds):
-        quality = np.random.default_rng([_STREAM, seed, number]).random(len(pairs.names))
+        quality = random_qualities(len(pairs.names), _STREAM, seed, number)
         yield QualityOrder.of(np.minimum(quality[pairs.a], quality[pairs.b]))
+
+
+def random_qualities(count: int, stream: int, seed: int, number: int) -> np.ndarray:
+    """Qualities that know nothing, float64 (count,), uniform in [0, 1)."""
+    return np.random.default_rng([stream, seed, number]).random(count)
 
 
 def mean_curve(curves: Sequence[Curve]) -> tuple[Curve, np.ndarray, np.ndarray]:

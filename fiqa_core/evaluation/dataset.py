@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from fiqa_core.evaluation.comparisons import Comparisons, dissimilarities
 from fiqa_core.evaluation.errors import EvaluationError
@@ -33,6 +34,10 @@ class Dataset:
             EvaluationError: not such files, or a pair of a template that the list does not have.
         """
         pairs = read_pairs(pairs_url)
+        if pairs.mated.all() or not pairs.mated.any():
+            kind = "non-mated (`a b 0`)" if pairs.mated.any() else "mated (`a b 1`)"
+            raise EvaluationError(f"{pairs_url}: has no {kind} pair; error rates need both kinds")
+        _warn_of_oddities(pairs, pairs_url)
         if templates_url is None:
             return cls(name, pairs, None, None)
         templates = read_templates(templates_url)
@@ -43,6 +48,8 @@ class Dataset:
                 f"{pairs_url}: {len(missing):,} of its templates are not in {templates_url}, the first is "
                 f"{missing[0]!r}"
             )
+        templates = templates.only(pairs.names)
+        places = {template: place for place, template in enumerate(templates.names)}
         return cls(name, pairs, templates, np.array([places[template] for template in pairs.names]))
 
     @property
@@ -80,15 +87,26 @@ class Dataset:
             models: its embeddings; a second table (of the mirrored images) is put behind the first's numbers.
 
         Raises:
-            EvaluationError: an image without an embedding.
+            EvaluationError: an image without an embedding, or with one of zeros.
         """
         asked_by = f"{self.name}, embeddings {fr_model}"
-        parts = [model.of(self.images, asked_by) for model in models]
+        parts = [self._embeddings(model, asked_by) for model in models]
         matrix = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-        if self.templates is not None:
-            matrix = self.templates.embeddings(matrix)[self.entries]
+        zero = np.flatnonzero(~matrix.any(axis=1))
+        if len(zero):
+            raise EvaluationError(
+                f"{asked_by}: {len(zero):,} embeddings are all zeros, the first is that of "
+                f"{self.pairs.names[int(zero[0])]!r}; they have no direction to compare. Leave their pairs out, "
+                "or embed the images again."
+            )
         values = dissimilarities(matrix, self.pairs.a, self.pairs.b, score)
         return Comparisons.of(values, self.pairs.mated)
+
+    def _embeddings(self, model: Embeddings, asked_by: str) -> np.ndarray:
+        rows = model.rows(self.images, asked_by)
+        if self.templates is None:
+            return np.asarray(model.matrix[rows])
+        return np.asarray(self.templates.sums(lambda part: model.matrix[rows[part]])[self.entries])
 
     def labels(self, sources: Sequence[Qualities | Embeddings]) -> list[str | None] | None:
         """Identity of each name of the pair list, from the first source that knows that of every one; else None."""
@@ -96,11 +114,18 @@ class Dataset:
             if source.labels is None:
                 continue
             rows = source.index.find(self.images)
-            if (rows < 0).any():
-                continue
-            found = source.labels.take(rows).to_pylist()
+            missing = int((rows < 0).sum())
+            found = source.labels.take(pa.array(rows, mask=rows < 0)).to_pylist()
             if None not in found:
                 return found if self.templates is None else self._of_templates(found)
+            _log.warning(
+                "%s: the labels of %s are not used: %d of %d images have none (%d of them are not in it)",
+                self.name,
+                source.index.where,
+                found.count(None),
+                len(found),
+                missing,
+            )
         return None
 
     def _of_templates(self, labels: list[str | None]) -> list[str | None]:
@@ -122,3 +147,10 @@ class Dataset:
                 len(self.pairs),
             )
         return count
+
+
+def _warn_of_oddities(pairs: Pairs, url: str) -> None:
+    if alone := pairs.self_pairs():
+        _log.warning("%s: %d pairs are of an image with itself; they count like any other", url, alone)
+    if repeated := pairs.repeated():
+        _log.warning("%s: %d pairs are in the list already; each counts as often as it is there", url, repeated)

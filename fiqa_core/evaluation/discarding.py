@@ -84,6 +84,11 @@ class Discarding:
         by_quality[comparisons.mated[quality.order]] = 0
         self._nonmated_until = np.cumsum(by_quality, dtype=np.int64)
 
+    @property
+    def total(self) -> int:
+        """Number of pairs, copies counted; a resample may have none, and then there is nothing to cut."""
+        return int(self._until[-1]) if len(self._until) else 0
+
     def cut(self, share: float) -> Cut:
         """Discard `int(share * pairs)` pairs."""
         gone = int(share * self._until[-1])

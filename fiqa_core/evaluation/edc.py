@@ -112,7 +112,7 @@ def crfiqa(
     size = len(GRID)
     found = np.full((len(fmrs), 3, size), np.nan)
     n_mated, n_nonmated = np.zeros(size, np.int64), np.zeros(size, np.int64)
-    for step, share in enumerate(GRID):
+    for step, share in enumerate(GRID if pairs.total else ()):
         cut = pairs.cut(float(share))
         mated = pairs.mated.left(cut)
         n_mated[step], n_nonmated[step] = mated.total(), pairs.nonmated_left(cut)
@@ -120,9 +120,11 @@ def crfiqa(
             continue
         measurable = [fmr for fmr in fmrs if allow_unmeasurable or fmr >= 1 / n_nonmated[step]]
         points = _operating_points(nearest, pairs.nonmated, cut, int(n_nonmated[step]), mated.values, measurable)
-        for fmr, (threshold, achieved) in points.items():
-            accepted = mated.head(int(np.searchsorted(mated.values, threshold, "left"))).total()
-            found[fmrs.index(fmr), :, step] = threshold, achieved, 1 - accepted / n_mated[step]
+        for row, fmr in enumerate(fmrs):
+            if fmr in points:
+                threshold, achieved = points[fmr]
+                accepted = mated.head(int(np.searchsorted(mated.values, threshold, "left"))).total()
+                found[row, :, step] = threshold, achieved, 1 - accepted / n_mated[step]
     nowhere = np.full(size, np.nan)
     return [
         Curve("crfiqa", fmr, GRID, found[row, 0], found[row, 1], n_mated, n_nonmated, found[row, 2], nowhere)
@@ -142,6 +144,8 @@ def fixed(
     Arguments as in `crfiqa`.
     """
     pairs = Discarding(comparisons, quality, copies)
+    if not pairs.total:
+        return [_nothing(fmr) for fmr in fmrs]
     everything = pairs.cut(0.0)
     n_nonmated = pairs.nonmated_left(everything)
     total = pairs.mated.total()
@@ -181,13 +185,15 @@ def _operating_points(
 ) -> dict[float, tuple[float, float]]:
     """(threshold, achieved FMR) by target: looked for among the most alike pairs first, there are many more."""
     points: dict[float, tuple[float, float]] = {}
+    wanted = set(fmrs)
     reach = int(4 * max(fmrs, default=0.0) * len(nonmated.values)) + 1000
-    while len(points) < len(fmrs):
+    before = 0
+    while wanted - points.keys() and before < len(nonmated.values):
         near = nonmated.head(reach).left(cut)
-        for fmr in fmrs:
-            if fmr not in points and len(near.values) and (point := rule(near, pairs, mated_values, fmr)):
+        for fmr in wanted - points.keys():
+            if len(near.values) and (point := rule(near, pairs, mated_values, fmr)):
                 points[fmr] = point
-        reach *= 8
+        before, reach = reach, 8 * reach
     return points
 
 

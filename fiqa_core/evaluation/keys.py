@@ -18,15 +18,18 @@ class KeyIndex:
     """Row numbers by name.
 
     A name is looked for as it stands, then without its image extension, then (where no two rows share it) below the
-    folders that all keys begin with, then by its file name alone: `Ann/Ann_0001` finds `lfw/images/Ann/Ann_0001.jpg`.
+    folders that all keys begin with, then by its file name: `Ann/Ann_0001` finds `lfw/images/Ann/Ann_0001.jpg`. Where
+    both have folders, those of one must end with those of the other: `Bob/0001` never finds `Ann/0001.jpg`.
     """
 
     def __init__(self, keys: Sequence[str | None] | pa.Array | pa.ChunkedArray, where: str) -> None:
         """`keys`: one a row (null: the row has no name). `where`: said in errors."""
         self.keys = _array(keys)
-        self._where = where
+        self.where = where
         stems = pc.replace_substring_regex(self.keys, _EXTENSION, "")
-        self._views = [_unique(view) for view in (self.keys, stems, _below_common(stems), _last(stems))]
+        self._stems = stems
+        self._views = [_unique(view) for view in (self.keys, stems, _below_common(stems))]
+        self._last = _unique(_last(stems))
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -36,10 +39,19 @@ class KeyIndex:
         wanted = _array(names)
         found = np.full(len(wanted), -1, np.int64)
         stems = pc.replace_substring_regex(wanted, _EXTENSION, "")
-        for asked, view in zip((wanted, stems, stems, _last(stems)), self._views, strict=True):
-            rows = pc.fill_null(pc.index_in(asked, view, skip_nulls=True), -1).to_numpy(zero_copy_only=False)
-            found = np.where(found >= 0, found, rows)
+        for asked, view in zip((wanted, stems, stems), self._views, strict=True):
+            found = np.where(found >= 0, found, _places(asked, view))
+        if (found < 0).any():
+            found = np.where(found >= 0, found, self._by_file_name(stems))
         return found
+
+    def _by_file_name(self, stems: pa.Array) -> np.ndarray:
+        rows = _places(_last(stems), self._last)
+        there = np.flatnonzero(rows >= 0)
+        asked, keys = stems.take(pa.array(there)).to_pylist(), self._stems.take(pa.array(rows[there])).to_pylist()
+        other = [not _same_file(name, key) for name, key in zip(asked, keys, strict=True)]
+        rows[there[np.array(other, bool)]] = -1
+        return rows
 
     def require(self, names: Sequence[str] | pa.Array | pa.ChunkedArray, asked_by: str) -> np.ndarray:
         """Row of each name, int64.
@@ -52,7 +64,7 @@ class KeyIndex:
             missing = np.flatnonzero(rows < 0)
             name = str(_array(names)[int(missing[0])].as_py())
             raise EvaluationError(
-                f"{asked_by}: {len(missing):,} of {len(rows):,} names are not in {self._where}; the first is {name!r}. "
+                f"{asked_by}: {len(missing):,} of {len(rows):,} names are not in {self.where}; the first is {name!r}. "
                 + self._nearest(name)
             )
         return rows
@@ -71,6 +83,15 @@ def _array(values: Sequence[str | None] | pa.Array | pa.ChunkedArray) -> pa.Arra
     if isinstance(values, pa.ChunkedArray):
         return values.combine_chunks()
     return values if isinstance(values, pa.Array) else pa.array(values, pa.string())
+
+
+def _places(asked: pa.Array, view: pa.Array) -> np.ndarray:
+    rows = pc.fill_null(pc.index_in(asked, view, skip_nulls=True), -1).to_numpy(zero_copy_only=False)
+    return np.asarray(rows.astype(np.int64))
+
+
+def _same_file(name: str, key: str) -> bool:
+    return "/" not in name or f"/{key}".endswith(f"/{name.lstrip('/')}") or f"/{name}".endswith(f"/{key.lstrip('/')}")
 
 
 def _unique(keys: pa.Array) -> pa.Array:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from fiqa_core.evaluation.errors import EvaluationError
 
@@ -12,11 +13,20 @@ _SAYS_NOTHING = {"quality", "pairs", "pair_list", "embeddings", "template_pair_l
 
 @dataclass(frozen=True)
 class Named:
-    """A path with its name; `dataset` is empty where it serves every dataset."""
+    """A path with its name; `dataset` is empty where it serves every dataset.
+
+    `given`: whether the name was, or only made of the path.
+    """
 
     dataset: str
     name: str
     path: str
+    given: bool = True
+
+    @property
+    def text(self) -> str:
+        """As it was written."""
+        return (f"{self.dataset}:" if self.dataset else "") + (f"{self.name}=" if self.given else "") + self.path
 
     def serves(self, dataset: str) -> bool:
         """Whether it is for this dataset."""
@@ -31,8 +41,7 @@ def parse_named(texts: Sequence[str], option: str) -> list[Named]:
     """
     found: dict[tuple[str, str], Named] = {}
     for text in texts:
-        match = _NAMED.fullmatch(text)
-        named = Named(match[1] or "", match[2], match[3]) if match else Named("", _name_of(text), text)
+        named = _named(text, option)
         earlier = found.setdefault((named.dataset, named.name), named)
         if earlier is not named:
             raise EvaluationError(
@@ -42,12 +51,56 @@ def parse_named(texts: Sequence[str], option: str) -> list[Named]:
     return list(found.values())
 
 
+def by_dataset(texts: Sequence[str], option: str, datasets: Sequence[str]) -> dict[str, str]:
+    """Paths by dataset, of an option that takes `DATASET=PATH`; one without a name is for the only dataset.
+
+    Raises:
+        EvaluationError: no dataset of that name.
+    """
+    found = parse_named(texts, option)
+    if len(found) == 1 == len(datasets) and not found[0].given:
+        return {datasets[0]: found[0].path}
+    for named in found:
+        if named.name not in datasets or named.dataset or not named.given:
+            raise EvaluationError(
+                f"{option} {named.text}: which dataset is it for? Give DATASET=PATH; the names in --pairs are "
+                f"{', '.join(datasets)}"
+            )
+    return {named.name: named.path for named in found}
+
+
+def check_datasets(named: Sequence[Named], option: str, datasets: Sequence[str]) -> None:
+    """Refuse `DATASET:NAME=PATH` of a dataset that there is not.
+
+    Raises:
+        EvaluationError: one such.
+    """
+    for entry in named:
+        if entry.dataset and entry.dataset not in datasets:
+            raise EvaluationError(
+                f"{option} {entry.text}: no dataset {entry.dataset!r}; the names in --pairs are {', '.join(datasets)}"
+            )
+
+
 def for_dataset(named: Sequence[Named], dataset: str) -> dict[str, str]:
     """Paths by name for one dataset; what is given for it goes before what serves all."""
     own = sorted((entry for entry in named if entry.serves(dataset)), key=lambda entry: entry.dataset != "")
     paths = {entry.name: entry.path for entry in own}
     order = list(dict.fromkeys(entry.name for entry in named if entry.name in paths))
     return {name: paths[name] for name in order}
+
+
+def _named(text: str, option: str) -> Named:
+    match = _NAMED.fullmatch(text)
+    name, equals, _ = text.partition("=")
+    if not equals or "/" in name or Path(text).exists():
+        return Named("", _name_of(text), text, given=False)
+    if match is None:
+        raise EvaluationError(
+            f"{option} {text}: {name!r} is no name, and there is no such file. A name has letters, digits and . _ + - "
+            "(DATASET:NAME=PATH for one dataset)"
+        )
+    return Named(match[1] or "", match[2], match[3])
 
 
 def _name_of(path: str) -> str:

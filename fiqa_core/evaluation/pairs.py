@@ -11,10 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from fiqa_core.evaluation.errors import EvaluationError
+from fiqa_core.evaluation.text_lines import blocks, check_utf8, tidy
 from fiqa_core.storage import open_read
 
-_BLOCK = 16 << 20
-_LONGEST_LINE = 1 << 16
 _LFW_HEADER = re.compile(rb"\d+([ \t]+\d+)?[ \t]*\r?\n")
 _LFW_LINE = re.compile(r"(\S+)\t(\d+)\t(\d+)|(\S+)\t(\d+)\t(\S+)\t(\d+)")
 _EXPECTED = "Expected `a b 1` (same person) or `a b 0`."
@@ -37,13 +36,23 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.mated)
 
+    def self_pairs(self) -> int:
+        """How many pairs are of an image with itself, which tell nothing."""
+        return int((self.a == self.b).sum())
+
+    def repeated(self) -> int:
+        """How many pairs stand further up in the list already, either way round; each counts as often as it stands."""
+        pairs = np.minimum(self.a, self.b).astype(np.int64) * len(self.names) + np.maximum(self.a, self.b)
+        pairs.sort()
+        return int((pairs[1:] == pairs[:-1]).sum())
+
 
 def read_pairs(url: str) -> Pairs:
     """Read a pair list, a block at a time.
 
     Formats: `a b 0|1` a line, separated by spaces or tabs, 1 = same person (`pair_list.txt` of CR-FIQA, and IJB-C's
-    `template_pair_label.txt`); and LFW's own `pairs.txt` (a header line of one or two numbers, then `name n m` or
-    `name n other m` with tabs), whose images are called `name/name_000n`.
+    `template_pair_label.txt`; lines that begin with `#` are comments); and LFW's own `pairs.txt` (a header line of one
+    or two numbers, then `name n m` or `name n other m` with tabs), whose images are called `name/name_000n`.
 
     Raises:
         EvaluationError: a line that is neither, named by its number; or no pair at all.
@@ -66,11 +75,11 @@ def _numbered(names: pa.Array, numbers: dict[str, int]) -> np.ndarray:
 
 
 def _columns(url: str, stream: IO[bytes]) -> Iterator[tuple[pa.Array, pa.Array, np.ndarray]]:
-    blocks = _blocks(url, stream)
+    remaining = blocks(url, stream)
     before = 0
-    for block in blocks:
+    for block in remaining:
         if not before and _LFW_HEADER.match(block):
-            yield _lfw(url, block + b"".join(blocks))
+            yield _lfw(url, block + b"".join(remaining))
             return
         table = _parsed(url, block, before)
         before += block.count(b"\n")
@@ -78,24 +87,10 @@ def _columns(url: str, stream: IO[bytes]) -> Iterator[tuple[pa.Array, pa.Array, 
             yield table["a"].combine_chunks(), table["b"].combine_chunks(), table["mated"].to_numpy() == 1
 
 
-def _blocks(url: str, stream: IO[bytes]) -> Iterator[bytes]:
-    """Whole lines, about 16 MiB at a time."""
-    rest = b""
-    while data := stream.read(_BLOCK):
-        head, newline, rest = (rest + data).rpartition(b"\n")
-        if newline:
-            yield head + newline
-        if len(rest) > _LONGEST_LINE:
-            raise EvaluationError(f"{url}: has a line of more than {_LONGEST_LINE:,} bytes, so it is no pair list")
-    if rest.strip():
-        yield rest
-
-
 def _parsed(url: str, block: bytes, before: int) -> pa.Table:
+    block = tidy(url, block, before)
     if not block.strip():
         return pa.table({"a": [], "b": [], "mated": []})
-    if re.search(rb"[\t\r]|  |(?m:^ | $)", block):
-        block = re.sub(rb"(?m)^ | $", b"", re.sub(rb"[ \t\r]+", b" ", block))
     try:
         table = pyarrow.csv.read_csv(
             pa.BufferReader(block),
@@ -117,12 +112,13 @@ def _first_bad_line(url: str, block: bytes, before: int) -> str:
         fields = line.split()
         if fields and (len(fields) != 3 or fields[2] not in (b"0", b"1")):
             return f"{url}, line {number}: {line[:100].decode('utf-8', 'replace')!r} is no pair. {_EXPECTED}"
-    return f"{url}: not readable as a pair list in UTF-8. {_EXPECTED}"
+    return f"{url}: not readable as a pair list. {_EXPECTED}"
 
 
 def _lfw(url: str, data: bytes) -> tuple[pa.Array, pa.Array, np.ndarray]:
+    check_utf8(url, data, 0)
     a, b, mated = [], [], []
-    for number, line in enumerate(data.decode("utf-8", "replace").splitlines()[1:], 2):
+    for number, line in enumerate(data.decode().splitlines()[1:], 2):
         if not line.strip():
             continue
         match = _LFW_LINE.fullmatch(line.strip())

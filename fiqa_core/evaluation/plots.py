@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fiqa_core.evaluation.edc import Curve
 from fiqa_core.evaluation.errors import EvaluationError
 from fiqa_core.evaluation.study import ORACLE, RANDOM, Result
 
@@ -22,7 +23,8 @@ _PANEL_WIDTH, _PANEL_HEIGHT = 4.6, 3.6
 _DISCARDED = {"crfiqa": "discarded share of all pairs [%]", "fixed": "discarded share of the mated pairs [%]"}
 _MARKS = 8
 _SETTLED = 0.901
-_WHISKERS, _WHISKER_STEP = (0.1, 0.3, 0.5, 0.7), 0.02
+# Whiskers of all measures stand side by side from each of these places on, before the next.
+_WHISKERS, _WHISKER_ROOM, _WHISKER_STEP = np.array([0.1, 0.3, 0.5, 0.7]), 0.18, 0.02
 
 
 def require_matplotlib() -> Any:
@@ -89,13 +91,16 @@ def _draw(panel: Any, results: Sequence[Result], methods: Sequence[str], fmr: fl
         x, y = 100 * curve.discard[shown], curve.fnmr[shown]
         look = _BOUNDS.get(result.method) or _look(measures.index(result.method), len(x))
         step = {} if protocol == "crfiqa" else {"drawstyle": "steps-post"}
+        if step:  # the last step lasts to the end
+            x, y = np.append(x, 95), np.append(y, y[-1])
         panel.plot(x, y, label=result.method, **look, **step)
         if result.bands is not None and result.method not in _BOUNDS:
-            _whiskers(panel, result, measures.index(result.method), look["color"])
+            whiskers = _whiskers(panel, result, measures.index(result.method), len(measures), look["color"])
+            top = max(top, whiskers)
         settled = curve.fnmr[curve.discard <= _SETTLED]  # beyond it a handful of pairs is left
         if np.isfinite(settled).any():
             top = max(top, float(np.nanmax(settled)))
-    panel.set_title(f"FMR {fmr:.0e}".replace("e-0", "e-"), fontsize=10)
+    panel.set_title(f"FMR {fmr:g}", fontsize=10)
     panel.set_xlabel(_DISCARDED[protocol])
     panel.set_xlim(0, 95)
     panel.set_ylim(0, 1.08 * top if top > 0 else 1)
@@ -103,27 +108,35 @@ def _draw(panel: Any, results: Sequence[Result], methods: Sequence[str], fmr: fl
     panel.spines[["top", "right"]].set_visible(False)
 
 
-def _whiskers(panel: Any, result: Result, number: int, colour: str) -> None:
-    """The band at a few places, each measure's at its own: filled bands of many measures would cover each other."""
+def _whiskers(panel: Any, result: Result, number: int, measures: int, colour: str) -> float:
+    """The band at a few places, each measure's at its own: filled bands of many measures would cover each other.
+
+    Between two points a band is drawn as its curve is: as a step (`fixed`), or on the line that joins them.
+
+    Returns:
+        How high they reach.
+    """
     curve, bands = result.curve, result.bands
     if bands is None:
-        return
-    if curve.protocol == "fixed":
-        x = np.array(_WHISKERS) + number % len(_COLOURS) * _WHISKER_STEP
-        places = np.searchsorted(curve.discard, x + 1e-12, "right") - 1
-    else:  # all measures have the same few points: whiskers stand beside them
-        places = np.searchsorted(curve.discard, np.array(_WHISKERS) - 1e-9)
-        x = curve.discard[places] + (number % len(_COLOURS) - 2.5) * _WHISKER_STEP / 3
-    y = curve.fnmr[places]
-    low, high = y - bands.fnmr_low[places], bands.fnmr_high[places] - y
-    reach = np.maximum(np.stack([low, high]), 0)  # a percentile interval need not hold its estimate
+        return 0.0
+    x = _WHISKERS + number * min(_WHISKER_STEP, _WHISKER_ROOM / measures)
+    y, low, high = (_drawn(curve, column, x) for column in (curve.fnmr, bands.fnmr_low, bands.fnmr_high))
+    reach = np.maximum(np.stack([y - low, high - y]), 0)  # a percentile interval need not hold its estimate
     panel.errorbar(100 * x, y, reach, fmt="none", ecolor=colour, elinewidth=1, capsize=2, alpha=0.8)
+    ends = (y + reach[1])[np.isfinite(y + reach[1])]
+    return float(ends.max()) if len(ends) else 0.0
+
+
+def _drawn(curve: Curve, column: np.ndarray, x: np.ndarray) -> np.ndarray:
+    if curve.protocol == "fixed":
+        return np.asarray(column[np.searchsorted(curve.discard, x + 1e-12, "right") - 1])
+    return np.asarray(np.interp(x, curve.discard, column))
 
 
 def _look(number: int, points: int) -> dict[str, Any]:
     return {
         "color": _COLOURS[number % len(_COLOURS)],
-        "linestyle": _STYLES[number // len(_COLOURS) % len(_STYLES)],
+        "linestyle": _STYLES[(number + number // len(_COLOURS)) % len(_STYLES)],  # another one at each colour's return
         "marker": _MARKERS[number % len(_MARKERS)],
         "markersize": 4,
         "markevery": (number * max(1, points // 40) % max(1, points), max(1, points // _MARKS)),

@@ -9,6 +9,14 @@ import pyarrow as pa
 from fiqa_core.evaluation.edc import Curve
 from fiqa_core.evaluation.errors import EvaluationError
 
+NOT_MEASURABLE = "FMR not measurable"
+NEVER_PAYS = "never pays"
+NOWHERE = "no threshold reaches it"
+ALREADY_THERE = "already there"
+LIKE_RANDOM = "not distinguishable from random"
+_ROUNDING = 1e-9
+_NO_DECIMALS = 1e15  # a double of this size is a whole number
+
 
 @dataclass(frozen=True)
 class Recommendation:
@@ -18,6 +26,7 @@ class Recommendation:
         kind: `stops_paying` or `target`. target: the FNMR asked for (NaN for `stops_paying`).
         min_quality: images of at least this quality are kept; NaN if there is no such threshold.
         discard: share of the mated pairs that go. fnmr_before, fnmr: without and with it.
+        note: why there is no threshold, empty where there is one.
     """
 
     kind: str
@@ -27,6 +36,7 @@ class Recommendation:
     discard: float
     fnmr_before: float
     fnmr: float
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,18 +59,40 @@ def stops_paying(curve: Curve) -> Recommendation:
     """
     _need_fixed(curve)
     if np.isnan(curve.fnmr[0]):
-        return _at(curve, "stops_paying", math.nan, None)
-    failed = curve.fnmr * curve.n_mated
-    gain = (failed[0] - failed) - curve.fnmr[0] * (curve.n_mated[0] - curve.n_mated)
+        return _none(curve, "stops_paying", math.nan, NOT_MEASURABLE)
+    gain = _gains(curve)
     best = int(np.argmax(gain))
-    return _at(curve, "stops_paying", math.nan, best if gain[best] > 1e-9 else None)
+    if gain[best] <= _ROUNDING:
+        return _none(curve, "stops_paying", math.nan, NEVER_PAYS)
+    return _at(curve, "stops_paying", math.nan, best)
+
+
+def largest_gain(curve: Curve) -> float:
+    """How many more errors than at random discarding by a measure removes where it removes most; >= 0 or NaN."""
+    return float(_gains(curve).max())
+
+
+def _gains(curve: Curve) -> np.ndarray:
+    failed = curve.fnmr * curve.n_mated
+    return np.asarray((failed[0] - failed) - curve.fnmr[0] * (curve.n_mated[0] - curve.n_mated))
 
 
 def reaching(curve: Curve, target: float) -> Recommendation:
-    """The lowest quality threshold at which the FNMR is at most the target; NaN if it never is."""
+    """The lowest quality threshold at which the FNMR is at most the target; NaN if it never is, or is without one."""
     _need_fixed(curve)
+    if np.isnan(curve.fnmr[0]):
+        return _none(curve, "target", target, NOT_MEASURABLE)
     there = np.flatnonzero(curve.fnmr <= target)
-    return _at(curve, "target", target, int(there[0]) if len(there) else None)
+    if not len(there):
+        return _none(curve, "target", target, NOWHERE)
+    return _at(curve, "target", target, int(there[0])) if there[0] else _none(curve, "target", target, ALREADY_THERE)
+
+
+def like_random(curve: Curve, recommendation: Recommendation) -> Recommendation:
+    """The same without its threshold: random qualities would do as well, so it is what chance gives."""
+    if recommendation.note:
+        return recommendation
+    return _none(curve, recommendation.kind, recommendation.target, LIKE_RANDOM)
 
 
 def _need_fixed(curve: Curve) -> None:
@@ -68,15 +100,13 @@ def _need_fixed(curve: Curve) -> None:
         raise EvaluationError("a threshold is read off a curve of the protocol `fixed`, where a point has a quality")
 
 
-def _at(curve: Curve, kind: str, target: float, place: int | None) -> Recommendation:
-    before = float(curve.fnmr[0])
-    if place is None:
-        return Recommendation(kind, curve.fmr, target, math.nan, math.nan, before, math.nan)
-    # At the first point nothing is discarded: any threshold up to the lowest quality does that.
-    quality = float(curve.quality[place])
-    return Recommendation(
-        kind, curve.fmr, target, quality, float(curve.discard[place]), before, float(curve.fnmr[place])
-    )
+def _none(curve: Curve, kind: str, target: float, note: str) -> Recommendation:
+    return Recommendation(kind, curve.fmr, target, math.nan, math.nan, float(curve.fnmr[0]), math.nan, note)
+
+
+def _at(curve: Curve, kind: str, target: float, place: int) -> Recommendation:
+    quality, discard, fnmr = (float(column[place]) for column in (curve.quality, curve.discard, curve.fnmr))
+    return Recommendation(kind, curve.fmr, target, quality, discard, float(curve.fnmr[0]), fnmr)
 
 
 def short_threshold(quality: float, others: np.ndarray) -> float:
@@ -89,6 +119,8 @@ def short_threshold(quality: float, others: np.ndarray) -> float:
     """
     below = others[others < quality]
     previous = float(below.max()) if len(below) else -math.inf
+    if abs(quality) >= _NO_DECIMALS:
+        return quality
     for digits in range(1, 18):
         shown = float(f"{math.floor(quality * 10**digits) / 10**digits:.{digits}f}")
         if all(previous < number <= quality for number in (shown, float(np.float32(shown)))):

@@ -24,7 +24,8 @@ _PROTOCOLS = {"crfiqa": edc.crfiqa, "fixed": edc.fixed}
 class StudySettings:
     """What is to be computed.
 
-    `replicates`: resamples of the bootstrap, 0 = no bands. `random_seeds`: over how many the random curve is meant.
+    `fmrs`: one that is there twice is computed once. `replicates`: resamples of the bootstrap, 0 = no bands.
+    `random_seeds`: over how many the random curve is meant.
     """
 
     protocols: tuple[str, ...] = edc.PROTOCOLS
@@ -33,6 +34,10 @@ class StudySettings:
     replicates: int = 0
     random_seeds: int = 10
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "protocols", tuple(dict.fromkeys(self.protocols)))
+        object.__setattr__(self, "fmrs", tuple(dict.fromkeys(self.fmrs)))
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,19 @@
 """Template sets (IJB-B, IJB-C): a person is shown by several images and video frames at once."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 from fiqa_core.evaluation.errors import EvaluationError
+from fiqa_core.evaluation.text_lines import blocks, tidy
 from fiqa_core.storage import open_read
+
+_ENTRIES_AT_ONCE = 4096
+_EXPECTED = "Expected lines `image template media`, as in IJB-C's face_tid_mid.txt."
 
 
 @dataclass(frozen=True)
@@ -26,21 +32,38 @@ class Templates:
     template: np.ndarray
     media: np.ndarray
 
-    def embeddings(self, of_images: np.ndarray) -> np.ndarray:
-        """One embedding a template, float64 (T, D), of length 1.
+    def only(self, wanted: Sequence[str]) -> "Templates":
+        """The same without the templates that are not wanted, so that nothing is read of their images."""
+        kept = pc.is_in(pa.array(self.names, pa.string()), pa.array(wanted, pa.string())).to_numpy(zero_copy_only=False)
+        entries = np.flatnonzero(kept[self.template])
+        return Templates(
+            [name for name, wants in zip(self.names, kept, strict=True) if wants],
+            [self.images[entry] for entry in entries],
+            (np.cumsum(kept) - 1)[self.template[entries]],
+            self.media[entries],
+        )
 
-        The embeddings of one media are averaged, the media are summed, the sum is L2-normalised (as for IJB-C in
-        InsightFace's evaluation). One that is zero stays zero, and is refused where it is compared.
+    def sums(self, rows_of: Callable[[slice], np.ndarray]) -> np.ndarray:
+        """Sum of each template's media, float64 (T, D), not normalised.
+
+        The embeddings of one media are averaged, the media are summed, and the sum is then L2-normalised (as for IJB-C
+        in InsightFace's evaluation). A few thousand images at a time: all of them would be several GiB.
 
         Args:
-            of_images: floats (E, D), of each entry.
+            rows_of: floats (n, D), embeddings of a slice of the entries.
         """
-        media_starts = _starts(self.media)
-        counts = np.diff(np.append(media_starts, len(self.media)))
-        averages = np.add.reduceat(of_images, media_starts, dtype=np.float64) / counts[:, None]
-        sums = np.add.reduceat(averages, _starts(self.template[media_starts]))
-        norms = np.linalg.norm(sums, axis=1, keepdims=True)
-        return np.asarray(sums / np.where(norms > 0, norms, 1))
+        starts = np.append(_starts(self.template), len(self.template))
+        parts: list[np.ndarray] = []
+        first = 0
+        while first < len(starts) - 1:
+            last = max(first + 1, int(np.searchsorted(starts, starts[first] + _ENTRIES_AT_ONCE, "right")) - 1)
+            part = slice(int(starts[first]), int(starts[last]))
+            media = _starts(self.media[part])
+            counts = np.diff(np.append(media, part.stop - part.start))
+            averages = np.add.reduceat(rows_of(part), media, dtype=np.float64) / counts[:, None]
+            parts.append(np.add.reduceat(averages, _starts(self.template[part][media])))
+            first = last
+        return np.concatenate(parts)
 
     def qualities(self, of_images: np.ndarray) -> np.ndarray:
         """One quality a template, float64 (T,): the minimum over its images; higher = better."""
@@ -53,8 +76,10 @@ def read_templates(url: str) -> Templates:
     Raises:
         EvaluationError: not such a file, or empty.
     """
+    with open_read(url) as stream:
+        lines = tidy(url, b"".join(blocks(url, stream)), 0)
     try:
-        with open_read(url) as stream:
+        with pa.BufferReader(lines) as stream:
             table = pyarrow.csv.read_csv(
                 stream,
                 pyarrow.csv.ReadOptions(column_names=["image", "template", "media"]),
@@ -65,10 +90,9 @@ def read_templates(url: str) -> Templates:
             )
     except pa.ArrowInvalid as error:
         reason = " ".join(str(error).split())[:200]
-        raise EvaluationError(
-            f"{url}: no template list ({reason}). Expected lines `image template media`, as in IJB-C's "
-            "face_tid_mid.txt."
-        ) from error
+        raise EvaluationError(f"{url}: no template list ({reason}). {_EXPECTED}") from error
+    if not table.num_rows:
+        raise EvaluationError(f"{url}: holds no templates. {_EXPECTED}")
     template, media = (table[name].combine_chunks().dictionary_encode() for name in ("template", "media"))
     order = np.lexsort((media.indices.to_numpy(), template.indices.to_numpy()))
     of_template, of_media = template.indices.to_numpy()[order], media.indices.to_numpy()[order]

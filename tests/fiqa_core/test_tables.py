@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fiqa_core.curation.parts import TableError
-from fiqa_core.tables import embedding_matrix, load_quality
+from fiqa_core.tables import column_meanings, embedding_matrix, load_quality
 from schemas.quality import COLUMNS, quality_schema
 
 
@@ -48,6 +48,20 @@ def test_arrow_has_it_in_the_fields_metadata(scored):
 def test_duckdb_asks_all_files_at_once(scored):
     counted = load_quality(scored, to="duckdb").aggregate("status::varchar as status, count(*) as n").order("status")
     assert counted.fetchall() == [("empty", 1), ("scored", 2), ("truncated", 1)]
+
+
+def test_whole_numbers_with_gaps_stay_whole_in_pandas(tmp_path):
+    phash = [2**63 + 1, None]
+    pq.write_table(pa.table({"key": ["a", "b"], "phash": pa.array(phash, pa.uint64())}), tmp_path / "q.parquet")
+    frame = load_quality(tmp_path / "q.parquet")
+    assert frame.phash.dtype == "UInt64"
+    assert int(frame.phash[0]) == phash[0]
+    assert frame.phash.isna().tolist() == [False, True]
+
+
+def test_what_columns_mean_can_be_asked_without_a_table():
+    assert column_meanings(["width"]) == {"width": {"description": COLUMNS["width"], "unit": "pixels"}}
+    assert set(column_meanings()) == set(COLUMNS)
 
 
 def test_embeddings_are_one_matrix_with_nan_where_there_is_none(scored):

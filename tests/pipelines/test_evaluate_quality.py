@@ -18,7 +18,9 @@ from PIL import Image
 from fiqa_core.evaluation import edc
 from fiqa_core.evaluation.comparisons import Comparisons, dissimilarities
 from fiqa_core.evaluation.discarding import QualityOrder
+from fiqa_core.evaluation.sources import read_embeddings
 from pipelines.evaluate_quality import run
+from pipelines.evaluation_sources import Sources
 from schemas.edc import AUC_COLUMNS, RECOMMENDATION_COLUMNS, SCHEMA
 from tests.shared import SHARED, needs_shared
 
@@ -175,7 +177,7 @@ def test_several_datasets_models_and_mirrored_images_in_one_call(faces, tmp_path
     assert first["npy"] != first["both"]
 
 
-def test_a_template_set_is_compared_by_its_templates(faces, tmp_path):
+def test_a_template_set_is_compared_by_its_templates(faces, tmp_path, capsys):
     # A template of one image each is the image; of two, its quality is the worse one's.
     lines = [f"{key} t{place} {place}\n" for place, key in enumerate(faces.keys)]
     (tmp_path / "media.txt").write_text("".join(lines))
@@ -183,13 +185,14 @@ def test_a_template_set_is_compared_by_its_templates(faces, tmp_path):
     (tmp_path / "template_pairs.txt").write_text(pairs)
     plain = ["--no-plots", "--random-seeds", "1"]
     assert run(faces.flags(tmp_path / "images", *plain)) == 0
-    flags = faces.flags(tmp_path / "templates", *plain, "--templates", f"small={tmp_path / 'media.txt'}")
+    flags = faces.flags(tmp_path / "templates", *plain, "--templates", str(tmp_path / "media.txt"), "--recommend")
     flags[flags.index("--pairs") + 1] = f"small={tmp_path / 'template_pairs.txt'}"
     assert run(flags) == 0
     one, other = (
         pd.read_parquet(tmp_path / name / "edc.parquet").query("method == 'q'") for name in ("images", "templates")
     )
     np.testing.assert_allclose(one.fnmr, other.fnmr, atol=1e-12)
+    assert "note: read off templates, each as good as its worst image" in capsys.readouterr().out
 
 
 def test_an_image_without_a_quality_is_an_error_or_the_worst(faces, tmp_path, caplog):
@@ -226,6 +229,13 @@ def test_a_measure_in_which_lower_is_better_can_be_turned_round(faces, tmp_path)
         ({"--lower-is-better": ["other"]}, "no measure of that name; there is q"),
         ({"--flipped": ["other={embeddings.parquet}"]}, "no model of that name"),
         ({"--recommend": [], "--protocol": ["crfiqa"]}, "fixed threshold"),
+        ({"--quality": ["smal:q={quality.parquet}"]}, "no dataset 'smal'; the names in --pairs are small"),
+        ({"--pairs": ["a:b={pairs.txt}"]}, "give NAME=PATH"),
+        ({"--templates": ["other={pairs.txt}"]}, "which dataset is it for?"),
+        ({"--images": ["other={pairs.txt}"]}, "the names in --pairs are small"),
+        ({"--cost-on": ["other={quality.parquet}"]}, "the names in --quality are q"),
+        ({"--quality": ["my q={quality.parquet}"]}, "'my q' is no name, and there is no such file. A name has letters"),
+        ({"--quality": ["norm-fr={quality.parquet}"], "--embedding-norm": []}, "gives a measure of that name"),
     ],
 )
 def test_what_cannot_be_evaluated_is_refused_and_nothing_is_written(faces, tmp_path, caplog, changes, said):
@@ -242,6 +252,77 @@ def test_what_cannot_be_evaluated_is_refused_and_nothing_is_written(faces, tmp_p
     if said != "small":
         assert said in caplog.text
     assert not (tmp_path / "out").exists()
+
+
+def test_plots_that_would_have_one_name_are_refused_by_it(faces, tmp_path, caplog):
+    pairs, embeddings = faces.folder / "pairs.txt", faces.folder / "embeddings.parquet"
+    flags = ["--quality", f"q={faces.folder / 'quality.parquet'}", "--output", str(tmp_path / "out")]
+    flags += ["--pairs", f"a={pairs}", f"a-b={pairs}", "--embeddings", f"b-c={embeddings}", f"c={embeddings}"]
+    assert run(flags) == 2
+    assert "both plots would be called edc-a-b-c-crfiqa" in caplog.text
+
+
+@pytest.mark.parametrize("rate", ["0", "1", "-0.1", "x"])
+def test_a_target_fnmr_is_a_rate(faces, tmp_path, rate, capsys):
+    with pytest.raises(SystemExit):
+        run(faces.flags(tmp_path / "out", "--recommend", f"--target-fnmr={rate}"))
+    assert "expected a rate between 0 and 1" in capsys.readouterr().err
+
+
+def test_an_output_that_is_a_file_is_said(faces, tmp_path, caplog):
+    (tmp_path / "out").write_text("mine")
+    assert run(faces.flags(tmp_path / "out", "--no-plots")) == 2
+    assert "is a file; the results are a folder" in caplog.text
+
+
+def test_a_path_with_an_equals_sign_is_a_path_where_it_exists(faces, tmp_path, monkeypatch):
+    folder = tmp_path / "dataset=lfw"
+    folder.mkdir()
+    shutil.copy(faces.folder / "quality.parquet", folder)
+    monkeypatch.chdir(tmp_path)
+    flags = faces.flags(tmp_path / "out", "--no-plots", "--random-seeds", "1", "--protocol", "fixed")
+    flags[1] = "dataset=lfw"
+    assert run(flags) == 0
+    assert set(pd.read_csv(tmp_path / "out" / "auc.csv").method) == {"dataset_lfw", "random", "oracle"}
+
+
+def test_one_subject_cannot_be_resampled(faces, tmp_path, caplog):
+    (tmp_path / "pairs.txt").write_text("p1/1 p1/2 1\np1/1 p1/3 0\n")
+    flags = faces.flags(tmp_path / "out", "--no-plots", "--allow-unmeasurable", "--bootstrap", "3")
+    flags[flags.index("--pairs") + 1] = f"small={tmp_path / 'pairs.txt'}"
+    assert run(flags) == 2
+    assert "resamples subjects and needs at least two" in caplog.text
+
+
+def test_two_subjects_can_although_a_resample_may_have_no_pair(faces, tmp_path):
+    (tmp_path / "pairs.txt").write_text("p1/1 p1/2 1\np1/1 p2/3 0\n")
+    flags = faces.flags(tmp_path / "out", "--no-plots", "--allow-unmeasurable", "--bootstrap", "9")
+    flags[flags.index("--pairs") + 1] = f"small={tmp_path / 'pairs.txt'}"
+    assert run(flags) == 0
+
+
+def test_no_threshold_is_recommended_for_noise_nor_without_a_table_to_filter(faces, tmp_path, capsys):
+    faces.write("noise.parquet", quality=pa.array(np.random.default_rng(3).random(len(faces.keys))))
+    flags = faces.flags(tmp_path / "out", "--no-plots", "--random-seeds", "1", "--recommend", "--embedding-norm")
+    flags[2:2] = [f"noise={faces.folder / 'noise.parquet'}"]
+    assert run([*flags, "--fmr", "0.1", "0.1"]) == 0
+    said = capsys.readouterr().out
+    assert "noise, FMR 0.1: no threshold" in said
+    assert "q, FMR 0.1: discarding stops paying at --min-quality" in said
+    assert "no threshold for norm-fr: filter_dataset filters by" in said
+    rows = pd.read_csv(tmp_path / "out" / "recommendations.csv")
+    assert len(rows) == 4
+    assert rows[rows.method == "noise"].min_quality.isna().all()
+
+
+def test_the_account_has_the_options_that_networks_were_embedded_with(faces, tmp_path, monkeypatch):
+    embeddings = read_embeddings(str(faces.folder / "embeddings.parquet"))
+    monkeypatch.setattr(Sources, "embeddings", lambda *_: embeddings)
+    flags = faces.flags(tmp_path / "out", "--no-plots", "--random-seeds", "1", "--protocol", "fixed")
+    flags[flags.index("--embeddings") + 1] = "fr=model.onnx"
+    assert run([*flags, "--images", "faces", "--flip", "--onnx-std", "128"]) == 0
+    account = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert account["embed_dataset"] == ["--flip", "--onnx-std", "128"]
 
 
 def test_a_missing_image_is_named_with_the_nearest(faces, tmp_path, caplog):

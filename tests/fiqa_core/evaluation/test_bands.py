@@ -7,12 +7,17 @@ import pyarrow as pa
 import pytest
 
 from fiqa_core.evaluation import edc
-from fiqa_core.evaluation.bootstrap import Resampling, bands, subjects_of
+from fiqa_core.evaluation.bootstrap import Bands, Resampling, bands, subjects_of
 from fiqa_core.evaluation.bounds import oracle
+from fiqa_core.evaluation.chance import gain_by_chance
 from fiqa_core.evaluation.comparisons import Comparisons
 from fiqa_core.evaluation.discarding import QualityOrder
+from fiqa_core.evaluation.keys import KeyIndex
 from fiqa_core.evaluation.pairs import Pairs
-from fiqa_core.evaluation.recommend import cost, reaching, short_threshold, stops_paying
+from fiqa_core.evaluation.recommend import cost, largest_gain, reaching, short_threshold, stops_paying
+from fiqa_core.evaluation.sources import Qualities
+from fiqa_core.evaluation.study import Result, StudySettings
+from fiqa_core.evaluation.thresholds import recommendation_rows
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +108,9 @@ def test_discarding_stops_paying_where_pairs_fail_no_more_than_the_average_pair(
 def test_the_threshold_for_a_target_is_the_lowest_that_reaches_it():
     curve = curve_of([1, 0, 1, 0, 0, 0, 0, 1])
     assert reaching(curve, 0.2).min_quality == 3.0
-    assert reaching(curve, 0.5).min_quality == 0.0
-    assert math.isnan(reaching(curve, 0.1).min_quality)
+    assert reaching(curve, 0.1).note == "no threshold reaches it"
+    already = reaching(curve, 0.5)
+    assert (already.note, math.isnan(already.min_quality)) == ("already there", True)
 
 
 def test_a_threshold_is_shown_with_as_few_decimals_as_keep_the_same_images():
@@ -122,3 +128,58 @@ def test_the_cost_counts_scored_images_and_identities_that_lose_all_of_theirs():
     found = cost(values, pa.array(["a", "a", "b", "b", "c", None]), 0.5)
     assert (found.images, found.images_dropped, found.identities, found.identities_dropped) == (5, 4, 2, 1)
     assert cost(values, None, 0.5).identities == 0
+
+
+def test_a_huge_quality_is_shown_as_it_is():
+    assert short_threshold(3e300, np.array([1e300, 3e300])) == 3e300
+
+
+@pytest.mark.parametrize("protocol", [edc.crfiqa, edc.fixed])
+def test_a_resample_without_any_pair_has_unknown_points(faces, protocol):
+    _, _, comparisons, order, _ = faces
+    [curve] = protocol(comparisons, order, [0.01], np.zeros(len(comparisons.mated), np.int32))
+    assert np.isnan(curve.fnmr).all()
+
+
+def test_a_target_that_is_there_twice_is_the_same_curve_twice(faces):
+    _, _, comparisons, order, _ = faces
+    for protocol in (edc.crfiqa, edc.fixed):
+        one, other = protocol(comparisons, order, [0.01, 0.01])
+        assert np.array_equal(one.fnmr, other.fnmr)
+    assert StudySettings(fmrs=(0.01, 0.1, 0.01)).fmrs == (0.01, 0.1)
+
+
+def test_qualities_that_know_nothing_rarely_gain_more_than_chance_and_real_ones_do(faces):
+    pairs, _, comparisons, order, quality = faces
+    [curve] = edc.fixed(comparisons, order, [0.01])
+    bar = gain_by_chance(pairs, comparisons, float(curve.threshold[0]), seed=0)
+    assert largest_gain(curve) > bar > 0
+    table = {"q": Qualities(KeyIndex(pairs.names, "table"), quality, None)}
+    random = np.random.default_rng(7)
+    above = 0
+    for _ in range(40):
+        noise = random.random(len(pairs.names))
+        [blind] = edc.fixed(comparisons, QualityOrder.of(np.minimum(noise[pairs.a], noise[pairs.b])), [0.01])
+        above += largest_gain(blind) > bar
+        result = Result("q", blind, np.zeros(4), None)
+        rows = recommendation_rows("set", "fr", [result], table, lambda _: bar)
+        assert (rows[0]["note"] in ("not distinguishable from random", "never pays")) == (largest_gain(blind) <= bar)
+        assert math.isnan(rows[0]["min_quality"]) == (largest_gain(blind) <= bar)
+    assert above <= 6  # 2 expected; more than 6 of 40 at 5 % each happens once in 200 times
+
+
+def test_a_threshold_keeps_the_same_pairs_whatever_table_costs_are_counted_on():
+    curve = curve_of([1, 1, 1, 0, 0, 0], [0.1, 0.21, 0.2345, 0.2389, 0.5, 0.6])
+    result = Result("q", curve, np.zeros(4), None)
+    costs = {"q": Qualities(KeyIndex(["x", "y"], "other"), np.array([0.05, 0.9]), None)}
+    [row, _] = recommendation_rows("set", "fr", [result], costs, lambda _: 0.0)
+    assert row["min_quality"] == 0.238
+
+
+def test_a_threshold_lies_in_its_band():
+    curve = curve_of([1, 1, 1, 0, 0, 0])
+    numbers = np.array([0.0, 0.0, 0.0, 4.0])
+    band = Bands(curve.fnmr, curve.fnmr, numbers, numbers + 1)
+    costs = {"q": Qualities(KeyIndex(["x"], "table"), np.array([2.5]), None)}
+    [row, _] = recommendation_rows("set", "fr", [Result("q", curve, numbers, band)], costs, lambda _: 0.0)
+    assert (row["min_quality_low"], row["min_quality"], row["min_quality_high"]) == (3.0, 3.0, 5.0)

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from fiqa_core.evaluation.dataset import Dataset
 from fiqa_core.evaluation.errors import EvaluationError
 from fiqa_core.evaluation.keys import KeyIndex
 from fiqa_core.evaluation.pairs import read_pairs
-from fiqa_core.evaluation.templates import read_templates
+from fiqa_core.evaluation.sources import Qualities
+from fiqa_core.evaluation.templates import Templates, read_templates
 
 
 def listed(tmp_path, text):
@@ -27,12 +29,35 @@ def test_a_line_names_two_images_and_whether_they_show_one_person(tmp_path, text
 
 
 def test_lines_are_whole_across_the_blocks_that_a_long_list_is_read_in(tmp_path, monkeypatch):
-    monkeypatch.setattr("fiqa_core.evaluation.pairs._BLOCK", 50)
+    monkeypatch.setattr("fiqa_core.evaluation.text_lines._BLOCK", 50)
     expected = [(f"person-{i}", f"person-{i + 1}", i % 3 == 0) for i in range(100)]
     text = "".join(f"{a} {b} {int(mated)}\n" for a, b, mated in expected)
     assert named(read_pairs(listed(tmp_path, text))) == expected
     with pytest.raises(EvaluationError, match="line 101: 'person-1 person-2' is no pair"):
         read_pairs(listed(tmp_path, text + "person-1 person-2\n"))
+
+
+@pytest.mark.parametrize("text", ["\ufeffx y 1\ny z 0\n", "# name name same\nx y 1\n#\ny z 0\n"])
+def test_a_byte_order_mark_and_comments_are_no_pairs(tmp_path, text):
+    assert named(read_pairs(listed(tmp_path, text))) == [("x", "y", True), ("y", "z", False)]
+
+
+def test_a_bad_line_keeps_its_number_below_comments(tmp_path):
+    with pytest.raises(EvaluationError, match="line 3: 'a b' is no pair"):
+        read_pairs(listed(tmp_path, "# mine\na b 1\na b\n"))
+
+
+def test_pairs_with_themselves_and_pairs_twice_are_counted_and_said(tmp_path, caplog):
+    pairs = Dataset.read("set", listed(tmp_path, "x y 1\ny x 1\nx x 1\nx z 0\nx z 0\n")).pairs
+    assert (pairs.self_pairs(), pairs.repeated(), len(pairs)) == (1, 2, 5)
+    assert "1 pairs are of an image with itself" in caplog.text
+    assert "2 pairs are in the list already" in caplog.text
+
+
+@pytest.mark.parametrize(("text", "said"), [("a b 1\n", "has no non-mated"), ("a b 0\n", r"has no mated \(`a b 1`\)")])
+def test_a_list_of_one_kind_of_pairs_is_refused_with_its_path(tmp_path, text, said):
+    with pytest.raises(EvaluationError, match=f"pair_list.txt: {said}"):
+        Dataset.read("set", listed(tmp_path, text))
 
 
 def test_lfws_own_list_is_read(tmp_path):
@@ -49,7 +74,8 @@ def test_lfws_own_list_is_read(tmp_path):
         ("1\t2\nAnn\tone\t2\n", "line 2: .*LFW's `name n m`"),
         ("", "holds no pairs"),
         ("\n\n", "holds no pairs"),
-        (b"\xff\xfe 1 0\n", "UTF-8"),
+        (b"a b 1\n\xff\xfe 1 0\n", "line 2: byte 0xff is not UTF-8"),
+        (b"1\t2\nAnn\t1\t2\nAnn\xe9\t1\t2\n", "line 3: byte 0xe9 is not UTF-8"),
     ],
 )
 def test_what_is_no_pair_is_refused_with_its_line(tmp_path, text, said):
@@ -61,6 +87,12 @@ def test_a_name_finds_its_row_with_or_without_extension_and_folders():
     index = KeyIndex(["lfw/images/Ann/Ann_0001.jpg", "lfw/images/Bob/Bob_0001.jpg", "lfw/images/Bob/x.PNG"], "table")
     names = ["lfw/images/Ann/Ann_0001.jpg", "lfw/images/Bob/Bob_0001", "Bob/x.png", "Ann/Ann_0001", "Bob_0001"]
     assert index.require(names, "pairs").tolist() == [0, 1, 2, 0, 1]
+
+
+def test_a_file_name_finds_no_row_whose_folders_are_others():
+    index = KeyIndex(["Ann/0001.jpg", "Bob/0002.jpg"], "table")
+    assert index.find(["Bob/0001.jpg", "nn/0001", "set/Ann/0001.png", "0001", "Ann/0001"]).tolist() == [-1, -1, 0, 0, 0]
+    assert KeyIndex(["0001.jpg"], "table").find(["Ann/0001"]).tolist() == [0]
 
 
 def test_a_name_that_two_rows_share_finds_neither():
@@ -88,11 +120,44 @@ def test_a_template_is_its_medias_averages_summed_and_as_bad_as_its_worst_image(
     templates = read_templates(str(path))
     assert templates.names == ["7", "9"]
     vectors = {"f1.jpg": [2.0, 0.0], "f2.jpg": [4.0, 2.0], "photo.jpg": [0.0, 3.0]}
-    found = templates.embeddings(np.array([vectors[image] for image in templates.images], np.float32))
-    # (2, 0) and (4, 2) average to (3, 1); with (0, 3) they sum to (3, 4), of length 5.
-    np.testing.assert_allclose(found, [[0.6, 0.8], [0.0, 1.0]], atol=1e-12)
+    of_entries = np.array([vectors[image] for image in templates.images], np.float32)
+    # (2, 0) and (4, 2) average to (3, 1); with (0, 3) they sum to (3, 4).
+    np.testing.assert_allclose(templates.sums(of_entries.__getitem__), [[3.0, 4.0], [0.0, 3.0]], atol=1e-12)
     quality = {"f1.jpg": 0.5, "f2.jpg": 0.2, "photo.jpg": 0.9}
     assert templates.qualities(np.array([quality[image] for image in templates.images])).tolist() == [0.2, 0.9]
+
+
+@pytest.mark.parametrize("text", ["a\t7\t1\r\nb\t9\t2\r\n", "\ufeffa 7 1\n# later\nb  9 2\n"])
+def test_a_template_list_may_have_tabs_a_byte_order_mark_and_comments(tmp_path, text):
+    templates = read_templates(listed(tmp_path, text))
+    assert (templates.names, templates.images) == (["7", "9"], ["a", "b"])
+
+
+def test_only_images_of_templates_that_pairs_name_are_asked_for(tmp_path):
+    media = tmp_path / "media.txt"
+    media.write_text("a 1 1\nb 2 1\nc 3 1\nd 3 2\ne 4 1\n")
+    dataset = Dataset.read("set", listed(tmp_path, "3 1 1\n4 1 0\n"), str(media))
+    assert dataset.images == ["a", "c", "d", "e"]
+    table = Qualities(KeyIndex(list("acde"), "table"), np.array([0.1, 0.4, 0.3, 0.9]), None)
+    found = dict(zip(dataset.pairs.names, dataset.qualities(table, "q").tolist(), strict=True))
+    assert found == {"1": 0.1, "3": 0.3, "4": 0.9}
+
+
+def test_many_images_are_summed_in_blocks_as_at_once(monkeypatch):
+    random = np.random.default_rng(0)
+    template = np.sort(np.append(np.arange(9), random.integers(0, 9, 191)))
+    media = template * 100 + np.arange(200) // 2
+    vectors = random.normal(size=(200, 3))
+    templates = Templates([str(t) for t in range(9)], [str(i) for i in range(200)], template, media)
+    whole = templates.sums(vectors.__getitem__)
+    asked = []
+    monkeypatch.setattr("fiqa_core.evaluation.templates._ENTRIES_AT_ONCE", 30)
+    assert np.array_equal(templates.sums(lambda part: asked.append(part) or vectors[part]), whole)
+    assert len(asked) > 3
+    expected = [
+        sum(vectors[(template == t) & (media == m)].mean(axis=0) for m in set(media[template == t])) for t in range(9)
+    ]
+    np.testing.assert_allclose(whole, expected, atol=1e-12)
 
 
 def test_what_is_no_template_list_is_refused(tmp_path):

@@ -1,0 +1,168 @@
+"""The options of evaluate_quality, and what is refused before anything is read."""
+
+import argparse
+from itertools import product
+
+from fiqa_core.evaluation.comparisons import SCORES
+from fiqa_core.evaluation.dataset import UNSCORED
+from fiqa_core.evaluation.edc import PROTOCOLS
+from fiqa_core.evaluation.errors import EvaluationError
+from fiqa_core.evaluation.named import Named, check_datasets, for_dataset, parse_named
+
+
+def check(arguments: argparse.Namespace, datasets: list[Named]) -> None:
+    """Refuse options that contradict each other or name what there is not.
+
+    Raises:
+        EvaluationError: a dataset or measure of that name is not there, or two plots would have one name.
+    """
+    if arguments.recommend and "fixed" not in arguments.protocol:
+        raise EvaluationError("--recommend reads the curve of a fixed threshold: leave --protocol out, or say both")
+    names = [dataset.name for dataset in datasets]
+    if odd := [dataset.text for dataset in datasets if dataset.dataset]:
+        raise EvaluationError(f"--pairs {odd[0]}: a pair list is a dataset of its own; give NAME=PATH")
+    for option in ("--quality", "--embeddings", "--flipped", "--cost-on"):
+        check_datasets(parse_named(_given(arguments, option), option), option, names)
+    if not arguments.no_plots:
+        _check_plots(arguments, names)
+
+
+def costs(arguments: argparse.Namespace, dataset: str) -> dict[str, str]:
+    """Tables that costs are counted on, by measure; one without a name is for the only measure.
+
+    Raises:
+        EvaluationError: no measure of that name.
+    """
+    measures = list(dict.fromkeys(named.name for named in parse_named(arguments.quality, "--quality")))
+    found = parse_named(arguments.cost_on, "--cost-on")
+    if len(found) == 1 == len(measures) and not found[0].given:
+        return {measures[0]: found[0].path}
+    for named in found:
+        if named.name not in measures or not named.given:
+            raise EvaluationError(
+                f"--cost-on {named.text}: which measure is it for? Give NAME=TABLE; the names in --quality are "
+                f"{', '.join(measures) or '(none)'}"
+            )
+    return for_dataset(found, dataset)
+
+
+def plot_stem(dataset: str, model: str, protocol: str) -> str:
+    """Name of a plot without its suffix."""
+    return f"edc-{dataset}-{model}-{protocol}"
+
+
+def _check_plots(arguments: argparse.Namespace, datasets: list[str]) -> None:
+    embeddings = parse_named(arguments.embeddings, "--embeddings")
+    taken: dict[str, tuple[str, str]] = {}
+    for dataset, protocol in product(datasets, arguments.protocol):
+        for model in for_dataset(embeddings, dataset):
+            stem = plot_stem(dataset, model, protocol)
+            # Some disks do not tell a name in capitals from one without.
+            earlier = taken.setdefault(stem.casefold(), (dataset, model))
+            if earlier != (dataset, model):
+                raise EvaluationError(
+                    f"dataset {earlier[0]!r} with model {earlier[1]!r}, and dataset {dataset!r} with model {model!r}: "
+                    f"both plots would be called {stem}. Give one of them another name, or --no-plots."
+                )
+
+
+def _given(arguments: argparse.Namespace, option: str) -> list[str]:
+    return list(getattr(arguments, option[2:].replace("-", "_")))
+
+
+def _protocols(text: str) -> list[str]:
+    if text not in (*PROTOCOLS, "both"):
+        raise argparse.ArgumentTypeError(f"expected crfiqa, fixed or both, found {text!r}")
+    return list(PROTOCOLS) if text == "both" else [text]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's options; what it does not know may be embed_dataset's."""
+    options = argparse.ArgumentParser(
+        prog="python -m pipelines.evaluate_quality",
+        description="Error-versus-discard curves of quality measures: how the false non-match rate falls when the "
+        "comparisons of worst quality are discarded.",
+        epilog="Names: NAME=PATH, or DATASET:NAME=PATH for one of several datasets. Exit code: 0 done; 2 bad input or "
+        "option, and nothing was written; 130 interrupted.",
+        allow_abbrev=False,
+    )
+    data = options.add_argument_group("data")
+    data.add_argument(
+        "--quality", nargs="+", default=[], metavar="NAME=PATH", help="quality tables, or score files (`path score`)"
+    )
+    data.add_argument(
+        "--embeddings",
+        nargs="+",
+        required=True,
+        metavar="NAME=PATH",
+        help="face recognition models: tables with `key` and `embedding`, folders of .npy, or networks",
+    )
+    data.add_argument(
+        "--images",
+        nargs="+",
+        default=[],
+        metavar="DATASET=URI",
+        help="what a network in --embeddings embeds; embed_dataset's options (--flip, --onnx-mean ...) go to it",
+    )
+    data.add_argument("--flipped", nargs="+", default=[], metavar="NAME=PATH", help="the same of the mirrored images")
+    data.add_argument("--pairs", nargs="+", required=True, metavar="NAME=PATH", help="lines `a b 1` (same) or `a b 0`")
+    data.add_argument(
+        "--templates",
+        nargs="+",
+        default=[],
+        metavar="DATASET=PATH",
+        help="template sets (IJB-C): lines `image template media`; the pairs are then of templates",
+    )
+    data.add_argument("--output", required=True, metavar="URI", help="folder for the results; must be empty or new")
+    data.add_argument("--overwrite", action="store_true", help="replace an earlier evaluation")
+    measures = options.add_argument_group("measures")
+    measures.add_argument(
+        "--embedding-norm", action="store_true", help="also the length of each model's embeddings as a quality measure"
+    )
+    measures.add_argument("--lower-is-better", nargs="+", default=[], metavar="NAME", help="measures to turn round")
+    measures.add_argument(
+        "--unscored", choices=UNSCORED, default="error", help="images without a quality (default: an error)"
+    )
+    how = options.add_argument_group("how")
+    how.add_argument("--fmr", nargs="+", type=float, default=[1e-2, 1e-3, 1e-4], metavar="F", help="target FMRs")
+    how.add_argument("--protocol", type=_protocols, default=list(PROTOCOLS), help="crfiqa, fixed or both (default)")
+    how.add_argument("--score", choices=SCORES, default="arccos", help="dissimilarity of two embeddings")
+    how.add_argument("--allow-unmeasurable", action="store_true", help="target FMRs below 1 / non-mated pairs too")
+    how.add_argument("--bootstrap", type=_count, default=0, metavar="N", help="95 %% bands from N resamples (try 200)")
+    how.add_argument("--random-seeds", type=_count, default=10, metavar="N", help="random curves to take the mean of")
+    how.add_argument("--seed", type=_count, default=0, metavar="N", help="of resamples and random curves")
+    how.add_argument("--no-plots", action="store_true", help="no PNG and SVG")
+    choice = options.add_argument_group("choosing a threshold")
+    choice.add_argument("--recommend", action="store_true", help="where discarding stops paying, and what it costs")
+    choice.add_argument(
+        "--target-fnmr",
+        nargs="+",
+        type=_rate,
+        default=[],
+        metavar="F",
+        help="FNMRs to reach (default: half of today's)",
+    )
+    choice.add_argument(
+        "--cost-on",
+        nargs="+",
+        default=[],
+        metavar="NAME=TABLE",
+        help="count the costs on this table of the measure NAME",
+    )
+    return options
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = -1.0
+    if not 0 < rate < 1:
+        raise argparse.ArgumentTypeError(f"expected a rate between 0 and 1, found {text!r}")
+    return rate
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number, found {text!r}")
+    return int(text)
