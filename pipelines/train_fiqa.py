@@ -59,7 +59,9 @@ def _run(settings: TrainingSettings, resume: bool) -> int:
     output = Path(settings.run.output)
     earlier = checkpoint.found(output)
     if earlier and not resume:
-        raise TrainingError(f"{output}: holds checkpoints of an earlier run; go on with --resume, or give another output")
+        raise TrainingError(
+            f"{output}: holds checkpoints of an earlier run; go on with --resume, or give another output"
+        )
     if settings.run.threads:
         torch.set_num_threads(settings.run.threads)
     batches = _batches(settings)
@@ -139,11 +141,15 @@ def _settings(arguments: argparse.Namespace) -> TrainingSettings:
     try:
         content = yaml.safe_load(storage.read_bytes(arguments.config))
     except FileNotFoundError as error:
-        raise TrainingError(f"{arguments.config}: no such file; expected a configuration such as configs/*.yaml") from error
+        raise TrainingError(
+            f"{arguments.config}: no such file; expected a configuration such as configs/*.yaml"
+        ) from error
     except yaml.YAMLError as error:
         raise TrainingError(f"{arguments.config}: not YAML ({error})") from error
     if not isinstance(content, dict):
-        raise TrainingError(f"{arguments.config}: expected blocks data, run, network ..., found {type(content).__name__}")
+        raise TrainingError(
+            f"{arguments.config}: expected blocks data, run, network ..., found {type(content).__name__}"
+        )
     overrides = list(arguments.set)
     if arguments.input:
         overrides.append(f"data.input={json.dumps(arguments.input)}")

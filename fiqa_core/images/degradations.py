@@ -53,7 +53,9 @@ def low_resolution(face: np.ndarray, severity: float, random: np.random.Generato
     """Sampled down to 80 .. 8 pixels a side (at 112) and up again."""
     height, width = face.shape[:2]
     share = _between(80, 8, severity) / 112
-    small = cv2.resize(face, (max(1, round(width * share)), max(1, round(height * share))), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+        face, (max(1, round(width * share)), max(1, round(height * share))), interpolation=cv2.INTER_AREA
+    )
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
 
 

@@ -54,7 +54,8 @@ def jittered(face: np.ndarray, amount: float, random: np.random.Generator) -> np
     dx, dy, scale, turn = random.uniform(-amount, amount, 4)
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), np.degrees(turn), 1 + scale)
     matrix[:, 2] += dx * width, dy * height
-    return cv2.warpAffine(face, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    size = width, height
+    return np.asarray(cv2.warpAffine(face, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
 
 def randomly_degraded(face: np.ndarray, random: np.random.Generator) -> Degraded:

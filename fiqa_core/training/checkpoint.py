@@ -64,7 +64,9 @@ def _read(path: Path) -> dict[str, Any]:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return content
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise TrainingError(f"{path}: not a readable checkpoint ({error}); remove its folder to go on from an earlier one")
+        raise TrainingError(
+            f"{path}: not a readable checkpoint ({error}); remove its folder to go on from an earlier one"
+        )
 
 
 def _wait() -> None:

@@ -112,7 +112,9 @@ class ShardBatches:
                     first = step * share.batch
                     pending.append(
                         [
-                            pool.submit(self._image, data, own, weight, [share.seed, _AUGMENT, number, share.number, place])
+                            pool.submit(
+                                self._image, data, own, weight, [share.seed, _AUGMENT, number, share.number, place]
+                            )
                             for place, (data, own, weight) in enumerate(next(chosen), first)
                         ]
                     )
@@ -144,7 +146,9 @@ class ShardBatches:
                         yield data, own, weight
                     count += 1
             if not count:
-                raise TrainingError(f"process {share.number}: its shards hold no image that is kept; use fewer processes")
+                raise TrainingError(
+                    f"process {share.number}: its shards hold no image that is kept; use fewer processes"
+                )
 
     def _of_unit(self, unit: Unit) -> Iterator[tuple[bytes, int, float]]:
         known = self._index.of_shard(unit.shard)
@@ -153,9 +157,7 @@ class ShardBatches:
             if record.data is not None and found is not None:
                 yield record.data, *found
 
-    def _image(
-        self, data: bytes, own: int, weight: float, seed: Sequence[int]
-    ) -> tuple[np.ndarray, int, float] | None:
+    def _image(self, data: bytes, own: int, weight: float, seed: Sequence[int]) -> tuple[np.ndarray, int, float] | None:
         try:
             face = prepare(data, channel_order=self._order).pixels
         except ImageRejected:
@@ -167,7 +169,9 @@ class ShardBatches:
         usable = [item for item in found if item is not None]
         self.passed_over += len(found) - len(usable)
         if not usable:
-            raise TrainingError(f"none of the {len(found)} images of a batch can be decoded; score the dataset to see why")
+            raise TrainingError(
+                f"none of the {len(found)} images of a batch can be decoded; score the dataset to see why"
+            )
         # Every process has equal batches, whatever could not be decoded: the last image again, with no weight.
         spare = [(usable[-1][0], usable[-1][1], 0.0)] * (len(found) - len(usable))
         pixels, classes, weights = zip(*usable, *spare, strict=True)

@@ -89,7 +89,9 @@ def index_of_decisions(units: Sequence[Unit], decisions: str) -> DatasetIndex:
 def _read_decisions(decisions: str) -> pa.Table:
     folder = storage.join(decisions, "decisions")
     folder = folder if storage.is_folder(folder) else decisions
-    names = [name for name in storage.list_names(folder) if name.endswith(".parquet")] if storage.is_folder(folder) else []
+    names = (
+        [name for name in storage.list_names(folder) if name.endswith(".parquet")] if storage.is_folder(folder) else []
+    )
     if not names:
         raise TrainingError(f"{decisions}: no decisions table; expected the output of filtering, or its `decisions`")
     tables = []

@@ -20,7 +20,9 @@ def write_model(network: ViTFIQA, output: Path) -> Path:
     `state_dict_backbone` and the number under `heads`.
     """
     tensors = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
-    content = tensors if network.config.heads == HEADS else {"state_dict_backbone": tensors, "heads": network.config.heads}
+    content = (
+        tensors if network.config.heads == HEADS else {"state_dict_backbone": tensors, "heads": network.config.heads}
+    )
     target = output / "model.pt"
     with storage.temporary_for(str(output)) as path:
         torch.save(content, path)

@@ -53,7 +53,9 @@ class Trainer:
         self.student = Student(training, batches.teacher_dim).to(device)
         self.softmax: MarginSoftmax | None = None
         if settings.teacher is None or settings.teacher.margin_softmax:
-            self.softmax = MarginSoftmax(batches.class_count, width, settings.loss.scale, settings.loss.margin).to(device)
+            self.softmax = MarginSoftmax(batches.class_count, width, settings.loss.scale, settings.loss.margin).to(
+                device
+            )
         self.mean = copy.deepcopy(network).to(device).requires_grad_(False) if optimiser.ema else None
         self.optimisers = [self._adamw(self.student)] + ([self._adamw(self.softmax)] if self.softmax else [])
         self.scaler = torch.amp.GradScaler(device.type, enabled=optimiser.precision == "fp16")
@@ -114,7 +116,7 @@ class Trainer:
                 f"step {self.step}: the loss is {float(found.total)}; training diverged. Use a smaller optimiser.lr, "
                 "more warmup_epochs, or precision bf16 or fp32; checkpoints before this step are kept"
             )
-        self.scaler.scale(found.total).backward()
+        self.scaler.scale(found.total).backward()  # type: ignore[no-untyped-call]
         self.scaler.unscale_(self.optimisers[0])
         nn.utils.clip_grad_norm_(self.student.parameters(), settings.clip)
         for optimiser in self.optimisers:

@@ -27,7 +27,7 @@ class Metrics:
 
     def add(self, trainer: "Trainer", found: Losses, steps_a_second: float) -> str:
         """Log a step; returns the line for people, with the time that is left."""
-        named = {name: float(value) for name, value in found._asdict().items() if value is not None}
+        named = {name: float(value.detach()) for name, value in found._asdict().items() if value is not None}
         images = trainer.settings.optimiser.batch * steps_a_second
         rate = float(trainer.optimisers[0].param_groups[0]["lr"])
         row: dict[str, Any] = {"step": trainer.step, **named, "lr": rate, "images_a_second": round(images, 1)}
@@ -53,7 +53,7 @@ def _board(folder: Path, step: int) -> Any:
     except ImportError:
         _log.info("no TensorBoard logs: pip install 'fiqa-pipelines[train]' to have them; %s is written anyway", FILE)
         return None
-    return SummaryWriter(str(folder), purge_step=step + 1)  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder), purge_step=step + 1)
 
 
 def _duration(seconds: float) -> str:

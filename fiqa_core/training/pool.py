@@ -145,10 +145,10 @@ def _write_part(
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     shape = (len(pixels), 112, 112, 3)
-    target = np.lib.format.open_memmap(unfinished / "pixels.npy", "w+", np.uint8, shape) if pixels else np.empty(shape)
-    for place, face in enumerate(pixels):
-        target[place] = face
-    if pixels:
+    if pixels:  # an empty array cannot be mapped
+        target = np.lib.format.open_memmap(unfinished / "pixels.npy", "w+", np.uint8, shape)  # type: ignore[no-untyped-call]
+        for place, face in enumerate(pixels):
+            target[place] = face
         target.flush()
     np.save(unfinished / "embeddings.npy", np.array(embeddings, np.float32).reshape(len(pixels), -1))
     pq.write_table(pa.Table.from_pylist(rows, schema=_ROWS), unfinished / "rows.parquet")

@@ -170,7 +170,9 @@ def parse(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> TrainingS
     """
     import yaml
 
-    tree: dict[str, Any] = {name: dict(block) if isinstance(block, Mapping) else block for name, block in values.items()}
+    tree: dict[str, Any] = {
+        name: dict(block) if isinstance(block, Mapping) else block for name, block in values.items()
+    }
     for override in overrides:
         name, equals, text = override.partition("=")
         block, dot, key = name.strip().partition(".")

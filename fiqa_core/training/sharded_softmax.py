@@ -92,11 +92,11 @@ class MarginSoftmax(nn.Module):
         """(L_FR of the whole batch, CR (B,) of this process's rows) of its embeddings (B, D), classes, weights (B,)."""
         rows = x.shape[0]
         if processes() > 1:
-            x, y, w = _Gather.apply(x), _gathered(y), _gathered(w)
+            x, y, w = _Gather.apply(x), _gathered(y), _gathered(w)  # type: ignore[no-untyped-call]
         with torch.autocast(x.device.type, enabled=False):
             cos = cosines(x.float(), self.weight)
             own = (torch.arange(self.weight.shape[0], device=x.device) + self.first) == y[:, None]
-            losses = _CrossEntropy.apply(self.s * (cos - self.m * own), own)
+            losses = _CrossEntropy.apply(self.s * (cos - self.m * own), own)  # type: ignore[no-untyped-call]
             loss: Tensor = (losses * w).sum() / w.sum().clamp(min=1e-9)
             start = process() * rows
             return loss, self._certainty_ratio(cos.detach(), own)[start : start + rows]

@@ -5,11 +5,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from fiqa_core.training.data import Batch
 from fiqa_core.training.losses import distillation_loss, quality_loss
 from fiqa_core.training.network import TrainingNetwork
 from fiqa_core.training.settings import LossSettings, TeacherOptions
 from fiqa_core.training.sharded_softmax import MarginSoftmax, processes, total
-from fiqa_core.training.data import Batch
 
 
 class Losses(NamedTuple):
@@ -54,7 +54,7 @@ def losses_of(
     if certainty is None:
         raise RuntimeError("neither class centres nor a teacher give a certainty ratio")
     fiq = quality_loss(quality, certainty, loss.beta, w) * share
-    sum_of_all = loss.alpha * fiq
+    sum_of_all: Tensor = loss.alpha * fiq
     if recognition is not None:
         sum_of_all = sum_of_all + recognition
     if teacher is not None and as_teacher is not None and batch.embeddings is not None:
