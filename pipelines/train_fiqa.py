@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 import torch.distributed as dist
 import yaml
@@ -126,15 +127,9 @@ def _batches(settings: TrainingSettings) -> Batches:
         dist.barrier()
     pool = open_pool(folder)
     targets = targets_of(pool, teacher.natural)
-    quantiles = [round(float(q), 3) for q in _quantiles(targets.certainty)]
+    quantiles = np.quantile(targets.certainty, (0.05, 0.25, 0.5, 0.75, 0.95)).round(3).tolist()
     _log.info("%d images in the pool; certainty ratio at 5, 25, 50, 75, 95 %%: %s", len(targets.classes), quantiles)
     return PoolBatches(pool, targets, settings.augment, share, teacher.clean_share)
-
-
-def _quantiles(values: "torch.Tensor | object") -> list[float]:
-    import numpy as np
-
-    return [float(q) for q in np.quantile(np.asarray(values), (0.05, 0.25, 0.5, 0.75, 0.95))]
 
 
 def _settings(arguments: argparse.Namespace) -> TrainingSettings:
@@ -185,8 +180,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.train_fiqa",
         description="Train a ViT-FIQA on labelled shards of aligned faces; writes model.pt, which score_dataset loads.",
-        epilog="Several GPUs or processes: torchrun --nproc-per-node N -m pipelines.train_fiqa ... Exit code: 0 trained "
-        "to the end; 2 bad input or setting, or the run broke off; 130 stopped, with a checkpoint.",
+        epilog="Several GPUs or processes: torchrun --nproc-per-node N -m pipelines.train_fiqa ... Exit code: 0 "
+        "trained to the end; 2 bad input or setting, or the run broke off; 130 stopped, with a checkpoint.",
         allow_abbrev=False,
     )
     parser.add_argument("--config", required=True, metavar="FILE", help="settings, such as configs/nano_lfw.yaml")

@@ -24,18 +24,19 @@ def _as_pixels(values: np.ndarray) -> np.ndarray:
 def _warped(face: np.ndarray, matrix: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """What comes from outside the image is black, mirrored or its last pixels repeated: it is no sign of the kind."""
     border = int(random.choice((cv2.BORDER_CONSTANT, cv2.BORDER_REFLECT_101, cv2.BORDER_REPLICATE)))
-    return cv2.warpAffine(face, matrix, (face.shape[1], face.shape[0]), flags=cv2.INTER_LINEAR, borderMode=border)
+    size = face.shape[1], face.shape[0]
+    return np.asarray(cv2.warpAffine(face, matrix, size, flags=cv2.INTER_LINEAR, borderMode=border))
 
 
 def recompressed(face: np.ndarray, quality: int) -> np.ndarray:
     """Pixels after storage as JPEG of a quality from 1 to 100."""
     coded = cv2.imencode(".jpg", cv2.cvtColor(face, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return cv2.cvtColor(cv2.imdecode(coded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return np.asarray(cv2.cvtColor(cv2.imdecode(coded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
 
 
 def blur(face: np.ndarray, severity: float, random: np.random.Generator) -> np.ndarray:  # noqa: ARG001
     """Gaussian blur, sigma 0.4 .. 7 pixels."""
-    return cv2.GaussianBlur(face, (0, 0), _between(0.4, 7, severity))
+    return np.asarray(cv2.GaussianBlur(face, (0, 0), _between(0.4, 7, severity)))
 
 
 def motion_blur(face: np.ndarray, severity: float, random: np.random.Generator) -> np.ndarray:
@@ -46,7 +47,7 @@ def motion_blur(face: np.ndarray, severity: float, random: np.random.Generator) 
     x, y = along * np.cos(angle) + size // 2, along * np.sin(angle) + size // 2
     kernel = np.zeros((size, size), np.float32)
     np.add.at(kernel, (np.clip(np.rint(y).astype(int), 0, size - 1), np.clip(np.rint(x).astype(int), 0, size - 1)), 1)
-    return cv2.filter2D(face, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT)
+    return np.asarray(cv2.filter2D(face, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT))
 
 
 def low_resolution(face: np.ndarray, severity: float, random: np.random.Generator) -> np.ndarray:  # noqa: ARG001
@@ -56,7 +57,7 @@ def low_resolution(face: np.ndarray, severity: float, random: np.random.Generato
     small = cv2.resize(
         face, (max(1, round(width * share)), max(1, round(height * share))), interpolation=cv2.INTER_AREA
     )
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC))
 
 
 def noise(face: np.ndarray, severity: float, random: np.random.Generator) -> np.ndarray:

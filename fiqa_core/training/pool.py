@@ -146,7 +146,7 @@ def _write_part(
     unfinished.mkdir()
     shape = (len(pixels), 112, 112, 3)
     if pixels:  # an empty array cannot be mapped
-        target = np.lib.format.open_memmap(unfinished / "pixels.npy", "w+", np.uint8, shape)  # type: ignore[no-untyped-call]
+        target = np.lib.format.open_memmap(unfinished / "pixels.npy", "w+", np.uint8, shape)
         for place, face in enumerate(pixels):
             target[place] = face
         target.flush()

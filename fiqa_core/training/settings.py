@@ -176,8 +176,11 @@ def parse(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> TrainingS
     for override in overrides:
         name, equals, text = override.partition("=")
         block, dot, key = name.strip().partition(".")
-        if not equals or not dot:
+        if not equals:
             raise TrainingError(f"--set {override}: expected block.name=value, such as optimiser.lr=3e-4")
+        if not dot:
+            tree[block] = yaml.safe_load(text)
+            continue
         if not isinstance(tree.get(block), dict):
             tree[block] = {}
         tree[block][key] = yaml.safe_load(text)

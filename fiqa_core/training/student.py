@@ -68,5 +68,5 @@ def move_towards(mean: nn.Module, network: nn.Module, decay: float) -> None:
     """Exponential running mean of the weights; buffers (BatchNorm's statistics) are copied."""
     for kept, new in zip(mean.parameters(), network.parameters(), strict=True):
         kept.lerp_(new, 1 - decay)
-    for kept, new in zip(mean.buffers(), network.buffers(), strict=True):
-        kept.copy_(new)
+    for buffer, current in zip(mean.buffers(), network.buffers(), strict=True):
+        buffer.copy_(current)
