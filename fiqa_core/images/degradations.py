@@ -18,7 +18,7 @@ def _between(gentle: float, harsh: float, severity: float) -> float:
 
 
 def _as_pixels(values: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
 
 
 def _warped(face: np.ndarray, matrix: np.ndarray, random: np.random.Generator) -> np.ndarray:

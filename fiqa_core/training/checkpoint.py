@@ -1,8 +1,8 @@
 """Checkpoints of a training run: written whole or not at all, and exact to go on from.
 
 `<output>/checkpoints/step-00001200/` holds `shared.pt` (what all processes have alike) and `process-N.pt` (one
-process's class centres, their optimiser and random numbers). Only tensors and plain values are in them, so they are read
-without running code.
+process's class centres, their optimiser and random numbers). Only tensors and plain values are in them, so they are
+read without running code.
 """
 
 import pickle
