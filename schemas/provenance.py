@@ -17,3 +17,4 @@ PRECISION = b"fiqa.precision"
 CHANNEL_ORDER = b"fiqa.channel_order"
 PACKAGE_VERSION = b"fiqa.package_version"
 TORCH_VERSION = b"fiqa.torch_version"
+ONNXRUNTIME_VERSION = b"fiqa.onnxruntime_version"  # of ONNX networks only

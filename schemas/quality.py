@@ -9,22 +9,26 @@ COLUMNS: dict[str, str] = {
     "shard": "URI of the shard as it was given on the command line (for a folder: the folder).",
     "index": "Place of the record in its shard, from 0.",
     "label": "Identity as the container stores it, as text; null if it stores none.",
-    "quality": "Predicted usefulness for face recognition, no unit; higher = more useful. Null unless scored.",
-    "status": "`scored`, or the reason code that says why there is no score (schemas/reasons.py).",
+    "quality": "Predicted usefulness for face recognition, no unit; higher = more useful. Null unless scored, and for "
+    "a network without quality head.",
+    "status": "`scored`: the network gave its output; or the reason code that says why not (schemas/reasons.py).",
     "message": "What was found, for people; null where there is nothing to say.",
     "width": "Width of the stored image in pixels, before any resize or rotation; null if not known.",
     "height": "Height of the stored image in pixels, before any resize or rotation; null if not known.",
     "sha256": "SHA-256 of the stored bytes (32 bytes); null if they could not be read.",
+    "phash": "64-bit perceptual hash of the image as the network sees it (fiqa_core/images/phash.py); null unless "
+    "decoded.",
     "embedding": "Face recognition embedding as the network gives it (not normalised); null unless scored.",
 }
 
 
-def quality_schema(embedding_type: str = "none", embedding_dim: int = 0) -> pa.Schema:
+def quality_schema(embedding_type: str = "none", embedding_dim: int = 0, phash: bool = False) -> pa.Schema:
     """Arrow schema of the quality table.
 
     Args:
         embedding_type: `none` (no `embedding` column), `float16` or `float32`.
         embedding_dim: numbers in one embedding; used unless `embedding_type` is `none`.
+        phash: whether there is the column `phash`.
     """
     types: dict[str, pa.DataType] = {
         "key": pa.string(),
@@ -38,6 +42,8 @@ def quality_schema(embedding_type: str = "none", embedding_dim: int = 0) -> pa.S
         "height": pa.int32(),
         "sha256": pa.binary(32),
     }
+    if phash:
+        types["phash"] = pa.uint64()
     if embedding_type != "none":
         types["embedding"] = pa.list_(EMBEDDING_TYPES[embedding_type], embedding_dim)
     required = {"shard", "index", "status"}

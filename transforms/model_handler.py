@@ -43,6 +43,8 @@ class FaceQualityModelHandler(ModelHandler[np.ndarray, PredictionResult, Quality
         if inference_args:
             raise ValueError(f"FaceQualityModelHandler takes no inference_args, got {sorted(inference_args)}")
         scores = model.score_pixels(np.stack(list(batch)))
+        if scores.quality is None:  # the scorer was made without embeddings, so it has a quality head
+            raise RuntimeError("the network gave no quality")
         for image, quality in zip(batch, scores.quality.tolist(), strict=True):
             yield PredictionResult(image, quality)
 

@@ -76,6 +76,7 @@ class CheckpointScorer:
             precision=self.settings.precision,
             batch_size=self.batch_size,
             embeddings=self.settings.embeddings != "none",
+            flip=self.settings.flip,
         )
         if scorer.loaded.sha256 != self.settings.checkpoint_sha256:
             raise ValueError(

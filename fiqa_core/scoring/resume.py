@@ -1,5 +1,6 @@
 """Is this run the one that lies in the output? What may differ is a shard that was mended after it failed."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -79,7 +80,11 @@ def settle_differences(output: str, unit_size: int, settings: ScoreSettings, uni
 
 def _settings_differences(earlier: dict[str, Any], unit_size: int, settings: ScoreSettings) -> list[str]:
     then = _flat(earlier["settings"]) | {"unit size": earlier["unit_size"], "plan version": earlier["plan_version"]}
-    now = _flat(settings.to_dict()) | {"unit size": unit_size, "plan version": versions.PLAN_VERSION}
+    written = json.loads(json.dumps(settings.to_dict()))
+    now = _flat(written) | {
+        "unit size": unit_size,
+        "plan version": versions.PLAN_VERSION,
+    }
     return [f"{k}: {then.get(k)} then, {now.get(k)} now" for k in sorted(then | now) if then.get(k) != now.get(k)]
 
 
@@ -109,4 +114,11 @@ def is_whole(url: str) -> bool:
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in settings.items() if k != "read"} | dict(settings.get("read", {}))
+    """Settings one by one: those of `read` under their own names, of other groups as `group.name`."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            flat |= {k if name == "read" else f"{name}.{k}": v for k, v in value.items()}
+        else:
+            flat[name] = value
+    return flat

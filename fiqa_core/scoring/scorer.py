@@ -22,14 +22,17 @@ _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Scores(NamedTuple):
-    """`quality` float32 (B,), higher = more useful; `embedding` float32 (B, D), or None if not asked for."""
+    """`quality` float32 (B,), higher = more useful, or None from a network without quality head; `embedding`
+    float32 (B, D), or None if not asked for.
+    """
 
-    quality: np.ndarray
+    quality: np.ndarray | None
     embedding: np.ndarray | None
 
 
 class QualityScorer:
-    """Scores aligned faces with a ViT-FIQA or CR-FIQA network.
+    """Scores aligned faces with a ViT-FIQA or CR-FIQA network; with `embeddings`, a network without quality head
+    serves too (its quality is None).
 
     Thread-safe: calls are served one at a time. A batch that does not fit the GPU is halved, and the
     smaller size is kept from then on.
@@ -42,18 +45,23 @@ class QualityScorer:
         precision: str = "fp32",
         batch_size: int | None = None,
         embeddings: bool = False,
+        flip: bool = False,
     ) -> None:
         if precision not in PRECISIONS:
             raise ValueError(f"precision {precision!r} is not known; expected one of {', '.join(PRECISIONS)}")
         if batch_size is not None and (not isinstance(batch_size, Integral) or batch_size < 1):
             raise ValueError(f"batch_size is {batch_size!r}; expected a whole number of at least 1, or None")
-        require_quality(loaded)
+        if flip and not embeddings:
+            raise ValueError("flip is about embeddings: it needs embeddings=True")
+        if not embeddings:
+            require_quality(loaded)
         self.loaded = loaded
         self.device = resolve_device(device)
         if precision == "int8" and self.device.type != "cpu":
             raise Int8UnavailableError(f"precision int8 is for the CPU; on {self.device} use fp16 or bf16")
         self.precision = precision
         self.embeddings = embeddings
+        self.flip = flip
         self.batch_size = batch_size or DEFAULT_BATCH[self.device.type]
         self._lock = threading.Lock()
         self._network: Any = loaded.network.to(self.device).eval()
@@ -74,6 +82,7 @@ class QualityScorer:
         precision: str = "fp32",
         batch_size: int | None = None,
         embeddings: bool = False,
+        flip: bool = False,
     ) -> "QualityScorer":
         """Load a checkpoint (file or folder, any store) and put it on a device.
 
@@ -81,25 +90,29 @@ class QualityScorer:
             CheckpointError: the file is no checkpoint of a known network, or not the one named.
             DeviceError: the device is not there.
         """
-        return cls(load_checkpoint(uri, arch, mode, embeddings), device, precision, batch_size, embeddings)
+        return cls(load_checkpoint(uri, arch, mode, embeddings), device, precision, batch_size, embeddings, flip)
 
     def score_pixels(self, pixels: np.ndarray) -> Scores:
-        """Score uint8 RGB (B, 112, 112, 3)."""
+        """Score uint8 RGB (B, 112, 112, 3). With `flip`, an embedding is followed by that of the mirror image: (B, 2D);
+        quality is of the image as it is.
+        """
         with self._lock:
-            return _joined(self._score_parts(pixels), self.embeddings)
+            return joined(self._score_parts(pixels))
 
     def score(self, images: Iterable[Any]) -> np.ndarray:
-        """Scores, float32 (N,), of a list of paths, PIL images or uint8 RGB arrays (H, W, 3).
+        """Quality, float32 (N,), of a list of paths, PIL images or uint8 RGB arrays (H, W, 3).
 
         Raises:
             ImageRejected: an image that cannot be used; the message says which (counted from 0) and why.
+            CheckpointError: the network has no quality head.
             TypeError: one image was given, not a list; or an item is no image.
         """
         from fiqa_core.images.preprocess import from_image, is_one_image
 
         if is_one_image(images):
             raise TypeError("score() takes a list of images, and this is one image: give it as score([image])[0]")
-        qualities: list[np.ndarray] = []
+        require_quality(self.loaded)
+        qualities: list[Any] = []
         batch: list[np.ndarray] = []
         for number, image in enumerate(images):
             try:
@@ -143,12 +156,16 @@ class QualityScorer:
             if not self.embeddings:
                 return Scores(self._network.quality(x).float().cpu().numpy(), None)
             embedding, quality = self._network(x)
-        return Scores(quality.float().flatten().cpu().numpy(), embedding.float().cpu().numpy())
+            if self.flip:
+                embedding = torch.cat((embedding, self._network(x.flip(-1))[0]), dim=1)
+        scores = None if quality is None else quality.float().flatten().cpu().numpy()
+        return Scores(scores, embedding.float().cpu().numpy())
 
 
-def _joined(parts: Sequence[Scores], embeddings: bool) -> Scores:
+def joined(parts: Sequence[Scores]) -> Scores:
+    """The scores of several batches as those of one."""
     if not parts:
         return Scores(np.empty(0, np.float32), None)
-    quality = np.concatenate([part.quality for part in parts])
+    qualities = [part.quality for part in parts if part.quality is not None]
     vectors = [part.embedding for part in parts if part.embedding is not None]
-    return Scores(quality, np.concatenate(vectors) if embeddings else None)
+    return Scores(np.concatenate(qualities) if qualities else None, np.concatenate(vectors) if vectors else None)

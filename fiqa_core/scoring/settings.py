@@ -2,11 +2,14 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from fiqa_core.networks.onnx_input import OnnxInput
 from fiqa_core.shards.unit import ReadSettings
 from schemas import versions
+
+_LATER = ("flip", "onnx", "phash")
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,9 @@ class ScoreSettings:
         embeddings: none, float16 or float32; embedding_dim: numbers in one (0 for none).
         min_side, max_side, max_pixels: limits of an admitted image, in pixels.
         read: names of columns and fields, and the limit of stored bytes.
+        flip: whether an embedding is that of the image followed by that of its horizontal mirror image.
+        onnx: what an ONNX network is fed and asked for; None for a checkpoint.
+        phash: whether the table has the column `phash`.
     """
 
     arch: str
@@ -33,11 +39,20 @@ class ScoreSettings:
     max_pixels: int = 40_000_000
     preprocessing: str = f"bilinear-112-v{versions.PREPROCESSING_VERSION}"
     read: ReadSettings = field(default_factory=ReadSettings)
+    flip: bool = False
+    onnx: OnnxInput | None = None
+    phash: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
+        """Plain values, for JSON. What came after the first tables were written is named only where it is used:
+        a table without it keeps its names and digest, and can be resumed.
+        """
+        unused = {name for name in _LATER if getattr(self, name) == _DEFAULTS[name]}
+        return {name: value for name, value in asdict(self).items() if name not in unused}
 
     def digest(self) -> str:
         """16 hexadecimal digits that differ when any setting does."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+_DEFAULTS = {each.name: each.default for each in fields(ScoreSettings)}

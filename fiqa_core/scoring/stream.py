@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from fiqa_core.images.decode import ImageLimits, ImageRejected
+from fiqa_core.images.phash import perceptual_hash
 from fiqa_core.images.preprocess import ChannelOrder, prepare
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.unit import Record
@@ -33,7 +34,19 @@ class BatchScorer(Protocol):
 class Row:
     """One row of the quality table in the making; `pixels` are dropped as soon as they are scored."""
 
-    __slots__ = ("embedding", "height", "message", "pixels", "quality", "record", "sha256", "status", "stored", "width")
+    __slots__ = (
+        "embedding",
+        "height",
+        "message",
+        "phash",
+        "pixels",
+        "quality",
+        "record",
+        "sha256",
+        "status",
+        "stored",
+        "width",
+    )
 
     def __init__(self, record: Record) -> None:
         self.record = record
@@ -43,6 +56,7 @@ class Row:
         self.width: int | None = None
         self.height: int | None = None
         self.sha256: bytes | None = record.sha256
+        self.phash: int | None = None
         self.stored = len(record.data) if record.data is not None else 0  # bytes, for the progress line
         self.pixels: np.ndarray | None = None
         self.embedding: np.ndarray | None = None
@@ -62,6 +76,8 @@ def prepare_row(record: Record, settings: ScoreSettings) -> Row:
         try:
             prepared = prepare(record.data, limits, ChannelOrder(settings.channel_order))
             row.pixels, row.width, row.height = prepared.pixels, prepared.width, prepared.height
+            if settings.phash:
+                row.phash = perceptual_hash(prepared.pixels)
         except ImageRejected as error:
             row.status, row.message = error.status, error.message
             row.width, row.height = error.width, error.height
@@ -150,8 +166,12 @@ def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
         thread.join()
 
 
-def score_batch(batch: list[Row], scorer: BatchScorer, pixels: np.ndarray) -> list[Row]:
-    """Fill in quality (and embedding) of the rows that have pixels.
+def score_batch(
+    batch: list[Row], scorer: BatchScorer, pixels: np.ndarray, embedding_type: str = "float32"
+) -> list[Row]:
+    """Fill in quality and embedding, as far as the scorer gives them, of the rows that have pixels.
+
+    A number that is not finite, in the quality or (as `embedding_type` holds it) in the embedding, is no output.
 
     `pixels`: uint8 (B, 112, 112, 3) to gather them in. Fresh memory for each batch would cost more than the
     gathering: megabytes go back to the system every time, and come again page by page.
@@ -161,17 +181,26 @@ def score_batch(batch: list[Row], scorer: BatchScorer, pixels: np.ndarray) -> li
         return batch
     gathered = np.stack([row.pixels for row in usable if row.pixels is not None], out=pixels[: len(usable)])
     scores = scorer.score_pixels(gathered)
-    if len(scores.quality) != len(usable):
-        raise RuntimeError(f"the scorer gave {len(scores.quality)} scores for {len(usable)} images")
-    for place, (row, quality) in enumerate(zip(usable, scores.quality.tolist(), strict=True)):
+    for outputs in (scores.quality, scores.embedding):
+        if outputs is not None and len(outputs) != len(usable):
+            raise RuntimeError(f"the scorer gave {len(outputs)} scores for {len(usable)} images")
+    embedding = None if scores.embedding is None else _narrowed(scores.embedding, embedding_type)
+    for place, row in enumerate(usable):
         row.pixels = None
-        if not np.isfinite(quality):
+        quality = None if scores.quality is None else float(scores.quality[place])
+        if quality is not None and not np.isfinite(quality):
             row.status, row.message = Status.NON_FINITE, f"the network's score is {quality}"
-            continue
-        row.quality = quality
-        if scores.embedding is not None:
-            row.embedding = scores.embedding[place]
+        elif embedding is not None and not np.isfinite(embedding[place]).all():
+            row.status, row.message = Status.NON_FINITE, f"the network's embedding is not finite in {embedding_type}"
+        else:
+            row.quality = quality
+            row.embedding = None if embedding is None else embedding[place]
     return batch
+
+
+def _narrowed(embedding: np.ndarray, embedding_type: str) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite, and its row says so
+        return embedding.astype(embedding_type, copy=False)
 
 
 def score_records(
@@ -180,10 +209,11 @@ def score_records(
     """Score records in order; reading and decoding run beside the network, a few batches ahead."""
     batch_size = scorer.batch_size  # a scorer that runs out of memory halves its own, and cuts batches itself
     pixels = np.empty((batch_size, SIDE, SIDE, 3), np.uint8)
+    embedding_type = "float32" if settings.embeddings == "none" else settings.embeddings
     prepared = ahead(batches(prepare_rows(records, settings, threads), batch_size), depth=2)
     try:
         for batch in prepared:
-            yield score_batch(batch, scorer, pixels)
+            yield score_batch(batch, scorer, pixels, embedding_type)
     finally:
         close: Callable[[], None] | None = getattr(prepared, "close", None)
         if close is not None:

@@ -90,7 +90,7 @@ def report(summary: Summary) -> dict[str, Any]:
     """The numbers people read, for `summary.json`."""
     scored = summary.status.get("scored", 0)
     quality: dict[str, Any] = {"higher_is": "more useful for face recognition"}
-    if scored:
+    if summary.sample:  # empty where nothing was scored, and for a network without quality head
         values = np.frombuffer(summary.sample, _PAIR)["quality"].astype(np.float64)
         quality |= {
             "mean": summary.quality_sum / scored,

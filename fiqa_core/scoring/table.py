@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fiqa_core.networks.onnx_session import onnxruntime
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.scoring.stream import Row
 from fiqa_core.scoring.summary import Summary, merge, summarise
@@ -29,7 +30,7 @@ class QualityWriter:
 
     def __init__(self, path: Path, unit: Unit, settings: ScoreSettings) -> None:
         self._unit = unit
-        self._schema = quality_schema(settings.embeddings, settings.embedding_dim)
+        self._schema = quality_schema(settings.embeddings, settings.embedding_dim, settings.phash)
         self._settings = settings
         self._rows: list[Row] = []
         self._characters = 0
@@ -77,6 +78,8 @@ def to_table(rows: list[Row], shard: str, schema: pa.Schema, settings: ScoreSett
         "height": [row.height for row in rows],
         "sha256": [row.sha256 for row in rows],
     }
+    if settings.phash:
+        columns["phash"] = pa.array([row.phash for row in rows], pa.uint64())
     if settings.embeddings != "none":
         columns["embedding"] = _embeddings(rows, schema.field("embedding").type, settings)
     return pa.table(columns, schema=schema)
@@ -108,7 +111,7 @@ def file_metadata(unit: Unit, settings: ScoreSettings) -> dict[bytes, bytes]:
     """Provenance of a quality file (keys: schemas/provenance.py)."""
     import torch
 
-    return {
+    metadata = {
         provenance.SETTINGS: json.dumps(settings.to_dict(), sort_keys=True).encode(),
         provenance.SETTINGS_DIGEST: settings.digest().encode(),
         provenance.UNIT: json.dumps(unit.identity(), sort_keys=True).encode(),
@@ -122,3 +125,6 @@ def file_metadata(unit: Unit, settings: ScoreSettings) -> dict[bytes, bytes]:
         provenance.PACKAGE_VERSION: versions.PACKAGE_VERSION.encode(),
         provenance.TORCH_VERSION: str(torch.__version__).encode(),
     }
+    if settings.onnx is not None:
+        metadata[provenance.ONNXRUNTIME_VERSION] = str(onnxruntime().__version__).encode()
+    return metadata

@@ -1,0 +1,109 @@
+"""An ONNX file on a device, by onnxruntime (extra `onnx`)."""
+
+from hashlib import sha256
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from fiqa_core import storage
+from fiqa_core.scoring.devices import DeviceError, TorchGpus, worker_device
+
+_CUDA = "CUDAExecutionProvider"
+_CPU = "CPUExecutionProvider"
+_ERRORS_ONLY = 3
+
+
+class OnnxError(ValueError):
+    """An ONNX network that cannot be used; the message says where it is, what was found and what to do."""
+
+
+class OnnxFile(NamedTuple):
+    """Where a model lies, its bytes, and their sha256 (hex)."""
+
+    uri: str
+    data: bytes
+    sha256: str
+
+
+def onnxruntime() -> ModuleType:
+    """The module; OnnxError names the extra that brings it."""
+    try:
+        import onnxruntime as module
+    except ImportError as error:
+        raise OnnxError(
+            f"an ONNX network needs onnxruntime ({error}): pip install 'fiqa-pipelines[onnx]', or onnxruntime-gpu "
+            "on a machine with a GPU"
+        ) from error
+    return module  # type: ignore[no-any-return]
+
+
+def read_onnx(uri: str) -> OnnxFile:
+    """Read a model from any URI. Raises OnnxError where it is not there or may not be read."""
+    try:
+        data = storage.read_bytes(uri)
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise OnnxError(f"{uri}: no such file; expected an ONNX model (.onnx). Check the path.") from error
+    except PermissionError as error:
+        raise OnnxError(f"{uri}: may not be read ({error}); check its permissions or credentials") from error
+    return OnnxFile(uri, data, sha256(data).hexdigest())
+
+
+def onnx_device(name: str) -> str:
+    """`cpu`, `cuda` or `cuda:N` for what was asked for; `auto` is `cuda` where onnxruntime can use one.
+
+    Raises:
+        DeviceError: a GPU was asked for and this onnxruntime cannot use one (never a CPU run instead).
+    """
+    module = onnxruntime()
+    providers = module.get_available_providers()
+    if name == "auto":
+        # A GPU build on a machine without GPU: onnxruntime cannot say so before it opens a model.
+        name = "cuda" if _CUDA in providers and TorchGpus().count() else "cpu"
+    kind, _, number = name.partition(":")
+    if name != "cpu" and (kind != "cuda" or (number and not number.isdecimal())):
+        raise DeviceError(f"device {name!r} is not known; expected auto, cpu, cuda or cuda:N")
+    if kind == "cuda" and _CUDA not in providers:
+        raise DeviceError(
+            f"device {name!r} was asked for, but onnxruntime {module.__version__} has no {_CUDA} here (it has "
+            f"{', '.join(providers)}). Install onnxruntime-gpu in its place, or run with --device cpu."
+        )
+    return name
+
+
+def open_session(file: OnnxFile, device: str, threads: int = 0) -> Any:
+    """An `onnxruntime.InferenceSession` of the model on the device (as of `onnx_device`).
+
+    `threads`: CPU threads of one call, 0 = onnxruntime's own choice. `cuda` is the GPU that fewest other worker
+    processes use.
+
+    Raises:
+        OnnxError: the bytes are no model that onnxruntime can run.
+        DeviceError: the GPU could not be used.
+    """
+    module = onnxruntime()
+    device = onnx_device(device)
+    options = module.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    options.intra_op_num_threads = threads
+    providers: list[Any] = [_CPU]
+    if device != "cpu":
+        if device == "cuda":
+            device = worker_device(device) if TorchGpus().count() > 1 else "cuda:0"
+        providers = [(_CUDA, {"device_id": int(device.partition(":")[2])}), _CPU]
+    try:
+        session = module.InferenceSession(file.data, options, providers=providers)
+    except Exception as error:
+        raise OnnxError(
+            f"{file.uri}: onnxruntime {module.__version__} cannot open it: {_first_line(error)}. Expected one "
+            "self-contained .onnx file (weights in a file beside it are not read)."
+        ) from error
+    if device != "cpu" and _CUDA not in session.get_providers():
+        # onnxruntime goes on with the CPU where CUDA's libraries or the GPU are missing.
+        raise DeviceError(
+            f"device {device!r} was asked for, but onnxruntime could not use it (its log says why). Check the driver "
+            "and the CUDA and cuDNN libraries, or run with --device cpu."
+        )
+    return session
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]

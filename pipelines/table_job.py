@@ -1,0 +1,209 @@
+"""From a command's options to a finished table: what score_dataset and embed_dataset share."""
+
+import argparse
+import functools
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from fiqa_core import storage
+from fiqa_core.scoring import run as scoring_run
+from fiqa_core.scoring.output_lock import hold_output
+from fiqa_core.scoring.progress import read_progress
+from fiqa_core.scoring.settings import ScoreSettings
+from fiqa_core.shards.plan import Plan, plan_dataset
+from pipelines import dataflow, dataflow_job
+from pipelines.progress import ProgressMonitor
+from pipelines.runners import JobError, OptionError, beam_options, is_in_process, is_local, run_job, worker_processes
+from pipelines.table_options import DEFAULT_UNIT_SIZE
+from transforms.score import ScoreDataset, ScorerSource
+
+_MOST_DECODE_THREADS = 4
+
+NOTHING_NOW = {"records_this_run": 0, "images_per_second": 0}
+
+EXIT_OK, EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 2, 3, 130
+
+# What a command says at the end of the numbers of `summary.json`, and what to do next with the table at a URI.
+FigureLines = Callable[[dict[str, Any]], list[str]]
+NextLine = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class TableJob:
+    """One run of a command: its options, what makes its scorer, and its closing words."""
+
+    arguments: argparse.Namespace
+    options: PipelineOptions
+    settings: ScoreSettings
+    source: ScorerSource
+    workers: dataflow.WorkerSetup
+    log: logging.Logger
+    figures: FigureLines
+    next_line: NextLine
+
+
+def run_command(
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None,
+    log: logging.Logger,
+    body: Callable[[argparse.Namespace, PipelineOptions], int],
+) -> int:
+    """Parse, set up logging, run `body`; its exit code, or that of the error it ended with (said in one message)."""
+    arguments, rest = parser.parse_known_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    # It logs the trace of whatever ends a job; the error itself comes back, and its reason is said once.
+    logging.getLogger("apache_beam.runners.worker.sdk_worker").setLevel(logging.CRITICAL)
+    logging.getLogger("fsspec").setLevel(logging.WARNING)  # it tells of every remote file that is opened
+    try:
+        return body(arguments, beam_options(rest, list(parser._option_string_actions), arguments.device))
+    except (ValueError, OSError, RuntimeError) as error:
+        log.error("%s", error)
+        if isinstance(error, JobError):
+            log.error("finished units are kept; run again with --resume")
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt as interrupt:
+        kept = "interrupted; finished units are kept: run the same command with --resume"
+        log.error("%s", str(interrupt) or kept)
+        return EXIT_INTERRUPTED
+
+
+def prepare_workers(
+    arguments: argparse.Namespace,
+    options: PipelineOptions,
+    network: Mapping[str, str],
+    resolve: Callable[[str], object],
+) -> dataflow.WorkerSetup:
+    """Check runner, device (`resolve` refuses one that is missing) and places before anything is read.
+
+    `network`: option -> URI of the network's file.
+    """
+    places = {"--input": arguments.input, "--output": [arguments.output]} | {k: [uri] for k, uri in network.items()}
+    workers = dataflow.prepare(options, arguments.gpu, arguments.device, arguments.no_wait, places)
+    if is_local(options):
+        resolve(arguments.device)
+    if not is_in_process(options):
+        _refuse_memory([*arguments.input, arguments.output, *network.values()])
+    return workers
+
+
+def run_table(job: TableJob) -> int:
+    """Plan, score and account for everything; the exit code (0 only if every record is accounted for)."""
+    output = storage.absolute(job.arguments.output)
+    scoring = functools.partial(
+        ScoreDataset,
+        job.source,
+        job.settings,
+        output,
+        decode_threads=job.arguments.decode_threads or _decode_threads(job.options),
+        hints=job.workers.hints,
+    )
+    if dataflow.is_dry_run(job.options):
+        return _dry_run(job, scoring)
+    with hold_output(output):
+        return _run_on(output, job, scoring)
+
+
+def _run_on(output: str, job: TableJob, scoring: Callable[..., ScoreDataset]) -> int:
+    arguments, options, settings = job.arguments, job.options, job.settings
+    earlier_unit_size = scoring_run.prepare_output(output, arguments.resume, arguments.overwrite)
+    unit_size = arguments.unit_size or earlier_unit_size or DEFAULT_UNIT_SIZE
+    plan = plan_dataset(arguments.input, arguments.format, unit_size, storage.join(output, "plan"), settings.read)
+    _log_plan(plan, job.log)
+    finished = scoring_run.begin(output, arguments.input, unit_size, settings, plan, arguments.overwrite)
+    if finished is not None:
+        job.log.info("the run in %s is complete already: nothing to do", arguments.output)
+        _closing_words(job, finished | NOTHING_NOW, scoring_run.Account(True, ()))
+        return EXIT_OK
+    pipeline = _pipeline(options, plan, scoring)
+    if dataflow.is_dataflow(options):
+        if not dataflow_job.run_job(pipeline, options, plan, wait=not arguments.no_wait):
+            return EXIT_OK
+    else:
+        with ProgressMonitor(functools.partial(read_progress, output), plan):
+            run_job(pipeline)
+    summary, account = scoring_run.close_account(output, plan.units, settings)
+    _closing_words(job, summary, account)
+    return EXIT_OK if account.complete else EXIT_INCOMPLETE
+
+
+def _pipeline(options: PipelineOptions, plan: Plan, scoring: Callable[..., ScoreDataset]) -> beam.Pipeline:
+    pipeline = beam.Pipeline(options=options)
+    units = pipeline | "Units" >> beam.Create(plan.units)
+    _ = units | "ScoreDataset" >> scoring(planned=len(plan.units))
+    return pipeline
+
+
+def _dry_run(job: TableJob, scoring: Callable[..., ScoreDataset]) -> int:
+    """Plan and translate as for a real run; what a plan must write down goes to a folder that is removed."""
+    arguments, options = job.arguments, job.options
+    with tempfile.TemporaryDirectory() as workspace:
+        plan = plan_dataset(arguments.input, arguments.format, arguments.unit_size or DEFAULT_UNIT_SIZE, workspace)
+        _log_plan(plan, job.log)
+        dataflow_job.run_job(_pipeline(options, plan, scoring), options, plan, wait=False)
+    return EXIT_OK
+
+
+def _refuse_memory(uris: Sequence[str]) -> None:
+    for uri in uris:
+        if "://" in uri and storage.in_this_process_only(uri):
+            raise OptionError(
+                f"{uri}: memory:// is seen by one process only, and this runner has several. Use "
+                "--direct_running_mode in_memory, or a place that all of them reach."
+            )
+
+
+def network_threads(options: PipelineOptions) -> int:
+    """CPU threads of the network in a worker process, 0 = its own choice: the processes share out the cores."""
+    processes = worker_processes(options)
+    return max(1, (os.cpu_count() or 1) // processes) if processes > 1 else 0
+
+
+def _decode_threads(options: PipelineOptions) -> int:
+    """Threads that decode in each worker process: more than a few only wait for each other's interpreter lock."""
+    if not is_local(options):
+        return _MOST_DECODE_THREADS
+    return max(1, min(_MOST_DECODE_THREADS, (os.cpu_count() or 1) // worker_processes(options)))
+
+
+def _log_plan(plan: Plan, log: logging.Logger) -> None:
+    counted = f"{plan.records:,} records" if plan.records is not None else "records known once read"
+    log.info("planned %d units, %s", len(plan.units), counted)
+
+
+def _closing_words(job: TableJob, summary: dict[str, Any], account: scoring_run.Account) -> None:
+    lines = [f"{summary['records']:,} records in {summary['units']} units:"]
+    lines += [f"  {name:<18}{count:>12,}" for name, count in summary["status"].items()]
+    lines += job.figures(summary)
+    lines.append(f"{summary['records_this_run']:,} records this run, {summary['images_per_second']} images/s")
+    for problem in account.problems:
+        lines.append(f"PROBLEM: {problem}")
+    if account.complete and not summary["records"]:
+        lines.append("the input holds no records: the table is empty. Check --input (and --format).")
+    elif account.complete:
+        lines.append(job.next_line(storage.join(job.arguments.output, "quality")))
+    else:
+        lines.append("next: mend what is named above and run the same command with --resume")
+    print("\n".join(lines))
+
+
+def quality_lines(summary: dict[str, Any]) -> list[str]:
+    """The distribution of the qualities, where there are any."""
+    if "quantiles" not in summary["quality"]:
+        return []
+    quantiles = summary["quality"]["quantiles"]
+    shown = ", ".join(f"{int(float(q) * 100)} %: {quantiles[q]:.4g}" for q in ("0.05", "0.25", "0.5", "0.75", "0.95"))
+    return [f"quality (higher = more useful): {shown}"]
+
+
+def by_quality(table: str) -> str:
+    """The line that shows how to read a table of qualities."""
+    return f"next: python -c \"import pandas as pd; print(pd.read_parquet('{table}').sort_values('quality'))\""

@@ -1,0 +1,75 @@
+"""Options that score_dataset and embed_dataset share."""
+
+import argparse
+
+from fiqa_core.shards.plan import FORMATS
+from fiqa_core.shards.unit import MAX_STORED_BYTES, ReadSettings
+
+DEFAULT_UNIT_SIZE = 4000
+
+EPILOG = (
+    "Beam's own options are passed on: --runner, --direct_running_mode, --direct_num_workers, "
+    "--project, --region, --temp_location ... Exit code: 0 every record is accounted for; 2 bad input or "
+    "option, or the run broke off; 3 finished with units or shards that could not be read; 130 interrupted "
+    "(a Dataflow job goes on). With --no-wait, 0: submitted."
+)
+
+
+def read_settings(arguments: argparse.Namespace) -> ReadSettings:
+    """What the containers are told."""
+    return ReadSettings(arguments.label_field, arguments.image_field, MAX_STORED_BYTES)
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Where records come from and the table goes."""
+    data = parser.add_argument_group("data")
+    data.add_argument("--input", nargs="+", required=True, metavar="URI", help="shards, folders, globs; any fsspec URI")
+    data.add_argument("--output", required=True, metavar="URI", help="folder for the table; must be empty or not exist")
+    data.add_argument("--format", choices=FORMATS, default="auto", help="what the input is (auto: by file names)")
+    data.add_argument("--label-field", default="", metavar="NAME", help="Parquet column or JSON field of the label")
+    data.add_argument("--image-field", default="", metavar="NAME", help="Parquet column of the image")
+
+
+def add_image_options(parser: argparse.ArgumentParser) -> None:
+    """What images are admitted, and what is noted of them."""
+    images = parser.add_argument_group("images")
+    images.add_argument(
+        "--channel-order",
+        choices=("rgb", "bgr-files"),
+        default="rgb",
+        help="bgr-files: sets made by the original extraction scripts, whose red and blue are swapped in the files",
+    )
+    images.add_argument("--min-side", type=positive, default=16, metavar="PIXELS", help="smaller images are too_small")
+    images.add_argument(
+        "--phash", action="store_true", help="add the column phash, a perceptual hash that finds near duplicates"
+    )
+
+
+def add_speed_options(parser: argparse.ArgumentParser, batch_help: str) -> argparse._ArgumentGroup:
+    """Device, batches and threads; the group, for options that only one command has."""
+    speed = parser.add_argument_group("speed")
+    speed.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help="missing device = error")
+    speed.add_argument("--batch-size", type=positive, metavar="N", help=batch_help)
+    speed.add_argument("--threads", type=positive, metavar="N", help="CPU threads of the network, each process")
+    speed.add_argument(
+        "--decode-threads", type=positive, metavar="N", help="beside the network (default: cores a worker, at most 4)"
+    )
+    return speed
+
+
+def add_running_options(parser: argparse.ArgumentParser) -> None:
+    """Units, and what to do with an earlier run."""
+    running = parser.add_argument_group("running")
+    running.add_argument(
+        "--unit-size", type=positive, metavar="N", help=f"records a unit (default {DEFAULT_UNIT_SIZE})"
+    )
+    again = running.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="keep finished units of an earlier run, do the others")
+    again.add_argument("--overwrite", action="store_true", help="remove an earlier run first")
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text!r}")
+    return int(text)
