@@ -13,6 +13,8 @@ EXTRAS = {
     "dask": ["apache-beam[dask]>=2.77"],
     "s3": ["s3fs>=2026.1"],
     "onnx": ["onnxruntime>=1.20"],
+    "train": ["pyyaml>=6", "tensorboard>=2.18"],
+    "examples": ["scikit-image>=0.25"],
     "test": [
         "pytest>=9",
         "pytest-timeout>=2.4",
@@ -30,6 +32,9 @@ EXTRAS = {
         "onnxruntime>=1.20",
         "moto[server]>=5.2",
         "s3fs>=2026.1",
+        "pyyaml>=6",
+        "tensorboard>=2.18",
+        "scikit-image>=0.25",
     ],
 }
 
@@ -42,6 +47,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["fiqa_core*", "schemas*", "transforms*", "pipelines*"]),
+    package_data={"fiqa_core.models": ["*.safetensors", "*.md"]},
     install_requires=[
         "apache-beam>=2.77",
         "torch>=2.7",

@@ -211,6 +211,10 @@ def _value(hint: Any, value: Any, path: str) -> Any:
         if value is None and type(None) in kinds:
             return None
         hint = next(kind for kind in kinds if kind is not type(None))
+    if typing.get_origin(hint) is typing.Literal:
+        if value not in typing.get_args(hint):
+            raise TrainingError(f"{path}: expected {' or '.join(typing.get_args(hint))}, found {value!r}")
+        return value
     if dataclasses.is_dataclass(hint):
         return _dataclass(hint, value, path)
     if typing.get_origin(hint) is tuple:
