@@ -122,33 +122,36 @@ class ShardBatches:
                     yield self._batch(pending.popleft())
 
     def _drawn(self, number: int) -> Iterator[tuple[bytes, int, float]]:
-        """Stored images with class and weight, through a window that is drawn from at random; without end."""
-        random = np.random.default_rng([self._share.seed, _SHUFFLE, number, self._share.number])
-        window: list[tuple[bytes, int, float]] = []
-        for item in self._without_end(number):
-            if len(window) < min(self._shuffle, max(1, self._index.kept // self._share.count)):
-                window.append(item)
-                continue
-            place = int(random.integers(len(window)))
-            yield window[place]
-            window[place] = item
+        """Stored images with class and weight, through a window that is drawn from at random; without end.
 
-    def _without_end(self, number: int) -> Iterator[tuple[bytes, int, float]]:
+        The window runs empty before the share begins again: each image comes once before any comes twice.
+        """
+        random = np.random.default_rng([self._share.seed, _SHUFFLE, number, self._share.number])
+        while True:
+            window: list[tuple[bytes, int, float]] = []
+            for item in self._once(number):
+                if len(window) < self._shuffle:
+                    window.append(item)
+                    continue
+                place = int(random.integers(len(window)))
+                yield window[place]
+                window[place] = item
+            for place in random.permutation(len(window)):
+                yield window[int(place)]
+
+    def _once(self, number: int) -> Iterator[tuple[bytes, int, float]]:
         share = self._share
         order = np.random.default_rng([share.seed, _ORDER, number]).permutation(len(self._units))
         by_record = len(self._units) < share.count
         mine = order if by_record else order[share.number :: share.count]
-        while True:
-            count = 0
-            for place in mine:
-                for data, own, weight in self._of_unit(self._units[int(place)]):
-                    if not by_record or count % share.count == share.number:
-                        yield data, own, weight
-                    count += 1
-            if not count:
-                raise TrainingError(
-                    f"process {share.number}: its shards hold no image that is kept; use fewer processes"
-                )
+        count = 0
+        for place in mine:
+            for data, own, weight in self._of_unit(self._units[int(place)]):
+                if not by_record or count % share.count == share.number:
+                    yield data, own, weight
+                count += 1
+        if not count:
+            raise TrainingError(f"process {share.number}: its shards hold no image that is kept; use fewer processes")
 
     def _of_unit(self, unit: Unit) -> Iterator[tuple[bytes, int, float]]:
         known = self._index.of_shard(unit.shard)

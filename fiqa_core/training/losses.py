@@ -36,7 +36,7 @@ def certainty_ratio(ccs: Tensor, nnccs: Tensor) -> Tensor:
 
 def margin_logits(cos: Tensor, y: Tensor, s: float, m: float) -> Tensor:
     """CosFace's logits (B, C): s (cos t_y - m) at the own class, s cos t_j at the others."""
-    return s * (cos - m * F.one_hot(y, cos.shape[1]))
+    return s * (cos - m * F.one_hot(y, cos.shape[1]).to(cos.dtype))
 
 
 def recognition_loss(cos: Tensor, y: Tensor, s: float, m: float, w: Tensor | None = None) -> Tensor:

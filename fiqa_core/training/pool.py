@@ -12,7 +12,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,8 @@ def _name(unit: Unit) -> str:
 def _claim(folder: Path, units: Sequence[Unit], settings: PoolSettings, teacher: TeacherSettings) -> None:
     described: dict[str, Any] = {
         **asdict(settings),
-        "teacher": asdict(teacher) | {"model": sha256(storage.read_bytes(teacher.model)).hexdigest()},
+        "teacher": {field.name: getattr(teacher, field.name) for field in fields(TeacherSettings)}
+        | {"model": sha256(storage.read_bytes(teacher.model)).hexdigest()},
         "units": sha256(json.dumps([unit.identity() for unit in units], sort_keys=True).encode()).hexdigest(),
     }
     place = folder / SETTINGS

@@ -96,7 +96,7 @@ class MarginSoftmax(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             cos = cosines(x.float(), self.weight)
             own = (torch.arange(self.weight.shape[0], device=x.device) + self.first) == y[:, None]
-            losses = _CrossEntropy.apply(self.s * (cos - self.m * own), own)  # type: ignore[no-untyped-call]
+            losses = _CrossEntropy.apply(self.s * (cos - self.m * own.to(cos.dtype)), own)  # type: ignore[no-untyped-call]
             loss: Tensor = (losses * w).sum() / w.sum().clamp(min=1e-9)
             start = process() * rows
             return loss, self._certainty_ratio(cos.detach(), own)[start : start + rows]
