@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from fiqa_core import storage
+from fiqa_core.models import EMBEDDED, read_embedded
 
 FOLDER_ORDER = ("model.pt", "*backbone.pth", "model.safetensors")
 NESTED_KEYS = ("state_dict_backbone", "state_dict", "model_state_dict", "model")
@@ -44,7 +45,7 @@ class CheckpointFile:
 
 def read_checkpoint_file(uri: str) -> CheckpointFile:
     """Read a file, or a folder's `model.pt`, `*backbone.pth` or `model.safetensors` (first found), from any
-    URI.
+    URI; `fiqa_core.models.EMBEDDED` is the network that comes with this package.
 
     Raises CheckpointError for a missing, ambiguous, unreadable or unfit file.
     """
@@ -55,6 +56,8 @@ def read_checkpoint_file(uri: str) -> CheckpointFile:
 
 
 def _read(uri: str) -> tuple[str, bytes]:
+    if uri == EMBEDDED:
+        return uri, read_embedded()
     try:
         if storage.is_folder(uri):
             uri = _choose(uri)

@@ -1,4 +1,4 @@
-"""Training as a user sees it: a configuration in, a checkpoint out that score_dataset loads; exact, resumable, honest."""
+"""Training as a user sees it: settings in, a checkpoint out that score_dataset loads; exact, resumable, honest."""
 
 import json
 
