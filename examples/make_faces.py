@@ -2,8 +2,8 @@
 
 python -m examples.make_faces --output demo/faces.tar
 
-writes a WebDataset shard of aligned 112x112 faces: the astronaut Eileen Collins (NASA, public domain) and a few crops of
-LFW (25x25 grey pixels in the package, so poor from the start), each as it is and degraded in several ways at rising
+writes a WebDataset shard of aligned 112x112 faces: the astronaut Eileen Collins (NASA, public domain) and a few crops
+of LFW (25x25 grey pixels in the package, so poor from the start), each as it is and degraded in several ways at rising
 severity. A key such as `astronaut-blur-3` names the face, the kind and the step; `.json` beside it has the severity.
 """
 

@@ -50,7 +50,7 @@ def _run(arguments: argparse.Namespace, options: PipelineOptions, source: Scorer
         _log.warning("%s", NOTICE)
     network = {} if arguments.checkpoint is None else {"--checkpoint": arguments.checkpoint}
     workers = prepare_workers(arguments, options, network, resolve_device)
-    settings = _settings(arguments, source is not None)
+    settings = _settings(arguments, source)
     if source is None:
         threads = arguments.threads or workers.threads or network_threads(options)
         checkpoint = EMBEDDED if arguments.checkpoint is None else storage.absolute(arguments.checkpoint)
@@ -58,7 +58,7 @@ def _run(arguments: argparse.Namespace, options: PipelineOptions, source: Scorer
     return run_table(TableJob(arguments, options, settings, source, workers, _log, quality_lines, by_quality))
 
 
-def _settings(arguments: argparse.Namespace, without_network: bool) -> ScoreSettings:
+def _settings(arguments: argparse.Namespace, source: ScorerSource | None) -> ScoreSettings:
     choices = {
         "precision": arguments.precision,
         "channel_order": arguments.channel_order,
@@ -67,8 +67,8 @@ def _settings(arguments: argparse.Namespace, without_network: bool) -> ScoreSett
         "read": table_options.read_settings(arguments),
         "phash": arguments.phash,
     }
-    if without_network:
-        return ScoreSettings("none", "none", "0" * 64, **choices)
+    if source is not None:
+        return ScoreSettings(getattr(source, "name", "none"), "none", "0" * 64, **choices)
     embeddings = arguments.embeddings != "none"
     loaded = load_checkpoint(arguments.checkpoint or EMBEDDED, arguments.arch, arguments.mode, embeddings)
     require_quality(loaded)

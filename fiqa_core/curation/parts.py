@@ -54,7 +54,7 @@ def find_parts(tables: Sequence[str]) -> tuple[Part, ...]:
     Raises:
         TableError: nothing there, or a file that is no quality table.
     """
-    urls = list(dict.fromkeys(url for table in tables for url in _files(table)))
+    urls = list(dict.fromkeys(url for table in tables for url in table_files(table)))
     units = {folder: _units(folder) for folder in {_folder(url) for url in urls}}
     parts: list[Part] = []
     first = 0
@@ -65,7 +65,8 @@ def find_parts(tables: Sequence[str]) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _files(table: str) -> list[str]:
+def table_files(table: str) -> list[str]:
+    """URLs of the Parquet files that a table consists of, by name (see `find_parts`)."""
     if has_glob(table):
         urls = [absolute(file.url) for file in expand_glob(table) if file.url.endswith(".parquet")]
     elif is_folder(table):

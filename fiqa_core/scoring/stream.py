@@ -23,7 +23,7 @@ SIDE = 112
 
 
 class BatchScorer(Protocol):
-    """What scoring needs of a scorer."""
+    """What scoring needs of a scorer; one with a method `score_stored` is given int64 (B,) stored bytes instead."""
 
     batch_size: int
 
@@ -180,7 +180,8 @@ def score_batch(
     if not usable:
         return batch
     gathered = np.stack([row.pixels for row in usable if row.pixels is not None], out=pixels[: len(usable)])
-    scores = scorer.score_pixels(gathered)
+    of_stored: Callable[[np.ndarray], Any] | None = getattr(scorer, "score_stored", None)
+    scores = of_stored(np.array([row.stored for row in usable])) if of_stored else scorer.score_pixels(gathered)
     for outputs in (scores.quality, scores.embedding):
         if outputs is not None and len(outputs) != len(usable):
             raise RuntimeError(f"the scorer gave {len(outputs)} scores for {len(usable)} images")

@@ -1,0 +1,1 @@
+"""Error-versus-discard evaluation: pairs, comparisons, curves, bands, plots, recommended thresholds."""

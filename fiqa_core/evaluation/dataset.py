@@ -1,0 +1,124 @@
+"""One dataset of an evaluation: its pairs, and what each source says of the images that they name."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fiqa_core.evaluation.comparisons import Comparisons, dissimilarities
+from fiqa_core.evaluation.errors import EvaluationError
+from fiqa_core.evaluation.pairs import Pairs, read_pairs
+from fiqa_core.evaluation.sources import Embeddings, Qualities
+from fiqa_core.evaluation.templates import Templates, read_templates
+
+_log = logging.getLogger(__name__)
+UNSCORED = ("error", "worst")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Pairs of images, or of templates (then `entries` says for each name of `pairs` which template it is)."""
+
+    name: str
+    pairs: Pairs
+    templates: Templates | None
+    entries: np.ndarray | None
+
+    @classmethod
+    def read(cls, name: str, pairs_url: str, templates_url: str | None = None) -> "Dataset":
+        """Read a pair list and, for a template set, its `image template media` list.
+
+        Raises:
+            EvaluationError: not such files, or a pair of a template that the list does not have.
+        """
+        pairs = read_pairs(pairs_url)
+        if templates_url is None:
+            return cls(name, pairs, None, None)
+        templates = read_templates(templates_url)
+        places = {template: place for place, template in enumerate(templates.names)}
+        missing = [template for template in pairs.names if template not in places]
+        if missing:
+            raise EvaluationError(
+                f"{pairs_url}: {len(missing):,} of its templates are not in {templates_url}, the first is "
+                f"{missing[0]!r}"
+            )
+        return cls(name, pairs, templates, np.array([places[template] for template in pairs.names]))
+
+    @property
+    def images(self) -> list[str]:
+        """Names of the images that sources are asked for."""
+        return self.pairs.names if self.templates is None else self.templates.images
+
+    def qualities(self, source: Qualities, method: str, unscored: str = "error") -> np.ndarray:
+        """Quality of each name of the pair list, float64 (I,); that of a template is its worst image's.
+
+        Args:
+            unscored: what an image without a quality is: an `error`, or `worst` (discarded first).
+
+        Raises:
+            EvaluationError: an image that the source does not have, or that has no quality.
+        """
+        values = source.of(self.images, f"{self.name}, quality {method}")
+        lacking = np.flatnonzero(np.isnan(values))
+        if len(lacking):
+            if unscored == "error":
+                raise EvaluationError(
+                    f"{self.name}, quality {method}: {len(lacking):,} images of the pairs have no quality, the first "
+                    f"is {self.images[int(lacking[0])]!r}. Leave their pairs out, or count them as the worst with "
+                    "--unscored worst."
+                )
+            values = np.where(np.isnan(values), -np.inf, values)
+        if self.templates is None:
+            return values
+        return np.asarray(self.templates.qualities(values)[self.entries])
+
+    def compare(self, models: Sequence[Embeddings], fr_model: str, score: str) -> Comparisons:
+        """All comparisons by one face recognition model.
+
+        Args:
+            models: its embeddings; a second table (of the mirrored images) is put behind the first's numbers.
+
+        Raises:
+            EvaluationError: an image without an embedding.
+        """
+        asked_by = f"{self.name}, embeddings {fr_model}"
+        parts = [model.of(self.images, asked_by) for model in models]
+        matrix = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        if self.templates is not None:
+            matrix = self.templates.embeddings(matrix)[self.entries]
+        values = dissimilarities(matrix, self.pairs.a, self.pairs.b, score)
+        return Comparisons.of(values, self.pairs.mated)
+
+    def labels(self, sources: Sequence[Qualities | Embeddings]) -> list[str | None] | None:
+        """Identity of each name of the pair list, from the first source that knows that of every one; else None."""
+        for source in sources:
+            if source.labels is None:
+                continue
+            rows = source.index.find(self.images)
+            if (rows < 0).any():
+                continue
+            found = source.labels.take(rows).to_pylist()
+            if None not in found:
+                return found if self.templates is None else self._of_templates(found)
+        return None
+
+    def _of_templates(self, labels: list[str | None]) -> list[str | None]:
+        if self.templates is None or self.entries is None:
+            raise AssertionError("only a template set has templates")
+        first = np.searchsorted(self.templates.template, self.entries, "left")
+        return [labels[int(place)] for place in first]
+
+    def warn_of_contradictions(self, subjects: np.ndarray) -> int:
+        """Log how many pairs the labels contradict; the pair list is believed."""
+        same = subjects[self.pairs.a] == subjects[self.pairs.b]
+        count = int((same != self.pairs.mated).sum())
+        if count:
+            _log.warning(
+                "%s: the labels contradict %d of %d pairs (mated with two labels, or non-mated with one); the pair "
+                "list is believed",
+                self.name,
+                count,
+                len(self.pairs),
+            )
+        return count

@@ -1,0 +1,58 @@
+"""Where evaluate_quality finds qualities and embeddings: each table is read once, each network embeds once."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fiqa_core.evaluation.errors import EvaluationError
+from fiqa_core.evaluation.sources import Embeddings, Qualities, read_embeddings, read_qualities
+from pipelines import embed_dataset
+
+NETWORKS = (".onnx", ".pt", ".pth", ".safetensors")
+
+
+def is_network(path: str) -> bool:
+    """Whether a path is taken for a face recognition network, by its name."""
+    return path.lower().endswith(NETWORKS)
+
+
+class Sources:
+    """Qualities and embeddings by path.
+
+    Networks embed a dataset's images through embed_dataset, into `workspace`; `options` are its own.
+    """
+
+    def __init__(self, workspace: Path, options: Sequence[str]) -> None:
+        self._workspace = workspace
+        self._options = list(options)
+        self._qualities: dict[str, Qualities] = {}
+        self._embeddings: dict[tuple[str, str], Embeddings] = {}
+
+    def qualities(self, path: str) -> Qualities:
+        """The table or score file at a path."""
+        if path not in self._qualities:
+            self._qualities[path] = read_qualities(path)
+        return self._qualities[path]
+
+    def embeddings(self, path: str, images: str = "") -> Embeddings:
+        """The table or folder at a path; or, where a network lies there, what it makes of `images`.
+
+        Raises:
+            EvaluationError: a network and no images to embed, or embedding them failed.
+        """
+        place = (path, images if is_network(path) else "")
+        if place not in self._embeddings:
+            self._embeddings[place] = read_embeddings(self._embed(path, images) if is_network(path) else path)
+        return self._embeddings[place]
+
+    def _embed(self, model: str, images: str) -> str:
+        if not images:
+            raise EvaluationError(
+                f"{model}: a network, so the images of the pairs are needed too: give their dataset with --images (or "
+                "embed them with embed_dataset, and give its output)"
+            )
+        output = str(self._workspace / f"embeddings-{len(self._embeddings)}")
+        flags = ["--model", model, "--input", images, "--output", output, *self._options]
+        code = embed_dataset.run(flags)
+        if code not in (embed_dataset.EXIT_OK, embed_dataset.EXIT_INCOMPLETE):
+            raise EvaluationError(f"{images} was not embedded by {model}: see above")
+        return output

@@ -1,0 +1,46 @@
+"""What evaluate_quality tells people at its end."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_MOST_THRESHOLDS = 24
+
+
+def areas(datasets: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A table of the areas for each dataset, face recognition model and protocol."""
+    lines = [f"{d['name']}: {d['n_mated']:,} mated, {d['n_nonmated']:,} non-mated pairs" for d in datasets]
+    lines.append("area under the curve to 30 % discard, x 1000 (lower = better); in brackets FNMR without discard, %")
+    shown: dict[tuple[str, str, str], dict[str, dict[float, Mapping[str, Any]]]] = {}
+    for row in rows:
+        of_method = shown.setdefault((row["dataset"], row["fr_model"], row["protocol"]), {})
+        of_method.setdefault(row["method"], {})[row["fmr"]] = row
+    for (name, model, protocol), methods in shown.items():
+        lines.append(f"{name}, {model}, {protocol}:")
+        base = next(iter(methods.values()))
+        heads = (f"FMR {fmr:g} ({100 * row['fnmr']:.2f})" for fmr, row in base.items())
+        lines.append(" " * 26 + "".join(f"{head:>20}" for head in heads))
+        for method, by_fmr in methods.items():
+            lines.append(f"  {method:<24}" + "".join(f"{1000 * row['auc_30']:>20.3f}" for row in by_fmr.values()))
+    return lines
+
+
+def thresholds(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One line a recommended threshold, with the flag that filter_dataset takes."""
+    lines = [_threshold(row) for row in rows[:_MOST_THRESHOLDS]]
+    if len(rows) > _MOST_THRESHOLDS:
+        lines.append(f"... and {len(rows) - _MOST_THRESHOLDS} more thresholds in recommendations.csv")
+    return lines
+
+
+def _threshold(row: Mapping[str, Any]) -> str:
+    where = f"{row['dataset']}, {row['fr_model']}, {row['method']}, FMR {row['fmr']:g}"
+    stops = row["kind"] == "stops_paying"
+    what = "discarding stops paying" if stops else f"FNMR falls to {row['target_fnmr']:.3g}"
+    if math.isnan(row["min_quality"]):
+        return f"{where}: {'discarding by it does not pay' if stops else what + ' nowhere'}"
+    identities = f", {row['identities_dropped']:,} of {row['identities']:,} identities" if row["identities"] else ""
+    return (
+        f"{where}: {what} at --min-quality {row['min_quality']!r} (FNMR {row['fnmr_before']:.3g} -> {row['fnmr']:.3g}; "
+        f"costs {row['images_dropped']:,} of {row['images']:,} images{identities})"
+    )

@@ -1,0 +1,275 @@
+"""The evaluation command end to end, on a small invented dataset and on the golden one."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from fiqa_core.evaluation import edc
+from fiqa_core.evaluation.comparisons import Comparisons, dissimilarities
+from fiqa_core.evaluation.discarding import QualityOrder
+from pipelines.evaluate_quality import run
+from schemas.edc import AUC_COLUMNS, RECOMMENDATION_COLUMNS, SCHEMA
+from tests.shared import SHARED, needs_shared
+
+PEOPLE, IMAGES = 12, 4
+
+
+class Faces:
+    """Files of a small dataset: `embeddings.parquet`, `quality.parquet` and `pairs.txt` in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        random = np.random.default_rng(5)
+        self.folder = folder
+        self.keys = [f"p{person}/{image}" for person in range(PEOPLE) for image in range(IMAGES)]
+        self.labels = [key.partition("/")[0] for key in self.keys]
+        self.quality = random.random(len(self.keys)).astype(np.float32)
+        centres = np.repeat(random.normal(size=(PEOPLE, 16)), IMAGES, axis=0)
+        noise = random.normal(size=centres.shape) * (1.5 - 1.4 * self.quality[:, None])
+        self.vectors = (centres + noise).astype(np.float32)
+        self.pairs = [(a, b, self.labels[a] == self.labels[b]) for a, b in combinations(range(len(self.keys)), 2)]
+        lines = [f"{self.keys[a]} {self.keys[b]} {int(mated)}\n" for a, b, mated in self.pairs]
+        (folder / "pairs.txt").write_text("".join(lines))
+        self.write("embeddings.parquet", embedding=pa.array(list(self.vectors)))
+        self.write("quality.parquet", quality=pa.array(self.quality))
+
+    def write(self, name: str, **column: pa.Array) -> None:
+        pq.write_table(pa.table({"key": self.keys, "label": self.labels, **column}), self.folder / name)
+
+    def flags(self, output: Path, *more: str) -> list[str]:
+        places = {name: str(self.folder / name) for name in ("quality.parquet", "embeddings.parquet", "pairs.txt")}
+        return [
+            *("--quality", f"q={places['quality.parquet']}", "--embeddings", f"fr={places['embeddings.parquet']}"),
+            *("--pairs", f"small={places['pairs.txt']}", "--fmr", "0.1", "0.01", "--output", str(output), *more),
+        ]
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    return Faces(tmp_path_factory.mktemp("faces"))
+
+
+@pytest.fixture(scope="module")
+def evaluated(faces, tmp_path_factory):
+    output = tmp_path_factory.mktemp("evaluated") / "out"
+    flags = ["--bootstrap", "8", "--recommend", "--target-fnmr", "0.02", "--embedding-norm", "--unscored", "worst"]
+    assert run(faces.flags(output, *flags)) == 0
+    return output
+
+
+def test_the_curves_are_those_of_the_protocols(faces, evaluated):
+    table = pq.read_table(evaluated / "edc.parquet")
+    assert table.schema.equals(SCHEMA)
+    a, b, mated = (np.array(side) for side in zip(*faces.pairs, strict=True))
+    comparisons = Comparisons.of(dissimilarities(faces.vectors, a, b), mated)
+    order = QualityOrder.of(np.minimum(faces.quality[a], faces.quality[b]))
+    frame = table.to_pandas()
+    for curve in [*edc.crfiqa(comparisons, order, [0.1, 0.01]), *edc.fixed(comparisons, order, [0.1, 0.01])]:
+        own = frame[(frame.protocol == curve.protocol) & (frame.fmr == curve.fmr) & (frame.method == "q")]
+        for name in ("discard", "threshold", "achieved_fmr", "n_mated", "n_nonmated", "fnmr"):
+            np.testing.assert_allclose(own[name].to_numpy(float), getattr(curve, name), rtol=0, atol=1e-12)
+    assert set(frame.method) == {"q", "norm-fr", "random", "oracle"}
+    areas = pd.read_csv(evaluated / "auc.csv")
+    assert list(areas.columns) == list(AUC_COLUMNS)
+    assert len(areas) == 2 * 2 * 4
+    ours = areas[(areas.method == "q") & (areas.protocol == "fixed")]
+    assert (ours.auc_30_low <= ours.auc_30).all()
+    assert (ours.auc_30 <= ours.auc_30_high).all()
+
+
+def test_pictures_and_account_are_written(evaluated):
+    for protocol in edc.PROTOCOLS:
+        with Image.open(evaluated / f"edc-small-fr-{protocol}.png") as picture:
+            assert min(picture.size) > 400
+        assert "<svg" in (evaluated / f"edc-small-fr-{protocol}.svg").read_text()
+    account = json.loads((evaluated / "evaluation.json").read_text())
+    assert account["datasets"] == [
+        {"name": "small", "names": 48, "kind": "images", "n_mated": 72, "n_nonmated": 1056, "subjects": 12}
+    ]
+    assert sorted([*account["files"], "evaluation.json"]) == sorted(path.name for path in evaluated.iterdir())
+
+
+def test_a_recommended_threshold_keeps_the_images_that_it_says(faces, evaluated):
+    rows = pd.read_csv(evaluated / "recommendations.csv")
+    assert list(rows.columns) == list(RECOMMENDATION_COLUMNS)
+    assert set(rows.kind) == {"stops_paying", "target"}
+    for row in rows.itertuples():
+        if np.isfinite(row.min_quality):
+            dropped = faces.quality < row.min_quality
+            assert row.images_dropped == dropped.sum()
+            kept = {label for label, gone in zip(faces.labels, dropped, strict=True) if not gone}
+            assert row.identities_dropped == PEOPLE - len(kept)
+            left = [m for a, b, m in faces.pairs if m and not dropped[a] and not dropped[b]]
+            assert row.discard == pytest.approx(1 - len(left) / 72)
+    assert (rows[rows.kind == "target"].fnmr.dropna() <= 0.02).all()
+
+
+def test_another_process_with_the_same_seed_writes_the_same_bytes(faces, evaluated, tmp_path):
+    flags = json.loads((evaluated / "evaluation.json").read_text())["arguments"]
+    again = faces.flags(tmp_path / "again", "--bootstrap", "8", "--recommend", "--target-fnmr", "0.02")
+    again += ["--embedding-norm", "--unscored", flags["unscored"]]
+    subprocess.run(
+        [sys.executable, "-m", "pipelines.evaluate_quality", *again],
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": "7"},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+    )
+    for path in evaluated.iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
+
+
+@needs_shared
+def test_the_golden_curves_come_out_of_the_command(tmp_path):
+    golden = SHARED / "golden" / "edc"
+    vectors, quality = np.load(golden / "embeddings.npy"), np.load(golden / "quality.npy")
+    keys = [str(number) for number in range(len(vectors))]
+    pq.write_table(pa.table({"key": keys, "embedding": pa.array(list(vectors))}), tmp_path / "fr.parquet")
+    scores = "".join(f"set/images/{key}.jpg {float(value)!r}\n" for key, value in zip(keys, quality, strict=True))
+    (tmp_path / "scores.txt").write_text(scores)
+    places = ["--quality", f"q={tmp_path / 'scores.txt'}", "--embeddings", f"fr={tmp_path / 'fr.parquet'}"]
+    places += ["--pairs", f"golden={golden / 'pairs.txt'}", "--output", str(tmp_path / "out")]
+    assert run([*places, "--protocol", "crfiqa", "--no-plots", "--random-seeds", "1"]) == 2
+    assert run([*places, "--protocol", "crfiqa", "--no-plots", "--random-seeds", "1", "--allow-unmeasurable"]) == 0
+    expected = json.loads((golden / "expected.json").read_text())["cosine"]
+    frame = pd.read_parquet(tmp_path / "out" / "edc.parquet").query("method == 'q'")
+    areas = pd.read_csv(tmp_path / "out" / "auc.csv").query("method == 'q'").set_index("fmr").auc
+    for target in ("1e-2", "1e-3", "1e-4"):
+        own = frame[frame.fmr == float(target)]
+        np.testing.assert_allclose(own.fnmr, expected["fnmr"][target], rtol=0, atol=1e-12)
+        assert areas[float(target)] == pytest.approx(expected["auc"][target], abs=1e-12)
+
+
+def test_several_datasets_models_and_mirrored_images_in_one_call(faces, tmp_path):
+    faces.write("mirrored.parquet", embedding=pa.array(list(faces.vectors[:, :3])))
+    folder = tmp_path / "npy"
+    for key, vector in zip(faces.keys, faces.vectors, strict=True):
+        (folder / key).parent.mkdir(parents=True, exist_ok=True)
+        np.save(folder / f"{key}.npy", vector)
+    (tmp_path / "few.txt").write_text("".join((faces.folder / "pairs.txt").read_text().splitlines(True)[:400]))
+    flags = ["--no-plots", "--random-seeds", "1", "--protocol", "fixed"]
+    more = faces.flags(tmp_path / "out", *flags, "--flipped", f"both={faces.folder / 'mirrored.parquet'}")
+    more[more.index("--pairs") + 1 : more.index("--fmr")] = [
+        f"small={faces.folder / 'pairs.txt'}",
+        f"few={tmp_path / 'few.txt'}",
+    ]
+    more[more.index("--embeddings") + 1 : more.index("--pairs")] = [
+        f"npy={folder}",
+        f"both={faces.folder / 'embeddings.parquet'}",
+    ]
+    assert run([*more, "--fmr", "0.1"]) == 0
+    frame = pd.read_parquet(tmp_path / "out" / "edc.parquet")
+    assert set(frame.groupby(["dataset", "fr_model"], observed=True).groups) == {
+        (dataset, model) for dataset in ("small", "few") for model in ("npy", "both")
+    }
+    first = frame[frame.dataset == "small"].groupby("fr_model", observed=True).threshold.first()
+    assert first["npy"] != first["both"]
+
+
+def test_a_template_set_is_compared_by_its_templates(faces, tmp_path):
+    # A template of one image each is the image; of two, its quality is the worse one's.
+    lines = [f"{key} t{place} {place}\n" for place, key in enumerate(faces.keys)]
+    (tmp_path / "media.txt").write_text("".join(lines))
+    pairs = "".join(f"t{a} t{b} {int(mated)}\n" for a, b, mated in faces.pairs)
+    (tmp_path / "template_pairs.txt").write_text(pairs)
+    plain = ["--no-plots", "--random-seeds", "1"]
+    assert run(faces.flags(tmp_path / "images", *plain)) == 0
+    flags = faces.flags(tmp_path / "templates", *plain, "--templates", f"small={tmp_path / 'media.txt'}")
+    flags[flags.index("--pairs") + 1] = f"small={tmp_path / 'template_pairs.txt'}"
+    assert run(flags) == 0
+    one, other = (
+        pd.read_parquet(tmp_path / name / "edc.parquet").query("method == 'q'") for name in ("images", "templates")
+    )
+    np.testing.assert_allclose(one.fnmr, other.fnmr, atol=1e-12)
+
+
+def test_an_image_without_a_quality_is_an_error_or_the_worst(faces, tmp_path, caplog):
+    quality = [None if key == "p3/1" else float(value) for key, value in zip(faces.keys, faces.quality, strict=True)]
+    faces.write("holes.parquet", quality=pa.array(quality, pa.float32()))
+    flags = faces.flags(tmp_path / "out", "--no-plots", "--random-seeds", "1")
+    flags[1] = f"q={faces.folder / 'holes.parquet'}"
+    assert run(flags) == 2
+    assert "1 images of the pairs have no quality, the first is 'p3/1'" in caplog.text
+    assert run([*flags, "--unscored", "worst"]) == 0
+
+
+def test_a_measure_in_which_lower_is_better_can_be_turned_round(faces, tmp_path):
+    faces.write("turned.parquet", quality=pa.array(-faces.quality))
+    flags = faces.flags(tmp_path / "out", "--no-plots", "--random-seeds", "1", "--lower-is-better", "turned")
+    flags[2:2] = [f"turned={faces.folder / 'turned.parquet'}"]
+    assert run(flags) == 0
+    areas = pd.read_csv(tmp_path / "out" / "auc.csv").set_index("method").auc_30
+    assert areas["q"].tolist() == areas["turned"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"--fmr": ["1e-4"]}, "0.0001 cannot be measured with 1,056 non-mated pairs"),
+        ({"--fmr": ["2"]}, "no rate between 0 and 1"),
+        ({"--quality": ["no/such/table.parquet"]}, "no such file or folder"),
+        ({"--quality": ["random={quality.parquet}"]}, "one of the two bounds"),
+        ({"--quality": ["q={quality.parquet}", "q={embeddings.parquet}"]}, "both called 'q'"),
+        ({"--embeddings": ["fr=model.onnx"]}, "give their dataset with --images"),
+        ({"--onnx-std": ["128"]}, "not an option: --onnx-std 128"),
+        ({"--embeddings": ["fr={quality.parquet}"]}, "has no column 'embedding'"),
+        ({"--pairs": ["small={quality.parquet}"]}, "small"),
+        ({"--lower-is-better": ["other"]}, "no measure of that name; there is q"),
+        ({"--flipped": ["other={embeddings.parquet}"]}, "no model of that name"),
+        ({"--recommend": [], "--protocol": ["crfiqa"]}, "fixed threshold"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused_and_nothing_is_written(faces, tmp_path, caplog, changes, said):
+    flags = faces.flags(tmp_path / "out", "--no-plots")
+    for option, values in changes.items():
+        given = [value.replace("{", f"{faces.folder}/").replace("}", "") for value in values]
+        if option in flags:
+            start = flags.index(option)
+            end = next((i for i in range(start + 1, len(flags)) if flags[i].startswith("--")), len(flags))
+            flags[start:end] = [option, *given]
+        else:
+            flags += [option, *given]
+    assert run(flags) == 2
+    if said != "small":
+        assert said in caplog.text
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_image_is_named_with_the_nearest(faces, tmp_path, caplog):
+    (tmp_path / "pairs.txt").write_text("p1/1 p1/2 1\np1/1 p2/9 0\n")
+    flags = faces.flags(tmp_path / "out", "--no-plots")
+    flags[flags.index("--pairs") + 1] = f"small={tmp_path / 'pairs.txt'}"
+    assert run(flags) == 2
+    assert "the first is 'p2/9'. The nearest key is 'p2/" in caplog.text
+
+
+def test_an_output_that_holds_something_is_not_touched(faces, evaluated, tmp_path, caplog):
+    before = {path.name: path.stat().st_mtime_ns for path in evaluated.iterdir()}
+    assert run(faces.flags(evaluated, "--no-plots")) == 2
+    assert "holds an earlier evaluation. Add --overwrite" in caplog.text
+    assert {path.name: path.stat().st_mtime_ns for path in evaluated.iterdir()} == before
+    (tmp_path / "mine.txt").write_text("")
+    assert run(faces.flags(tmp_path, "--no-plots", "--overwrite")) == 2
+    assert "holds 'mine.txt', which no evaluation wrote" in caplog.text
+
+
+def test_overwriting_leaves_no_file_of_the_earlier_evaluation(faces, evaluated, tmp_path):
+    shutil.copytree(evaluated, tmp_path / "out")
+    assert run(faces.flags(tmp_path / "out", "--overwrite", "--no-plots", "--random-seeds", "1")) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"auc.csv", "edc.parquet", "evaluation.json"}
+
+
+def test_without_matplotlib_the_extra_is_named(faces, tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert run(faces.flags(tmp_path / "out")) == 2
+    assert "pip install 'fiqa-pipelines[plots]', or leave them out with --no-plots" in caplog.text
