@@ -59,7 +59,7 @@ def print_areas(table: pd.DataFrame) -> None:
 
 
 def monotony(scorer: QualityScorer, faces: np.ndarray) -> pd.DataFrame:
-    """Spearman by kind: `each` the mean over faces, `worst` of a tenth of them at most, `all` of all scores together."""
+    """Spearman by kind: `each` the mean over faces, `tenth` their lowest tenth, `all` of all scores together."""
     rows = []
     for kind, degrade in DEGRADATIONS.items():
         scores = np.empty((len(faces), len(SEVERITIES)))
