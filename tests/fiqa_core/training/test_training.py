@@ -1,6 +1,7 @@
 """Training as a user sees it: settings in, a checkpoint out that score_dataset loads; exact, resumable, honest."""
 
 import json
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from fiqa_core.training.data import ShardBatches, Share
 from fiqa_core.training.dataset_index import index_of_decisions, index_of_records
 from fiqa_core.training.errors import TrainingError
 from fiqa_core.training.loop import Trainer
+from fiqa_core.training.metrics import Metrics
 from fiqa_core.training.network import TrainingNetwork, new_network
 from fiqa_core.training.schedule import rate_factor
 from fiqa_core.training.settings import parse
@@ -143,6 +145,7 @@ def test_a_teacher_gives_embeddings_and_certainty_and_the_small_file_scores_alik
     logged = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert logged[0]["distillation"] > 0
     assert "recognition" not in logged[0]
+    assert list((tmp_path / "run" / "tensorboard").glob("events*"))
     small = load_checkpoint(str(tmp_path / "run" / "model.safetensors"), embeddings=False)
     whole = load_checkpoint(str(tmp_path / "run" / "model.pt"))
     x = torch.rand(3, 3, 112, 112) * 2 - 1
@@ -152,6 +155,18 @@ def test_a_teacher_gives_embeddings_and_certainty_and_the_small_file_scores_alik
     again = [*flags[:-1], str(tmp_path / "other"), "--set", f"teacher.pool={tmp_path / 'run' / 'pool'}"]
     assert train_fiqa.run([*again, "--set", "teacher.copies=2"]) == 2
     assert "a pool made with other copies lies there" in caplog.text
+
+
+def test_without_tensorboard_numbers_are_logged_and_the_extra_is_named(settings, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    trainer = trainer_of(settings)
+    metrics = Metrics(trainer.output, 0)
+    assert "fiqa-pipelines[train]" in caplog.text
+    line = metrics.add(trainer, trainer.train_step(next(trainer.batches.epoch(0))), steps_a_second=0.5)
+    assert "step 1 of 8" in line
+    assert "14 s left" in line
+    assert json.loads((trainer.output / "metrics.jsonl").read_text())["step"] == 1
 
 
 def test_masked_tokens_never_reach_the_embedding_head_and_inference_is_the_plain_network():
