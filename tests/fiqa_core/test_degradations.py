@@ -17,7 +17,7 @@ def test_a_higher_severity_changes_the_face_more_and_a_seed_repeats_it(kind):
     changes = [np.abs(face.astype(float) - FACE).mean() for face in made]
     # A face that lies on its side is no further from the upright one, pixel by pixel, than one at 45 degrees.
     assert changes[:3] == sorted(changes[:3])
-    assert changes[0] < 0.4 * changes[2]
+    assert changes[0] < 0.8 * changes[2]
     assert changes[1] < changes[3]
     assert all(face.shape == FACE.shape and face.dtype == np.uint8 for face in made)
     assert np.array_equal(made[2], degrade(FACE, 0.67, np.random.default_rng(1)))
