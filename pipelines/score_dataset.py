@@ -46,8 +46,6 @@ def run(argv: Sequence[str] | None = None, scorer_source: ScorerSource | None = 
 
 
 def _run(arguments: argparse.Namespace, options: PipelineOptions, source: ScorerSource | None) -> int:
-    if arguments.checkpoint is None and source is None:
-        _log.warning("%s", NOTICE)
     network = {} if arguments.checkpoint is None else {"--checkpoint": arguments.checkpoint}
     workers = prepare_workers(arguments, options, network, resolve_device)
     settings = _settings(arguments, source)
@@ -72,6 +70,8 @@ def _settings(arguments: argparse.Namespace, source: ScorerSource | None) -> Sco
     embeddings = arguments.embeddings != "none"
     loaded = load_checkpoint(arguments.checkpoint or EMBEDDED, arguments.arch, arguments.mode, embeddings)
     require_quality(loaded)
+    if loaded.uri == EMBEDDED:
+        _log.warning("%s", NOTICE)
     _log.info("network: %s, mode %s, sha256 %s", loaded.arch, loaded.mode, loaded.sha256[:16])
     dim = loaded.embedding_dim if embeddings else 0
     return ScoreSettings(loaded.arch, loaded.mode, loaded.sha256, dim, **choices)

@@ -57,7 +57,10 @@ def read_checkpoint_file(uri: str) -> CheckpointFile:
 
 def _read(uri: str) -> tuple[str, bytes]:
     if uri == EMBEDDED:
-        return uri, read_embedded()
+        try:
+            return uri, read_embedded()
+        except FileNotFoundError as error:
+            raise CheckpointError(str(error)) from error
     try:
         if storage.is_folder(uri):
             uri = _choose(uri)
