@@ -14,6 +14,8 @@ EXTRAS = {
     "s3": ["s3fs>=2026.1"],
     "plots": ["matplotlib>=3.10"],
     "onnx": ["onnxruntime>=1.20"],
+    "train": ["pyyaml>=6", "tensorboard>=2.18"],
+    "examples": ["scikit-image>=0.25"],
     "test": [
         "pytest>=9",
         "pytest-timeout>=2.4",
@@ -32,6 +34,9 @@ EXTRAS = {
         "moto[server]>=5.2",
         "s3fs>=2026.1",
         "matplotlib>=3.10",
+        "pyyaml>=6",
+        "tensorboard>=2.18",
+        "scikit-image>=0.25",
     ],
 }
 
@@ -44,6 +49,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["fiqa_core*", "schemas*", "transforms*", "pipelines*"]),
+    package_data={"fiqa_core.models": ["*.safetensors", "*.md"]},
     install_requires=[
         "apache-beam>=2.77",
         "torch>=2.7",

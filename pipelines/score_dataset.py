@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from fiqa_core import storage
+from fiqa_core.models import EMBEDDED, NOTICE
 from fiqa_core.networks.checkpoints import load_checkpoint, require_quality
 from fiqa_core.scoring.devices import resolve_device
 from fiqa_core.scoring.scorer import PRECISIONS
 from fiqa_core.scoring.settings import ScoreSettings
 from pipelines import dataflow, table_options
 from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, Parser, run_command
-from pipelines.runners import OptionError
 from pipelines.table_job import (
     TableJob,
     by_quality,
@@ -30,11 +30,6 @@ __all__ = ["EXIT_BAD_INPUT", "EXIT_INCOMPLETE", "EXIT_INTERRUPTED", "EXIT_OK", "
 
 _log = logging.getLogger("score_dataset")
 
-_NO_CHECKPOINT = """--checkpoint is needed: no network comes with this package yet.
-The official ViT-FIQA weights (ICCV Workshops 2025, arXiv 2508.13957) are linked from the authors' repository;
-download the folder with `model.pt` and give it as --checkpoint. Their licence is CC BY-NC 4.0: research, no
-commercial use. CR-FIQA weights (iresnet50, iresnet100) load too, under the same kind of licence."""
-
 
 def run(argv: Sequence[str] | None = None, scorer_source: ScorerSource | None = None) -> int:
     """Run the command; returns its exit code (0 only if every record is accounted for).
@@ -47,14 +42,12 @@ def run(argv: Sequence[str] | None = None, scorer_source: ScorerSource | None = 
 
 
 def _run(arguments: argparse.Namespace, options: PipelineOptions, source: ScorerSource | None) -> int:
-    if arguments.checkpoint is None and source is None:
-        raise OptionError(_NO_CHECKPOINT)
     network = {} if arguments.checkpoint is None else {"--checkpoint": arguments.checkpoint}
     workers = prepare_workers(arguments, options, network, resolve_device)
     settings = _settings(arguments, source)
     if source is None:
         threads = arguments.threads or workers.threads or network_threads(options)
-        checkpoint = storage.absolute(arguments.checkpoint)
+        checkpoint = EMBEDDED if arguments.checkpoint is None else storage.absolute(arguments.checkpoint)
         source = CheckpointScorer(checkpoint, settings, workers.device, arguments.batch_size, threads, workers.gpus)
     return run_table(TableJob(arguments, options, settings, source, workers, _log, quality_lines, by_quality))
 
@@ -71,8 +64,10 @@ def _settings(arguments: argparse.Namespace, source: ScorerSource | None) -> Sco
     if source is not None:
         return ScoreSettings(getattr(source, "name", "none"), "none", "0" * 64, **choices)
     embeddings = arguments.embeddings != "none"
-    loaded = load_checkpoint(arguments.checkpoint, arguments.arch, arguments.mode, embeddings)
+    loaded = load_checkpoint(arguments.checkpoint or EMBEDDED, arguments.arch, arguments.mode, embeddings)
     require_quality(loaded)
+    if loaded.uri == EMBEDDED:
+        _log.warning("%s", NOTICE)
     _log.info("network: %s, mode %s, sha256 %s", loaded.arch, loaded.mode, loaded.sha256[:16])
     dim = loaded.embedding_dim if embeddings else 0
     return ScoreSettings(loaded.arch, loaded.mode, loaded.sha256, dim, **choices)
@@ -86,7 +81,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     table_options.add_data_options(parser)
     network = parser.add_argument_group("network")
-    network.add_argument("--checkpoint", metavar="URI", help="model.pt, .pth, .safetensors, or a folder with one")
+    network.add_argument(
+        "--checkpoint",
+        metavar="URI",
+        help="model.pt, .pth, .safetensors, or a folder with one (default: the small network of this package)",
+    )
     network.add_argument(
         "--arch", metavar="NAME", help="vit_s, vit_t, vit_b, iresnet50, iresnet100 (default: recognised)"
     )

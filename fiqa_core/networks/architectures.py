@@ -1,7 +1,7 @@
 """Which network a set of tensors belongs to, and which a name stands for.
 
 Names: `vit_t`, `vit_s`, `vit_b`, `iresnet50`, `iresnet100`, or a size of one's own such as `vit_w192_d6_p16`
-(width, depth, patch; always 8 heads) and `iresnet_2-2-2-2` (blocks a stage).
+(width, depth, patch; 8 heads, or as many as `_h6` behind it says) and `iresnet_2-2-2-2` (blocks a stage).
 Modes: a ViT's `token`, `full`, `crfiqa`; an IResNet's `crfiqa` (with quality head) and `fr` (embeddings
 only).
 """
@@ -65,20 +65,28 @@ def named(name: str, mode: str) -> Architecture:
     return Architecture(name, cast(AnyMode, mode), replace(config, has_quality=mode != "fr"))
 
 
+def _own_name(config: ViTConfig) -> str:
+    heads = "" if config.heads == vit_fiqa.HEADS else f"_h{config.heads}"
+    return f"vit_w{config.width}_d{config.depth}_p{config.patch}{heads}"
+
+
 def _own_size(name: str) -> ViTConfig | IResNetConfig | None:
-    if vit := re.fullmatch(r"vit_w(\d+)_d(\d+)_p(\d+)", name):
-        width, depth, patch = map(int, vit.groups())
-        return ViTConfig(width, depth, patch=patch)
+    if vit := re.fullmatch(r"vit_w(\d+)_d(\d+)_p(\d+)(?:_h(\d+))?", name):
+        width, depth, patch, heads = (int(number or vit_fiqa.HEADS) for number in vit.groups())
+        return ViTConfig(width, depth, heads, patch)
     if resnet := re.fullmatch(r"iresnet_(\d+)-(\d+)-(\d+)-(\d+)", name):
         one, two, three, four = map(int, resnet.groups())
         return IResNetConfig((one, two, three, four))
     return None
 
 
-def recognise(tensors: Mapping[str, Tensor]) -> Architecture:
-    """The architecture that these tensors spell; ValueError says which tensor decides and why none fits."""
+def recognise(tensors: Mapping[str, Tensor], heads: int | None = None) -> Architecture:
+    """The architecture that these tensors spell; ValueError says which tensor decides and why none fits.
+
+    `heads`: a ViT's attention heads if the file names them, else the original's 8.
+    """
     if "patch_embed.proj.weight" in tensors and "pos_embed" in tensors:
-        return _recognise_vit(tensors)
+        return _recognise_vit(tensors, heads or vit_fiqa.HEADS)
     if "conv1.weight" in tensors and "layer1.0.conv1.weight" in tensors:
         return _recognise_iresnet(tensors)
     some = ", ".join(list(tensors)[:5])
@@ -89,7 +97,7 @@ def recognise(tensors: Mapping[str, Tensor]) -> Architecture:
     )
 
 
-def _recognise_vit(tensors: Mapping[str, Tensor]) -> Architecture:
+def _recognise_vit(tensors: Mapping[str, Tensor], heads: int) -> Architecture:
     kernel, positions = tensors["patch_embed.proj.weight"].shape, tensors["pos_embed"].shape
     if len(kernel) != 4 or kernel[2] != kernel[3] or len(positions) != 3 or not kernel[2]:
         raise ValueError(
@@ -108,9 +116,9 @@ def _recognise_vit(tensors: Mapping[str, Tensor]) -> Architecture:
             f"It seems trained on images of about {side}x{side} pixels, which this network does not take."
         )
     depth = _count(tensors, r"blocks\.(\d+)\.")
-    config = ViTConfig(width, depth, patch=patch, mode=mode)
+    config = ViTConfig(width, depth, heads, patch, mode=mode)
     standard = {replace(known, mode=mode): name for name, known in vit_fiqa.ARCHITECTURES.items()}
-    return Architecture(standard.get(config, f"vit_w{width}_d{depth}_p{patch}"), mode, config)
+    return Architecture(standard.get(config, _own_name(config)), mode, config)
 
 
 def _vit_mode(tensors: Mapping[str, Tensor], width: int, tokens: int) -> vit_fiqa.Mode:

@@ -5,6 +5,7 @@ code.
 """
 
 import io
+import json
 import pickle
 import re
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from fiqa_core import storage
+from fiqa_core.models import EMBEDDED, read_embedded
 
 FOLDER_ORDER = ("model.pt", "*backbone.pth", "model.safetensors")
 NESTED_KEYS = ("state_dict_backbone", "state_dict", "model_state_dict", "model")
@@ -32,26 +34,33 @@ class CheckpointError(ValueError):
 @dataclass(frozen=True)
 class CheckpointFile:
     """One file's tensors by name (wrapper prefixes removed), its own URI, and the sha256 (hex) of its
-    bytes.
+    bytes. `heads`: a ViT's attention heads, where the file names them: tensors do not show it.
     """
 
     tensors: dict[str, Tensor]
     uri: str
     sha256: str
+    heads: int | None = None
 
 
 def read_checkpoint_file(uri: str) -> CheckpointFile:
     """Read a file, or a folder's `model.pt`, `*backbone.pth` or `model.safetensors` (first found), from any
-    URI.
+    URI; `fiqa_core.models.EMBEDDED` is the network that comes with this package.
 
     Raises CheckpointError for a missing, ambiguous, unreadable or unfit file.
     """
     found, data = _read(uri)
     content = _parse(found, data)
-    return CheckpointFile(_unwrap(found, _state_dict(found, content)), found, sha256(data).hexdigest())
+    tensors = _unwrap(found, _state_dict(found, content))
+    return CheckpointFile(tensors, found, sha256(data).hexdigest(), _heads(data, content))
 
 
 def _read(uri: str) -> tuple[str, bytes]:
+    if uri == EMBEDDED:
+        try:
+            return uri, read_embedded()
+        except FileNotFoundError as error:
+            raise CheckpointError(str(error)) from error
     try:
         if storage.is_folder(uri):
             uri = _choose(uri)
@@ -132,6 +141,17 @@ def _parse_safetensors(uri: str, data: bytes) -> dict[str, Tensor]:
             f"{uri}: not a readable safetensors file ({len(data):,} bytes; {_first_line(error)}). "
             "It is damaged or cut short: download or save it again."
         ) from error
+
+
+def _heads(data: bytes, content: object) -> int | None:
+    """`heads` in a safetensors file's metadata, or beside the state dict in a training checkpoint."""
+    named: object = None
+    if _is_safetensors(data):
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        named = header.get("__metadata__", {}).get("heads")
+    elif isinstance(content, Mapping):
+        named = content.get("heads")
+    return int(str(named)) if isinstance(named, int | str) and str(named).isdecimal() else None
 
 
 def _refused_pickle(uri: str, data: bytes, reason: str) -> str:

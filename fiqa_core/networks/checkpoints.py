@@ -44,7 +44,7 @@ def load_checkpoint(
     """
     file = read_checkpoint_file(uri)
     try:
-        found = recognise(file.tensors)
+        found = recognise(file.tensors, file.heads)
     except ValueError as error:
         raise CheckpointError(f"{file.uri}: {error}") from error
     _refuse_contradiction(file.uri, file.tensors, found, arch, mode)

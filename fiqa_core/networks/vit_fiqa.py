@@ -13,6 +13,7 @@ from torch.nn import functional as F  # noqa: N812  (torch's own convention)
 Mode = Literal["token", "full", "crfiqa"]
 MODES: tuple[Mode, ...] = ("token", "full", "crfiqa")
 MLP_RATIO = 4
+HEADS = 8
 HEAD_EPS = 2e-5
 
 
@@ -26,7 +27,7 @@ class ViTConfig:
 
     width: int
     depth: int
-    heads: int = 8
+    heads: int = HEADS
     patch: int = 9
     image: int = 112
     mode: Mode = "token"

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from fiqa_core.images.admission import ImageRejected
+from fiqa_core.models import EMBEDDED
 from fiqa_core.networks.checkpoints import LoadedNetwork, load_checkpoint, require_quality
 from fiqa_core.networks.int8 import Int8UnavailableError, quantise_blocks
 from fiqa_core.scoring.devices import resolve_device
@@ -75,7 +76,7 @@ class QualityScorer:
     @classmethod
     def from_checkpoint(
         cls,
-        uri: str,
+        uri: str = EMBEDDED,
         arch: str | None = None,
         mode: str | None = None,
         device: str = "auto",
@@ -84,7 +85,7 @@ class QualityScorer:
         embeddings: bool = False,
         flip: bool = False,
     ) -> "QualityScorer":
-        """Load a checkpoint (file or folder, any store) and put it on a device.
+        """Load a checkpoint (file or folder, any store; by default the package's small one) and put it on a device.
 
         Raises:
             CheckpointError: the file is no checkpoint of a known network, or not the one named.

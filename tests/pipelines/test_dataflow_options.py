@@ -76,10 +76,10 @@ def test_one_message_lists_all_that_is_missing_and_nothing_is_written(tmp_path, 
     assert not list(tmp_path.iterdir())
 
 
-def test_without_a_checkpoint_that_is_said_first(caplog):
+def test_a_checkpoint_is_not_among_what_is_missing(caplog):
     assert run(["--runner", "DataflowRunner", "--input", "x", "--output", "y"]) == EXIT_BAD_INPUT
-    assert "--checkpoint is needed" in caplog.text
-    assert "--project" not in caplog.text
+    assert "--project" in caplog.text
+    assert "--checkpoint" not in caplog.text
 
 
 def test_a_checkpoint_on_this_machine_is_refused(tmp_path):

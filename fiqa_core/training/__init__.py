@@ -1,0 +1,1 @@
+"""Training ViT-FIQA: losses, data, augmentation, distillation, loop, checkpoints. Knows no Beam."""

@@ -1,0 +1,5 @@
+"""What a training run refuses."""
+
+
+class TrainingError(ValueError):
+    """Settings, data or files that training cannot use; the message says which, what was found and what to do."""

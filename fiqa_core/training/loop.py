@@ -1,0 +1,217 @@
+"""The training loop: steps, logs, checkpoints, and going on exactly where a run stopped."""
+
+import copy
+import json
+import logging
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import nn
+
+from fiqa_core.training import checkpoint
+from fiqa_core.training.data import Batch, Batches
+from fiqa_core.training.errors import TrainingError
+from fiqa_core.training.metrics import Metrics
+from fiqa_core.training.network import TrainingNetwork, new_network
+from fiqa_core.training.schedule import rate_factor
+from fiqa_core.training.settings import TrainingSettings
+from fiqa_core.training.sharded_softmax import MarginSoftmax, process, processes, total
+from fiqa_core.training.student import Losses, Student, losses_of, move_towards
+
+_log = logging.getLogger(__name__)
+_AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Trainer:
+    """One process's part of a training run."""
+
+    def __init__(self, settings: TrainingSettings, batches: Batches, device: torch.device) -> None:
+        """Draw initial weights from the run's seed.
+
+        Raises:
+            TrainingError: a precision that is not known, or one that the device does not have.
+        """
+        self.settings, self.batches, self.device = settings, batches, device
+        optimiser = settings.optimiser
+        if optimiser.precision not in _AUTOCAST:
+            raise TrainingError(f"precision {optimiser.precision!r} is not known; expected {', '.join(_AUTOCAST)}")
+        if optimiser.precision == "fp16" and device.type != "cuda":
+            raise TrainingError("precision fp16 trains on a GPU only; use fp32 or bf16 on a CPU")
+        self.output, self.step = Path(settings.run.output), 0
+        self.steps = max(1, round(optimiser.epochs * batches.steps_per_epoch))
+        self.warmup = round(optimiser.warmup_epochs * batches.steps_per_epoch)
+        torch.manual_seed(settings.run.seed)
+        network = new_network(settings.network.config(), settings.network.mask_ratio > 0)
+        width = network.config.width
+        training = TrainingNetwork(network, settings.network.mask_ratio, settings.network.drop_path)
+        self.student = Student(training, batches.teacher_dim).to(device)
+        self.softmax: MarginSoftmax | None = None
+        if settings.teacher is None or settings.teacher.margin_softmax:
+            self.softmax = MarginSoftmax(batches.class_count, width, settings.loss.scale, settings.loss.margin).to(
+                device
+            )
+        self.mean = copy.deepcopy(network).to(device).requires_grad_(False) if optimiser.ema else None
+        self.optimisers = [self._adamw(self.student)] + ([self._adamw(self.softmax)] if self.softmax else [])
+        self.scaler = torch.amp.GradScaler(device.type, enabled=optimiser.precision == "fp16")
+        self.parallel: nn.Module = self.student
+        if processes() > 1:
+            ids = [device.index] if device.type == "cuda" else None
+            self.parallel = nn.parallel.DistributedDataParallel(self.student, device_ids=ids)
+        # From here on each process draws its own masks.
+        torch.manual_seed((settings.run.seed + 1) * 1_000_003 + process())
+
+    @property
+    def result(self) -> nn.Module:
+        """The network to keep: the running mean of the weights where one is kept."""
+        return self.mean if self.mean is not None else self.student.network.network
+
+    def run(self, report: Callable[[str], None] = _log.info) -> bool:
+        """Train to the end, from wherever this trainer is; False if a signal asked to stop before it."""
+        stop = _StopSignals()
+        metrics = Metrics(self.output, self.step) if process() == 0 else None
+        began, begun_at, saved = time.monotonic(), self.step, time.monotonic()
+        with stop:
+            while self.step < self.steps:
+                epoch, skip = divmod(self.step, self.batches.steps_per_epoch)
+                for batch in self.batches.epoch(epoch, skip):
+                    found = self.train_step(batch.to(self.device))
+                    if metrics and (self.step % self.settings.run.log_steps == 0 or self.step == self.steps):
+                        speed = (self.step - begun_at) / (time.monotonic() - began)
+                        report(metrics.add(self, found, speed))
+                    asked = bool(total(torch.tensor(float(stop.asked), device=self.device)))
+                    late = time.monotonic() - saved > 60 * self.settings.run.checkpoint_minutes
+                    if asked or bool(total(torch.tensor(float(late and process() == 0), device=self.device))):
+                        self.save()
+                        saved = time.monotonic()
+                    if asked:
+                        return False
+                    if self.step == self.steps:
+                        break
+        self.save()
+        return True
+
+    def train_step(self, batch: Batch) -> Losses:
+        """One step of the optimisers; the losses are of before it.
+
+        Raises:
+            TrainingError: a loss that is no number.
+        """
+        settings = self.settings.optimiser
+        factor = rate_factor(self.step, self.warmup, self.steps, settings.power)
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = settings.lr * factor
+            optimiser.zero_grad(set_to_none=True)
+        self.parallel.train()
+        with self._precision():
+            found = losses_of(self.parallel, self.softmax, batch, self.settings.loss, self.settings.teacher)
+        if not bool(torch.isfinite(found.total)):
+            raise TrainingError(
+                f"step {self.step}: the loss is {float(found.total)}; training diverged. Use a smaller optimiser.lr, "
+                "more warmup_epochs, or precision bf16 or fp32; checkpoints before this step are kept"
+            )
+        self.scaler.scale(found.total).backward()  # type: ignore[no-untyped-call]
+        self.scaler.unscale_(self.optimisers[0])
+        nn.utils.clip_grad_norm_(self.student.parameters(), settings.clip)
+        for optimiser in self.optimisers:
+            self.scaler.step(optimiser)
+        self.scaler.update()
+        if self.mean is not None:
+            # A young mean follows faster, or it would stay near the random start.
+            decay = min(settings.ema, (1 + self.step) / (10 + self.step))
+            move_towards(self.mean, self.student.network.network, decay)
+        self.step += 1
+        return found
+
+    def save(self) -> Path:
+        """Write a checkpoint (every process calls it)."""
+        shared = {
+            "step": self.step,
+            "settings": json.dumps(self.settings.that_shape_weights(), sort_keys=True),
+            "student": self.student.state_dict(),
+            "mean": self.mean.state_dict() if self.mean is not None else None,
+            "optimiser": self.optimisers[0].state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+        own = {
+            "softmax": self.softmax.state_dict() if self.softmax else None,
+            "softmax_optimiser": self.optimisers[1].state_dict() if self.softmax else None,
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+        }
+        return checkpoint.save(self.output, self.step, shared, own, self.settings.run.keep)
+
+    def resume(self, folder: Path) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            TrainingError: it belongs to a run of other settings (each named), or cannot be read.
+        """
+        shared, own = checkpoint.load(folder)
+        _refuse_other_settings(folder, json.loads(shared["settings"]), self.settings.that_shape_weights())
+        self.student.load_state_dict(shared["student"])
+        if self.mean is not None:
+            self.mean.load_state_dict(shared["mean"])
+        self.optimisers[0].load_state_dict(shared["optimiser"])
+        self.scaler.load_state_dict(shared["scaler"])
+        if self.softmax:
+            self.softmax.load_state_dict(own["softmax"])
+            self.optimisers[1].load_state_dict(own["softmax_optimiser"])
+        torch.set_rng_state(own["random"])
+        if own["random_cuda"] is not None:
+            torch.cuda.set_rng_state(own["random_cuda"], self.device)
+        self.step = int(shared["step"])
+
+    def _adamw(self, module: nn.Module) -> torch.optim.Optimizer:
+        settings = self.settings.optimiser
+        return torch.optim.AdamW(module.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        dtype = _AUTOCAST[self.settings.optimiser.precision]
+        return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype=dtype)
+
+
+def _refuse_other_settings(folder: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    before, now = _flat(json.loads(json.dumps(found))), _flat(json.loads(json.dumps(wanted)))
+    different = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    if different:
+        shown = "; ".join(f"{name} was {before.get(name)}, is {now.get(name)}" for name in different)
+        raise TrainingError(f"{folder}: a run of other settings: {shown}. Use those, or another output.")
+
+
+def _flat(values: dict[str, Any], path: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{path}{name}.") if isinstance(value, dict) else {path + name: value}
+    return flat
+
+
+class _StopSignals:
+    """Notes SIGINT and SIGTERM, so that a run stops between two steps with a checkpoint; a second one ends it."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._before[number] = signal.signal(number, self._note)
+            except ValueError:  # not the main thread: whoever runs it there stops it in their own way
+                return
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        _log.warning("stopping after this step; once more to stop at once")

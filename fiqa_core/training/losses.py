@@ -1,0 +1,63 @@
+"""The losses of ViT-FIQA (arXiv 2508.13957, section 3), in the paper's symbols.
+
+    L      = L_FR + alpha * L_FIQ                                      alpha = 10
+    L_FR   = -log( e^{s (cos t_y - m)} / (e^{s (cos t_y - m)} + sum_{j != y} e^{s cos t_j}) )      s = 64, m = 0.4
+    L_FIQ  = SmoothL1_beta(q - CR)                                     beta = 0.5
+    CR     = CCS / (NNCCS + 1 + eps)                                   eps = 1e-9
+    CCS    = cos t_y, NNCCS = max_{j != y} cos t_j
+
+t_j is the angle between a sample's embedding x and the centre W_j of class j, y its own class, q the predicted quality.
+B samples, C classes, D numbers an embedding. Every loss is a mean over the samples, weighted by w where weights are
+given.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  (torch's own convention)
+
+EPS = 1e-9
+
+
+def cosines(x: Tensor, centres: Tensor) -> Tensor:
+    """cos t_j, (B, C), of embeddings (B, D) and centres (C, D), neither normalised; clamped to [-1, 1]."""
+    return (F.normalize(x) @ F.normalize(centres).T).clamp(-1, 1)
+
+
+def class_similarities(cos: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """(CCS, NNCCS), both (B,), of cosines (B, C) and own classes (B,); NNCCS is -1 where there is one class only."""
+    own = F.one_hot(y, cos.shape[1]).bool()
+    return cos[own], cos.masked_fill(own, -torch.inf).amax(1).clamp(min=-1)
+
+
+def certainty_ratio(ccs: Tensor, nnccs: Tensor) -> Tensor:
+    """CR (B,), higher = more useful; a target, so no gradient flows through it."""
+    return (ccs / (nnccs + 1 + EPS)).detach()
+
+
+def margin_logits(cos: Tensor, y: Tensor, s: float, m: float) -> Tensor:
+    """CosFace's logits (B, C): s (cos t_y - m) at the own class, s cos t_j at the others."""
+    return s * (cos - m * F.one_hot(y, cos.shape[1]).to(cos.dtype))
+
+
+def recognition_loss(cos: Tensor, y: Tensor, s: float, m: float, w: Tensor | None = None) -> Tensor:
+    """L_FR, a scalar; cosines (B, C), own classes (B,)."""
+    return weighted_mean(F.cross_entropy(margin_logits(cos, y, s, m), y, reduction="none"), w)
+
+
+def quality_loss(q: Tensor, cr: Tensor, beta: float, w: Tensor | None = None) -> Tensor:
+    """L_FIQ, a scalar: d^2 / (2 beta) where d = |q - CR| < beta, d - beta / 2 elsewhere; q and CR (B,)."""
+    return weighted_mean(F.smooth_l1_loss(q, cr, beta=beta, reduction="none"), w)
+
+
+def distillation_loss(x: Tensor, teacher: Tensor, kind: str, w: Tensor | None = None) -> Tensor:
+    """How far embeddings (B, D) point from a teacher's, a scalar: `cosine` 1 - cos, `mse` of the unit vectors."""
+    if kind == "cosine":
+        return weighted_mean(1 - F.cosine_similarity(x, teacher), w)
+    if kind == "mse":
+        return weighted_mean((F.normalize(x) - F.normalize(teacher)).square().mean(1), w)
+    raise ValueError(f"distillation loss {kind!r} is not known; expected cosine or mse")
+
+
+def weighted_mean(values: Tensor, w: Tensor | None) -> Tensor:
+    """sum w v / sum w of (B,) and (B,); 0 where all weights are 0."""
+    return values.mean() if w is None else (values * w).sum() / w.sum().clamp(min=EPS)

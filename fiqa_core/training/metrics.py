@@ -1,0 +1,61 @@
+"""Numbers of a run as it goes: `metrics.jsonl` always, TensorBoard where it is installed."""
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fiqa_core.training.student import Losses
+
+if TYPE_CHECKING:
+    from fiqa_core.training.loop import Trainer
+
+_log = logging.getLogger(__name__)
+FILE, BOARD = "metrics.jsonl", "tensorboard"
+
+
+class Metrics:
+    """Writes metrics of one run; what was logged after the step it goes on from is removed."""
+
+    def __init__(self, output: Path, step: int) -> None:
+        output.mkdir(parents=True, exist_ok=True)
+        self._path = output / FILE
+        before = self._path.read_text().splitlines() if self._path.exists() else []
+        kept = [line for line in before if json.loads(line)["step"] <= step]
+        self._path.write_text("".join(line + "\n" for line in kept))
+        self._board = _board(output / BOARD, step)
+
+    def add(self, trainer: "Trainer", found: Losses, steps_a_second: float) -> str:
+        """Log a step; returns the line for people, with the time that is left."""
+        named = {name: float(value.detach()) for name, value in found._asdict().items() if value is not None}
+        images = trainer.settings.optimiser.batch * steps_a_second
+        rate = float(trainer.optimisers[0].param_groups[0]["lr"])
+        row: dict[str, Any] = {"step": trainer.step, **named, "lr": rate, "images_a_second": round(images, 1)}
+        with self._path.open("a") as stream:
+            stream.write(json.dumps(row) + "\n")
+        if self._board is not None:
+            for name, value in row.items():
+                if name != "step":
+                    self._board.add_scalar(name, value, trainer.step)
+            self._board.flush()
+        parts = ", ".join(f"{name} {value:.4f}" for name, value in named.items())
+        epoch = trainer.step / trainer.batches.steps_per_epoch
+        left = (trainer.steps - trainer.step) / max(steps_a_second, 1e-9)
+        return (
+            f"step {trainer.step:,} of {trainer.steps:,} (epoch {epoch:.2f}): {parts}; lr {rate:.2e}; "
+            f"{images:,.0f} images/s a process; {_duration(left)} left"
+        )
+
+
+def _board(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        _log.info("no TensorBoard logs: pip install 'fiqa-pipelines[train]' to have them; %s is written anyway", FILE)
+        return None
+    return SummaryWriter(str(folder), purge_step=step + 1)
+
+
+def _duration(seconds: float) -> str:
+    hours, rest = divmod(round(seconds), 3600)
+    return f"{hours} h {rest // 60:02d} min" if hours else f"{rest // 60} min {rest % 60:02d} s"

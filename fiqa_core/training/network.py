@@ -1,0 +1,84 @@
+"""A ViT-FIQA as it is trained: initial weights, token masking and stochastic depth around the network itself."""
+
+import torch
+from torch import Tensor, nn
+
+from fiqa_core.networks.vit_fiqa import ViTConfig, ViTFIQA
+
+
+def new_network(config: ViTConfig, masking: bool) -> ViTFIQA:
+    """A network with random weights, drawn from torch's own generator.
+
+    Linear layers and tokens: normal, std 0.02, cut at two std; biases 0; the quality token std 1e-6; the patch
+    convolution as torch draws it.
+    """
+    network = ViTFIQA(config, mask_token=masking)
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    if masking:
+        nn.init.trunc_normal_(network.mask_token, std=0.02)
+    return network
+
+
+class TrainingNetwork(nn.Module):
+    """Embeddings and qualities with masking and stochastic depth in training mode; the plain network otherwise.
+
+    Masking: a share of the patch tokens, drawn anew for each image, never enters the blocks; `mask_token` stands in
+    their places for the embedding head. The quality token is never masked. Stochastic depth: a block's two branches
+    are left out for an image with a probability that grows linearly from 0 (first block) to `drop_path` (last).
+    """
+
+    def __init__(self, network: ViTFIQA, mask_ratio: float = 0.1, drop_path: float = 0.1) -> None:
+        super().__init__()
+        if not 0 <= mask_ratio < 1 or not 0 <= drop_path < 1:
+            raise ValueError(f"mask_ratio {mask_ratio} and drop_path {drop_path} are shares; expected 0 <= share < 1")
+        self.network = network
+        self.mask_ratio = mask_ratio if hasattr(network, "mask_token") else 0.0
+        last = max(1, len(network.blocks) - 1)
+        self.drop = [drop_path * place / last for place in range(len(network.blocks))]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Faces (B, 3, 112, 112) -> (embedding (B, D), quality (B,)), float32."""
+        if not self.training:
+            embedding, quality = self.network(x)
+            return embedding, quality.squeeze(1)
+        network, config = self.network, self.network.config
+        tokens = network.tokens(x)
+        front, patches = tokens[:, : config.has_token], tokens[:, config.has_token :]
+        kept, places = self._masked(patches)
+        tokens = torch.cat((front, kept), 1)
+        for block, rate in zip(network.blocks, self.drop, strict=True):
+            tokens = tokens + self._branch(block.attn(block.norm1(tokens)), rate)  # type: ignore[operator]
+            tokens = tokens + self._branch(block.mlp(block.norm2(tokens)), rate)  # type: ignore[operator]
+        tokens = network._final_norm(tokens)
+        front, patches = tokens[:, : config.has_token], self._filled(tokens[:, config.has_token :], places)
+        seen = patches if config.mode == "token" else torch.cat((front, patches), 1)
+        if network.feature is None:
+            raise RuntimeError("a network is trained with its embedding head; build it with embeddings=True")
+        embedding = network.feature(seen.flatten(1)).float()
+        return embedding, network._score(front[:, 0] if config.mode == "token" else embedding).squeeze(1)
+
+    def _masked(self, patches: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The patches that are kept, in their order, and their places (B, kept); all of them without masking."""
+        count = patches.shape[1]
+        kept = count - round(count * self.mask_ratio)
+        if kept == count:
+            return patches, None
+        places = torch.rand(patches.shape[:2], device=patches.device).argsort(1)[:, :kept].sort(1).values
+        return patches.gather(1, places[:, :, None].expand(-1, -1, patches.shape[2])), places
+
+    def _filled(self, kept: Tensor, places: Tensor | None) -> Tensor:
+        if places is None:
+            return kept
+        batch, _, width = kept.shape
+        full = self.network.mask_token.to(kept.dtype).expand(batch, self.network.config.patches, width)
+        return full.scatter(1, places[:, :, None].expand(-1, -1, width), kept)
+
+    def _branch(self, out: Tensor, rate: float) -> Tensor:
+        if rate == 0:
+            return out
+        keep = torch.rand(out.shape[0], 1, 1, device=out.device) >= rate
+        return out * keep.to(out.dtype) / (1 - rate)

@@ -1,0 +1,199 @@
+"""Train a ViT-FIQA: labelled shards -> model.pt. One process, or several under torchrun."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import yaml
+
+from fiqa_core import storage
+from fiqa_core.networks.vit_fiqa import ViTFIQA
+from fiqa_core.scoring.devices import resolve_device
+from fiqa_core.shards.plan import FORMATS, plan_dataset
+from fiqa_core.shards.unit import ReadSettings
+from fiqa_core.training import checkpoint
+from fiqa_core.training.data import Batches, PoolBatches, ShardBatches, Share
+from fiqa_core.training.dataset_index import index_of_decisions, index_of_records
+from fiqa_core.training.distill import targets_of
+from fiqa_core.training.errors import TrainingError
+from fiqa_core.training.export import write_model, write_score_only
+from fiqa_core.training.loop import Trainer
+from fiqa_core.training.pool import PoolSettings, build_pool, open_pool
+from fiqa_core.training.settings import TrainingSettings, parse
+from fiqa_core.training.sharded_softmax import process, processes
+
+_log = logging.getLogger("train_fiqa")
+EXIT_OK, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 2, 130
+_UNIT_SIZE = 4000
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code (0: trained to the end)."""
+    arguments = _parser().parse_args(argv)
+    number = int(os.environ.get("RANK", "0"))
+    level = logging.INFO if number == 0 else logging.WARNING
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        settings = _settings(arguments)
+        _join_processes(settings)
+        return _run(settings, arguments.resume)
+    except (ValueError, OSError, RuntimeError) as error:
+        _log.error("%s", error)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        _log.error("interrupted; go on from the last checkpoint with --resume")
+        return EXIT_INTERRUPTED
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _run(settings: TrainingSettings, resume: bool) -> int:
+    output = Path(settings.run.output)
+    earlier = checkpoint.found(output)
+    if earlier and not resume:
+        raise TrainingError(
+            f"{output}: holds checkpoints of an earlier run; go on with --resume, or give another output"
+        )
+    if settings.run.threads:
+        torch.set_num_threads(settings.run.threads)
+    batches = _batches(settings)
+    trainer = Trainer(settings, batches, _device(settings))
+    if earlier:
+        trainer.resume(earlier[-1])
+        _log.info("going on from %s", earlier[-1])
+    elif process() == 0:
+        described = json.dumps(settings.that_shape_weights(), indent=1, sort_keys=True)
+        storage.publish_bytes(described.encode(), str(output), str(output / "settings.json"))
+    _log.info(
+        "%s steps of %d x %d images, %d identities, %.2f M parameters",
+        f"{trainer.steps:,}",
+        processes(),
+        settings.optimiser.batch,
+        batches.class_count,
+        sum(parameter.numel() for parameter in trainer.student.parameters()) / 1e6,
+    )
+    if not trainer.run():
+        _log.warning("stopped with a checkpoint; go on with --resume")
+        return EXIT_INTERRUPTED
+    if process() == 0:
+        print("\n".join(_written(trainer, settings, output)))
+    return EXIT_OK
+
+
+def _written(trainer: Trainer, settings: TrainingSettings, output: Path) -> list[str]:
+    network = cast(ViTFIQA, trainer.result)
+    written = [write_model(network, output)]
+    if settings.run.score_only:
+        written.append(write_score_only(network, output, settings.run.score_only))
+    size = [f"{path} ({path.stat().st_size / 1e6:.1f} MB)" for path in written]
+    return [*size, f"next: python -m pipelines.score_dataset --checkpoint {written[-1]} --input ... --output ..."]
+
+
+def _batches(settings: TrainingSettings) -> Batches:
+    data, output = settings.data, Path(settings.run.output)
+    read = ReadSettings(data.label_field, data.image_field)
+    workspace = output / "dataset" / f"process-{process()}"
+    units = plan_dataset(data.input, data.format, _UNIT_SIZE, str(workspace), read).units
+    share = Share(
+        settings.run.seed, settings.optimiser.batch, process(), processes(), max(1, settings.run.decode_threads)
+    )
+    teacher = settings.teacher
+    if teacher is None:
+        index = index_of_decisions(units, data.decisions) if data.decisions else index_of_records(units, read)
+        _log.info("%d images of %d identities in %d units", index.kept, len(index.labels), len(units))
+        return ShardBatches(units, index, read, settings.augment, share, data.shuffle, data.channel_order)
+    if data.decisions:
+        raise TrainingError(
+            "data.decisions and teacher together are not supported: train on the subset that filtering wrote instead"
+        )
+    folder = Path(teacher.pool) if teacher.pool else output / "pool"
+    if process() == 0:
+        pool_settings = PoolSettings(teacher.copies, teacher.seed, data.channel_order)
+
+        def progress(done: int, parts: int) -> None:
+            _log.info("pool: %d of %d parts", done, parts)
+
+        build_pool(folder, units, read, pool_settings, teacher, settings.run.threads or os.cpu_count() or 1, progress)
+    if processes() > 1:
+        dist.barrier()
+    pool = open_pool(folder)
+    targets = targets_of(pool, teacher.natural)
+    quantiles = np.quantile(targets.certainty, (0.05, 0.25, 0.5, 0.75, 0.95)).round(3).tolist()
+    _log.info("%d images in the pool; certainty ratio at 5, 25, 50, 75, 95 %%: %s", len(targets.classes), quantiles)
+    return PoolBatches(pool, targets, settings.augment, share, teacher.clean_share)
+
+
+def _settings(arguments: argparse.Namespace) -> TrainingSettings:
+    try:
+        content = yaml.safe_load(storage.read_bytes(arguments.config))
+    except FileNotFoundError as error:
+        raise TrainingError(
+            f"{arguments.config}: no such file; expected a configuration such as configs/*.yaml"
+        ) from error
+    except yaml.YAMLError as error:
+        raise TrainingError(f"{arguments.config}: not YAML ({error})") from error
+    if not isinstance(content, dict):
+        raise TrainingError(
+            f"{arguments.config}: expected blocks data, run, network ..., found {type(content).__name__}"
+        )
+    overrides = list(arguments.set)
+    if arguments.input:
+        overrides.append(f"data.input={json.dumps(arguments.input)}")
+    for name, value in (("run.output", arguments.output), ("teacher.model", arguments.teacher)):
+        if value:
+            overrides.append(f"{name}={json.dumps(value)}")
+    try:
+        settings = parse(content, overrides)
+    except TrainingError as error:
+        raise TrainingError(f"{arguments.config}: {error}") from error
+    if settings.data.format not in FORMATS:
+        raise TrainingError(f"data.format is {settings.data.format!r}; expected one of {', '.join(FORMATS)}")
+    if not storage.is_local(settings.run.output):
+        raise TrainingError(f"run.output is {settings.run.output}; checkpoints need a folder on a local or shared disk")
+    return settings
+
+
+def _join_processes(settings: TrainingSettings) -> None:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        on_gpu = resolve_device(settings.run.device).type == "cuda"
+        dist.init_process_group("nccl" if on_gpu else "gloo")
+
+
+def _device(settings: TrainingSettings) -> torch.device:
+    device = resolve_device(settings.run.device)
+    if device.type == "cuda" and processes() > 1:
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    return device
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.train_fiqa",
+        description="Train a ViT-FIQA on labelled shards of aligned faces; writes model.pt, which score_dataset loads.",
+        epilog="Several GPUs or processes: torchrun --nproc-per-node N -m pipelines.train_fiqa ... Exit code: 0 "
+        "trained to the end; 2 bad input or setting, or the run broke off; 130 stopped, with a checkpoint.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", required=True, metavar="FILE", help="settings, such as configs/nano_lfw.yaml")
+    parser.add_argument("--input", nargs="+", metavar="URI", help="instead of the configuration's data.input")
+    parser.add_argument("--output", metavar="FOLDER", help="instead of its run.output")
+    parser.add_argument("--teacher", metavar="ONNX", help="instead of its teacher.model: learn from this network")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="another setting, such as optimiser.lr=3e-4"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the output")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run())
