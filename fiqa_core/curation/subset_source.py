@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from fiqa_core.ahead import ahead
 from fiqa_core.curation.subset import Slice, SourceChangedError, SubsetSettings, SubsetTask
 from fiqa_core.curation.subset_labels import read_labels
 from fiqa_core.curation.subset_rows import KeptRows, sha256_of
@@ -19,11 +20,13 @@ from fiqa_core.shards.unit import Record, Unit
 from fiqa_core.shards.webdataset import read_samples
 
 _BATCH_BYTES = 4 << 20
+_BATCHES_AHEAD = 6
 _NONE: Mapping[str, bytes] = {}
 
 
 def kept_batches(task: SubsetTask, settings: SubsetSettings, output: str) -> Iterator[ImageBatch]:
-    """The images of a task in order.
+    """The images of a task in order, read and verified by a thread of its own, some batches ahead of the writer (who
+    waits for the disk at the end of every shard).
 
     Blocks of a tar or a `.rec` are taken as they are as far as they hold nothing unusual; the rest, and every other
     container, is read record by record, by the reader that scored it.
@@ -32,6 +35,10 @@ def kept_batches(task: SubsetTask, settings: SubsetSettings, output: str) -> Ite
         SourceChangedError: an image that was scored is not there, or has other bytes.
         OSError: the store failed, or a shard is gone.
     """
+    return ahead(_batches(task, settings, output), _BATCHES_AHEAD)
+
+
+def _batches(task: SubsetTask, settings: SubsetSettings, output: str) -> Iterator[ImageBatch]:
     known = read_labels(output, task.labels) if settings.dense else None
     position = task.first
     for piece in task.slices:
