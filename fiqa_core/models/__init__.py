@@ -12,17 +12,20 @@ the authors' repository; their licence is CC BY-NC 4.0: research, no commercial 
 iresnet100) load too, under the same kind of licence."""
 
 
+_NONE_YET = """--checkpoint is needed: no network comes with this package yet.
+The official ViT-FIQA weights (ICCV Workshops 2025, arXiv 2508.13957) are linked from the authors' repository;
+download the folder with `model.pt` and give it as --checkpoint. Their licence is CC BY-NC 4.0: research, no
+commercial use. CR-FIQA weights (iresnet50, iresnet100) load too, under the same kind of licence.
+pipelines.train_fiqa trains networks of one's own (docs/training.md)."""
+
+
 def read_embedded() -> bytes:
     """The bytes of the network's safetensors file.
 
     Raises:
-        FileNotFoundError: the package was installed without it.
+        FileNotFoundError: there is none; the message says where to get weights.
     """
     file = resources.files(__name__) / _FILE
     if not file.is_file():
-        raise FileNotFoundError(
-            f"--checkpoint is needed: this installation has no {_FILE}. Install the package anew, make the file with "
-            "scripts/embedded_model.sh, or give weights: the official ViT-FIQA weights (arXiv 2508.13957) are linked "
-            "from the authors' repository, CC BY-NC 4.0: research, no commercial use"
-        )
+        raise FileNotFoundError(_NONE_YET)
     return file.read_bytes()
