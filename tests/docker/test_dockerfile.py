@@ -92,7 +92,7 @@ def test_what_is_copied_exists_is_the_whole_package_and_is_not_ignored(instructi
     }
     for source in sources:
         assert (ROOT / source).exists(), source
-    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "benchmarks"}
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "benchmarks", "examples"}
     assert packages <= sources
     assert {"setup.py", "README.md", "constraints.txt", "pyproject.toml"} <= sources
     rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
