@@ -30,7 +30,7 @@ from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRU
 from pipelines.filter_options import embedding_source, make_parser, refuse_contradictions, search_settings, writing_of
 from pipelines.filter_words import print_summary
 from pipelines.policy_options import policy_of
-from pipelines.runners import OptionError, is_in_process
+from pipelines.runners import OptionError, is_in_process, refuse_memory
 
 __all__ = ["EXIT_BAD_INPUT", "EXIT_INCOMPLETE", "EXIT_INTERRUPTED", "EXIT_OK", "run"]
 
@@ -112,15 +112,12 @@ def _check_places(arguments: argparse.Namespace, options: PipelineOptions) -> No
     if dataflow.is_dataflow(options) and arguments.dry_run:
         raise OptionError("--dry-run works on this machine: leave out --runner DataflowRunner")
     if not is_in_process(options):
-        for uri in (uri for named in places.values() for uri in named):
-            if "://" in uri and storage.in_this_process_only(uri):
-                raise OptionError(f"{uri}: memory:// is seen by one process only, and this runner has several.")
+        refuse_memory([uri for named in places.values() for uri in named])
 
 
 def _tables(arguments: argparse.Namespace) -> Tables:
-    quality = find_parts(arguments.quality)
-    every = find_parts([*arguments.quality, *arguments.against])
-    own, against = every[: len(quality)], every[len(quality) :]
+    own = find_parts(arguments.quality)
+    against = find_parts(arguments.against, after=own)
     if len(arguments.quality) > 1 or against:
         _refuse_repeated(own, against)
     tables = Tables(own, against, _findings(arguments.findings))

@@ -20,6 +20,7 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.runners.runner import PipelineState
 
+from fiqa_core import storage
 from fiqa_core.scoring.devices import Gpus, gpus_to_share
 from pipelines import worker_watch
 
@@ -126,6 +127,20 @@ def is_local(options: PipelineOptions) -> bool:
 def is_in_process(options: PipelineOptions) -> bool:
     """Whether driver and workers are this one process."""
     return is_local(options) and options.view_as(DirectOptions).direct_running_mode != "multi_processing"
+
+
+def refuse_memory(uris: Sequence[str]) -> None:
+    """Refuse places that worker processes would not see.
+
+    Raises:
+        OptionError: it names the first.
+    """
+    for uri in uris:
+        if "://" in uri and storage.in_this_process_only(uri):
+            raise OptionError(
+                f"{uri}: memory:// is seen by one process only, and this runner has several. Use "
+                "--direct_running_mode in_memory, or a place that all of them reach."
+            )
 
 
 def worker_processes(options: PipelineOptions) -> int:

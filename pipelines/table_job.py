@@ -5,7 +5,7 @@ import functools
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from fiqa_core.shards.plan import Plan, plan_dataset
 from pipelines import dataflow, dataflow_job
 from pipelines.command_line import EXIT_INCOMPLETE, EXIT_OK
 from pipelines.progress import ProgressMonitor
-from pipelines.runners import OptionError, is_in_process, is_local, run_job, worker_processes
+from pipelines.runners import is_in_process, is_local, refuse_memory, run_job, worker_processes
 from pipelines.table_options import DEFAULT_UNIT_SIZE
 from transforms.score import ScoreDataset, ScorerSource
 
@@ -63,7 +63,7 @@ def prepare_workers(
     if is_local(options):
         resolve(arguments.device)
     if not is_in_process(options):
-        _refuse_memory([*arguments.input, arguments.output, *network.values()])
+        refuse_memory([*arguments.input, arguments.output, *network.values()])
     return workers
 
 
@@ -122,15 +122,6 @@ def _dry_run(job: TableJob, scoring: Callable[..., ScoreDataset]) -> int:
         _log_plan(plan, job.log)
         dataflow_job.run_job(_pipeline(options, plan, scoring), options, plan, wait=False)
     return EXIT_OK
-
-
-def _refuse_memory(uris: Sequence[str]) -> None:
-    for uri in uris:
-        if "://" in uri and storage.in_this_process_only(uri):
-            raise OptionError(
-                f"{uri}: memory:// is seen by one process only, and this runner has several. Use "
-                "--direct_running_mode in_memory, or a place that all of them reach."
-            )
 
 
 def network_threads(options: PipelineOptions) -> int:

@@ -29,9 +29,9 @@ from fiqa_core.training.loop import Trainer
 from fiqa_core.training.pool import PoolSettings, build_pool, open_pool
 from fiqa_core.training.settings import TrainingSettings, parse
 from fiqa_core.training.sharded_softmax import process, processes
+from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK
 
 _log = logging.getLogger("train_fiqa")
-EXIT_OK, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 2, 130
 _UNIT_SIZE = 4000
 
 

@@ -45,11 +45,12 @@ class Part:
         return self.url.rpartition("/")[2]
 
 
-def find_parts(tables: Sequence[str]) -> tuple[Part, ...]:
+def find_parts(tables: Sequence[str], after: Sequence[Part] = ()) -> tuple[Part, ...]:
     """All files of quality tables, numbered: tables in the order given, the files of each by name.
 
     Args:
         tables: outputs of scoring runs, their `quality` folders, single Parquet files, or globs.
+        after: files found before, whose numbers and rows these follow.
 
     Raises:
         TableError: nothing there, or a file that is no quality table.
@@ -57,8 +58,8 @@ def find_parts(tables: Sequence[str]) -> tuple[Part, ...]:
     urls = list(dict.fromkeys(url for table in tables for url in table_files(table)))
     units = {folder: _units(folder) for folder in {_folder(url) for url in urls}}
     parts: list[Part] = []
-    first = 0
-    for number, part in enumerate(in_flight(urls, _look_at, _FOOTERS_AT_ONCE)):
+    first = sum(part.rows for part in after)
+    for number, part in enumerate(in_flight(urls, _look_at, _FOOTERS_AT_ONCE), len(after)):
         unit = units[_folder(part.url)].get(part.name)
         parts.append(replace(part, number=number, first=first, unit=unit))
         first += part.rows

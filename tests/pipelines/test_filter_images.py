@@ -190,6 +190,7 @@ def test_an_image_that_is_not_what_was_scored_is_named_and_the_rest_is_written(f
         (["--near-duplicates", "all", "--near-by", "phash"], "no perceptual hashes"),
         (["--overlap-near", "on"], "--against"),
         (["--against", "OUT"], "both --quality and --against"),
+        (["--against", "SAME"], "both --quality and --against"),
         (["--policy", ""], "empty"),
         (["--relabel"], "--relabel is for --write"),
         (["--embedding-column", "e"], "give that"),
@@ -203,7 +204,7 @@ def test_an_image_that_is_not_what_was_scored_is_named_and_the_rest_is_written(f
 def test_what_does_not_go_together_is_refused_in_words_before_anything_is_written(
     faces, tmp_path, caplog, capsys, options, said
 ):
-    places = {"EMB": str(faces / "emb"), "OUT": str(tmp_path / "link")}
+    places = {"EMB": str(faces / "emb"), "OUT": str(tmp_path / "link"), "SAME": str(faces / "out")}
     (tmp_path / "link").symlink_to(faces / "out")
     options = [places.get(option, option) for option in options]
     try:
