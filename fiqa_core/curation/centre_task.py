@@ -147,14 +147,15 @@ def _add(
     for number, groups in centres.groups.items():
         second[starts[number] : starts[number] + judged[number]] = groups.minority
         cosine[number], coherence[number] = groups.cosine, groups.coherence
-    for name, values in zip(OWN.names, (rid, code, centres.cosine, centres.kept, second), strict=True):
+    of_rows: list[np.ndarray] = [rid, code, centres.cosine, centres.kept, second]
+    for name, values in zip(OWN.names, of_rows, strict=True):
         own[name].append(values)
     known = ~np.isnan(centres.cosine)
     total = np.add.reduceat(np.where(known, centres.cosine, 0), starts)
     count = np.add.reduceat(known.astype(np.int64), starts)
     mean = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
-    columns = (codes, judged, centres.votes, mean, cosine, coherence)
-    for name, column in zip(IDENTITIES.names, columns, strict=True):
+    of_people: list[np.ndarray] = [codes, judged, centres.votes, mean, cosine, coherence]
+    for name, column in zip(IDENTITIES.names, of_people, strict=True):
         people[name].append(column)
 
 
