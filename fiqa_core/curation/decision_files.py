@@ -60,7 +60,7 @@ class DecisionFiles:
         Files of an earlier run with the same digest are left as they are.
 
         Raises:
-            TableError: a quality file changed meanwhile. OSError: the output cannot be written to.
+            TableError: a quality file changed meanwhile, or misses a place in its shard. OSError: the output cannot be written to.
         """
         columns = _Taken(decided)
         kept = 0
@@ -95,6 +95,7 @@ class DecisionFiles:
         with storage.temporary_for(self.output) as path:
             with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=_REPEATED) as writer:
                 for table in tables:
+                    _refuse_nulls(table, part)
                     writer.write_table(table)
                     yield table
             storage.publish(path, url)
@@ -140,6 +141,15 @@ def decisions_table(rows: pa.RecordBatch, decided: pa.Table) -> pa.Table:
     if "label" not in rows.schema.names:
         columns["label"] = pa.nulls(rows.num_rows, pa.string())
     return pa.table([_as(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
+
+
+def _refuse_nulls(table: pa.Table, part: Part) -> None:
+    for field in table.schema:
+        if not field.nullable and table[field.name].null_count:
+            raise TableError(
+                f"{part.url}: the column {field.name!r} holds nulls; each row of a quality table has its place. "
+                "Score its part again."
+            )
 
 
 def _decoded(codes: pa.Array, words: Sequence[str | None]) -> pa.Array:

@@ -12,20 +12,16 @@ the authors' repository; their licence is CC BY-NC 4.0: research, no commercial 
 iresnet100) load too, under the same kind of licence."""
 
 
-_NONE_YET = """--checkpoint is needed: no network comes with this package yet.
-The official ViT-FIQA weights (ICCV Workshops 2025, arXiv 2508.13957) are linked from the authors' repository;
-download the folder with `model.pt` and give it as --checkpoint. Their licence is CC BY-NC 4.0: research, no
-commercial use. CR-FIQA weights (iresnet50, iresnet100) load too, under the same kind of licence.
-pipelines.train_fiqa trains networks of one's own (docs/training.md)."""
-
-
 def read_embedded() -> bytes:
     """The bytes of the network's safetensors file.
 
     Raises:
-        FileNotFoundError: there is none; the message says where to get weights.
+        FileNotFoundError: this installation has none; the message says what to do.
     """
     file = resources.files(__name__) / _FILE
     if not file.is_file():
-        raise FileNotFoundError(_NONE_YET)
+        raise FileNotFoundError(
+            f"{file}: the network of this package is missing in this installation; install the package again, or give "
+            "--checkpoint"
+        )
     return file.read_bytes()

@@ -194,6 +194,17 @@ def test_a_damaged_quality_file_is_named_and_nothing_looks_finished(tmp_path, ca
     assert not (tmp_path / "out2").exists()
 
 
+def test_a_row_without_a_place_is_refused_by_the_name_of_its_file(tmp_path, caplog):
+    quality = write_quality(tmp_path / "quality", frame([0.5, 0.6]))
+    (file,) = quality.iterdir()
+    table = pd.read_parquet(file)
+    table["index"] = table["index"].astype("Int64").where(table.key == "k0")
+    table.to_parquet(file)
+    assert run(command(quality, tmp_path / "out")) == EXIT_BAD_INPUT
+    assert f"{file.name}: the column 'index' holds nulls" in caplog.text
+    assert not (tmp_path / "out" / "summary.json").exists()
+
+
 def test_a_dry_run_prints_the_same_and_writes_nothing(scored, tmp_path, capsys):
     assert run(command(scored, tmp_path / "out", "--dry-run", "--drop-worst", 0.3)) == 0
     dry = capsys.readouterr().out
