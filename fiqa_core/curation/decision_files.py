@@ -60,7 +60,8 @@ class DecisionFiles:
         Files of an earlier run with the same digest are left as they are.
 
         Raises:
-            TableError: a quality file changed meanwhile, or misses a place in its shard. OSError: the output cannot be written to.
+            TableError: a quality file changed meanwhile, or a row has no place in its shard. OSError: the output
+                cannot be written to.
         """
         columns = _Taken(decided)
         kept = 0
