@@ -4,6 +4,7 @@ A batch is a function of the seed, the epoch, the process and its place in the e
 that a run that goes on from a checkpoint sees what an undisturbed one would have seen.
 """
 
+import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,6 +25,8 @@ from fiqa_core.training.distill import Targets
 from fiqa_core.training.errors import TrainingError
 from fiqa_core.training.pool import Pool
 
+_log = logging.getLogger(__name__)
+_WINDOW_BYTES = 2 << 30  # of stored images that wait to be drawn
 _ORDER, _SHUFFLE, _AUGMENT = 1, 2, 3  # streams of random numbers of one seed
 
 
@@ -88,7 +91,9 @@ class ShardBatches:
         shuffle: int,
         channel_order: str = "rgb",
     ) -> None:
-        self._units, self._index, self._read, self._augment = units, index, read, augment
+        # A unit of which nothing is kept could be all that a process gets.
+        self._units = [unit for unit in units if index.keeps_of(unit)]
+        self._index, self._read, self._augment = index, read, augment
         self._share, self._shuffle, self._order = share, max(1, shuffle), ChannelOrder(channel_order)
         self.class_count = len(index.labels)
         self.steps_per_epoch = index.kept // (share.batch * share.count)
@@ -105,6 +110,15 @@ class ShardBatches:
         chosen = _chunks(self._drawn(number), share.batch)
         for _ in range(skip):
             next(chosen)
+        try:
+            yield from self._made(chosen, number, skip)
+        finally:  # also where the run ends inside an epoch
+            if self.passed_over:
+                _log.warning("epoch %d: %d images could not be decoded, passed over", number, self.passed_over)
+            self.passed_over = 0
+
+    def _made(self, chosen: Iterator[list[tuple[bytes, int, float]]], epoch: int, skip: int) -> Iterator[Batch]:
+        share = self._share
         with ThreadPoolExecutor(max(1, share.threads), "decode") as pool:
             pending: deque[list[Future[tuple[np.ndarray, int, float] | None]]] = deque()
             for step in range(skip, self.steps_per_epoch + 2):
@@ -112,10 +126,8 @@ class ShardBatches:
                     first = step * share.batch
                     pending.append(
                         [
-                            pool.submit(
-                                self._image, data, own, weight, [share.seed, _AUGMENT, number, share.number, place]
-                            )
-                            for place, (data, own, weight) in enumerate(next(chosen), first)
+                            pool.submit(self._image, *item, [share.seed, _AUGMENT, epoch, share.number, place])
+                            for place, item in enumerate(next(chosen), first)
                         ]
                     )
                 if len(pending) > 2 or (pending and step >= self.steps_per_epoch):
@@ -124,18 +136,26 @@ class ShardBatches:
     def _drawn(self, number: int) -> Iterator[tuple[bytes, int, float]]:
         """Stored images with class and weight, through a window that is drawn from at random; without end.
 
-        The window runs empty before the share begins again: each image comes once before any comes twice.
+        The window runs empty before the share begins again: each image comes once before any comes twice. Where images
+        are large it holds fewer than `shuffle`: memory is bounded.
         """
         random = np.random.default_rng([self._share.seed, _SHUFFLE, number, self._share.number])
         while True:
             window: list[tuple[bytes, int, float]] = []
+            held = 0
             for item in self._once(number):
-                if len(window) < self._shuffle:
+                held += len(item[0])
+                if not window or (len(window) < self._shuffle and held <= _WINDOW_BYTES):
                     window.append(item)
                     continue
                 place = int(random.integers(len(window)))
+                held -= len(window[place][0])
                 yield window[place]
                 window[place] = item
+                while held > _WINDOW_BYTES and len(window) > 1:
+                    drawn = window.pop(int(random.integers(len(window))))
+                    held -= len(drawn[0])
+                    yield drawn
             for place in random.permutation(len(window)):
                 yield window[int(place)]
 
@@ -156,7 +176,7 @@ class ShardBatches:
     def _of_unit(self, unit: Unit) -> Iterator[tuple[bytes, int, float]]:
         known = self._index.of_shard(unit.shard)
         for record in CONTAINERS[unit.container].read(unit, self._read):
-            found = known.get(record.index)
+            found = known.find(record.index)
             if record.data is not None and found is not None:
                 yield record.data, *found
 

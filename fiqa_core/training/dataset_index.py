@@ -1,11 +1,14 @@
 """Which images of a dataset are trained on, as which class, with which weight."""
 
 import logging
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fiqa_core import storage
@@ -17,48 +20,77 @@ _log = logging.getLogger(__name__)
 _COLUMNS = ("shard", "index", "label", "keep", "weight")
 
 
+class ShardRows(NamedTuple):
+    """The kept images of a shard: index (int64, ascending), class (int64), weight (float32)."""
+
+    index: np.ndarray
+    classes: np.ndarray
+    weights: np.ndarray
+
+    def find(self, index: int) -> tuple[int, float] | None:
+        """Class and weight of a record; None if it is not kept."""
+        place = int(np.searchsorted(self.index, index))
+        if place == len(self.index) or self.index[place] != index:
+            return None
+        return int(self.classes[place]), float(self.weights[place])
+
+    def places(self, index: np.ndarray) -> np.ndarray:
+        """Of many records (N,), their rows here (int64); -1 where one is not kept."""
+        found = np.minimum(np.searchsorted(self.index, index), max(0, len(self.index) - 1))
+        return np.where(self.index[found] == index, found, -1) if len(self.index) else np.full(len(index), -1)
+
+
+NOTHING = ShardRows(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+
+
 @dataclass(frozen=True)
 class DatasetIndex:
-    """The kept images.
-
-    Attributes:
-        labels: identity of each class, sorted. kept: number of images.
-        by_shard: for each shard, three arrays: index (int64, ascending), class (int64), weight (float32).
-    """
+    """The kept images. `labels`: identity of each class, sorted. `by_shard`: only shards of which something is kept."""
 
     labels: tuple[str, ...]
-    by_shard: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+    by_shard: dict[str, ShardRows]
 
     @property
     def kept(self) -> int:
-        return sum(len(index) for index, _, _ in self.by_shard.values())
+        """Number of images."""
+        return sum(len(rows.index) for rows in self.by_shard.values())
 
-    def of_shard(self, shard: str) -> dict[int, tuple[int, float]]:
-        """Class and weight by the records' index; empty for a shard of which nothing is kept."""
-        if shard not in self.by_shard:
-            return {}
-        index, classes, weights = self.by_shard[shard]
-        return dict(zip(index.tolist(), zip(classes.tolist(), weights.tolist(), strict=True), strict=True))
+    def of_shard(self, shard: str) -> ShardRows:
+        """Its rows; none for a shard of which nothing is kept."""
+        return self.by_shard.get(shard, NOTHING)
+
+    def keeps_of(self, unit: Unit) -> bool:
+        """Whether a unit can hold a kept image (where its records cannot be told: whether its shard does)."""
+        index = self.of_shard(unit.shard).index
+        if unit.records < 0:
+            return bool(len(index))
+        first, end = np.searchsorted(index, (unit.first_index, unit.first_index + unit.records))
+        return bool(end > first)
 
 
 def index_of_records(units: Sequence[Unit], read: ReadSettings) -> DatasetIndex:
     """Every labelled image, by reading the shards once (no image is decoded)."""
-    rows: list[tuple[str, int, str]] = []
+    # Numbers only: millions of rows are some tens of bytes each.
+    shards, labels = dict[str, int](), dict[str, int]()
+    owner, index, classes = array("q"), array("q"), array("q")
     without_label = without_image = 0
     for unit in units:
+        shard = shards.setdefault(unit.shard, len(shards))
         for record in CONTAINERS[unit.container].read(unit, read):
             if record.data is None:
                 without_image += 1
             elif record.label is None:
                 without_label += 1
             else:
-                rows.append((unit.shard, record.index, record.label))
+                owner.append(shard)
+                index.append(record.index)
+                classes.append(labels.setdefault(record.label, len(labels)))
     if without_image or without_label:
         _log.warning("not trained on: %d records without an image, %d without a label", without_image, without_label)
-    if not rows:
+    if not index:
         raise TrainingError("no labelled image in the input; training needs identities (labels). See --label-field.")
-    shards, index, labels = zip(*rows, strict=True)
-    return _index(list(shards), np.array(index), list(labels), np.ones(len(rows), np.float32))
+    rows = ShardRows(np.array(index), np.array(classes), np.ones(len(index), np.float32))
+    return _index(list(shards), np.array(owner), list(labels), rows)
 
 
 def index_of_decisions(units: Sequence[Unit], decisions: str) -> DatasetIndex:
@@ -69,7 +101,8 @@ def index_of_decisions(units: Sequence[Unit], decisions: str) -> DatasetIndex:
     """
     table = _read_decisions(decisions)
     names = {storage.absolute(unit.shard): unit.shard for unit in units} | {unit.url: unit.shard for unit in units}
-    found = {shard: names.get(storage.absolute(shard)) for shard in set(table["shard"].unique().to_pylist())}
+    owner = _codes(table["shard"])
+    found = {shard: names.get(storage.absolute(shard)) for shard in owner.dictionary.to_pylist()}
     strange = sorted(shard for shard, own in found.items() if own is None)
     absent = sorted({unit.shard for unit in units} - set(found.values()))
     if strange or absent:
@@ -79,11 +112,19 @@ def index_of_decisions(units: Sequence[Unit], decisions: str) -> DatasetIndex:
     labelled = table["label"].is_valid().to_numpy()
     if lost := int((keep & ~labelled).sum()):
         _log.warning("%s: %d kept rows have no label and are not trained on", decisions, lost)
-    table = table.filter(pa.array(keep & labelled))
-    if not table.num_rows:
+    kept = keep & labelled
+    if not kept.any():
         raise TrainingError(f"{decisions}: it keeps no labelled row; nothing is left to train on")
-    shards = [str(found[shard]) for shard in table["shard"].to_pylist()]
-    return _index(shards, table["index"].to_numpy(), table["label"].to_pylist(), table["weight"].to_numpy())
+    labels = _codes(table["label"].filter(pa.array(kept)))
+    rows = ShardRows(
+        table["index"].to_numpy()[kept], labels.indices.to_numpy(), table["weight"].to_numpy()[kept].astype(np.float32)
+    )
+    shards = [str(shard) for shard in found.values()]
+    return _index(shards, owner.indices.to_numpy()[kept], labels.dictionary.to_pylist(), rows)
+
+
+def _codes(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    return pc.dictionary_encode(column.combine_chunks().cast(pa.string()))
 
 
 def _read_decisions(decisions: str) -> pa.Table:
@@ -104,16 +145,21 @@ def _read_decisions(decisions: str) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _index(shards: list[str], index: np.ndarray, labels: list[str], weights: np.ndarray) -> DatasetIndex:
-    names = tuple(sorted(set(labels)))
+def _index(shards: list[str], owner: np.ndarray, labels: list[str], rows: ShardRows) -> DatasetIndex:
+    """Rows in any order, with the numbers of their shards and labels."""
+    names = sorted(set(labels))
     if len(names) < 2:
         raise TrainingError(f"only one identity ({names[0]!r}) in the images that are kept; training needs two or more")
     numbers = {name: number for number, name in enumerate(names)}
-    classes = np.array([numbers[label] for label in labels])
-    owner = np.array(shards, object)
-    by_shard = {}
-    for shard in sorted(set(shards)):
-        here = np.flatnonzero(owner == shard)
-        here = here[np.argsort(index[here], kind="stable")]
-        by_shard[shard] = (index[here], classes[here], weights[here].astype(np.float32))
-    return DatasetIndex(names, by_shard)
+    classes = np.array([numbers[label] for label in labels], np.int64)[rows.classes]
+    # By name, since two spellings of a shard in a decisions table can be one shard here.
+    spelled = {name: number for number, name in enumerate(sorted(set(shards)))}
+    owner = np.array([spelled[name] for name in shards], np.int64)[owner]
+    order = np.lexsort((rows.index, owner))
+    edges = np.searchsorted(owner[order], np.arange(len(spelled) + 1))
+    by_shard = {
+        name: ShardRows(rows.index[here], classes[here], rows.weights[here])
+        for name, number in spelled.items()
+        if len(here := order[edges[number] : edges[number + 1]])
+    }
+    return DatasetIndex(tuple(names), by_shard)

@@ -22,7 +22,7 @@ class DataSettings:
         input: URIs, folders or globs of shards, as for scoring. format, label_field, image_field, channel_order: too.
         decisions: the `decisions` folder that filtering wrote of them: rows it does not keep are not trained on, and
             its `weight` scales a sample's loss. None: all labelled images, each with weight 1.
-        shuffle: records that wait in memory to be drawn in random order.
+        shuffle: records that wait in memory to be drawn in random order (fewer where they are over 2 GiB together).
     """
 
     input: tuple[str, ...]
