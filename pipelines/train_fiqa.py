@@ -6,6 +6,9 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
@@ -17,17 +20,19 @@ import yaml
 from fiqa_core import storage
 from fiqa_core.networks.vit_fiqa import ViTFIQA
 from fiqa_core.scoring.devices import resolve_device
+from fiqa_core.scoring.output_lock import hold_output
 from fiqa_core.shards.plan import FORMATS, plan_dataset
-from fiqa_core.shards.unit import ReadSettings
+from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.training import checkpoint
 from fiqa_core.training.data import Batches, PoolBatches, ShardBatches, Share
 from fiqa_core.training.dataset_index import index_of_decisions, index_of_records
 from fiqa_core.training.distill import targets_of
 from fiqa_core.training.errors import TrainingError
 from fiqa_core.training.export import write_model, write_score_only
-from fiqa_core.training.loop import Trainer
-from fiqa_core.training.pool import PoolSettings, build_pool, open_pool
-from fiqa_core.training.settings import TrainingSettings, parse
+from fiqa_core.training.kept_pool import kept_of
+from fiqa_core.training.loop import Trainer, refuse_precision
+from fiqa_core.training.pool import Pool, PoolSettings, build_pool, open_pool
+from fiqa_core.training.settings import TeacherOptions, TrainingSettings, parse
 from fiqa_core.training.sharded_softmax import process, processes
 from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK
 
@@ -43,8 +48,10 @@ def run(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
         settings = _settings(arguments)
-        _join_processes(settings)
-        return _run(settings, arguments.resume)
+        device = _join_processes(settings)
+        refuse_precision(settings, device)
+        with hold_output(settings.run.output) if process() == 0 else nullcontext():
+            return _run(settings, device, arguments.resume)
     except (ValueError, OSError, RuntimeError) as error:
         _log.error("%s", error)
         return EXIT_BAD_INPUT
@@ -56,7 +63,7 @@ def run(argv: Sequence[str] | None = None) -> int:
             dist.destroy_process_group()
 
 
-def _run(settings: TrainingSettings, resume: bool) -> int:
+def _run(settings: TrainingSettings, device: torch.device, resume: bool) -> int:
     output = Path(settings.run.output)
     earlier = checkpoint.found(output)
     if earlier and not resume:
@@ -66,7 +73,7 @@ def _run(settings: TrainingSettings, resume: bool) -> int:
     if settings.run.threads:
         torch.set_num_threads(settings.run.threads)
     batches = _batches(settings)
-    trainer = Trainer(settings, batches, _device(settings))
+    trainer = Trainer(settings, batches, device)
     if earlier:
         trainer.resume(earlier[-1])
         _log.info("going on from %s", earlier[-1])
@@ -99,9 +106,9 @@ def _written(trainer: Trainer, settings: TrainingSettings, output: Path) -> list
 
 
 def _batches(settings: TrainingSettings) -> Batches:
-    data, output = settings.data, Path(settings.run.output)
+    data = settings.data
     read = ReadSettings(data.label_field, data.image_field)
-    workspace = output / "dataset" / f"process-{process()}"
+    workspace = Path(settings.run.output) / "dataset" / f"process-{process()}"
     units = plan_dataset(data.input, data.format, _UNIT_SIZE, str(workspace), read).units
     share = Share(
         settings.run.seed, settings.optimiser.batch, process(), processes(), max(1, settings.run.decode_threads)
@@ -111,25 +118,36 @@ def _batches(settings: TrainingSettings) -> Batches:
         index = index_of_decisions(units, data.decisions) if data.decisions else index_of_records(units, read)
         _log.info("%d images of %d identities in %d units", index.kept, len(index.labels), len(units))
         return ShardBatches(units, index, read, settings.augment, share, data.shuffle, data.channel_order)
-    if data.decisions:
-        raise TrainingError(
-            "data.decisions and teacher together are not supported: train on the subset that filtering wrote instead"
-        )
-    folder = Path(teacher.pool) if teacher.pool else output / "pool"
+    # Before the pool is made: a wrong table is refused at once.
+    kept = index_of_decisions(units, data.decisions) if data.decisions else None
+    pool, weights = _pool(settings, teacher, units, read), None
+    if kept is not None:
+        pool, weights = kept_of(pool, units, kept)
+    targets = targets_of(pool, teacher.natural)
+    quantiles = np.quantile(targets.certainty, (0.05, 0.25, 0.5, 0.75, 0.95)).round(3).tolist()
+    _log.info("%d images in the pool; certainty ratio at 5, 25, 50, 75, 95 %%: %s", len(targets.classes), quantiles)
+    return PoolBatches(pool, targets, settings.augment, share, teacher.clean_share, weights)
+
+
+def _pool(settings: TrainingSettings, teacher: TeacherOptions, units: Sequence[Unit], read: ReadSettings) -> Pool:
+    """Made by the first process, while the others wait."""
+    folder = Path(teacher.pool) if teacher.pool else Path(settings.run.output) / "pool"
+    # A pool can take longer than the minutes for which processes wait for each other elsewhere.
+    patient = dist.new_group(backend="gloo", timeout=timedelta(days=30)) if processes() > 1 else None
     if process() == 0:
-        pool_settings = PoolSettings(teacher.copies, teacher.seed, data.channel_order)
 
         def progress(done: int, parts: int) -> None:
             _log.info("pool: %d of %d parts", done, parts)
 
-        build_pool(folder, units, read, pool_settings, teacher, settings.run.threads or os.cpu_count() or 1, progress)
-    if processes() > 1:
-        dist.barrier()
-    pool = open_pool(folder)
-    targets = targets_of(pool, teacher.natural)
-    quantiles = np.quantile(targets.certainty, (0.05, 0.25, 0.5, 0.75, 0.95)).round(3).tolist()
-    _log.info("%d images in the pool; certainty ratio at 5, 25, 50, 75, 95 %%: %s", len(targets.classes), quantiles)
-    return PoolBatches(pool, targets, settings.augment, share, teacher.clean_share)
+        made = PoolSettings(teacher.copies, teacher.seed, settings.data.channel_order)
+        with hold_output(str(folder)):
+            build_pool(folder, units, read, made, teacher, settings.run.threads or os.cpu_count() or 1, progress)
+    if patient is not None:
+        try:
+            dist.barrier(patient)
+        except RuntimeError as error:
+            raise TrainingError("the process that makes the pool broke off; its message says why") from error
+    return open_pool(folder)
 
 
 def _settings(arguments: argparse.Namespace) -> TrainingSettings:
@@ -157,22 +175,34 @@ def _settings(arguments: argparse.Namespace) -> TrainingSettings:
         raise TrainingError(f"{arguments.config}: {error}") from error
     if settings.data.format not in FORMATS:
         raise TrainingError(f"data.format is {settings.data.format!r}; expected one of {', '.join(FORMATS)}")
-    if not storage.is_local(settings.run.output):
-        raise TrainingError(f"run.output is {settings.run.output}; checkpoints need a folder on a local or shared disk")
+    return _with_local_folders(settings)
+
+
+def _with_local_folders(settings: TrainingSettings) -> TrainingSettings:
+    """`file://` addresses as paths."""
+    run, teacher = settings.run, settings.teacher
+    for name, folder in (("run.output", run.output), ("teacher.pool", teacher.pool if teacher else None)):
+        if folder and not storage.is_local(folder):
+            raise TrainingError(f"{name} is {folder}; it must be a folder on a local or shared disk")
+    if "://" in run.output:
+        settings = replace(settings, run=replace(run, output=storage.absolute(run.output)))
+    if teacher and teacher.pool and "://" in teacher.pool:
+        settings = replace(settings, teacher=replace(teacher, pool=storage.absolute(teacher.pool)))
     return settings
 
 
-def _join_processes(settings: TrainingSettings) -> None:
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        on_gpu = resolve_device(settings.run.device).type == "cuda"
-        dist.init_process_group("nccl" if on_gpu else "gloo")
-
-
-def _device(settings: TrainingSettings) -> torch.device:
+def _join_processes(settings: TrainingSettings) -> torch.device:
+    """Meet the other processes, if there are any; the device of this one."""
     device = resolve_device(settings.run.device)
-    if device.type == "cuda" and processes() > 1:
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.cuda.set_device(device)
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return device
+    if device.type == "cuda":
+        number, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if number >= count:
+            raise TrainingError(f"process {number} has no GPU: {count} are here; start at most {count} processes")
+        device = torch.device("cuda", number)
+        torch.cuda.set_device(device)  # before anything is exchanged: NCCL takes the current one
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return device
 
 

@@ -29,8 +29,8 @@ class Augmentation:
 
     Attributes:
         flip: probability of a horizontal flip.
-        jitter: largest shift (share of the width), scale and turn (in units of a tenth of a radian) of a random
-            affine grid sample; 0 = none.
+        jitter: largest shift (share of the width), change of scale (share) and turn (radians) of a random affine grid
+            sample; 0 = none.
         degrade: probability of a random degradation (fiqa_core.images.degradations).
     """
 

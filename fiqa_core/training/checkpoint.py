@@ -5,7 +5,7 @@ process's class centres, their optimiser and random numbers). Only tensors and p
 read without running code.
 """
 
-import pickle
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,26 +17,51 @@ from fiqa_core.training.errors import TrainingError
 from fiqa_core.training.sharded_softmax import process, processes
 
 FOLDER = "checkpoints"
+_UNFINISHED = "_tmp-"
 
 
 def save(output: Path, step: int, shared: dict[str, Any], own: dict[str, Any], keep: int) -> Path:
-    """Write a checkpoint; every process calls it. Older ones than the last `keep` are removed."""
+    """Write a checkpoint; every process calls it. Older ones than the last `keep` are removed.
+
+    Raises:
+        TrainingError: it cannot be written; the message names the place.
+    """
     folder = output / FOLDER / f"step-{step:08d}"
-    unfinished = output / FOLDER / f"_tmp-{folder.name}"
+    unfinished = output / FOLDER / f"{_UNFINISHED}{folder.name}"
     if process() == 0:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        _remove_unfinished(output)
         unfinished.mkdir(parents=True)
-        torch.save(shared | {"processes": processes()}, unfinished / "shared.pt")
+        _write(shared | {"processes": processes()}, unfinished / "shared.pt")
     _wait()
-    torch.save(own, unfinished / f"process-{process()}.pt")
+    _write(own, unfinished / f"process-{process()}.pt")
     _wait()
     if process() == 0:
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
         for old in found(output)[:-keep]:
-            shutil.rmtree(old)
+            # Renamed first: half of a checkpoint must not look like one.
+            shutil.rmtree(old.rename(old.with_name(f"{_UNFINISHED}{old.name}")))
     _wait()
     return folder
+
+
+def _remove_unfinished(output: Path) -> None:
+    for left in (output / FOLDER).glob(f"{_UNFINISHED}*"):
+        shutil.rmtree(left)
+
+
+def _write(content: dict[str, Any], path: Path) -> None:
+    try:
+        with path.open("wb") as stream:
+            torch.save(content, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except (OSError, RuntimeError) as error:
+        shutil.rmtree(path.parent, ignore_errors=True)
+        raise TrainingError(
+            f"{path}: this checkpoint cannot be written ({_first_line(error)}); earlier ones are as they were. Make "
+            "room if the disk is full, then go on with --resume"
+        ) from error
 
 
 def found(output: Path) -> list[Path]:
@@ -50,23 +75,30 @@ def load(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises:
         TrainingError: it cannot be read, or was written by another number of processes.
     """
-    shared = _read(folder / "shared.pt")
+    shared = _read(folder / "shared.pt", ("processes", "settings", "step"))
     if shared["processes"] != processes():
         raise TrainingError(
             f"{folder}: written by {shared['processes']} processes, this run has {processes()}; class centres are cut "
             "by process: go on with as many, or start anew in another output"
         )
-    return shared, _read(folder / f"process-{process()}.pt")
+    return shared, _read(folder / f"process-{process()}.pt", ("softmax", "random"))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, expected: tuple[str, ...]) -> dict[str, Any]:
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        return content
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        absent = [name for name in expected if name not in content]
+    except Exception as error:  # a damaged file fails as its bytes happen to say
         raise TrainingError(
-            f"{path}: not a readable checkpoint ({error}); remove its folder to go on from an earlier one"
+            f"{path}: not a readable checkpoint ({_first_line(error)}); remove its folder to go on from an earlier one"
         ) from error
+    if absent:
+        raise TrainingError(f"{path}: not a checkpoint of training: it has no {', '.join(absent)}")
+    return content
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]
 
 
 def _wait() -> None:

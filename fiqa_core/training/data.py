@@ -202,12 +202,24 @@ class ShardBatches:
 
 
 class PoolBatches:
-    """Batches of a teacher's pool: each row once an epoch, clean images repeated up to their share."""
+    """Batches of a teacher's pool: each row once an epoch, clean images repeated up to their share.
 
-    def __init__(self, pool: Pool, targets: Targets, augment: Augmentation, share: Share, clean_share: float) -> None:
+    `weights`: float32 (M,) of the pool's rows; None: each 1.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        targets: Targets,
+        augment: Augmentation,
+        share: Share,
+        clean_share: float,
+        weights: np.ndarray | None = None,
+    ) -> None:
         if not 0 <= clean_share < 1:
             raise TrainingError(f"teacher.clean_share is {clean_share}; expected 0 <= share < 1")
         self._pool, self._targets, self._augment, self._share = pool, targets, augment, share
+        self._weights = np.ones(len(targets.classes), np.float32) if weights is None else weights
         self._clean, others = np.flatnonzero(targets.clean), np.flatnonzero(~targets.clean)
         self._others = others
         wanted = round(len(others) * clean_share / (1 - clean_share)) if len(others) else len(self._clean)
@@ -215,7 +227,10 @@ class PoolBatches:
         self.class_count, self.teacher_dim = targets.class_count, targets.embeddings.shape[1]
         self.steps_per_epoch = (len(others) + self._clean_count) // (share.batch * share.count)
         if self.steps_per_epoch < 1:
-            raise TrainingError(f"the pool's {len(targets.classes):,} images are fewer than one step takes")
+            raise TrainingError(
+                f"the pool's {len(targets.classes):,} images are fewer than one step takes ({share.batch} in each of "
+                f"{share.count} processes); use a smaller batch"
+            )
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
         """As `Batches.epoch`."""
@@ -231,7 +246,7 @@ class PoolBatches:
             yield Batch(
                 _as_input(pixels),
                 torch.from_numpy(self._targets.classes[places]),
-                torch.ones(len(places)),
+                torch.from_numpy(self._weights[places]),
                 torch.from_numpy(self._targets.embeddings[places]),
                 torch.from_numpy(self._targets.certainty[places]),
             )

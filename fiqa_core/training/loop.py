@@ -35,19 +35,20 @@ class Trainer:
         """Draw initial weights from the run's seed.
 
         Raises:
-            TrainingError: a precision that is not known, or one that the device does not have.
+            TrainingError: a precision that the device does not have.
         """
         self.settings, self.batches, self.device = settings, batches, device
         optimiser = settings.optimiser
-        if optimiser.precision not in _AUTOCAST:
-            raise TrainingError(f"precision {optimiser.precision!r} is not known; expected {', '.join(_AUTOCAST)}")
-        if optimiser.precision == "fp16" and device.type != "cuda":
-            raise TrainingError("precision fp16 trains on a GPU only; use fp32 or bf16 on a CPU")
+        refuse_precision(settings, device)
         self.output, self.step = Path(settings.run.output), 0
+        self._saved: tuple[int, Path] | None = None
         self.steps = max(1, round(optimiser.epochs * batches.steps_per_epoch))
         self.warmup = round(optimiser.warmup_epochs * batches.steps_per_epoch)
         torch.manual_seed(settings.run.seed)
-        network = new_network(settings.network.config(), settings.network.mask_ratio > 0)
+        config = settings.network.config()
+        # So small a share that no patch is masked leaves no use for a mask token (nor a gradient, which several
+        # processes would wait for).
+        network = new_network(config, round(config.patches * settings.network.mask_ratio) > 0)
         width = network.config.width
         training = TrainingNetwork(network, settings.network.mask_ratio, settings.network.drop_path)
         self.student = Student(training, batches.teacher_dim).to(device)
@@ -58,7 +59,7 @@ class Trainer:
             )
         self.mean = copy.deepcopy(network).to(device).requires_grad_(False) if optimiser.ema else None
         self.optimisers = [self._adamw(self.student)] + ([self._adamw(self.softmax)] if self.softmax else [])
-        self.scaler = torch.amp.GradScaler(device.type, enabled=optimiser.precision == "fp16")
+        self.scaler = _scaler(device, optimiser.precision)
         self.parallel: nn.Module = self.student
         if processes() > 1:
             ids = [device.index] if device.type == "cuda" else None
@@ -130,7 +131,9 @@ class Trainer:
         return found
 
     def save(self) -> Path:
-        """Write a checkpoint (every process calls it)."""
+        """Write a checkpoint (every process calls it), unless this step's is there already."""
+        if self._saved is not None and self._saved[0] == self.step:
+            return self._saved[1]
         shared = {
             "step": self.step,
             "settings": json.dumps(self.settings.that_shape_weights(), sort_keys=True),
@@ -145,7 +148,9 @@ class Trainer:
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
-        return checkpoint.save(self.output, self.step, shared, own, self.settings.run.keep)
+        folder = checkpoint.save(self.output, self.step, shared, own, self.settings.run.keep)
+        self._saved = self.step, folder
+        return folder
 
     def resume(self, folder: Path) -> None:
         """Go on from a checkpoint.
@@ -164,9 +169,10 @@ class Trainer:
             self.softmax.load_state_dict(own["softmax"])
             self.optimisers[1].load_state_dict(own["softmax_optimiser"])
         torch.set_rng_state(own["random"])
-        if own["random_cuda"] is not None:
+        if own["random_cuda"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(own["random_cuda"], self.device)
         self.step = int(shared["step"])
+        self._saved = self.step, folder
 
     def _adamw(self, module: nn.Module) -> torch.optim.Optimizer:
         settings = self.settings.optimiser
@@ -175,6 +181,21 @@ class Trainer:
     def _precision(self) -> AbstractContextManager[Any]:
         dtype = _AUTOCAST[self.settings.optimiser.precision]
         return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype=dtype)
+
+
+def refuse_precision(settings: TrainingSettings, device: torch.device) -> None:
+    """Raises TrainingError for a precision that the device does not train in."""
+    if settings.optimiser.precision == "fp16" and device.type != "cuda":
+        raise TrainingError("optimiser.precision fp16 trains on a GPU only; use fp32 or bf16 on a CPU")
+
+
+def _scaler(device: torch.device, precision: str) -> torch.amp.GradScaler:
+    """Of fp16's loss; all processes skip a step together and have one scale, or their networks would part."""
+    if precision == "fp16" and processes() > 1:
+        from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler  # slow to import
+
+        return ShardedGradScaler(device.type)
+    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 
 
 def _refuse_other_settings(folder: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:

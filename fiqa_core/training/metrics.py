@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fiqa_core import storage
 from fiqa_core.training.student import Losses
 
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ class Metrics:
     def __init__(self, output: Path, step: int) -> None:
         output.mkdir(parents=True, exist_ok=True)
         self._path = output / FILE
-        before = self._path.read_text().splitlines() if self._path.exists() else []
-        kept = [line for line in before if json.loads(line)["step"] <= step]
-        self._path.write_text("".join(line + "\n" for line in kept))
+        before = self._path.read_text(errors="replace").splitlines() if self._path.exists() else []
+        kept = "".join(line + "\n" for line in before if _step_of(line) <= step)
+        storage.publish_bytes(kept.encode(), str(output), str(self._path))
         self._board = _board(output / BOARD, step)
 
     def add(self, trainer: "Trainer", found: Losses, steps_a_second: float) -> str:
@@ -45,6 +46,14 @@ class Metrics:
             f"step {trainer.step:,} of {trainer.steps:,} (epoch {epoch:.2f}): {parts}; lr {rate:.2e}; "
             f"{images:,.0f} images/s a process; {_duration(left)} left"
         )
+
+
+def _step_of(line: str) -> float:
+    """Infinity for half a line, which a killed run can leave."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, TypeError, KeyError):
+        return float("inf")
 
 
 def _board(folder: Path, step: int) -> Any:

@@ -10,12 +10,13 @@ The teacher is the slow part, so every copy passes it once, not once an epoch. O
 
 import json
 import logging
+import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +34,11 @@ from fiqa_core.training.teacher import Teacher, TeacherSettings
 _log = logging.getLogger(__name__)
 _FACES_AT_ONCE = 16
 SETTINGS = "pool.json"
+
+
+class _Copy(NamedTuple):
+    pixels: np.ndarray
+    row: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -65,12 +71,12 @@ def build_pool(
         TrainingError: the folder holds a pool of other settings, another teacher or other data.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, units, settings, teacher)
+    _claim(folder, units, read, settings, teacher)
     network: Teacher | None = None
     for done, unit in enumerate(units):
         if not (folder / _name(unit)).is_dir():
             network = network or Teacher(teacher, threads)
-            _build_part(folder, unit, read, settings, network)
+            _write_part(folder, unit, read, settings, network)
         if progress:
             progress(done + 1, len(units))
 
@@ -79,9 +85,13 @@ def _name(unit: Unit) -> str:
     return f"part-{unit.number:06d}"
 
 
-def _claim(folder: Path, units: Sequence[Unit], settings: PoolSettings, teacher: TeacherSettings) -> None:
+def _claim(
+    folder: Path, units: Sequence[Unit], read: ReadSettings, settings: PoolSettings, teacher: TeacherSettings
+) -> None:
+    named = {"label_field": read.label_field, "image_field": read.image_field}
     described: dict[str, Any] = {
         **asdict(settings),
+        **{name: value for name, value in named.items() if value},
         "teacher": {field.name: getattr(teacher, field.name) for field in fields(TeacherSettings)}
         | {"model": sha256(storage.read_bytes(teacher.model)).hexdigest()},
         "units": sha256(json.dumps([unit.identity() for unit in units], sort_keys=True).encode()).hexdigest(),
@@ -90,7 +100,10 @@ def _claim(folder: Path, units: Sequence[Unit], settings: PoolSettings, teacher:
     if not place.exists():
         storage.publish_bytes(json.dumps(described, indent=1, sort_keys=True).encode(), str(folder), str(place))
         return
-    found = json.loads(place.read_text())
+    try:
+        found = dict(json.loads(place.read_text()))
+    except ValueError as error:
+        raise TrainingError(f"{place}: not a pool's settings ({error}); give another folder (pool)") from error
     different = sorted(name for name in found.keys() | described.keys() if found.get(name) != described.get(name))
     if different:
         raise TrainingError(
@@ -99,16 +112,29 @@ def _claim(folder: Path, units: Sequence[Unit], settings: PoolSettings, teacher:
         )
 
 
-def _build_part(folder: Path, unit: Unit, read: ReadSettings, settings: PoolSettings, teacher: Teacher) -> None:
-    rows: list[dict[str, Any]] = []
-    pixels: list[np.ndarray] = []
-    embeddings: list[np.ndarray] = []
+def _write_part(folder: Path, unit: Unit, read: ReadSettings, settings: PoolSettings, teacher: Teacher) -> None:
+    unfinished = folder / f"_tmp-{_name(unit)}"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        unfinished.mkdir()
+        with _PartWriter(unfinished, teacher) as writer:
+            for made in _copies_of(unit, read, settings):
+                writer.add(made)
+        unfinished.rename(folder / _name(unit))
+    except OSError as error:
+        if error.filename is not None or isinstance(error, storage.StorageError):
+            raise
+        raise TrainingError(
+            f"{folder / _name(unit)}: broke off ({error.strerror or error}). What is finished stays: make room if the "
+            "disk is full, then start again"
+        ) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _copies_of(unit: Unit, read: ReadSettings, settings: PoolSettings) -> Iterator[list[_Copy]]:
+    """The images made of each face of a unit, the clean one first; what cannot be used is counted in the log."""
     left_out: dict[str, int] = {}
-
-    def embed() -> None:
-        if pixels[len(embeddings) :]:
-            embeddings.extend(teacher.embed(np.stack(pixels[len(embeddings) :])))
-
     for record in CONTAINERS[unit.container].read(unit, read):
         if record.data is None or record.label is None:
             why = record.fault.status if record.fault else "no label"
@@ -121,39 +147,77 @@ def _build_part(folder: Path, unit: Unit, read: ReadSettings, settings: PoolSett
             continue
         name = {"key": record.key, "shard": unit.shard, "index": record.index, "label": record.label}
         content = int.from_bytes(sha256(record.data).digest()[:8], "little")
-        for copy in range(settings.copies):
-            kinds: tuple[str, ...] = ()
-            severities: tuple[float, ...] = ()
-            made = face
-            if copy:
-                random = np.random.default_rng([settings.seed, copy, content])
-                made, kinds, severities = randomly_degraded(face, random)
-            pixels.append(made)
-            rows.append(name | {"copy": copy, "kinds": kinds, "severities": severities})
-        if len(pixels) - len(embeddings) >= _FACES_AT_ONCE * settings.copies:
-            embed()
-    embed()
+        copies = [_Copy(face, name | {"copy": 0, "kinds": (), "severities": ()})]
+        for copy in range(1, settings.copies):
+            random = np.random.default_rng([settings.seed, copy, content])
+            made, kinds, severities = randomly_degraded(face, random)
+            copies.append(_Copy(made, name | {"copy": copy, "kinds": kinds, "severities": severities}))
+        yield copies
     if left_out:
         counts = ", ".join(f"{count} {why}" for why, count in sorted(left_out.items()))
         _log.warning("%s: records that cannot be trained on: %s", unit.shard, counts)
-    _write_part(folder, unit, pixels, embeddings, rows)
 
 
-def _write_part(
-    folder: Path, unit: Unit, pixels: list[np.ndarray], embeddings: list[np.ndarray], rows: list[dict[str, Any]]
-) -> None:
-    unfinished = folder / f"_tmp-{_name(unit)}"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
-    shape = (len(pixels), 112, 112, 3)
-    if pixels:  # an empty array cannot be mapped
-        target = np.lib.format.open_memmap(unfinished / "pixels.npy", "w+", np.uint8, shape)
-        for place, face in enumerate(pixels):
-            target[place] = face
-        target.flush()
-    np.save(unfinished / "embeddings.npy", np.array(embeddings, np.float32).reshape(len(pixels), -1))
-    pq.write_table(pa.Table.from_pylist(rows, schema=_ROWS), unfinished / "rows.parquet")
-    unfinished.rename(folder / _name(unit))
+class _PartWriter:
+    """Writes a part's files as its images come: a shard can be larger than the memory. A context manager.
+
+    Pixels by plain writes, not through a memory map, which kills the process where the disk is full.
+    """
+
+    def __init__(self, folder: Path, teacher: Teacher) -> None:
+        self._folder, self._teacher = folder, teacher
+        self._waiting: list[np.ndarray] = []
+        self._rows: list[dict[str, Any]] = []
+        self._embeddings: list[np.ndarray] = []
+        self._pixels = (folder / "pixels.npy").open("wb")
+
+    def __enter__(self) -> "_PartWriter":
+        self._write_header()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._pixels:
+            if kind is None:
+                self._finish()
+
+    def add(self, copies: list[_Copy]) -> None:
+        """A face's images."""
+        self._waiting += [copy.pixels for copy in copies]
+        self._rows += [copy.row for copy in copies]
+        if len(self._waiting) >= _FACES_AT_ONCE * len(copies):
+            self._embed()
+
+    def _embed(self) -> None:
+        pixels = np.stack(self._waiting)
+        found = self._teacher.embed(pixels)
+        if not np.isfinite(found).all():
+            row = self._rows[len(self._rows) - len(pixels) + int(np.flatnonzero(~np.isfinite(found).all(1))[0])]
+            raise TrainingError(
+                f"{row['shard']}, {row['key']}: the teacher gives no finite embedding; check mean, std and color"
+            )
+        self._pixels.write(pixels.data)
+        self._embeddings.append(found)
+        self._waiting = []
+
+    def _finish(self) -> None:
+        if self._waiting:
+            self._embed()
+        if self._rows:
+            self._pixels.seek(0)
+            self._write_header()
+            self._pixels.flush()
+            os.fsync(self._pixels.fileno())
+        else:
+            (self._folder / "pixels.npy").unlink()  # an empty array cannot be mapped
+        nothing = np.zeros((0, 0), np.float32)
+        np.save(self._folder / "embeddings.npy", np.concatenate(self._embeddings) if self._rows else nothing)
+        pq.write_table(pa.Table.from_pylist(self._rows, schema=_ROWS), self._folder / "rows.parquet")
+
+    def _write_header(self) -> None:
+        """Of the rows so far. numpy leaves room, so that a header of more rows is as long."""
+        described = np.lib.format.dtype_to_descr(np.dtype(np.uint8))
+        shape = (len(self._rows), 112, 112, 3)
+        np.lib.format.write_array_header_1_0(self._pixels, {"descr": described, "fortran_order": False, "shape": shape})
 
 
 _ROWS = pa.schema(
@@ -173,17 +237,24 @@ _ROWS = pa.schema(
 class Pool:
     """A finished pool in memory, but for its pixels.
 
-    `rows`: as in the files, in order of the parts. `embeddings`: float32 (M, E), not normalised.
+    Attributes:
+        parts: pixels of each part, uint8 (rows, 112, 112, 3). firsts: its first row among all. numbers: of its unit.
+        rows: as in the files, in order of the parts. embeddings: float32 (M, E), not normalised.
+        chosen: which rows of the parts `rows` and `embeddings` are; None: all.
     """
 
     parts: tuple[np.ndarray, ...]
     firsts: np.ndarray
     rows: pa.Table
     embeddings: np.ndarray
+    numbers: tuple[int, ...] = ()
+    chosen: np.ndarray | None = None
 
     def pixels(self, places: np.ndarray) -> np.ndarray:
         """uint8 (B, 112, 112, 3) RGB of rows, in the order asked for."""
         found = np.empty((len(places), 112, 112, 3), np.uint8)
+        if self.chosen is not None:
+            places = self.chosen[places]
         owner = np.searchsorted(self.firsts, places, "right") - 1
         for number in np.unique(owner):
             here = owner == number
@@ -199,4 +270,5 @@ def open_pool(folder: Path) -> Pool:
     pixels = tuple(np.load(part / "pixels.npy", mmap_mode="r") for part in parts)
     firsts = np.cumsum([0, *(len(block) for block in pixels[:-1])])
     rows = pa.concat_tables([pq.read_table(part / "rows.parquet") for part in parts])
-    return Pool(pixels, firsts, rows, np.concatenate([np.load(part / "embeddings.npy") for part in parts]))
+    embeddings = np.concatenate([np.load(part / "embeddings.npy") for part in parts])
+    return Pool(pixels, firsts, rows, embeddings, tuple(int(part.name.removeprefix("part-")) for part in parts))

@@ -5,12 +5,13 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from fiqa_core.networks.architectures import named
-from fiqa_core.networks.vit_fiqa import ViTConfig
+from fiqa_core.networks.vit_fiqa import Mode, ViTConfig
 from fiqa_core.training.augment import Augmentation
 from fiqa_core.training.errors import TrainingError
+from fiqa_core.training.ranges import refuse_out_of_range
 from fiqa_core.training.teacher import TeacherSettings
 
 
@@ -29,7 +30,7 @@ class DataSettings:
     format: str = "auto"
     label_field: str = ""
     image_field: str = ""
-    channel_order: str = "rgb"
+    channel_order: Literal["rgb", "bgr-files"] = "rgb"
     decisions: str | None = None
     shuffle: int = 20_000
 
@@ -43,7 +44,7 @@ class NetworkSettings:
     depth: int | None = None
     heads: int = 8
     patch: int = 9
-    mode: str = "token"
+    mode: Mode = "token"
     mask_ratio: float = 0.1
     drop_path: float = 0.1
 
@@ -53,9 +54,7 @@ class NetworkSettings:
             raise TrainingError("network: give either arch (vit_t, vit_s, vit_b) or both width and depth")
         try:
             if self.arch is None:
-                return ViTConfig(
-                    int(self.width or 0), int(self.depth or 0), self.heads, self.patch, mode=typing.cast(Any, self.mode)
-                )
+                return ViTConfig(int(self.width or 0), int(self.depth or 0), self.heads, self.patch, mode=self.mode)
             config = named(self.arch, self.mode).config
         except ValueError as error:
             raise TrainingError(f"network: {error}") from error
@@ -90,7 +89,7 @@ class TeacherOptions(TeacherSettings):
     copies: int = 8
     clean_share: float = 0.25
     seed: int = 0
-    loss: str = "cosine"
+    loss: Literal["cosine", "mse"] = "cosine"
     weight: float = 1.0
     margin_softmax: bool = False
     natural: bool = True
@@ -114,7 +113,7 @@ class OptimiserSettings:
     weight_decay: float = 0.05
     power: float = 1.0
     clip: float = 5.0
-    precision: str = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     ema: float = 0.0
 
 
@@ -137,7 +136,7 @@ class RunSettings:
     log_steps: int = 50
     checkpoint_minutes: float = 10
     keep: int = 2
-    score_only: str | None = None
+    score_only: Literal["float32", "float16"] | None = None
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,7 @@ def parse(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> TrainingS
     """Settings of a YAML file's content and overrides such as `optimiser.lr=3e-4` (values in YAML).
 
     Raises:
-        TrainingError: a name that is not known, a value that is missing or of another type.
+        TrainingError: a name that is not known, a value that is missing, of another type or out of range.
     """
     import yaml
 
@@ -184,7 +183,9 @@ def parse(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> TrainingS
         if not isinstance(tree.get(block), dict):
             tree[block] = {}
         tree[block][key] = yaml.safe_load(text)
-    return typing.cast(TrainingSettings, _dataclass(TrainingSettings, tree, ""))
+    settings = typing.cast(TrainingSettings, _dataclass(TrainingSettings, tree, ""))
+    refuse_out_of_range(settings)
+    return settings
 
 
 def _dataclass(kind: Any, values: Any, path: str) -> Any:
@@ -206,7 +207,7 @@ def _dataclass(kind: Any, values: Any, path: str) -> Any:
 
 
 def _value(hint: Any, value: Any, path: str) -> Any:
-    if isinstance(hint, types.UnionType):
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):  # of a Literal it is typing's own
         kinds = typing.get_args(hint)
         if value is None and type(None) in kinds:
             return None
