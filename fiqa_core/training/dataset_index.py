@@ -4,7 +4,6 @@ import logging
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +19,8 @@ _log = logging.getLogger(__name__)
 _COLUMNS = ("shard", "index", "label", "keep", "weight")
 
 
-class ShardRows(NamedTuple):
+@dataclass(frozen=True)
+class ShardRows:
     """The kept images of a shard: index (int64, ascending), class (int64), weight (float32)."""
 
     index: np.ndarray

@@ -25,7 +25,8 @@ def write_model(network: ViTFIQA, output: Path) -> Path:
     )
     target = output / "model.pt"
     with storage.temporary_for(str(output)) as path:
-        torch.save(content, path)
+        with path.open("wb") as stream:  # a stream: torch writes a path's name into the file
+            torch.save(content, stream)
         storage.publish(path, str(target))
     return target
 

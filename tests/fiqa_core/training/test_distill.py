@@ -1,20 +1,24 @@
 """A teacher's pool and the targets that come of it, against loops over single vectors."""
 
+import resource
 import shutil
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from fiqa_core.shards.plan import plan_dataset
 from fiqa_core.shards.unit import ReadSettings
 from fiqa_core.training.augment import Augmentation
 from fiqa_core.training.data import PoolBatches, Share
+from fiqa_core.training.dataset_index import DatasetIndex, ShardRows
 from fiqa_core.training.distill import targets_of
 from fiqa_core.training.errors import TrainingError
+from fiqa_core.training.kept_pool import kept_of
 from fiqa_core.training.pool import Pool, PoolSettings, build_pool, open_pool
 from fiqa_core.training.teacher import Teacher, TeacherSettings
-from tests.makers.containers import face_records, write_webdataset
+from tests.makers.containers import FaceRecord, face_records, write_webdataset
 from tests.makers.onnx_models import write_linear
 
 
@@ -104,6 +108,62 @@ def test_a_pool_that_was_broken_off_is_finished_as_it_would_have_been(made):
     assert np.array_equal(before.embeddings, after.embeddings)
     with pytest.raises(TrainingError, match="other seed"):
         build_pool(folder, units, ReadSettings(), PoolSettings(4, seed=4), teacher)
+
+
+def test_a_pool_of_other_label_fields_or_with_half_a_settings_file_is_refused(made, tmp_path):
+    folder, units, teacher = made
+    with pytest.raises(TrainingError, match="other label_field"):
+        build_pool(folder, units, ReadSettings("person"), PoolSettings(4, seed=3), teacher)
+    (tmp_path / "pool.json").write_text('{"copies": ')
+    with pytest.raises(TrainingError, match=r"pool\.json: not a pool's settings"):
+        build_pool(tmp_path, units, ReadSettings(), PoolSettings(4, seed=3), teacher)
+
+
+def test_a_full_disk_breaks_a_pool_off_with_its_name_and_leaves_no_half_part(made, tmp_path):
+    _, units, teacher = made
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))  # a part of 32 images has 1.2 MB
+    try:
+        with pytest.raises(TrainingError, match=r"part-000000: broke off \(File too large\).*start again"):
+            build_pool(tmp_path, units, ReadSettings(), PoolSettings(4, seed=3), teacher)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir() and path.name != "_tmp"] == []
+
+
+def test_a_shard_without_a_usable_image_is_an_empty_part_of_a_pool(made, tmp_path):
+    shards = write_webdataset(tmp_path / "bad-%06d.tar", [FaceRecord("broken", 0, b"no image")])
+    shards += write_webdataset(tmp_path / "good-%06d.tar", face_records(3))
+    units = plan_dataset([str(path) for path in shards], "auto", 100, str(tmp_path / "plan"), ReadSettings()).units
+    build_pool(tmp_path / "pool", units, ReadSettings(), PoolSettings(2, seed=3), made[2])
+    pool = open_pool(tmp_path / "pool")
+    assert pool.numbers == (1,)
+    assert pool.pixels(np.arange(6)).any()
+
+
+def test_decisions_choose_weigh_and_label_the_images_of_a_pool_and_leave_it_as_it_is(made):
+    folder, units, _ = made
+    pool = open_pool(folder)
+    # Of 8 and 4 images, in two shards: all but the first and one of the second.
+    rows = {
+        units[0].shard: ShardRows(np.arange(1, 8), np.arange(1, 8) % 2, np.full(7, 0.5, np.float32)),
+        units[1].shard: ShardRows(np.array([2]), np.array([1]), np.array([0.25], np.float32)),
+    }
+    kept, weights = kept_of(pool, units, DatasetIndex(("x", "y"), rows))
+    assert kept.chosen.tolist() == [*range(4, 32), *range(40, 44)]
+    assert weights.tolist() == [0.5] * 28 + [0.25] * 4
+    assert kept.rows["label"].to_pylist() == [label for n in (1, 0, 1, 0, 1, 0, 1, 1) for label in "xy"[n] * 4]
+    assert np.array_equal(kept.pixels(np.array([0, 30])), pool.pixels(np.array([4, 42])))
+    assert np.array_equal(kept.embeddings, pool.embeddings[kept.chosen])
+
+    targets = targets_of(kept, natural=False)  # centres of the kept images alone
+    batches = PoolBatches(kept, targets, Augmentation(flip=0), Share(0, 8), 0.25, weights)
+    seen = list(batches.epoch(0))
+    assert len(seen) == 4
+    light = torch.cat([batch.weights for batch in seen]) == 0.25
+    assert sorted(torch.cat([batch.certainty for batch in seen])[light]) == sorted(targets.certainty[28:])
+    with pytest.raises(TrainingError, match="keeps none of the images"):
+        kept_of(pool, units, DatasetIndex(("x", "y"), {}))
 
 
 def test_an_epoch_of_a_pool_has_each_degraded_copy_once_and_clean_faces_at_their_share(made):

@@ -1,5 +1,9 @@
-"""Run under torchrun by test_sharded_softmax: writes each process's loss, certainty ratios and gradients."""
+"""Run under torchrun by test_sharded_softmax: writes each process's loss, certainty ratios and gradients.
 
+Given a configuration too, it trains by the command as well: whole into `whole`, and from its third step into `cut`.
+"""
+
+import shutil
 import sys
 from pathlib import Path
 
@@ -26,12 +30,31 @@ def step(x, y, w, centres):
     return {"loss": loss.detach(), "certainty": certainty, "x": x.grad, "centres": softmax.weight.grad}
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo")
+def share_results(folder):
+    """This process's part of the sharded softmax."""
     x, y, w, centres = case()
     mine = slice(process() * 4, process() * 4 + 4)
     found = step(x[mine], y[mine], w[mine], centres)
     found["x"] = found["x"] / processes()  # data parallelism takes the mean over the processes
-    torch.save(found, Path(sys.argv[1]) / f"{process()}.pt")
+    torch.save(found, folder / f"{process()}.pt")
+
+
+def train(config, output, *more):
+    """The command, in this process."""
+    from pipelines import train_fiqa
+
+    assert train_fiqa.run(["--config", config, "--output", str(output), *more]) == 0
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    results = Path(sys.argv[1])
+    train(sys.argv[2], results / "whole")
+    dist.init_process_group("gloo")
+    share_results(results)
+    if process() == 0:
+        third = "checkpoints/step-00000003"
+        shutil.copytree(results / "whole" / third, results / "cut" / third)
+    dist.barrier()
     dist.destroy_process_group()
+    train(sys.argv[2], results / "cut", "--resume")
