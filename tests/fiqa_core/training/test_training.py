@@ -1,6 +1,7 @@
 """Training as a user sees it: settings in, a checkpoint out that score_dataset loads; exact, resumable, honest."""
 
 import json
+import resource
 import sys
 
 import numpy as np
@@ -11,12 +12,13 @@ import torch
 
 from fiqa_core.networks.checkpoints import load_checkpoint
 from fiqa_core.networks.vit_fiqa import ViTConfig
+from fiqa_core.scoring.output_lock import hold_output
 from fiqa_core.shards.plan import plan_dataset
 from fiqa_core.shards.unit import ReadSettings
-from fiqa_core.training import checkpoint
+from fiqa_core.training import checkpoint, data
 from fiqa_core.training.augment import Augmentation
 from fiqa_core.training.data import ShardBatches, Share
-from fiqa_core.training.dataset_index import index_of_decisions, index_of_records
+from fiqa_core.training.dataset_index import DatasetIndex, index_of_decisions, index_of_records
 from fiqa_core.training.errors import TrainingError
 from fiqa_core.training.loop import Trainer
 from fiqa_core.training.metrics import Metrics
@@ -25,7 +27,7 @@ from fiqa_core.training.schedule import rate_factor
 from fiqa_core.training.settings import parse
 from pipelines import train_fiqa
 from schemas import decisions
-from tests.makers.containers import face_records, write_webdataset
+from tests.makers.containers import FaceRecord, face_records, write_webdataset
 from tests.makers.onnx_models import write_linear
 
 CONFIG = {
@@ -118,6 +120,41 @@ def test_only_the_last_checkpoints_are_kept_and_an_unfinished_one_is_not_seen(se
         trainer.save()
     (trainer.output / "checkpoints" / "_tmp-step-00000009").mkdir()
     assert [folder.name for folder in checkpoint.found(trainer.output)] == ["step-00000002", "step-00000003"]
+
+
+def test_a_checkpoint_that_cannot_be_written_or_read_is_named_and_earlier_ones_stay(settings):
+    trainer = trainer_of(settings)
+    first = trainer.save()
+    trainer.step = 1
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(TrainingError, match=r"shared\.pt: this checkpoint cannot be written.*--resume"):
+            trainer.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [folder.name for folder in first.parent.iterdir()] == [first.name]
+    (first / "shared.pt").write_bytes((first / "shared.pt").read_bytes()[:3000])
+    with pytest.raises(TrainingError, match=r"shared\.pt: not a readable checkpoint .*remove its folder"):
+        trainer.resume(first)
+    torch.save({"weights": torch.zeros(1)}, first / "shared.pt")
+    with pytest.raises(TrainingError, match="not a checkpoint of training: it has no processes, settings, step"):
+        trainer.resume(first)
+
+
+def test_half_a_line_of_a_killed_runs_metrics_is_left_out(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 5}\n{"step": 2, "to')
+    Metrics(tmp_path, 3)
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1}\n'
+
+
+def test_another_command_on_the_same_output_is_refused(shards, tmp_path, caplog):
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(CONFIG))
+    with hold_output(str(tmp_path / "run")):
+        flags = ["--config", str(config), "--input", *map(str, shards), "--output", str(tmp_path / "run")]
+        assert train_fiqa.run(flags) == 2
+    assert "is at work on this output" in caplog.text
 
 
 @pytest.mark.parametrize(("mode", "heads"), [("token", 8), ("full", 8), ("crfiqa", 4)])
@@ -225,8 +262,39 @@ def test_the_decisions_table_decides_what_is_trained_on_and_its_weights_scale_th
     places = np.round(batch.weights.numpy() * 20).astype(int)
     assert sorted(places) == sorted([*range(5), *range(6, 12)] * 2)
     assert batch.classes.tolist() == [place % 3 for place in places]
+    assert index.of_shard(units[0].shard).find(5) is None
+    assert index.of_shard(units[0].shard).find(7) == (1, pytest.approx(0.35))
+    assert index.of_shard("another").find(0) is None
     with pytest.raises(TrainingError, match="which is no input"):
         index_of_decisions(units[:1], str(tmp_path / "filtered"))
+
+
+def test_a_unit_of_which_nothing_is_kept_is_no_processs_share_and_undecodable_images_are_counted(tmp_path, caplog):
+    faces = face_records(9)
+    parts = [faces[:4], faces[4:5], [*faces[5:], FaceRecord("broken", 0, b"no image")]]
+    shards = [path for n, part in enumerate(parts) for path in write_webdataset(tmp_path / f"{n}-%06d.tar", part)]
+    read = ReadSettings()
+    units = plan_dataset([str(path) for path in shards], "auto", 1000, str(tmp_path / "plan"), read).units
+    index = index_of_records(units, read)
+    without = DatasetIndex(index.labels, {u.shard: index.by_shard[u.shard] for u in (units[0], units[2])})
+    assert [without.keeps_of(unit) for unit in units] == [True, False, True]
+    for process in (0, 1):
+        batches = ShardBatches(units, without, read, Augmentation(), Share(0, 2, process, 2), shuffle=4)
+        for epoch in range(3):
+            assert len(list(batches.epoch(epoch))) == 2
+    alone = ShardBatches(units, without, read, Augmentation(), Share(0, 9), shuffle=4)
+    (batch,) = alone.epoch(0)
+    assert batch.weights.tolist() == [1] * 8 + [0]
+    assert "epoch 0: 1 images could not be decoded, passed over" in caplog.text
+
+
+def test_the_window_of_large_images_holds_fewer_and_still_gives_each_once(shards, tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "_WINDOW_BYTES", 20_000)
+    read = ReadSettings()
+    units = plan_dataset([str(path) for path in shards], "auto", 1000, str(tmp_path), read).units
+    batches = ShardBatches(units, index_of_records(units, read), read, Augmentation(flip=0), Share(0, 24), shuffle=99)
+    (batch,) = batches.epoch(0)
+    assert len(torch.unique(batch.images.flatten(1), dim=0)) == 24
 
 
 def test_the_rate_rises_linearly_then_falls_to_nothing():

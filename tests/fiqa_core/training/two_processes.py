@@ -1,16 +1,18 @@
 """Run under torchrun by test_sharded_softmax: writes each process's loss, certainty ratios and gradients.
 
-Given a configuration too, it trains by the command as well: whole into `whole`, and from its third step into `cut`.
+It trains by the command too: a whole run into `whole`, and one that goes on from its third step into `cut`.
 """
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
 from fiqa_core.training.sharded_softmax import MarginSoftmax, process, processes
+from pipelines import train_fiqa
 
 
 def case():
@@ -39,22 +41,23 @@ def share_results(folder):
     torch.save(found, folder / f"{process()}.pt")
 
 
-def train(config, output, *more):
-    """The command, in this process."""
-    from pipelines import train_fiqa
+def train_twice(results, config):
+    """The command; between its whole run and one that goes on from the third step, the sharded softmax."""
+    once = train_fiqa._run
 
-    assert train_fiqa.run(["--config", config, "--output", str(output), *more]) == 0
+    def twice(settings, device, resume):
+        assert once(settings, device, resume) == 0
+        share_results(results)
+        if process() == 0:
+            third = "checkpoints/step-00000003"
+            shutil.copytree(results / "whole" / third, results / "cut" / third)
+        dist.barrier()
+        return once(replace(settings, run=replace(settings.run, output=str(results / "cut"))), device, resume=True)
+
+    train_fiqa._run = twice  # a process meets the others once
+    return train_fiqa.run(["--config", config, "--output", str(results / "whole")])
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    results = Path(sys.argv[1])
-    train(sys.argv[2], results / "whole")
-    dist.init_process_group("gloo")
-    share_results(results)
-    if process() == 0:
-        third = "checkpoints/step-00000003"
-        shutil.copytree(results / "whole" / third, results / "cut" / third)
-    dist.barrier()
-    dist.destroy_process_group()
-    train(sys.argv[2], results / "cut", "--resume")
+    sys.exit(train_twice(Path(sys.argv[1]), sys.argv[2]))
