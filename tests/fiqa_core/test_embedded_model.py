@@ -17,11 +17,6 @@ from pipelines import score_dataset
 from tests.makers.containers import face_records, write_webdataset
 from tests.shared import lfw_faces, needs_shared
 
-try:
-    read_embedded()
-except FileNotFoundError as error:
-    pytest.skip(f"no network in this checkout: {error}", allow_module_level=True)
-
 PLANTED = ("blur", "low_resolution", "noise", "jpeg", "occlusion", "rotation", "darkness")
 SEVERITIES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -56,12 +51,16 @@ def test_scoring_without_a_checkpoint_uses_it_and_says_so(tmp_path, caplog):
 @pytest.mark.parametrize("kind", PLANTED)
 def test_the_worse_a_face_of_a_stranger_gets_the_lower_it_scores(scorer, strangers, kind):
     random = [np.random.default_rng([place, 99]) for place in range(len(strangers))]
-    ladder = [
-        scorer.score([DEGRADATIONS[kind](face, severity, r) for face, r in zip(strangers, random, strict=True)]).mean()
-        for severity in SEVERITIES
-    ]
-    assert ladder == sorted(ladder, reverse=True)
-    assert ladder[0] - ladder[-1] > 0.2
+    ladder = pd.DataFrame(
+        [
+            scorer.score([DEGRADATIONS[kind](face, severity, r) for face, r in zip(strangers, random, strict=True)])
+            for severity in SEVERITIES
+        ],
+        index=SEVERITIES,
+    )
+    fall = ladder.rank().corrwith(-pd.Series(SEVERITIES, SEVERITIES))  # Spearman, a face each
+    assert fall.mean() >= 0.8
+    assert ladder.iloc[0].mean() - ladder.iloc[-1].mean() > 0.2
 
 
 @pytest.fixture(scope="module")
