@@ -15,7 +15,15 @@ from fiqa_core.scoring.devices import resolve_device
 from fiqa_core.scoring.scorer import PRECISIONS
 from fiqa_core.scoring.settings import ScoreSettings
 from pipelines import dataflow, table_options
-from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, Parser, run_command
+from pipelines.command_line import (
+    EXIT_BAD_INPUT,
+    EXIT_INCOMPLETE,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    Parser,
+    named,
+    run_command,
+)
 from pipelines.table_job import (
     TableJob,
     by_quality,
@@ -83,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     network = parser.add_argument_group("network")
     network.add_argument(
         "--checkpoint",
+        type=named,
         metavar="URI",
         help="model.pt, .pth, .safetensors, or a folder with one (default: the small network of this package)",
     )
