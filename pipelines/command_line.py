@@ -24,9 +24,15 @@ class Parser(argparse.ArgumentParser):
         self.exit(EXIT_BAD_INPUT, f"{self.prog}: {message}\nAll options: {self.prog} --help\n")
 
 
-def set_up_logging() -> None:
-    """Our own lines on standard error; of the libraries only what went wrong."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+def set_up_logging(level: int = logging.INFO) -> None:
+    """Our own lines from `level` on, on standard error; of the libraries only what went wrong."""
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        # A library that warns while it is imported (Beam, without the extra [gcp]) has set up a handler of its own by
+        # that, and ours and its level would be ignored.
+        if type(handler) is logging.StreamHandler:
+            root.removeHandler(handler)
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
     # It logs the trace of whatever ends a job; the error itself comes back, and its reason is said once.
     logging.getLogger("apache_beam.runners.worker.sdk_worker").setLevel(logging.CRITICAL)

@@ -34,7 +34,7 @@ from fiqa_core.training.loop import Trainer, refuse_precision
 from fiqa_core.training.pool import Pool, PoolSettings, build_pool, open_pool
 from fiqa_core.training.settings import TeacherOptions, TrainingSettings, parse
 from fiqa_core.training.sharded_softmax import process, processes
-from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK
+from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK, set_up_logging
 
 _log = logging.getLogger("train_fiqa")
 _UNIT_SIZE = 4000
@@ -44,8 +44,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code (0: trained to the end)."""
     arguments = _parser().parse_args(argv)
     number = int(os.environ.get("RANK", "0"))
-    level = logging.INFO if number == 0 else logging.WARNING
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    set_up_logging(logging.INFO if number == 0 else logging.WARNING)
     try:
         settings = _settings(arguments)
         device = _join_processes(settings)

@@ -1,5 +1,6 @@
 """The command's own manners: exit codes, messages, and outputs left alone by a run that never began."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.command_line import set_up_logging
 from pipelines.score_dataset import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK, run
 from tests.fakes import MeanScorerSource
 from tests.makers.containers import face_records, write_folder
@@ -99,3 +101,12 @@ def test_a_table_without_an_image_column_is_refused_with_its_columns_named(tmp_p
     assert run(command, MeanScorerSource()) == EXIT_BAD_INPUT
     assert "faces.parquet" in caplog.text
     assert "photo" in caplog.text
+
+
+def test_our_lines_are_seen_where_a_library_has_logged_before(monkeypatch, capsys):
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [logging.StreamHandler()])
+    monkeypatch.setattr(root, "level", logging.WARNING)
+    set_up_logging()
+    logging.getLogger("score_dataset").info("planned")
+    assert capsys.readouterr().err == "INFO score_dataset: planned\n"
