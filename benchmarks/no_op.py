@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fiqa_core.scoring.scorer import Scores
+from fiqa_core.scoring.batch_scorer import Scores
 from pipelines.score_dataset import run
 
 

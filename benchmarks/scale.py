@@ -34,7 +34,7 @@ import pyarrow.parquet as pq
 
 from fiqa_core.scoring import run as scoring_run
 from fiqa_core.scoring import stream
-from fiqa_core.scoring.scorer import Scores
+from fiqa_core.scoring.batch_scorer import Scores
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.scoring.summary import Summary, merge, of_unit, summarise
 from fiqa_core.shards import parquet, plan, sources

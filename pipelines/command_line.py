@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines.runners import JobError, beam_options
+from pipelines.runners import JobError, beam_options, processes_chosen
 
 EXIT_OK, EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 2, 3, 130
 
@@ -49,8 +49,9 @@ def run_command(
     arguments, rest = parser.parse_known_args(argv)
     set_up_logging()
     try:
-        device = getattr(arguments, "device", "cpu")
-        return body(arguments, beam_options(rest, list(parser._option_string_actions), device))
+        workers = getattr(arguments, "workers", None)
+        arguments.processes_chosen = processes_chosen(rest, workers)
+        return body(arguments, beam_options(rest, list(parser._option_string_actions), workers))
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         log.error("%s", str(error) or type(error).__name__)
         if isinstance(error, JobError):

@@ -29,7 +29,9 @@ THREADS_PER_GPU = 4
 GPU_DISK_GB = 50
 GPU_MAX_WORKERS = 10
 MIN_RAM = "14GB"
-_ONE_PROCESS, _MANY_PROCESSES = "no_use_multiple_sdk_containers", "use_multiple_sdk_containers"
+_ONE_PROCESS = "no_use_multiple_sdk_containers"
+# Processes of one container see each other's scoring process; those of several containers may not.
+_SIBLINGS = "use_sibling_sdk_workers"
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,11 @@ def is_dataflow(options: PipelineOptions) -> bool:
     """Whether the job is for Google Cloud Dataflow, by any of the names Beam knows the runner by."""
     runner = str(options.view_as(StandardOptions).runner).rpartition(".")[2].lower()
     return runner in ("dataflow", "dataflowrunner", "testdataflow", "testdataflowrunner")
+
+
+def runs_in_one_process(options: PipelineOptions) -> bool:
+    """Whether a Dataflow worker is one process, as its user asked."""
+    return is_dataflow(options) and bool(options_view(options, DebugOptions).lookup_experiment(_ONE_PROCESS))
 
 
 def is_dry_run(options: PipelineOptions) -> bool:
@@ -182,21 +189,23 @@ def _choose_for_gpu(choices: _Choices, gpu: Gpu, as_hint: bool, device: str) -> 
     choices.default(WorkerOptions, "disk_size_gb", GPU_DISK_GB, "holds the container image with CUDA")
     _choose_scaling(choices)
     debug = options_view(choices.options, DebugOptions)
-    if debug.lookup_experiment(_MANY_PROCESSES):
-        choices.note(f"--experiments {_MANY_PROCESSES}", "as given: one process, so one copy of the model, a vCPU")
+    one_process = bool(debug.lookup_experiment(_ONE_PROCESS))
+    if one_process:
+        choices.note(f"--experiments {_ONE_PROCESS}", "as given: one process a worker, with one network for each GPU")
+        why = f"{THREADS_PER_GPU} units at once for each GPU, so that reading and decoding keep it busy"
     else:
-        debug.add_experiment(_ONE_PROCESS)
-        choices.note(f"--experiments {_ONE_PROCESS}", "one process a worker, with one model for each GPU")
-    threads = gpu.count * THREADS_PER_GPU
+        debug.add_experiment(_SIBLINGS)
+        choices.note(
+            f"--experiments {_SIBLINGS}",
+            "a worker process for each vCPU, all in one container; one scoring process for each GPU",
+        )
+        why = "one unit at a time in each process"
     choices.default(
-        DebugOptions,
-        "number_of_worker_harness_threads",
-        threads,
-        f"{THREADS_PER_GPU} units at once for each GPU, so that reading and decoding keep it busy",
+        DebugOptions, "number_of_worker_harness_threads", gpu.count * THREADS_PER_GPU if one_process else 1, why
     )
     chosen = "cuda" if device == "auto" else device
     choices.note(f"--device {chosen}", "a worker without its GPU is an error, never a CPU run")
-    return WorkerSetup(chosen, gpu.count if chosen == "cuda" else 1, 0, hints)
+    return WorkerSetup(chosen, gpu.count if one_process and chosen == "cuda" else 1, 0, hints)
 
 
 def _choose_for_cpu(choices: _Choices, device: str) -> WorkerSetup:

@@ -65,7 +65,7 @@ def _run(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     )
     settings = _onnx_settings(arguments) if is_onnx else _checkpoint_settings(arguments)
     make: type[OnnxSource] | type[CheckpointScorer] = OnnxSource if is_onnx else CheckpointScorer
-    threads = arguments.threads or workers.threads or network_threads(options)
+    threads = arguments.threads or workers.threads or network_threads(options, arguments)
     model = storage.absolute(arguments.model)
     source: ScorerSource = make(model, settings, workers.device, arguments.batch_size, threads, workers.gpus)
     next_line = functools.partial(_by_embedding, settings) if settings.embedding_dim else by_quality

@@ -21,7 +21,6 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.runner import PipelineState
 
 from fiqa_core import storage
-from fiqa_core.scoring.devices import Gpus, gpus_to_share
 from pipelines import worker_watch
 
 _log = logging.getLogger(__name__)
@@ -45,13 +44,11 @@ class JobError(RuntimeError):
     """The job was not accepted, or its runner gave it up; the message says why and what to do."""
 
 
-def beam_options(
-    arguments: Sequence[str], own_options: Sequence[str], device: str = "cpu", gpus: Gpus | None = None
-) -> PipelineOptions:
+def beam_options(arguments: Sequence[str], own_options: Sequence[str], workers: int | None = None) -> PipelineOptions:
     """Beam's options from what our own parser left over.
 
-    `DirectRunner` becomes Beam's FnApiRunner: the newer default first tries to download a binary. On a machine
-    with several GPUs it gets a worker process for each, unless processes or one GPU (`device`) were asked for.
+    `DirectRunner` becomes Beam's FnApiRunner: the newer default first tries to download a binary. `workers`: our own
+    word for the number of its worker processes.
 
     Raises:
         OptionError: an option that neither we nor Beam know, or a mode that loses rows.
@@ -61,8 +58,10 @@ def beam_options(
         _import_dask_runner()
     _refuse_unknown(arguments, own_options)
     options = PipelineOptions(list(arguments))
+    if workers is not None:
+        _set_workers(options, arguments, workers, runner)
     if runner in _LOCAL:
-        _settle_local(options, arguments, gpus_to_share(device, gpus))
+        _settle_local(options, arguments)
         worker_watch.install()
         if runner != _FN_API_RUNNER:
             _log.info("runner: DirectRunner, run by Beam's FnApiRunner (on this machine, nothing is downloaded)")
@@ -167,7 +166,32 @@ def _runner_name(arguments: Sequence[str]) -> str:
     return found
 
 
-def _settle_local(options: PipelineOptions, arguments: Sequence[str], gpus: int) -> None:
+def _set_workers(options: PipelineOptions, arguments: Sequence[str], workers: int, runner: str) -> None:
+    """Our `--workers N` in Beam's own words."""
+    own = next((o for o in ("--direct_num_workers", "--direct_running_mode") if _given(arguments, o)), None)
+    if own:
+        raise OptionError(f"--workers {workers} and Beam's {own} say the same thing in two ways: leave one of them out")
+    if runner not in _LOCAL:
+        raise OptionError(
+            f"--workers {workers} is for runs on this machine (DirectRunner); {runner.rpartition('.')[2]} has its own "
+            "options: --dask_npartitions, --sdk_worker_parallelism, --num_workers (docs/runners.md)"
+        )
+    set_local_processes(options, workers)
+
+
+def set_local_processes(options: PipelineOptions, count: int) -> None:
+    """Run a local job in `count` worker processes; 1 = in this process."""
+    direct = options.view_as(DirectOptions)
+    direct.direct_num_workers = count
+    direct.direct_running_mode = "multi_processing" if count > 1 else "in_memory"
+
+
+def processes_chosen(arguments: Sequence[str], workers: int | None) -> bool:
+    """Whether the user said how many worker processes a local run has, in our words or Beam's."""
+    return workers is not None or any(_given(arguments, f"--direct_{o}") for o in ("num_workers", "running_mode"))
+
+
+def _settle_local(options: PipelineOptions, arguments: Sequence[str]) -> None:
     direct = options.view_as(DirectOptions)
     if direct.direct_running_mode == "multi_threading":
         raise OptionError(
@@ -181,11 +205,6 @@ def _settle_local(options: PipelineOptions, arguments: Sequence[str], gpus: int)
                 "in_memory, which is one process. Use multi_processing, or leave one of them out."
             )
         direct.direct_running_mode = "multi_processing"
-    elif gpus > 1 and not _given(arguments, "--direct_running_mode"):
-        direct.direct_running_mode, direct.direct_num_workers = "multi_processing", gpus
-        _log.info("%d GPUs: a worker process for each; --device cuda:0 uses one", gpus)
-    elif gpus > 1 and direct.direct_running_mode == "in_memory":
-        _log.warning("%d GPUs, but in_memory is one process and uses one GPU; leave that option out to use all", gpus)
 
 
 def _check_portable(options: PipelineOptions) -> None:

@@ -54,7 +54,7 @@ def _run(arguments: argparse.Namespace, options: PipelineOptions, source: Scorer
     workers = prepare_workers(arguments, options, network, resolve_device)
     settings = _settings(arguments, source)
     if source is None:
-        threads = arguments.threads or workers.threads or network_threads(options)
+        threads = arguments.threads or workers.threads or network_threads(options, arguments)
         checkpoint = EMBEDDED if arguments.checkpoint is None else storage.absolute(arguments.checkpoint)
         source = CheckpointScorer(checkpoint, settings, workers.device, arguments.batch_size, threads, workers.gpus)
     return run_table(TableJob(arguments, options, settings, source, workers, _log, quality_lines, by_quality))

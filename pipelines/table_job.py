@@ -16,10 +16,12 @@ from fiqa_core import storage
 from fiqa_core.scoring import run as scoring_run
 from fiqa_core.scoring.output_lock import hold_output
 from fiqa_core.scoring.progress import read_progress
+from fiqa_core.scoring.service.source import ServedSource
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.plan import Plan, plan_dataset
 from pipelines import dataflow, dataflow_job
 from pipelines.command_line import EXIT_INCOMPLETE, EXIT_OK
+from pipelines.local_workers import choose_workers, served
 from pipelines.progress import ProgressMonitor
 from pipelines.runners import is_in_process, is_local, refuse_memory, run_job, worker_processes
 from pipelines.table_options import DEFAULT_UNIT_SIZE
@@ -70,21 +72,13 @@ def prepare_workers(
 def run_table(job: TableJob) -> int:
     """Plan, score and account for everything; the exit code (0 only if every record is accounted for)."""
     output = storage.absolute(job.arguments.output)
-    scoring = functools.partial(
-        ScoreDataset,
-        job.source,
-        job.settings,
-        output,
-        decode_threads=job.arguments.decode_threads or _decode_threads(job.options),
-        hints=job.workers.hints,
-    )
     if dataflow.is_dry_run(job.options):
-        return _dry_run(job, scoring)
+        return _dry_run(output, job)
     with hold_output(output):
-        return _run_on(output, job, scoring)
+        return _run_on(output, job)
 
 
-def _run_on(output: str, job: TableJob, scoring: Callable[..., ScoreDataset]) -> int:
+def _run_on(output: str, job: TableJob) -> int:
     arguments, options, settings = job.arguments, job.options, job.settings
     earlier_unit_size = scoring_run.prepare_output(output, arguments.resume, arguments.overwrite)
     unit_size = arguments.unit_size or earlier_unit_size or DEFAULT_UNIT_SIZE
@@ -95,7 +89,8 @@ def _run_on(output: str, job: TableJob, scoring: Callable[..., ScoreDataset]) ->
         job.log.info("the run in %s is complete already: nothing to do", arguments.output)
         _closing_words(job, finished | NOTHING_NOW, scoring_run.Account(True, ()))
         return EXIT_OK
-    pipeline = _pipeline(options, plan, scoring)
+    choose_workers(options, arguments, plan)
+    pipeline = _pipeline(output, job, plan)
     if dataflow.is_dataflow(options):
         if not dataflow_job.run_job(pipeline, options, plan, wait=not arguments.no_wait):
             return EXIT_OK
@@ -107,26 +102,31 @@ def _run_on(output: str, job: TableJob, scoring: Callable[..., ScoreDataset]) ->
     return EXIT_OK if account.complete else EXIT_INCOMPLETE
 
 
-def _pipeline(options: PipelineOptions, plan: Plan, scoring: Callable[..., ScoreDataset]) -> beam.Pipeline:
+def _pipeline(output: str, job: TableJob, plan: Plan) -> beam.Pipeline:
+    arguments, options, workers = job.arguments, job.options, job.workers
+    source = served(job.source, options, arguments, workers.device)
+    if isinstance(source, ServedSource) and is_local(options):
+        source.start()  # the network is loaded while the workers start
+    threads = arguments.decode_threads or _decode_threads(options)
+    scoring = ScoreDataset(source, job.settings, output, len(plan.units), threads, workers.hints)
     pipeline = beam.Pipeline(options=options)
-    units = pipeline | "Units" >> beam.Create(plan.units)
-    _ = units | "ScoreDataset" >> scoring(planned=len(plan.units))
+    _ = pipeline | "Units" >> beam.Create(plan.units) | "ScoreDataset" >> scoring
     return pipeline
 
 
-def _dry_run(job: TableJob, scoring: Callable[..., ScoreDataset]) -> int:
+def _dry_run(output: str, job: TableJob) -> int:
     """Plan and translate as for a real run; what a plan must write down goes to a folder that is removed."""
     arguments, options = job.arguments, job.options
     with tempfile.TemporaryDirectory() as workspace:
         plan = plan_dataset(arguments.input, arguments.format, arguments.unit_size or DEFAULT_UNIT_SIZE, workspace)
         _log_plan(plan, job.log)
-        dataflow_job.run_job(_pipeline(options, plan, scoring), options, plan, wait=False)
+        dataflow_job.run_job(_pipeline(output, job, plan), options, plan, wait=False)
     return EXIT_OK
 
 
-def network_threads(options: PipelineOptions) -> int:
-    """CPU threads of the network in a worker process, 0 = its own choice: the processes share out the cores."""
-    processes = worker_processes(options)
+def network_threads(options: PipelineOptions, arguments: argparse.Namespace) -> int:
+    """CPU threads of a network, 0 = its own choice: networks in several processes share out the cores."""
+    processes = 1 if arguments.scoring_process == "on" else worker_processes(options)
     return max(1, (os.cpu_count() or 1) // processes) if processes > 1 else 0
 
 

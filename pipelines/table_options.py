@@ -5,6 +5,7 @@ import argparse
 from fiqa_core.shards.plan import FORMATS
 from fiqa_core.shards.unit import MAX_STORED_BYTES, ReadSettings
 from pipelines.command_line import named, positive
+from pipelines.local_workers import MANY_IMAGES
 
 DEFAULT_UNIT_SIZE = 4000
 
@@ -60,6 +61,20 @@ def add_speed_options(parser: argparse.ArgumentParser, batch_help: str) -> argpa
     speed.add_argument("--threads", type=positive, metavar="N", help="CPU threads of the network, each process")
     speed.add_argument(
         "--decode-threads", type=positive, metavar="N", help="beside the network (default: cores a worker, at most 4)"
+    )
+    speed.add_argument(
+        "--workers",
+        type=positive,
+        metavar="N",
+        help="worker processes on this machine (default: 1, or one a GPU; on a GPU with about "
+        f"{MANY_IMAGES:,} images or more one a core, less one: starting them takes some 20 s)",
+    )
+    speed.add_argument(
+        "--scoring-process",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="one process a device holds the network and scores what the worker processes read (auto: on GPUs that "
+        "several worker processes share; on: on a CPU too)",
     )
     return speed
 

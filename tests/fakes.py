@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fiqa_core.scoring.batch_scorer import Scores
 from fiqa_core.scoring.devices import DeviceError
-from fiqa_core.scoring.scorer import Scores
 
 
 class MeanScorer:
@@ -26,6 +26,9 @@ class MeanScorer:
 @dataclass(frozen=True)
 class MeanScorerSource:
     """Makes a `MeanScorer` in the worker."""
+
+    def on(self, device: str) -> "MeanScorerSource":
+        return self
 
     def load(self) -> MeanScorer:
         return MeanScorer()
@@ -45,6 +48,9 @@ class SlowMeanScorer(MeanScorer):
 class SlowMeanScorerSource:
     """Makes a `SlowMeanScorer` in the worker."""
 
+    def on(self, device: str) -> "SlowMeanScorerSource":
+        return self
+
     def load(self) -> SlowMeanScorer:
         return SlowMeanScorer()
 
@@ -52,6 +58,9 @@ class SlowMeanScorerSource:
 @dataclass(frozen=True)
 class NoDeviceSource:
     """A worker without the device that was asked for."""
+
+    def on(self, device: str) -> "NoDeviceSource":
+        return self
 
     def load(self) -> MeanScorer:
         raise DeviceError("device 'cuda' was asked for, but this worker sees 0 GPUs")
@@ -62,6 +71,9 @@ class KilledOnceSource:
     """Its first worker is killed while it scores; `marker` is how the next one knows."""
 
     marker: str
+
+    def on(self, device: str) -> "KilledOnceSource":
+        return self
 
     def load(self) -> MeanScorer:
         return KilledOnceScorer(Path(self.marker))

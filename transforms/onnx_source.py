@@ -1,15 +1,15 @@
 """Makes the scorer of an ONNX network inside the worker."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fiqa_core.networks.onnx_input import OnnxOptions
 from fiqa_core.networks.onnx_network import OnnxNetwork
 from fiqa_core.networks.onnx_session import onnx_device, read_onnx
+from fiqa_core.scoring.batch_scorer import BatchScorer
 from fiqa_core.scoring.onnx_scorer import DEFAULT_BATCH, OnnxScorer
 from fiqa_core.scoring.pool import ScorerPool
 from fiqa_core.scoring.settings import ScoreSettings
-from fiqa_core.scoring.stream import BatchScorer
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +24,10 @@ class OnnxSource:
     batch_size: int | None = None
     threads: int = 0
     gpus: int = 1
+
+    def on(self, device: str) -> "OnnxSource":
+        """The same on one device: `cpu` or `cuda:N`."""
+        return replace(self, device=device, gpus=1)
 
     def load(self) -> BatchScorer:
         """Read the model and put it on the device.

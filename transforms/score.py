@@ -4,13 +4,14 @@ import functools
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
+from fiqa_core.scoring.batch_scorer import BatchScorer
 from fiqa_core.scoring.devices import worker_device
 from fiqa_core.scoring.pool import ScorerPool
 from fiqa_core.scoring.process import tune_process
@@ -19,7 +20,6 @@ from fiqa_core.scoring.run import write_summary
 from fiqa_core.scoring.score_unit import score_unit
 from fiqa_core.scoring.scorer import QualityScorer
 from fiqa_core.scoring.settings import ScoreSettings
-from fiqa_core.scoring.stream import BatchScorer
 from fiqa_core.scoring.summary import Summary, merge
 from fiqa_core.shards.unit import Unit
 
@@ -54,6 +54,10 @@ class CheckpointScorer:
     batch_size: int | None = None
     threads: int = 0
     gpus: int = 1
+
+    def on(self, device: str) -> "CheckpointScorer":
+        """The same on one device: `cpu` or `cuda:N`."""
+        return replace(self, device=device, gpus=1)
 
     def load(self) -> BatchScorer:
         """Read the checkpoint and put it on the device.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from fiqa_core.scoring.scorer import Scores
+from fiqa_core.scoring.batch_scorer import Scores
 
 MEASURES: dict[str, str] = {
     "laplacian": "variance of the Laplacian of the grey image at 112x112 (Pech-Pacheco et al., ICPR 2000); sharper = "
@@ -48,6 +48,10 @@ class MeasureSource:
     """Makes the scorer of a measure in the worker; its name goes where a network's would."""
 
     name: str
+
+    def on(self, device: str) -> "MeasureSource":  # noqa: ARG002
+        """The same: a measure needs no device."""
+        return self
 
     def load(self) -> LaplacianScorer | StoredSizeScorer:
         """The scorer."""

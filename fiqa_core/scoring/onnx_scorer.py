@@ -3,7 +3,7 @@
 import numpy as np
 
 from fiqa_core.networks.onnx_network import OnnxNetwork
-from fiqa_core.scoring.scorer import Scores, joined
+from fiqa_core.scoring.batch_scorer import Scores, joined
 
 DEFAULT_BATCH = {"cpu": 16, "cuda": 128}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fiqa_core.scoring.stream import BatchScorer
+from fiqa_core.scoring.batch_scorer import BatchScorer
 
 
 class ScorerPool:

@@ -9,9 +9,11 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
+from fiqa_core.scoring.batch_scorer import BatchScorer
 from fiqa_core.scoring.progress import Heartbeat
+from fiqa_core.scoring.service.errors import ScoringProcessLostError
 from fiqa_core.scoring.settings import ScoreSettings
-from fiqa_core.scoring.stream import BatchScorer, score_records
+from fiqa_core.scoring.stream import score_records
 from fiqa_core.scoring.summary import Summary, failed_unit, of_unit
 from fiqa_core.scoring.table import QualityWriter, read_summary
 from fiqa_core.shards.formats import container_of
@@ -21,6 +23,7 @@ from schemas.reasons import SHARD_LEVEL, Status
 
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 3
+_LOST_SCORING_PROCESSES = 10  # in one unit; each is started anew, and the unit with it
 
 # A disk that is full, read-only or over quota (or a file that may not grow) is so in five seconds too.
 _LASTING = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG}
@@ -54,7 +57,9 @@ def score_unit(
     started = time.monotonic()
     target = unit_file(output, unit, settings)
     heartbeat = heartbeat or Heartbeat()
-    for attempt in range(1, _ATTEMPTS + 1):
+    attempt = lost = 0
+    while attempt < _ATTEMPTS:
+        attempt += 1
         try:
             if stat(target) is not None:
                 earlier = read_earlier(target)
@@ -65,6 +70,14 @@ def score_unit(
             with heartbeat.attempt(unit.size):
                 summary = _score(unit, scorer, settings, output, target, threads, heartbeat)
             return of_unit(summary, unit.number, time.monotonic() - started, kept=False)
+        except ScoringProcessLostError as error:
+            reason = str(error)
+            lost += 1
+            if lost == _LOST_SCORING_PROCESSES:
+                _log.error("unit %d (%s) failed: %s, %d times", unit.number, unit.shard, reason, lost)
+                break
+            _log.warning("unit %d (%s): %s; scoring it again", unit.number, unit.shard, reason)
+            attempt -= 1
         except StorageError as error:
             # It was tried again already, request by request, or it would fail in the same way again.
             reason = str(error)

@@ -2,9 +2,9 @@
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from fiqa_core.images.admission import ImageRejected
 from fiqa_core.models import EMBEDDED
 from fiqa_core.networks.checkpoints import LoadedNetwork, load_checkpoint, require_quality
 from fiqa_core.networks.int8 import Int8UnavailableError, quantise_blocks
+from fiqa_core.scoring.batch_scorer import Scores, joined
 from fiqa_core.scoring.devices import resolve_device
 
 _log = logging.getLogger(__name__)
@@ -20,15 +21,6 @@ _log = logging.getLogger(__name__)
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 DEFAULT_BATCH = {"cpu": 8, "cuda": 256}
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class Scores(NamedTuple):
-    """`quality` float32 (B,), higher = more useful, or None from a network without quality head; `embedding`
-    float32 (B, D), or None if not asked for.
-    """
-
-    quality: np.ndarray | None
-    embedding: np.ndarray | None
 
 
 class QualityScorer:
@@ -161,12 +153,3 @@ class QualityScorer:
                 embedding = torch.cat((embedding, self._network(x.flip(-1))[0]), dim=1)
         scores = None if quality is None else quality.float().flatten().cpu().numpy()
         return Scores(scores, embedding.float().cpu().numpy())
-
-
-def joined(parts: Sequence[Scores]) -> Scores:
-    """The scores of several batches as those of one."""
-    if not parts:
-        return Scores(np.empty(0, np.float32), None)
-    qualities = [part.quality for part in parts if part.quality is not None]
-    vectors = [part.embedding for part in parts if part.embedding is not None]
-    return Scores(np.concatenate(qualities) if qualities else None, np.concatenate(vectors) if vectors else None)

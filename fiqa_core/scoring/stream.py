@@ -4,7 +4,8 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from fiqa_core.images.decode import ImageLimits, ImageRejected
 from fiqa_core.images.phash import perceptual_hash
 from fiqa_core.images.preprocess import ChannelOrder, prepare
 from fiqa_core.images.thumbnail import thumbnail
+from fiqa_core.scoring.batch_scorer import BatchScorer
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.unit import Record
 from schemas.reasons import Status
@@ -20,15 +22,6 @@ from schemas.reasons import Status
 T = TypeVar("T")
 _CHUNK = 32  # records a decoding task: large enough that handing it over costs nothing
 SIDE = 112
-
-
-class BatchScorer(Protocol):
-    """What scoring needs of a scorer; one with a method `score_stored` is given int64 (B,) stored bytes instead."""
-
-    batch_size: int
-
-    def score_pixels(self, pixels: np.ndarray) -> Any:
-        """`Scores` of uint8 RGB (B, 112, 112, 3), which are overwritten once this returns."""
 
 
 class Row:
@@ -167,9 +160,23 @@ def _narrowed(embedding: np.ndarray, embedding_type: str) -> np.ndarray:
 def score_records(
     records: Iterable[Record], scorer: BatchScorer, settings: ScoreSettings, threads: int = 1
 ) -> Iterator[list[Row]]:
-    """Score records in order; reading and decoding run beside the network, a few batches ahead."""
+    """Score records in order; reading and decoding run beside the network, a few batches ahead.
+
+    A scorer with a method `session` is asked for one for the whole of these records, and batches are gathered in its
+    `pixels`.
+    """
+    session: Callable[[], AbstractContextManager[BatchScorer]] | None = getattr(scorer, "session", None)
+    with session() if session else nullcontext(scorer) as own:
+        yield from _scored(records, own, settings, threads)
+
+
+def _scored(
+    records: Iterable[Record], scorer: BatchScorer, settings: ScoreSettings, threads: int
+) -> Iterator[list[Row]]:
     batch_size = scorer.batch_size  # a scorer that runs out of memory halves its own, and cuts batches itself
-    pixels = np.empty((batch_size, SIDE, SIDE, 3), np.uint8)
+    pixels = getattr(scorer, "pixels", None)
+    if pixels is None:
+        pixels = np.empty((batch_size, SIDE, SIDE, 3), np.uint8)
     embedding_type = "float32" if settings.embeddings == "none" else settings.embeddings
     prepared = ahead(batches(prepare_rows(records, settings, threads), batch_size), depth=2)
     try:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fiqa_core.scoring.batch_scorer import Scores
 from fiqa_core.scoring.score_unit import score_unit
-from fiqa_core.scoring.scorer import Scores
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.plan import plan_dataset
 from pipelines.score_dataset import run

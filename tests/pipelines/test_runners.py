@@ -1,19 +1,43 @@
 """Which runner options become what: names, processes, GPUs, and what is refused before anything starts."""
 
+import argparse
 import socket
+from unittest.mock import patch
 
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
-from pipelines.runners import OptionError, beam_options, reason, worker_processes
+from fiqa_core.shards.plan import Plan
+from fiqa_core.shards.unit import Unit
+from pipelines.local_workers import choose_workers
+from pipelines.runners import OptionError, beam_options, processes_chosen, reason, worker_processes
 from tests.fiqa_core.scoring.test_devices import FakeGpus
 
 MODE, WORKERS = "--direct_running_mode", "--direct_num_workers"
 
 
-def processes(*arguments: str, device: str = "cuda", gpus: int = 3) -> int:
-    """Worker processes that a command line leads to."""
-    return worker_processes(beam_options(arguments, [], device, FakeGpus(gpus)))
+def processes(
+    *arguments: str,
+    device: str = "cuda",
+    gpus: int = 3,
+    images: int = 5000,
+    output: str = "out",
+    workers: int | None = None,
+) -> int:
+    """Worker processes that a command line leads to, on a machine of 16 cores."""
+    options = beam_options(arguments, [], workers)
+    chosen = processes_chosen(arguments, workers)
+    own = argparse.Namespace(
+        device=device,
+        input=["in"],
+        output=output,
+        scoring_process="auto",
+        processes_chosen=processes_chosen(arguments, workers),
+    )
+    units = tuple(Unit(n, "folder", "in", "in", 0, 1, 0, images // 100, 1, "") for n in range(100))
+    with patch("os.cpu_count", lambda: 16):
+        choose_workers(options, own, Plan(units), FakeGpus(gpus))
+    return worker_processes(options)
 
 
 @pytest.mark.parametrize("name", ["DirectRunner", "directrunner", "direct", "FnApiRunner", "SwitchingDirectRunner"])
@@ -42,6 +66,22 @@ def test_several_gpus_get_a_process_each_unless_the_user_chose():
     assert processes(gpus=1) == 1
     assert processes(MODE, "in_memory") == 1
     assert processes(MODE, "multi_processing", WORKERS, "2") == 2
+    assert processes(workers=5) == 5
+
+
+def test_many_images_on_a_gpu_get_a_worker_process_a_core_less_one():
+    assert processes(gpus=1, images=200_000) == 15
+    assert processes(gpus=1, images=200_000, output="memory://out") == 1
+    assert processes(gpus=0, images=200_000) == 1
+    assert processes(gpus=1, images=200_000, workers=4) == 4
+    assert processes(MODE, "in_memory", gpus=1, images=200_000) == 1
+
+
+def test_workers_named_twice_or_for_another_runner_are_refused():
+    with pytest.raises(OptionError, match="leave one of them out"):
+        processes(WORKERS, "2", workers=2)
+    with pytest.raises(OptionError, match="runs on this machine"):
+        beam_options(["--runner", "DataflowRunner"], [], 2)
 
 
 def test_a_number_of_workers_alone_means_that_many_processes():

@@ -1,0 +1,104 @@
+"""The worker's side of the scoring process: a `BatchScorer` whose network is in another process."""
+
+import contextlib
+import queue
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from fiqa_core.scoring.batch_scorer import Scores
+from fiqa_core.scoring.service import launch
+from fiqa_core.scoring.service.errors import ScoringProcessLostError, from_message
+from fiqa_core.scoring.service.wire import Block, Shape, receive, send
+
+
+class Session:
+    """One connection with its block; used by one thread at a time.
+
+    Attributes:
+        batch_size: images a batch. pixels: uint8 (batch_size, 112, 112, 3), in memory that the scoring process sees;
+            a batch that is gathered there needs no copy.
+    """
+
+    def __init__(self, connection: socket.socket, hello: dict[str, Any]) -> None:
+        self._connection = connection
+        self._shape = Shape(**hello)
+        self._block = Block.create(self._shape)
+        self.batch_size = self._shape.batch
+        self.pixels = self._block.pixels
+        if self._shape.from_stored:
+            self.score_stored = self._score_stored
+        send(connection, {"batch": self.batch_size}, self._block.descriptor)
+        receive(connection)
+
+    def score_pixels(self, pixels: np.ndarray) -> Scores:
+        """`Scores` of uint8 RGB (B, 112, 112, 3), B up to `batch_size`.
+
+        Raises:
+            ScoringProcessLostError: the scoring process ended.
+            ScoringProcessError: it could not score the batch.
+        """
+        if pixels.ctypes.data != self.pixels.ctypes.data:
+            self.pixels[: len(pixels)] = pixels
+        return self._scores(len(pixels))
+
+    def _score_stored(self, stored: np.ndarray) -> Scores:
+        """`Scores` by the stored sizes alone, int64 (B,), bytes."""
+        self._block.stored[: len(stored)] = stored
+        return self._scores(len(stored))
+
+    def close(self) -> None:
+        """Leave the scoring process."""
+        self._connection.close()
+        del self.pixels
+        self._block.close()
+
+    def _scores(self, count: int) -> Scores:
+        try:
+            send(self._connection, {"count": count})
+            answer = receive(self._connection)
+        except (OSError, TimeoutError) as error:
+            raise ScoringProcessLostError(
+                f"the scoring process ended, or was killed, while it had a batch of {count} images ({error})"
+            ) from error
+        if "error" in answer:
+            raise from_message(answer)
+        quality = self._block.quality[:count].copy() if self._shape.has_quality else None
+        embedding = self._block.embedding[:count].copy() if self._shape.dim else None
+        return Scores(quality, embedding)
+
+
+class RemoteScorer:
+    """Scores batches in the scoring process of a device, which is started when there is none. Thread-safe.
+
+    Args:
+        place: which scoring process. source: makes its scorer, there.
+    """
+
+    def __init__(self, place: launch.Place, source: Any) -> None:
+        self._place = place
+        self._source = source
+        self._idle: queue.SimpleQueue[Session] = queue.SimpleQueue()
+        with self.session() as session:  # now, so that what keeps it from starting is said before any unit is read
+            self.batch_size = session.batch_size
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[Session]:
+        """A connection for the use of one thread; kept for the next one unless it broke."""
+        try:
+            session = self._idle.get_nowait()
+        except queue.Empty:
+            session = Session(*launch.connect(self._place, self._source))
+        try:
+            yield session
+        except BaseException:
+            session.close()
+            raise
+        self._idle.put(session)
+
+    def score_pixels(self, pixels: np.ndarray) -> Scores:
+        """`Scores` of uint8 RGB (B, 112, 112, 3), B up to `batch_size`."""
+        with self.session() as session:
+            return session.score_pixels(pixels)

@@ -1,0 +1,80 @@
+"""Sources for tests of the scoring process, and a way to find that process."""
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fiqa_core.scoring.batch_scorer import Scores
+from fiqa_core.scoring.service.source import ServedSource
+
+
+class _OfEmbedding:
+    batch_size = 4
+
+    def score_pixels(self, pixels: np.ndarray) -> Scores:
+        return Scores(None, pixels[:, 0, :6, 0].astype(np.float32))
+
+
+@dataclass(frozen=True)
+class EmbeddingSource:
+    """Embedding = the first six red values; no quality."""
+
+    def on(self, device: str) -> "EmbeddingSource":
+        return self
+
+    def load(self) -> _OfEmbedding:
+        return _OfEmbedding()
+
+
+@dataclass(frozen=True)
+class UnstableSource:
+    """Is killed while it loads, each time."""
+
+    def on(self, device: str) -> "UnstableSource":
+        return self
+
+    def load(self) -> _OfEmbedding:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("unreachable")
+
+
+class _Failing:
+    batch_size = 4
+
+    def score_pixels(self, pixels: np.ndarray) -> Scores:
+        if not pixels.any():
+            raise ValueError("a black face")
+        return Scores(np.ones(len(pixels), np.float32), None)
+
+
+@dataclass(frozen=True)
+class FailingSource:
+    """Scores everything 1, and refuses black pictures."""
+
+    def on(self, device: str) -> "FailingSource":
+        return self
+
+    def load(self) -> _Failing:
+        return _Failing()
+
+
+def processes_of(source: ServedSource) -> list[int]:
+    """Process numbers of the scoring processes that hold the source's address on the CPU."""
+    name = source._place("cpu").address[1:].decode()
+    inodes = {
+        f"socket:[{line.split()[6]}]"
+        for line in Path("/proc/net/unix").read_text().splitlines()
+        if line.endswith(f"@{name}")
+    }
+    found = set()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            target = str(link.readlink())
+        except OSError:
+            continue
+        if target in inodes and b"fiqa_core.scoring.service" in Path(f"/proc/{link.parts[2]}/cmdline").read_bytes():
+            found.add(int(link.parts[2]))
+    return sorted(found)
