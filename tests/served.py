@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,31 @@ import numpy as np
 
 from fiqa_core.scoring.batch_scorer import Scores
 from fiqa_core.scoring.service.source import ServedSource
+from tests.fakes import MeanScorer
+
+
+class PausingScorer(MeanScorer):
+    """A `MeanScorer` that pauses at every batch, without using the CPU."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def score_pixels(self, pixels: np.ndarray) -> Scores:
+        time.sleep(self._seconds)
+        return super().score_pixels(pixels)
+
+
+@dataclass(frozen=True)
+class PausingSource:
+    """Makes a `PausingScorer`."""
+
+    seconds: float
+
+    def on(self, device: str) -> "PausingSource":
+        return self
+
+    def load(self) -> PausingScorer:
+        return PausingScorer(self.seconds)
 
 
 class _OfEmbedding:

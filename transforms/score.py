@@ -18,7 +18,6 @@ from fiqa_core.scoring.process import tune_process
 from fiqa_core.scoring.progress import Heartbeat, Progress
 from fiqa_core.scoring.run import write_summary
 from fiqa_core.scoring.score_unit import score_unit
-from fiqa_core.scoring.scorer import QualityScorer
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.scoring.summary import Summary, merge
 from fiqa_core.shards.unit import Unit
@@ -73,7 +72,9 @@ class CheckpointScorer:
             return ScorerPool([self._load_on(f"{self.device}:{number}") for number in range(self.gpus)])
         return self._load_on(self.device)
 
-    def _load_on(self, device: str) -> QualityScorer:
+    def _load_on(self, device: str) -> BatchScorer:
+        from fiqa_core.scoring.scorer import QualityScorer  # with torch, which workers without a network do without
+
         scorer = QualityScorer.from_checkpoint(
             self.uri,
             device=worker_device(device),

@@ -8,9 +8,10 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import torch
+if TYPE_CHECKING:  # a worker that has no network of its own does without torch
+    import torch
 
 _log = logging.getLogger(__name__)
 
@@ -34,10 +35,14 @@ class TorchGpus:
 
     def count(self) -> int:
         """Their number; 0 where there is no driver or no CUDA build."""
+        import torch
+
         return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
     def identity(self, index: int) -> str:
         """The GPU's UUID."""
+        import torch
+
         return str(torch.cuda.get_device_properties(index).uuid)
 
 
@@ -54,11 +59,13 @@ class Claim:
 _claim: Claim | None = None
 
 
-def resolve_device(name: str, gpus: Gpus | None = None) -> torch.device:
+def resolve_device(name: str, gpus: Gpus | None = None) -> "torch.device":
     """The torch device for `auto`, `cpu`, `cuda` or `cuda:N`.
 
     `auto` takes a GPU if there is one. A GPU that is named and missing is an error, never a CPU run.
     """
+    import torch
+
     gpus = gpus or TorchGpus()
     if name == "auto":
         name = "cuda" if gpus.count() else "cpu"
@@ -85,6 +92,8 @@ def worker_device(name: str, gpus: Gpus | None = None, folder: Path | None = Non
     Raises:
         DeviceError: the device is not there.
     """
+    if name == "cpu":
+        return name
     gpus = gpus or TorchGpus()
     device = resolve_device(name, gpus)
     if device.type != "cuda" or device.index is not None:

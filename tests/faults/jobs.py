@@ -5,37 +5,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from fiqa_core.scoring.batch_scorer import Scores
 from fiqa_core.scoring.score_unit import score_unit
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.plan import plan_dataset
 from pipelines.score_dataset import run
 from tests.fakes import KilledOnceSource, MeanScorer, MeanScorerSource
+from tests.served import PausingScorer, PausingSource
 
 SETTINGS = ScoreSettings("none", "none", "0" * 64)
-
-
-class PausingScorer(MeanScorer):
-    """A `MeanScorer` that pauses at every batch, without using the CPU."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-
-    def score_pixels(self, pixels: np.ndarray) -> Scores:
-        time.sleep(self._seconds)
-        return super().score_pixels(pixels)
-
-
-@dataclass(frozen=True)
-class PausingSource:
-    """Makes a `PausingScorer`."""
-
-    seconds: float
-
-    def load(self) -> PausingScorer:
-        return PausingScorer(self.seconds)
 
 
 @dataclass(frozen=True)
@@ -58,6 +35,11 @@ def score(arguments: list[str]) -> int:
 def score_slowly(seconds: float, arguments: list[str]) -> int:
     """The command, with a pause at every batch."""
     return run(arguments, PausingSource(seconds))
+
+
+def score_served(seconds: float, arguments: list[str]) -> int:
+    """The command with a scoring process, and a pause at every batch."""
+    return run([*arguments, "--scoring-process", "on", "--device", "cpu"], PausingSource(seconds))
 
 
 def score_and_lose(shard: str, hidden: str, arguments: list[str]) -> int:

@@ -32,7 +32,7 @@ def processes(
         input=["in"],
         output=output,
         scoring_process="auto",
-        processes_chosen=processes_chosen(arguments, workers),
+        processes_chosen=chosen,
     )
     units = tuple(Unit(n, "folder", "in", "in", 0, 1, 0, images // 100, 1, "") for n in range(100))
     with patch("os.cpu_count", lambda: 16):
