@@ -169,9 +169,17 @@ class ViTFIQA(nn.Module):
         if config.has_token:
             nn.init.normal_(self.qs_token, std=1e-6)
 
+    def to_half(self, dtype: torch.dtype) -> None:
+        """Keep patch embedding, tokens and blocks in a half-precision type; final norm and heads stay float32."""
+        self.patch_embed.to(dtype)
+        self.blocks.to(dtype)
+        self.pos_embed.data = self.pos_embed.data.to(dtype)
+        if self.config.has_token:
+            self.qs_token.data = self.qs_token.data.to(dtype)
+
     def tokens(self, x: Tensor) -> Tensor:
         """Faces -> first block's input (B, N, D), the quality token in front."""
-        tokens = self.patch_embed(x)
+        tokens = self.patch_embed(x.to(self.pos_embed.dtype))
         if self.config.has_token:
             tokens = torch.cat((self.qs_token.expand(x.shape[0], -1, -1), tokens), dim=1)
         embedded: Tensor = tokens + self.pos_embed

@@ -1,10 +1,11 @@
 """QualityScorer: a network on a device that scores batches of 112x112 RGB faces."""
 
+import functools
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,12 +16,11 @@ from fiqa_core.networks.checkpoints import LoadedNetwork, load_checkpoint, requi
 from fiqa_core.networks.int8 import Int8UnavailableError, quantise_blocks
 from fiqa_core.scoring.batch_scorer import Scores, joined
 from fiqa_core.scoring.devices import resolve_device
+from fiqa_core.scoring.precision import dtype_of, keeps_half_weights, resolve_precision, set_matrix_precision
 
 _log = logging.getLogger(__name__)
 
-PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 DEFAULT_BATCH = {"cpu": 8, "cuda": 256}
-_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class QualityScorer:
@@ -39,9 +39,8 @@ class QualityScorer:
         batch_size: int | None = None,
         embeddings: bool = False,
         flip: bool = False,
+        compiled: bool = False,
     ) -> None:
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision {precision!r} is not known; expected one of {', '.join(PRECISIONS)}")
         if batch_size is not None and (not isinstance(batch_size, Integral) or batch_size < 1):
             raise ValueError(f"batch_size is {batch_size!r}; expected a whole number of at least 1, or None")
         if flip and not embeddings:
@@ -50,6 +49,7 @@ class QualityScorer:
             require_quality(loaded)
         self.loaded = loaded
         self.device = resolve_device(device)
+        precision = resolve_precision(precision, self.device.type, loaded.arch)
         if precision == "int8" and self.device.type != "cpu":
             raise Int8UnavailableError(f"precision int8 is for the CPU; on {self.device} use fp16 or bf16")
         self.precision = precision
@@ -60,10 +60,14 @@ class QualityScorer:
         self._network: Any = loaded.network.to(self.device).eval()
         if precision == "int8":
             quantise_blocks(self._network)
-        if self.device.type == "cuda" and precision == "fp32":
-            # fp32 means fp32: TF32 would change the scores in the third digit.
-            torch.backends.cudnn.allow_tf32 = False
-            torch.backends.cuda.matmul.allow_tf32 = False
+        if self.device.type == "cuda":
+            set_matrix_precision(precision)
+        # Autocast, for networks whose weights stay as they are.
+        self._autocast = None if keeps_half_weights(self._network, precision) else dtype_of(precision)
+        self._outputs: Callable[[torch.Tensor], _Outputs] = self._compute
+        self.compiled = compiled
+        if compiled:
+            self._outputs = torch.compile(self._compute, dynamic=False)
 
     @classmethod
     def from_checkpoint(
@@ -76,6 +80,7 @@ class QualityScorer:
         batch_size: int | None = None,
         embeddings: bool = False,
         flip: bool = False,
+        compiled: bool = False,
     ) -> "QualityScorer":
         """Load a checkpoint (file or folder, any store; by default the package's small one) and put it on a device.
 
@@ -83,7 +88,8 @@ class QualityScorer:
             CheckpointError: the file is no checkpoint of a known network, or not the one named.
             DeviceError: the device is not there.
         """
-        return cls(load_checkpoint(uri, arch, mode, embeddings), device, precision, batch_size, embeddings, flip)
+        loaded = load_checkpoint(uri, arch, mode, embeddings)
+        return cls(loaded, device, precision, batch_size, embeddings, flip, compiled)
 
     def score_pixels(self, pixels: np.ndarray) -> Scores:
         """Score uint8 RGB (B, 112, 112, 3). With `flip`, an embedding is followed by that of the mirror image: (B, 2D);
@@ -139,17 +145,61 @@ class QualityScorer:
             start += size
         return parts
 
-    @torch.inference_mode()
+    def begin(self, pixels: np.ndarray) -> Callable[[], Scores]:
+        """Begin to score uint8 RGB (B, 112, 112, 3), B up to `batch_size`; what is returned waits for the `Scores`.
+
+        On a GPU nothing is waited for here, so the next batch is copied while this one is computed. `pixels` must
+        stay as they are until the scores are there. For one thread; a batch that does not fit is scored at once.
+        """
+        try:
+            outputs = self._launched(pixels)
+        except torch.cuda.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            scores = self.score_pixels(pixels)
+            return lambda: scores
+        if self.device.type != "cuda":
+            return functools.partial(_to_numpy, outputs)
+        copies = _Outputs(*(None if each is None else each.to("cpu", non_blocking=True) for each in outputs))
+        event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        event.record()
+
+        def wait() -> Scores:
+            event.synchronize()
+            return _to_numpy(copies)
+
+        return wait
+
     def _forward(self, pixels: np.ndarray) -> Scores:
+        return _to_numpy(self._launched(pixels))
+
+    @torch.inference_mode()
+    def _launched(self, pixels: np.ndarray) -> "_Outputs":
         images = torch.from_numpy(pixels).to(self.device, non_blocking=True)
+        count = len(images)
+        if self.compiled and count < self.batch_size:
+            # It was compiled for one size; scores do not depend on what else is in the batch.
+            images = torch.cat((images, images.new_zeros((self.batch_size - count, *images.shape[1:]))))
+        outputs = self._outputs(images)
+        return _Outputs(*(None if each is None else each[:count] for each in outputs))
+
+    def _compute(self, images: torch.Tensor) -> "_Outputs":
         # The order of operations is the original's: (x / 255 - 0.5) / 0.5.
         x = images.permute(0, 3, 1, 2).float().div_(255).sub_(0.5).div_(0.5).contiguous()
-        dtype = _AUTOCAST.get(self.precision)
-        with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
+        with torch.autocast(self.device.type, dtype=self._autocast, enabled=self._autocast is not None):
             if not self.embeddings:
-                return Scores(self._network.quality(x).float().cpu().numpy(), None)
+                return _Outputs(self._network.quality(x).float(), None)
             embedding, quality = self._network(x)
             if self.flip:
                 embedding = torch.cat((embedding, self._network(x.flip(-1))[0]), dim=1)
-        scores = None if quality is None else quality.float().flatten().cpu().numpy()
-        return Scores(scores, embedding.float().cpu().numpy())
+        return _Outputs(None if quality is None else quality.float().flatten(), embedding.float())
+
+
+class _Outputs(NamedTuple):
+    """`Scores` as tensors on the device."""
+
+    quality: torch.Tensor | None
+    embedding: torch.Tensor | None
+
+
+def _to_numpy(outputs: _Outputs) -> Scores:
+    return Scores(*(None if each is None else each.cpu().numpy() for each in outputs))
