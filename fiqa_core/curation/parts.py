@@ -141,7 +141,10 @@ _TYPES: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
     "quality": (_is_number, "numbers"),
     "status": (_is_text, "text"),
     "sha256": (_is_digest, "32 bytes"),
-    "phash": (lambda kind: kind == pa.uint64(), "uint64"),
+    "phash": (
+        lambda kind: _is_text(kind) or kind == pa.uint64(),
+        "16 hexadecimal digits (or, as earlier tables, uint64)",
+    ),
 }
 
 

@@ -79,7 +79,7 @@ def to_table(rows: list[Row], shard: str, schema: pa.Schema, settings: ScoreSett
         "sha256": [row.sha256 for row in rows],
     }
     if settings.phash:
-        columns["phash"] = pa.array([row.phash for row in rows], pa.uint64())
+        columns["phash"] = [None if row.phash is None else f"{row.phash:016x}" for row in rows]
         columns["thumb"] = [row.thumb for row in rows]
     if settings.embeddings != "none":
         columns["embedding"] = _embeddings(rows, schema.field("embedding").type, settings)
