@@ -143,7 +143,7 @@ _TYPES: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
     "sha256": (_is_digest, "32 bytes"),
     "phash": (
         lambda kind: _is_text(kind) or kind == pa.uint64(),
-        "16 hexadecimal digits (or, as earlier tables, uint64)",
+        "16 hexadecimal digits (in earlier tables: uint64)",
     ),
 }
 

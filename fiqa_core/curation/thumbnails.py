@@ -27,8 +27,9 @@ def publish_thumbnails(parts: Sequence[Part], output: str, work: str) -> None:
     with temporary_for(output) as path:
         with path.open("wb") as stream:
             np.lib.format.write_array_header_1_0(stream, header)
-            for part, batch in read_ahead((part, batch) for part in parts for batch in read_part(part, [COLUMN])):
-                stream.write(_bytes(batch.column(0), part.url).data)
+            thumbs = ((part.url, batch.column(0)) for part in parts for batch in read_part(part, [COLUMN]))
+            for url, column in read_ahead(thumbs):
+                stream.write(_bytes(column, url).data)
         publish(path, _file(work))
 
 

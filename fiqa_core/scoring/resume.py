@@ -79,11 +79,16 @@ def settle_differences(output: str, unit_size: int, settings: ScoreSettings, uni
 
 
 def _settings_differences(earlier: dict[str, Any], unit_size: int, settings: ScoreSettings) -> list[str]:
-    then = _flat(earlier["settings"]) | {"unit size": earlier["unit_size"], "plan version": earlier["plan_version"]}
+    then = _flat(earlier["settings"]) | {
+        "unit size": earlier["unit_size"],
+        "plan version": earlier["plan_version"],
+        "table schema version": earlier.get("schema_version", 1),
+    }
     written = json.loads(json.dumps(settings.to_dict()))
     now = _flat(written) | {
         "unit size": unit_size,
         "plan version": versions.PLAN_VERSION,
+        "table schema version": versions.QUALITY_SCHEMA_VERSION,
     }
     return [f"{k}: {then.get(k)} then, {now.get(k)} now" for k in sorted(then | now) if then.get(k) != now.get(k)]
 
@@ -104,13 +109,8 @@ def _lost_its_end(output: str, file: str) -> bool:
 
 
 def is_whole(url: str) -> bool:
-    """Whether a quality file ends as Parquet does: one that was cut short has no footer."""
-    try:
-        with storage.open_read(url) as stream:
-            pq.ParquetFile(stream)
-    except pa.ArrowException:
-        return False
-    return True
+    """Whether every column of a quality file can be read (its checksums hold)."""
+    return read_earlier(url) is not None
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,8 @@ from fiqa_core.shards.unit import Unit
 from schemas import versions
 from schemas.reasons import SHARD_LEVEL
 
+_READ_AT_ONCE = 4
+
 
 @dataclass(frozen=True)
 class Account:
@@ -117,6 +119,7 @@ def begin(
         "inputs": list(inputs),
         "unit_size": unit_size,
         "plan_version": versions.PLAN_VERSION,
+        "schema_version": versions.QUALITY_SCHEMA_VERSION,
         "package_version": versions.PACKAGE_VERSION,
         "units": len(plan.units),
         "settings": settings.to_dict(),
@@ -141,9 +144,11 @@ def _finished(output: str, units: Sequence[Unit], settings: ScoreSettings) -> di
     quality = storage.join(output, QUALITY)
     if not summary["complete"] or set(storage.list_names(quality)) != expected:
         return None
-    # On a disk a file may have lost its end since. A store is asked when it is put whether it holds the whole.
-    if storage.is_local(output) and not all(is_whole(storage.join(quality, name)) for name in expected):
-        return None
+    # On a disk a file may have been damaged since. A store is asked when it is put whether it holds the whole.
+    if storage.is_local(output):
+        places = [storage.join(quality, name) for name in sorted(expected)]
+        if not all(storage.in_flight(places, is_whole, _READ_AT_ONCE)):
+            return None
     return summary
 
 

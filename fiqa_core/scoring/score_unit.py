@@ -92,12 +92,12 @@ def read_earlier(url: str) -> Summary | None:
             return read_summary(stream)
     except StorageError:
         raise
-    except (pa.ArrowException, KeyError, OSError) as error:
+    except (pa.ArrowException, KeyError, ValueError, TypeError, OSError) as error:
         # Arrow tells of damaged pages by an OSError without a number; one with a number is the disk's failure.
         if isinstance(error, OSError) and error.errno is not None:
             raise
         reason = (str(error).splitlines() or [""])[0]
-        _log.warning("%s: damaged (%s: %s), removed and scored again", url, type(error).__name__, reason)
+        _log.warning("%s: damaged (%s: %s), scored again", url, type(error).__name__, reason)
         return None
 
 
