@@ -55,7 +55,12 @@ def find_parts(tables: Sequence[str], after: Sequence[Part] = ()) -> tuple[Part,
     Raises:
         TableError: nothing there, or a file that is no quality table.
     """
-    urls = list(dict.fromkeys(url for table in tables for url in table_files(table)))
+    return parts_of([url for table in tables for url in table_files(table)], after)
+
+
+def parts_of(files: Sequence[str], after: Sequence[Part] = ()) -> tuple[Part, ...]:
+    """The same of files that are known by their URLs."""
+    urls = list(dict.fromkeys(files))
     units = {folder: _units(folder) for folder in {_folder(url) for url in urls}}
     parts: list[Part] = []
     first = sum(part.rows for part in after)

@@ -1,7 +1,9 @@
 """Live progress across processes: each worker leaves a small note on the local disk, the driver adds them up."""
 
+import contextlib
 import json
 import os
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from typing import NamedTuple
 from fiqa_core.storage import absolute, is_local, join
 
 FOLDER = "_progress"
+NOTE = re.compile(r"\d+-[0-9a-f]{8}\.(json|tmp)")
 _EVERY_S = 1.0
 _AFTER_A_FAILURE_S = 30.0
 
@@ -111,6 +114,20 @@ class Heartbeat:
         except OSError:
             # Progress is a courtesy: it must never cost a unit (and its folder goes when the run ends).
             self._next = time.monotonic() + _AFTER_A_FAILURE_S
+
+
+def remove_notes(output: str) -> None:
+    """Remove what workers left in a local output, and the folder once it is empty; nothing else in it."""
+    if not is_local(output):
+        return
+    folder = Path(absolute(join(output, FOLDER)))
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if NOTE.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def read_progress(output: str) -> Progress:

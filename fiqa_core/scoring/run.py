@@ -23,6 +23,7 @@ from fiqa_core.scoring.output import (
     nothing_finished,
 )
 from fiqa_core.scoring.progress import FOLDER as PROGRESS_FOLDER
+from fiqa_core.scoring.progress import remove_notes
 from fiqa_core.scoring.resume import file_name, is_whole, plan_table, read_run, settle_differences
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.scoring.summary import Summary, report
@@ -71,7 +72,7 @@ def prepare_output(output: str, resume: bool, overwrite: bool) -> int | None:
         )
     storage.sweep(output)
     storage.sweep(storage.join(output, PLAN))
-    storage.remove(storage.join(output, PROGRESS_FOLDER))
+    remove_notes(output)
     return int(earlier["unit_size"]) if earlier and resume else None
 
 
@@ -210,7 +211,7 @@ def close_account(output: str, units: Sequence[Unit], settings: ScoreSettings) -
         problems.append("the counts per status do not add up to the records")
     problems += [f"quality/{name} is missing" for name in sorted(absent)[:10]]
     problems += [f"quality/{name} does not belong to this run" for name in sorted(found - expected)[:10]]
-    storage.remove(storage.join(output, PROGRESS_FOLDER))
+    remove_notes(output)
     storage.sweep(output)
     return summary, Account(not problems, tuple(problems))
 
