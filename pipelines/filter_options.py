@@ -148,6 +148,11 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         metavar="URI",
         help="tables of datasets that must not overlap with this one",
     )
+    data.add_argument(
+        "--allow-incomplete",
+        action="store_true",
+        help="go on with tables of runs that are not finished or could not read everything",
+    )
     data.add_argument("--output", type=named, metavar="URI", help="folder to write to; must be empty or not exist")
 
 

@@ -87,8 +87,8 @@ def _refuse_equal(files: Sequence[Footer], names: Mapping[str, str], by_unit: bo
         raise TableError(
             f"the same records are in the tables twice, {count:,} of them:\n  "
             + "\n  ".join(shown)
-            + "\nName each part of the dataset once: leave one of the tables out. (A set that grew is scored in several "
-            "runs, each of the new shards only.)"
+            + "\nName each part of the dataset once: leave one of the tables out. (A set that grew is scored in "
+            "several runs, each of the new shards only.)"
         )
 
 
@@ -143,7 +143,9 @@ def _read(url: str, columns: Sequence[str]) -> pa.Table:
         with open_read(url) as stream:
             file = pq.ParquetFile(stream)
             return file.read(columns=[name for name in columns if name in file.schema_arrow.names])
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
+            raise  # the store's failure; Arrow's own faults of a file's content are bare OSErrors
         raise TableError(f"{url}: damaged ({' '.join(str(error).split())[:200]}). Write it again.") from error
 
 

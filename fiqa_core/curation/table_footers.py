@@ -99,8 +99,10 @@ def _breaks(file: pq.ParquetFile) -> tuple[Break, ...]:
         table = file.read_row_group(group, columns=wanted)
         status = table["status"].cast(pa.string())
         table = table.filter(pc.is_in(status, pa.array([str(code) for code in SHARD_LEVEL])))
-        for row in table.to_pylist():
-            found.append(Break(str(row.get("shard") or ""), int(row.get("index") or 0), str(row.get("message") or "")))
+        found += (
+            Break(str(row.get("shard") or ""), int(row.get("index") or 0), str(row.get("message") or ""))
+            for row in table.to_pylist()
+        )
     return tuple(found)
 
 

@@ -2,15 +2,17 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from fiqa_core.curation.one_network import refuse_mixed, refuse_twice
 from fiqa_core.curation.parts import TableError, table_files
 from fiqa_core.curation.run_gaps import Gap, gaps_of_run
 from fiqa_core.curation.table_footers import Footer, read_footer
 from fiqa_core.storage import in_flight
+
+Compare = Literal["scores", "embeddings", "nothing"]
 
 _log = logging.getLogger(__name__)
 _FOOTERS_AT_ONCE = 16
@@ -21,18 +23,21 @@ _SHOWN = 5
 class WholeTables:
     """The files of tables, and what these lack (nothing, unless that was allowed).
 
-    `urls`: tables in the order given, the files of each by name; damaged ones are left out.
+    `files`: tables in the order given, the files of each by name; damaged ones are left out. `names`: how the user
+    named the table, by the URL of the file.
     """
 
-    urls: tuple[str, ...]
+    files: tuple[Footer, ...]
+    names: Mapping[str, str]
     gaps: tuple[Gap, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """For `summary.json`; empty where nothing is missing."""
-        return described(self.gaps)
+    @property
+    def urls(self) -> list[str]:
+        """Where the files are."""
+        return [file.url for file in self.files]
 
 
-def whole_tables(tables: Sequence[str], allow_incomplete: bool = False, embeddings_only: bool = False) -> WholeTables:
+def whole_tables(tables: Sequence[str], allow_incomplete: bool = False, compare: Compare = "scores") -> WholeTables:
     """Compare tables with the plans of their runs, with one another, and with what their shards held.
 
     A file without a plan beside it (another tool's, or a copy) is taken as it is.
@@ -40,7 +45,8 @@ def whole_tables(tables: Sequence[str], allow_incomplete: bool = False, embeddin
     Args:
         tables: outputs of scoring or embedding runs, their `quality` folders, Parquet files, or globs.
         allow_incomplete: log what is missing instead of refusing it.
-        embeddings_only: tables of several datasets that only share a network (`one_network.refuse_mixed`).
+        compare: what must be equal in all files: `scores` (every setting; and no record may be there twice),
+            `embeddings` (the network, of tables that may be of several datasets), or `nothing`.
 
     Raises:
         TableError: nothing there; a run that is unfinished or still at work; units that failed or whose files are gone
@@ -50,6 +56,11 @@ def whole_tables(tables: Sequence[str], allow_incomplete: bool = False, embeddin
     for table in tables:
         for url in table_files(table):
             names.setdefault(url, table)
+    return whole_files(names, allow_incomplete, compare)
+
+
+def whole_files(names: Mapping[str, str], allow_incomplete: bool, compare: Compare) -> WholeTables:
+    """As `whole_tables`, of files that are known: how the user named the table, by the URL of each."""
     footers = list(in_flight(list(names), read_footer, _FOOTERS_AT_ONCE))
     gaps: list[Gap] = []
     said: list[str] = []
@@ -68,10 +79,11 @@ def whole_tables(tables: Sequence[str], allow_incomplete: bool = False, embeddin
     for line in said:
         _log.warning("incomplete table allowed: %s", line)
     readable = [file for file in footers if not file.damage]
-    refuse_mixed(readable, names, embeddings_only)
-    if not embeddings_only:
+    if compare != "nothing":
+        refuse_mixed(readable, names, compare == "embeddings")
+    if compare == "scores":
         refuse_twice(readable, names)
-    return WholeTables(tuple(file.url for file in readable), tuple(gaps))
+    return WholeTables(tuple(readable), names, tuple(gaps))
 
 
 def described(gaps: Sequence[Gap]) -> dict[str, Any]:
@@ -80,6 +92,7 @@ def described(gaps: Sequence[Gap]) -> dict[str, Any]:
         return {}
     kinds = Counter(gap.kind for gap in gaps)
     return {
+        "unknown": unknown_words(gaps),
         "units_missing": kinds["unit"],
         "shards_broken_off": len({gap.shard for gap in gaps if gap.kind == "shard"}),
         "records_unknown_at_least": sum(gap.records for gap in gaps),
@@ -119,10 +132,8 @@ def unknown_words(gaps: Sequence[Gap]) -> str:
     parts = [f"{shards:,} {'shard' if shards == 1 else 'shards'} broke off"] if shards else []
     parts += [f"{units:,} {'unit is' if units == 1 else 'units are'} missing"] if units else []
     parts += [] if parts else ["the run is not over"]
-    unknown = (
-        f"at least {records:,} {'record' if records == 1 else 'records'} unknown" if records else "records unknown"
-    )
-    return f"{', '.join(parts)}; {unknown}"
+    what = "record" if records == 1 else "records"
+    return f"{', '.join(parts)}; " + (f"at least {records:,} {what} unknown" if records else "records unknown")
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -130,5 +141,5 @@ def _listed(names: Sequence[str]) -> str:
     return "; ".join(names[:_SHOWN]) + (f"; and {more:,} more" if more > 0 else "")
 
 
-def _shown(files: Sequence[Footer], names: dict[str, str]) -> str:
+def _shown(files: Sequence[Footer], names: Mapping[str, str]) -> str:
     return names.get(files[0].url, files[0].folder)

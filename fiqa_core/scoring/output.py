@@ -57,8 +57,8 @@ def refuse_links(output: str) -> None:
         place = Path(output) / name
         if place.is_symlink():
             raise OutputError(
-                f"{place}: is a link, and what a command writes or removes there would be elsewhere. Remove the link, or "
-                "choose another --output (which may itself be a link)."
+                f"{place}: is a link, and what a command writes or removes there would be elsewhere. Remove the link, "
+                "or choose another --output (which may itself be a link)."
             )
 
 
