@@ -62,13 +62,13 @@ def refuse_twice(files: Sequence[Footer], names: Mapping[str, str]) -> None:
     Raises:
         TableError: it names the first such records.
     """
-    own = [file for file in files if file.unit is not None]
+    own = [file for file in files if file.unit is not None and file.places]
     folders: dict[str, set[str]] = {}
     for file in own:
         folders.setdefault(str((file.unit or {}).get("url")), set()).add(file.folder)
     again = [file for file in own if len(folders[str((file.unit or {}).get("url"))]) > 1]
     _refuse_equal(again, names, by_unit=True)
-    foreign = [file for file in files if file.unit is None]
+    foreign = [file for file in files if file.unit is None and file.places]
     if foreign:
         shards = set().union(*(_shards(file) for file in foreign))
         _refuse_equal(foreign + [file for file in own if _shards(file) & shards], names, by_unit=False)

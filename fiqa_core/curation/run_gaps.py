@@ -34,12 +34,13 @@ class Gap:
     reason: str
 
 
-def gaps_of_run(output: str, files: Sequence[Footer]) -> Iterator[Gap]:
+def gaps_of_run(output: str, files: Sequence[Footer], without_damaged: bool = False) -> Iterator[Gap]:
     """What the files of one run's table lack.
 
     Args:
         output: folder of the run (of the table without a run: whatever folder the files' folder lies in).
         files: those of the table that were named.
+        without_damaged: a damaged file of a table without a plan is a gap too (else whoever reads it says so).
     """
     planned, is_run = _plan(output), _is_run(output)
     summary, state = _summary(output) if is_run else ({}, "")
@@ -49,7 +50,7 @@ def gaps_of_run(output: str, files: Sequence[Footer]) -> Iterator[Gap]:
         yield Gap("run", "", 0, 0, state)
     there = {file.name: file for file in files}
     if planned is None:
-        yield from (_damaged(file) for file in files if file.damage)
+        yield from (_damaged(file) for file in files if file.damage and (without_damaged or is_run))
     else:
         yield from _units(planned, there, _failures(summary))
     known = {str(row["file"]): int(row["records"]) for row in planned or ()}

@@ -34,7 +34,8 @@ class Footer:
     Attributes:
         url: of the file. rows: their number. settings: those that the scores were made with, None where the file does
             not say (another tool wrote it). unit: the part of the dataset that it is about, None likewise.
-        breaks: rows that stand for the rest of a shard. damage: why it cannot be read, "" where it can.
+        breaks: rows that stand for the rest of a shard. places: whether it has columns that say which record of which
+            shard a row is. damage: why it cannot be read, "" where it can.
     """
 
     url: str
@@ -42,6 +43,7 @@ class Footer:
     settings: Mapping[str, Any] | None = None
     unit: Mapping[str, Any] | None = None
     breaks: tuple[Break, ...] = ()
+    places: bool = False
     damage: str = ""
 
     @property
@@ -67,6 +69,7 @@ def read_footer(url: str) -> Footer:
                 _mapping(metadata.get(provenance.SETTINGS)),
                 _mapping(metadata.get(provenance.UNIT)),
                 _breaks(file),
+                {"shard", "index", "key"} <= set(file.schema_arrow.names),
             )
     except StorageError:
         raise

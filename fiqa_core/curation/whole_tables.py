@@ -66,7 +66,7 @@ def whole_files(names: Mapping[str, str], allow_incomplete: bool, compare: Compa
     said: list[str] = []
     for folder in dict.fromkeys(file.folder for file in footers):
         files = [file for file in footers if file.folder == folder]
-        found = list(gaps_of_run(folder.rpartition("/")[0], files))
+        found = list(gaps_of_run(folder.rpartition("/")[0], files, allow_incomplete))
         gaps += found
         said += [f"{_shown(files, names)}: {line}" for line in lines_of(found, files)]
     if said and not allow_incomplete:
@@ -78,11 +78,12 @@ def whole_files(names: Mapping[str, str], allow_incomplete: bool, compare: Compa
         )
     for line in said:
         _log.warning("incomplete table allowed: %s", line)
-    readable = [file for file in footers if not file.damage]
+    readable = [file for file in footers if not (file.damage and gaps)]
+    whole = [file for file in readable if not file.damage]
     if compare != "nothing":
-        refuse_mixed(readable, names, compare == "embeddings")
+        refuse_mixed(whole, names, compare == "embeddings")
     if compare == "scores":
-        refuse_twice(readable, names)
+        refuse_twice(whole, names)
     return WholeTables(tuple(readable), names, tuple(gaps))
 
 
@@ -112,7 +113,8 @@ def lines_of(gaps: Sequence[Gap], files: Sequence[Footer] = ()) -> list[str]:
         there = sum(not file.damage for file in files)
         known = sum(gap.records for gap in units)
         lines.append(
-            f"{len(units):,} units are missing ({there:,} files are there), at least {known:,} records: "
+            f"{len(units):,} {_are(len(units), 'unit')} missing, {there:,} {_are(there, 'file')} there; at least "
+            f"{known:,} {'record' if known == 1 else 'records'} unknown: "
             + _listed([f"{gap.shard} from record {gap.index:,}, {gap.reason}" for gap in units])
         )
     shards = [gap for gap in gaps if gap.kind == "shard"]
@@ -130,10 +132,14 @@ def unknown_words(gaps: Sequence[Gap]) -> str:
     units = sum(gap.kind == "unit" for gap in gaps)
     records = sum(gap.records for gap in gaps)
     parts = [f"{shards:,} {'shard' if shards == 1 else 'shards'} broke off"] if shards else []
-    parts += [f"{units:,} {'unit is' if units == 1 else 'units are'} missing"] if units else []
+    parts += [f"{units:,} {_are(units, 'unit')} missing"] if units else []
     parts += [] if parts else ["the run is not over"]
     what = "record" if records == 1 else "records"
     return f"{', '.join(parts)}; " + (f"at least {records:,} {what} unknown" if records else "records unknown")
+
+
+def _are(count: int, what: str) -> str:
+    return f"{what} is" if count == 1 else f"{what}s are"
 
 
 def _listed(names: Sequence[str]) -> str:

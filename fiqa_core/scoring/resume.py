@@ -11,12 +11,17 @@ from fiqa_core import storage
 from fiqa_core.scoring.output import QUALITY, RUN, UNITS, OutputError
 from fiqa_core.scoring.score_unit import read_earlier, unit_file
 from fiqa_core.scoring.settings import ScoreSettings
+from fiqa_core.shards.folder import Folder
 from fiqa_core.shards.run_files import parse_run
 from fiqa_core.shards.unit import Unit
 from schemas import versions
 from schemas.reasons import SHARD_LEVEL
 
 _SHOWN = 5
+_GROWN = (
+    "\nA dataset that grew need not be scored again: score only what is new (--input names the new shards, or a folder "
+    "or pattern of the new images) into a second --output, and give both tables to the filter: --quality FIRST SECOND."
+)
 
 
 def read_run(output: str) -> dict[str, Any]:
@@ -41,8 +46,16 @@ def file_name(unit: Unit, settings: ScoreSettings) -> str:
 
 
 def plan_table(units: Sequence[Unit], settings: ScoreSettings) -> pa.Table:
-    """The plan as a table: a row a unit, with the name of its quality file."""
-    return pa.Table.from_pylist([unit.to_dict() | {"file": file_name(unit, settings)} for unit in units])
+    """The plan as a table: a row a unit, with the name of its quality file.
+
+    A listing is named without its folder (it lies beside this table), so that the same plan is the same file wherever
+    the output is.
+    """
+    rows = []
+    for unit in units:
+        listing = unit.listing.rpartition("/")[2]
+        rows.append(unit.to_dict() | {"listing": listing, "file": file_name(unit, settings)})
+    return pa.Table.from_pylist(rows)
 
 
 def settle_differences(output: str, unit_size: int, settings: ScoreSettings, units: Sequence[Unit]) -> None:
@@ -58,7 +71,9 @@ def settle_differences(output: str, unit_size: int, settings: ScoreSettings, uni
     differences = _settings_differences(earlier, unit_size, settings)
     before = _earlier_units(output)
     then, now = {row["url"] for row in before}, {unit.url for unit in units}
+    grown = bool(now - then) and not then - now and not differences
     differences += [f"input {name}: not in the earlier run" for name in sorted(now - then)[:_SHOWN]]
+    differences += [f"and {len(now - then) - _SHOWN:,} inputs more"] if len(now - then) > _SHOWN else []
     differences += [f"input {name}: missing now" for name in sorted(then - now)[:_SHOWN]]
     gone: list[str] = []
     if not differences:
@@ -67,12 +82,14 @@ def settle_differences(output: str, unit_size: int, settings: ScoreSettings, uni
         other = [row for row in before if row["file"] not in files and row["file"] in finished]
         whole = sorted({row["shard"] for row in other if not _lost_its_end(output, row["file"])})
         differences += [f"input {name}: its content changed" for name in whole[:_SHOWN]]
+        grown = bool(whole) and {unit.container for unit in units if unit.shard in whole} == {Folder.name}
         gone = [row["file"] for row in other]
     if differences:
         raise OutputError(
             f"{output}: the earlier run was another one, so --resume would mix two tables:\n  "
             + "\n  ".join(differences)
             + "\nUse the earlier settings, or --overwrite, or another --output."
+            + (_GROWN if grown else "")
         )
     for name in gone:
         storage.remove(storage.join(output, QUALITY, name))

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from fiqa_core import storage
+from fiqa_core.scoring.losses import in_words
 from fiqa_core.scoring.output import (
     BEFORE_A_RUN,
     LOCK,
@@ -30,9 +31,9 @@ from fiqa_core.scoring.summary import Summary, report
 from fiqa_core.shards.plan import Plan
 from fiqa_core.shards.unit import Unit
 from schemas import versions
-from schemas.reasons import SHARD_LEVEL
 
 _READ_AT_ONCE = 4
+_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def _clear(output: str, plan: Plan) -> None:
 def write_summary(output: str, planned: int, seconds: float, settings: dict[str, Any], summary: Summary) -> None:
     """Publish `summary.json`; its presence means that every unit was tried."""
     missing = _missing_units(summary, planned)
-    lost = sum(count for name, count in summary.status.items() if name in SHARD_LEVEL)
+    lost = len({loss.shard for loss in summary.losses})
     content = report(summary) | {
         "complete": not (missing or summary.failures or summary.repeated or lost),
         "units": planned,
@@ -202,9 +203,11 @@ def close_account(output: str, units: Sequence[Unit], settings: ScoreSettings) -
     absent = expected - found - {file_name(unit, settings) for unit in units if unit.number in failed}
     problems = [f"unit {f['unit']} of {f['shard']} failed: {f['reason']}" for f in summary["failed_units"]]
     if summary["shards_not_read_to_their_end"]:
-        problems.append(
-            f"{summary['shards_not_read_to_their_end']} shards could not be read to their end (see `status`)"
-        )
+        number = summary["shards_not_read_to_their_end"]
+        problems.append(f"{number} {'shard' if number == 1 else 'shards'} could not be read to the end:")
+        problems += [in_words(loss) for loss in summary["shards_broken_off"][:_SHOWN]]
+        if len(summary["shards_broken_off"]) > _SHOWN:
+            problems.append(f"and more: all are in {SUMMARY} (`shards_broken_off`)")
     if summary["units_missing"] or summary["units_counted_twice"]:
         problems.append("the runner lost or repeated units; run again with --resume")
     if sum(summary["status"].values()) != summary["records"]:

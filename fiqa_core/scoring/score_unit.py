@@ -6,9 +6,11 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pyarrow as pa
 
+from fiqa_core.scoring.losses import described, in_words, measured
 from fiqa_core.scoring.progress import Heartbeat
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.scoring.stream import BatchScorer, score_records
@@ -60,11 +62,14 @@ def score_unit(
                 earlier = read_earlier(target)
                 if earlier is not None:
                     heartbeat.keep(earlier.rows, earlier.rows - earlier.status.get(Status.SCORED, 0), unit.size)
-                    return of_unit(earlier, unit.number, time.monotonic() - started, kept=True)
+                    return _of_unit(earlier, unit, started, kept=True)
                 remove(target)
             with heartbeat.attempt(unit.size):
                 summary = _score(unit, scorer, settings, output, target, threads, heartbeat)
-            return of_unit(summary, unit.number, time.monotonic() - started, kept=False)
+            done = _of_unit(summary, unit, started, kept=False)
+            for loss in described(done.losses):
+                _log.warning("unit %d: %s", unit.number, in_words(loss))
+            return done
         except StorageError as error:
             # It was tried again already, request by request, or it would fail in the same way again.
             reason = str(error)
@@ -83,6 +88,11 @@ def score_unit(
             _log.exception("unit %d (%s) failed", unit.number, unit.shard)
             break
     return failed_unit(unit.number, unit.shard, reason, time.monotonic() - started)
+
+
+def _of_unit(summary: Summary, unit: Unit, started: float, kept: bool) -> Summary:
+    known = replace(summary, losses=measured(summary.losses, unit, summary.rows))
+    return of_unit(known, unit.number, time.monotonic() - started, kept)
 
 
 def read_earlier(url: str) -> Summary | None:
