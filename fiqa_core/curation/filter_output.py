@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fiqa_core import storage
+from fiqa_core.curation import subset_files
 from fiqa_core.curation.database import Findings
 from fiqa_core.curation.decision_files import DECISIONS, MANIFEST, REMOVED, is_of_run
 from fiqa_core.curation.findings import FOLDER as FINDINGS
@@ -159,10 +160,7 @@ def begin(output: str, run: FilterRun, overwrite: bool) -> dict[str, Any] | None
         elif not _nothing_finished(output):
             earlier = read_run(output)
             _refuse_differences(output, earlier, run.to_dict())
-            if any(earlier.get(name) != run.to_dict()[name] for name in ("write", "shard_size", "relabel")):
-                # The decisions stand; what was written of them was something else.
-                for name in (SUMMARY, MANIFEST, SUBSET):
-                    storage.remove(storage.join(output, name))
+            _refuse_other_writing(output, earlier, run.to_dict())
             finished = _finished(output, run)
             if finished is not None:
                 return finished
@@ -170,6 +168,24 @@ def begin(output: str, run: FilterRun, overwrite: bool) -> dict[str, Any] | None
     storage.publish_bytes(json.dumps(run.to_dict(), indent=1).encode(), output, storage.join(output, RUN))
     storage.publish_bytes(run.policy.to_yaml().encode(), output, storage.join(output, POLICY))
     return None
+
+
+def _refuse_other_writing(output: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to write the kept images in another way over those that were written. The decisions stand; a list of kept
+    rows stays beside a subset, and where nothing was written yet anything may be.
+
+    Raises:
+        OutputError: it names what was written.
+    """
+    changed = [name for name in ("write", "shard_size", "relabel") if then.get(name) != now[name]]
+    manifest = storage.list_names(storage.join(output, MANIFEST))
+    listed = bool(manifest) and then.get("write") == now["write"] == "manifest"
+    if changed and (subset_files.is_begun(output) or listed):
+        said = ", ".join(f"{name.replace('_', ' ')} {then.get(name)} then, {now[name]} now" for name in changed)
+        raise OutputError(
+            f"{output}: the kept rows were written in another way ({said}), and --resume removes nothing that is "
+            "finished. Use the earlier options, or --overwrite to replace it, or another --output."
+        )
 
 
 def finish(output: str, summary: Mapping[str, Any]) -> None:
@@ -217,6 +233,7 @@ def _refuse_foreign(output: str, folders: Sequence[str], everything: bool) -> No
 def _clear(output: str) -> None:
     """Remove an earlier run, its `run.json` last: broken off before that, it can still be overwritten."""
     _refuse_foreign(output, (), everything=True)
+    subset_files.refuse_foreign(output)
     for name in (SUMMARY, REMOVED, MANIFEST, SUBSET, DECISIONS, FINDINGS, FINDINGS_WORK, POLICY, RUN):
         storage.remove(storage.join(output, name))
 
@@ -266,4 +283,5 @@ def _finished(output: str, run: FilterRun) -> dict[str, Any] | None:
     digest = run.digest()
     if not all(storage.in_flight(urls, lambda url: is_of_run(url, digest), _FOOTERS_AT_ONCE)):
         return None
-    return summary if len(storage.list_names(storage.join(output, MANIFEST))) == summary["manifest_files"] else None
+    listed = len(storage.list_names(storage.join(output, MANIFEST))) if run.write == "manifest" else 0
+    return summary if listed == summary["manifest_files"] else None

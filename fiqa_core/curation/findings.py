@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -32,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 FOLDER, WORK, DONE = "findings", "_findings", "findings.json"
 _SAMPLE = 65_536
+_FOUND = re.compile(r"(labels|pairs|pairs-phash)-\d{6,}-[0-9a-f]{12}\.parquet")
+_SEARCH = re.compile(r"[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -265,7 +268,7 @@ def _remove_others(output: str, digest: str) -> None:
     folder, work = join(output, FOLDER), join(output, WORK)
     if is_folder(work):
         for name in list_names(work):
-            if name != digest:
+            if name != digest and _SEARCH.fullmatch(name):
                 remove(join(work, name))
     if not is_folder(folder):
         return
@@ -275,7 +278,7 @@ def _remove_others(output: str, digest: str) -> None:
         remove(done)
         remove(join(folder, "identities.parquet"))
     for name in names:
-        if name.endswith(".parquet") and "-" in name and not name.endswith(f"-{digest}.parquet"):
+        if _FOUND.fullmatch(name) and not name.endswith(f"-{digest}.parquet"):
             remove(join(folder, name))
 
 

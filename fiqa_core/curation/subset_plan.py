@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from fiqa_core.curation.parts import Part
 from fiqa_core.curation.subset import PLAN, Slice, SubsetError, SubsetSettings, SubsetTask, cut, digest, place
+from fiqa_core.curation.subset_files import clear_subset
 from fiqa_core.curation.subset_labels import in_order, numbers, publish_labels
 from fiqa_core.curation.subset_names import publish_shared_names
 from fiqa_core.curation.subset_report import PlanBrief
@@ -20,7 +21,7 @@ from fiqa_core.shards.output_names import label_folder
 from fiqa_core.shards.recordio_write import MAX_EXACT
 from fiqa_core.shards.run_files import RUN, parse_run
 from fiqa_core.shards.unit import ReadSettings, Unit
-from fiqa_core.storage import exists, in_flight, join, open_read, publish_bytes, read_bytes, remove, stat
+from fiqa_core.storage import exists, in_flight, join, open_read, publish_bytes, read_bytes, stat
 
 _log = logging.getLogger(__name__)
 _READ_AT_ONCE = 4
@@ -233,7 +234,7 @@ def _settle(output: str, whole: str, resume: bool) -> None:
             f"{place(output)}: holds another subset (of other decisions, settings or source), so it cannot be resumed. "
             "Start afresh with --overwrite, or choose another --output."
         )
-    remove(place(output))
+    clear_subset(output)
 
 
 def _is_grouped(urls: Sequence[str], labels: dict[str, int]) -> bool:
