@@ -19,7 +19,7 @@ from fiqa_core.curation.decide import Resources, Tables, apply_policy
 from fiqa_core.curation.decision_files import DECISIONS
 from fiqa_core.curation.embeddings import EmbeddingSource
 from fiqa_core.curation.filter_output import Writing
-from fiqa_core.curation.findings import Search, search_digest
+from fiqa_core.curation.findings import Search, refuse_unfinished, search_digest
 from fiqa_core.curation.parts import TableError
 from fiqa_core.curation.policy import Policy
 from fiqa_core.curation.rules import check_needs
@@ -164,6 +164,7 @@ def _findings(folder: str | None) -> Findings:
     }
     if not any(found.values()):
         raise TableError(f"{folder}: holds no findings. Expected labels-*.parquet and pairs-*.parquet.")
+    refuse_unfinished(storage.absolute(folder), names)
     return replace(Findings(), **found)
 
 

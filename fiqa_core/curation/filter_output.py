@@ -17,7 +17,17 @@ from fiqa_core.curation.parts import Part
 from fiqa_core.curation.policy import Policy
 from fiqa_core.curation.subset import SUBSET
 from fiqa_core.scoring.output import OutputError
-from fiqa_core.shards.run_files import FILTER_KIND, LOCK, RUN, SUMMARY, TEMPORARIES, parse_filter_run
+from fiqa_core.shards.run_files import (
+    FILTER_KIND,
+    LOCK,
+    RUN,
+    SUMMARY,
+    TEMPORARIES,
+    parse_filter_run,
+    read_run_file,
+    sealed,
+    unsealed,
+)
 from schemas import versions
 
 POLICY = "policy.yaml"
@@ -190,7 +200,7 @@ def _refuse_other_writing(output: str, then: Mapping[str, Any], now: Mapping[str
 
 def finish(output: str, summary: Mapping[str, Any]) -> None:
     """Publish `summary.json`; its presence means that everything else is there."""
-    storage.publish_bytes(json.dumps(summary, indent=1).encode(), output, storage.join(output, SUMMARY))
+    storage.publish_bytes(sealed(summary), output, storage.join(output, SUMMARY))
     storage.sweep(output)
 
 
@@ -202,7 +212,7 @@ def read_run(output: str) -> dict[str, Any]:
     """
     place = storage.join(output, RUN)
     try:
-        return parse_filter_run(storage.read_bytes(place))
+        return read_run_file(output, parse_filter_run)
     except ValueError as error:
         raise OutputError(
             f"{place}: not a filter run's ({error}), so nothing beside it is resumed or overwritten. "
@@ -240,14 +250,14 @@ def _clear(output: str) -> None:
 
 def _refuse_differences(output: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     differences = [
-        f"{section}: {key}: {_value(then, section, key)} then, {value} now"
+        f"{section}: {key}: {str(_value(then, section, key))[:80]} then, {value} now"
         for section, keys in now["policy"].items()
         if section != "version"
         for key, value in keys.items()
         if _value(then, section, key) != value
     ]
     differences += [
-        f"{name}: {then[name]} then, {now[name]} now"
+        f"{name}: {str(then.get(name))[:80]} then, {now[name]} now"
         for name in ("decisions_version", "search")
         if then.get(name) != now[name]
     ]
@@ -275,7 +285,9 @@ def _finished(output: str, run: FilterRun) -> dict[str, Any] | None:
     place = storage.join(output, SUMMARY)
     if not {SUMMARY, REMOVED, POLICY} <= set(storage.list_names(output)):
         return None
-    summary = dict(json.loads(storage.read_bytes(place)))
+    summary = unsealed(place)
+    if summary is None:
+        return None
     names = [f"part-{number:06d}.parquet" for number in range(len(run.quality))]
     if not summary["complete"] or storage.list_names(storage.join(output, DECISIONS)) != names:
         return None

@@ -26,7 +26,8 @@ from fiqa_core.curation.tasks import Counts, RunStage, Task, save_array, save_ta
 from fiqa_core.curation.thresholds import Thresholds, ThresholdTask, read_thresholds
 from fiqa_core.curation.thumbnails import COLUMN, have_thumbnails, publish_thumbnails
 from fiqa_core.images.thumbnail import THUMBNAIL_BYTES
-from fiqa_core.storage import is_folder, join, list_names, open_read, publish_bytes, read_bytes, remove, stat
+from fiqa_core.shards.run_files import holds_run, read_own_json
+from fiqa_core.storage import is_folder, join, list_names, open_read, publish_bytes, remove, stat
 from schemas import identities
 
 _log = logging.getLogger(__name__)
@@ -248,6 +249,27 @@ def _write_identities(rows: Rows, work: str, partitions: int, output: str, url: 
     save_table({name: columns[name] for name in identities.TYPES}, identities.SCHEMA, output, url)
 
 
+def refuse_unfinished(folder: str, names: Sequence[str]) -> None:
+    """Refuse findings of a search that was broken off, or of which a file is gone.
+
+    Args:
+        folder: their folder. names: of what is in it.
+
+    Raises:
+        TableError: it names what is missing.
+    """
+    if DONE not in names:
+        output = folder.rpartition("/")[0]
+        if is_folder(join(output, WORK)) or holds_run(output):
+            raise TableError(f"{folder}: the search was broken off (there is no {DONE}). Finish it with --resume.")
+        return  # findings that another tool made
+    there = _read_done(join(folder, DONE))
+    wanted = [url.rpartition("/")[2] for url in (*there.labels, *there.pairs)]
+    gone = [name for name in wanted if name not in names]
+    if gone:
+        raise TableError(f"{folder}: {gone[0]} is missing, which its search wrote. Make the findings again.")
+
+
 def search_digest(search: Search) -> str:
     """12 hexadecimal digits of all that decides the result: tables and embeddings as they are now, and the settings.
 
@@ -274,12 +296,20 @@ def _remove_others(output: str, digest: str) -> None:
         return
     names = list_names(folder)
     done = join(folder, DONE)
-    if DONE not in names or json.loads(read_bytes(done))["digest"] != digest:
+    if DONE not in names or _digest_of(done) != digest:
         remove(done)
         remove(join(folder, "identities.parquet"))
     for name in names:
         if _FOUND.fullmatch(name) and not name.endswith(f"-{digest}.parquet"):
             remove(join(folder, name))
+
+
+def _digest_of(done: str) -> object:
+    """The search that findings say they are of; None where they cannot be read."""
+    try:
+        return read_own_json(done).get("digest")
+    except ValueError:
+        return None
 
 
 def _named(result: Findings) -> dict[str, object]:
@@ -292,12 +322,15 @@ def _named(result: Findings) -> dict[str, object]:
 
 
 def _read_done(url: str) -> Findings:
-    values = json.loads(read_bytes(url))
     folder = url.rpartition("/")[0]
-    return Findings(
-        tuple(join(folder, name) for name in values["labels"]),
-        tuple(join(folder, name) for name in values["pairs"]),
-        join(folder, values["identities"]) if values["identities"] else "",
-        values["counts"],
-        Thresholds(**values["thresholds"]) if values["thresholds"] is not None else None,
-    )
+    try:
+        values = read_own_json(url)
+        return Findings(
+            tuple(join(folder, name) for name in values["labels"]),
+            tuple(join(folder, name) for name in values["pairs"]),
+            join(folder, values["identities"]) if values["identities"] else "",
+            dict(values["counts"]),
+            Thresholds(**values["thresholds"]) if values["thresholds"] is not None else None,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TableError(f"{url}: not readable as findings ({error}). Remove it to make them again.") from error

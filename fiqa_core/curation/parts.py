@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from fiqa_core.shards.folder import Folder
 from fiqa_core.shards.run_files import PLAN, QUALITY, UNITS
-from fiqa_core.shards.unit import Unit
+from fiqa_core.shards.unit import PLAN_SCHEMA, Unit
 from fiqa_core.storage import absolute, expand_glob, has_glob, in_flight, is_folder, join, list_names, open_read, stat
 from schemas.quality import COLUMNS
 
@@ -163,8 +163,14 @@ def _units(quality: str) -> dict[str, Unit]:
     place = join(output, UNITS)
     if stat(place) is None:
         return {}
-    with open_read(place) as stream:
-        rows = pq.read_table(stream).to_pylist()
+    try:
+        with open_read(place) as stream:
+            rows = pq.read_table(stream).select(PLAN_SCHEMA.names).cast(PLAN_SCHEMA).to_pylist()
+    except (pa.ArrowException, ValueError, KeyError) as error:
+        raise TableError(
+            f"{place}: not readable as the plan of a run ({' '.join(str(error).split())[:200]}). Score the set again, "
+            "or copy its `quality` folder elsewhere to use it without its plan."
+        ) from error
     units: dict[str, Unit] = {}
     for row in rows:
         name = str(row.pop("file"))

@@ -1,6 +1,5 @@
 """What a table lacks of the dataset that its run planned: units that are not there, shards that broke off."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +9,8 @@ import pyarrow.parquet as pq
 
 from fiqa_core.curation.table_footers import Footer
 from fiqa_core.scoring.output_lock import holder_of
-from fiqa_core.shards.run_files import RUN, SUMMARY, UNITS, parse_run
-from fiqa_core.storage import StorageError, join, open_read, read_bytes, stat
+from fiqa_core.shards.run_files import SUMMARY, UNITS, read_own_json, read_run_file
+from fiqa_core.storage import StorageError, join, open_read, stat
 
 _PLAN_COLUMNS = ["number", "shard", "first_index", "records", "file"]
 
@@ -96,7 +95,11 @@ def _plan(output: str) -> list[dict[str, Any]] | None:
         return None
     try:
         with open_read(place) as stream:
-            return list(pq.read_table(stream, columns=_PLAN_COLUMNS).to_pylist())
+            plan = pq.read_table(stream, columns=_PLAN_COLUMNS)
+            numbers = {"number": pa.int64(), "first_index": pa.int64(), "records": pa.int64()}
+            kinds = [(name, numbers.get(name, pa.string())) for name in _PLAN_COLUMNS]
+            plan = plan.select(_PLAN_COLUMNS).cast(pa.schema(kinds))
+            return None if any(column.null_count for column in plan.columns) else list(plan.to_pylist())
     except StorageError:
         raise
     except (pa.ArrowException, KeyError, ValueError, OSError):
@@ -105,7 +108,7 @@ def _plan(output: str) -> list[dict[str, Any]] | None:
 
 def _is_run(output: str) -> bool:
     try:
-        parse_run(read_bytes(join(output, RUN)))
+        read_run_file(output)
     except (FileNotFoundError, ValueError):
         return False
     return True
@@ -120,11 +123,9 @@ def _summary(output: str) -> tuple[dict[str, Any], str]:
             return {}, f"{holder} is still at work on it"
         return {}, f"it is not finished (there is no {SUMMARY}: it was broken off, or is still at work)"
     try:
-        summary = json.loads(read_bytes(place))
-    except (ValueError, RecursionError):
-        summary = None
-    if not isinstance(summary, dict):
-        return {}, f"{place} is not readable"
+        summary = read_own_json(place)
+    except (ValueError, FileNotFoundError) as error:
+        return {}, f"{place} is not readable ({error})"
     return summary, f"{holder} is at work on it again" if holder else ""
 
 

@@ -20,8 +20,8 @@ from fiqa_core.storage import (
     publish_bytes,
     read_bytes,
     remove,
-    store_of,
 )
+from fiqa_core.storage.places import store_of
 
 _ROWS_AT_ONCE = 65_536
 _TOP = {DATA, INDEX, WORK, "_tmp", LABELS, PLAN, REPORT}

@@ -19,9 +19,9 @@ from fiqa_core.curation.subset_names import publish_shared_names
 from fiqa_core.curation.subset_report import PlanBrief
 from fiqa_core.shards.output_names import label_folder
 from fiqa_core.shards.recordio_write import MAX_EXACT
-from fiqa_core.shards.run_files import RUN, parse_run
+from fiqa_core.shards.run_files import RUN, read_own_json, read_run_file
 from fiqa_core.shards.unit import ReadSettings, Unit
-from fiqa_core.storage import exists, in_flight, join, open_read, publish_bytes, read_bytes, stat
+from fiqa_core.storage import exists, in_flight, join, open_read, publish_bytes, stat
 
 _log = logging.getLogger(__name__)
 _READ_AT_ONCE = 4
@@ -181,13 +181,26 @@ def _read_settings(parts: Sequence[Part]) -> ReadSettings:
     for folder in {part.url.rpartition("/")[0].rpartition("/")[0] for part in parts}:
         url = join(folder, RUN)
         if exists(url):
-            found[url] = ReadSettings(**parse_run(read_bytes(url))["settings"]["read"])
+            found[url] = _read_of_run(folder)
     if len(set(found.values())) > 1:
         raise SubsetError(
             f"the runs {', '.join(sorted(found))} were told different columns (--image-field, --label-field): write a "
             "subset of each"
         )
     return next(iter(found.values()), ReadSettings())
+
+
+def _read_of_run(folder: str) -> ReadSettings:
+    try:
+        read = ReadSettings(**read_run_file(folder)["settings"]["read"])
+        kinds = (type(read.label_field), type(read.image_field), type(read.max_stored_bytes))
+        if kinds != (str, str, int):
+            raise ValueError("its settings of reading are of other types")
+    except (ValueError, KeyError, TypeError) as error:
+        raise SubsetError(
+            f"{join(folder, RUN)}: not readable as a scoring run's ({error}), so how its records were read is unknown."
+        ) from error
+    return read
 
 
 def _refuse(settings: SubsetSettings, images: int, labels: Mapping[str, int], unlabelled: int) -> None:
@@ -226,7 +239,12 @@ def _settle(output: str, whole: str, resume: bool) -> None:
     url = place(output, PLAN)
     if stat(url) is None:
         return
-    earlier = json.loads(read_bytes(url))
+    try:
+        earlier = read_own_json(url)
+    except ValueError as error:
+        if resume:
+            raise SubsetError(f"{url}: not readable ({error}). Start afresh with --overwrite.") from error
+        earlier = {}
     if resume and earlier.get("digest") == whole:
         return
     if resume:

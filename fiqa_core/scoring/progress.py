@@ -137,8 +137,8 @@ def read_progress(output: str) -> Progress:
     for path in folder.glob("*.json") if is_local(output) else ():
         try:
             now, kept = json.loads(path.read_text())
-            note = Progress(Tally(*now), Tally(*kept))
-        except (OSError, ValueError, TypeError):
+            note = Progress(Tally(*map(int, now)), Tally(*map(int, kept)))
+        except (OSError, ValueError, TypeError, OverflowError, RecursionError):
             continue
         progress = add(progress, note)
     return progress

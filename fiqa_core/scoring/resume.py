@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from errno import ENOENT
 from typing import Any
 
 import pyarrow as pa
@@ -12,8 +13,8 @@ from fiqa_core.scoring.output import QUALITY, RUN, UNITS, OutputError
 from fiqa_core.scoring.score_unit import read_earlier, unit_file
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.folder import Folder
-from fiqa_core.shards.run_files import parse_run
-from fiqa_core.shards.unit import Unit
+from fiqa_core.shards.run_files import read_run_file
+from fiqa_core.shards.unit import PLAN_SCHEMA, Unit
 from schemas import versions
 from schemas.reasons import SHARD_LEVEL
 
@@ -32,7 +33,7 @@ def read_run(output: str) -> dict[str, Any]:
     """
     place = storage.join(output, RUN)
     try:
-        return parse_run(storage.read_bytes(place))
+        return read_run_file(output)
     except ValueError as error:
         raise OutputError(
             f"{place}: not readable as a scoring run's ({error}), so nothing beside it is resumed or overwritten. "
@@ -55,7 +56,7 @@ def plan_table(units: Sequence[Unit], settings: ScoreSettings) -> pa.Table:
     for unit in units:
         listing = unit.listing.rpartition("/")[2]
         rows.append(unit.to_dict() | {"listing": listing, "file": file_name(unit, settings)})
-    return pa.Table.from_pylist(rows)
+    return pa.Table.from_pylist(rows, schema=PLAN_SCHEMA)
 
 
 def settle_differences(output: str, unit_size: int, settings: ScoreSettings, units: Sequence[Unit]) -> None:
@@ -107,16 +108,24 @@ def _settings_differences(earlier: dict[str, Any], unit_size: int, settings: Sco
         "plan version": versions.PLAN_VERSION,
         "table schema version": versions.QUALITY_SCHEMA_VERSION,
     }
-    return [f"{k}: {then.get(k)} then, {now.get(k)} now" for k in sorted(then | now) if then.get(k) != now.get(k)]
+    changed = [name for name in sorted(then | now) if then.get(name) != now.get(name)]
+    return [f"{name}: {str(then.get(name))[:80]} then, {now.get(name)} now" for name in changed]
 
 
 def _earlier_units(output: str) -> list[dict[str, Any]]:
     place = storage.join(output, UNITS)
     try:
         with storage.open_read(place) as stream:
-            return list(pq.read_table(stream, columns=["shard", "url", "file"]).to_pylist())
-    except (FileNotFoundError, KeyError, pa.ArrowException) as error:
-        raise OutputError(f"{place}: not readable ({error}). Start afresh with --overwrite.") from error
+            columns = ["shard", "url", "file"]
+            rows = pq.read_table(stream, columns=columns).select(columns)
+            return list(rows.cast(pa.schema([(name, pa.string()) for name in columns])).to_pylist())
+    except storage.StorageError:
+        raise
+    except (OSError, KeyError, pa.ArrowException) as error:
+        if isinstance(error, OSError) and error.errno not in (None, ENOENT):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise OutputError(f"{place}: not readable ({reason}). Start afresh with --overwrite.") from error
 
 
 def _lost_its_end(output: str, file: str) -> bool:

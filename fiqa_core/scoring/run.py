@@ -29,6 +29,7 @@ from fiqa_core.scoring.resume import file_name, is_whole, plan_table, read_run, 
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.scoring.summary import Summary, report
 from fiqa_core.shards.plan import Plan
+from fiqa_core.shards.run_files import sealed, unsealed
 from fiqa_core.shards.unit import Unit
 from schemas import versions
 
@@ -139,9 +140,9 @@ def begin(
 
 def _finished(output: str, units: Sequence[Unit], settings: ScoreSettings) -> dict[str, Any] | None:
     place = storage.join(output, SUMMARY)
-    if not storage.exists(place):
+    summary = unsealed(place)
+    if summary is None:
         return None
-    summary = dict(json.loads(storage.read_bytes(place)))
     expected = {file_name(unit, settings) for unit in units}
     quality = storage.join(output, QUALITY)
     if not summary["complete"] or set(storage.list_names(quality)) != expected:
@@ -181,7 +182,7 @@ def write_summary(output: str, planned: int, seconds: float, settings: dict[str,
         "worker_seconds": round(summary.seconds, 3),
         "settings": settings,
     }
-    storage.publish_bytes(json.dumps(content, indent=1).encode(), output, storage.join(output, SUMMARY))
+    storage.publish_bytes(sealed(content), output, storage.join(output, SUMMARY))
 
 
 def close_account(output: str, units: Sequence[Unit], settings: ScoreSettings) -> tuple[dict[str, Any], Account]:
