@@ -95,7 +95,7 @@ def _paths(batch: ImageBatch, names: SharedNames) -> list[str]:
     found = []
     for place_in_batch, (key, view) in enumerate(zip(batch.rows["key"].to_pylist(), batch.views(), strict=True)):
         number = numbers[place_in_batch]
-        stem = file_stem(labels[place_in_batch] if number is None else str(number), key)
+        stem = file_stem(labels[place_in_batch] if number is None else names.folder(number), key)
         if stem in names:
             stem = f"{stem}~{batch.position + place_in_batch}"
         found.append(f"{stem}.{image_suffix(bytes(view[:_RECOGNISED]), key)}")

@@ -25,6 +25,7 @@ from fiqa_core.storage import exists, in_flight, join, open_read, publish_bytes,
 
 _log = logging.getLogger(__name__)
 _READ_AT_ONCE = 4
+_FOLDER_NAMES = 2
 _CHUNK = 1 << 20
 # A tar can only be read from its start: a task may begin inside one where what it has to pass over is at most
 # this share of the work of the task before it.
@@ -98,6 +99,8 @@ def plan_subset(
     # Where the source lies does not count: a run that was begun goes on after the dataset was moved.
     places = [replace(part.unit, version="").identity() for part in parts if part.unit is not None]
     identity = [replace(settings, moved=()).to_dict(), [one.digest for one in seen], places]
+    # Raised when the same settings would give files other names.
+    identity += [_FOLDER_NAMES] if settings.format == "folder" and settings.dense else []
     whole = digest(identity)
     _settle(output, whole, resume)
     label_digest = publish_labels(output, labels) if settings.dense else ""
