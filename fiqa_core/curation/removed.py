@@ -87,7 +87,8 @@ class RemovedFile:
 
 
 def _of_gap(gap: Gap) -> str:
-    known = f"At least {gap.records:,} records are not known" if gap.records else "The table is not whole"
+    many = "1 record is" if gap.records == 1 else f"{gap.records:,} records are"
+    known = f"At least {many} not known" if gap.records else "The table is not whole"
     return f"{known}: {gap.reason}"
 
 

@@ -24,6 +24,7 @@ from fiqa_core.storage import (
 from fiqa_core.storage.places import store_of
 
 _ROWS_AT_ONCE = 65_536
+_NOTE = re.compile(r"names-(\d{12,18})\.txt")
 _TOP = {DATA, INDEX, WORK, "_tmp", LABELS, PLAN, REPORT}
 _BELOW = {
     INDEX: re.compile(r"(shard-\d{6,}|train)\.parquet"),
@@ -42,6 +43,14 @@ def note_names(output: str, first: int, names: Sequence[str]) -> None:
         first: place of the first of them in the subset. names: paths below `data`.
     """
     publish_bytes("\n".join(names).encode(), output, place(output, WORK, f"names-{first:012d}.txt"))
+
+
+def forget_names(output: str, first: int, images: int) -> None:
+    """Remove what `note_names` wrote of a run of images, once their index is there."""
+    for name in list_names(place(output, WORK)):
+        number = _NOTE.fullmatch(name)
+        if number is not None and first <= int(number[1]) < first + images:
+            remove(place(output, WORK, name))
 
 
 def is_begun(output: str) -> bool:

@@ -85,7 +85,8 @@ def described(losses: Sequence[Loss]) -> list[dict[str, Any]]:
 
 def in_words(loss: dict[str, Any]) -> str:
     """One entry of `described`, for the log."""
-    lost = f"at least {loss['records_lost_at_least']:,} records unknown"
+    count = loss["records_lost_at_least"]
+    lost = f"at least {count:,} {'record' if count == 1 else 'records'} unknown"
     if loss["bytes_lost"] is not None:
         lost += f", {loss['bytes_lost']:,} bytes not read"
     return f"{loss['shard']} broke off at record {loss['index']:,}: {loss['reason']} ({lost})"
