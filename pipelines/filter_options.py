@@ -138,7 +138,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="URI",
-        help="outputs of score_dataset, or their `quality`",
+        help="outputs of score_dataset, or their `quality`; several: runs over different shards of one dataset",
     )
     data.add_argument(
         "--against",

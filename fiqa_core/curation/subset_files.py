@@ -116,9 +116,8 @@ def _everything(folder: str) -> Iterator[tuple[str, bool]]:
     if not is_local(folder):
         store, path = store_of(folder)
         prefix = path.rstrip("/") + "/"
-        for entry in store.entries(prefix, deep=True):
-            if not entry.path.endswith("/"):
-                yield entry.path[len(prefix) :], False
+        paths = (listed.path for listed in store.entries(prefix, deep=True))
+        yield from ((path[len(prefix) :], False) for path in paths if not path.endswith("/"))
         return
     root = Path(filesystem(folder)[1])
     waiting = [root]

@@ -17,6 +17,7 @@ Compare = Literal["scores", "embeddings", "nothing"]
 _log = logging.getLogger(__name__)
 _FOOTERS_AT_ONCE = 16
 _SHOWN = 5
+_LISTED = 1000
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def whole_files(names: Mapping[str, str], allow_incomplete: bool, compare: Compa
 
 
 def described(gaps: Sequence[Gap]) -> dict[str, Any]:
-    """Counts of what is missing, and each gap; empty where nothing is."""
+    """Counts of what is missing, and the first of the gaps; empty where nothing is."""
     if not gaps:
         return {}
     kinds = Counter(gap.kind for gap in gaps)
@@ -100,7 +101,7 @@ def described(gaps: Sequence[Gap]) -> dict[str, Any]:
         "gaps": [
             {"kind": gap.kind, "shard": gap.shard, "index": gap.index, "records_at_least": gap.records}
             | {"reason": gap.reason}
-            for gap in gaps
+            for gap in gaps[:_LISTED]
         ],
     }
 

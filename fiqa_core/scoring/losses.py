@@ -28,7 +28,7 @@ class Loss(NamedTuple):
     """
 
     shard: str
-    index: int
+    index: int  # type: ignore[assignment]  # shadows tuple.index, which nobody wants here
     unit: int = -1
     status: str = ""
     message: str = ""

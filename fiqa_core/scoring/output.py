@@ -36,7 +36,7 @@ _OURS_BELOW = {
 # Folders that commands make in an output: their content is written and removed, so none may lead elsewhere.
 _FOLDERS = (
     QUALITY, PLAN, TEMPORARIES, PROGRESS_FOLDER, f"{PLAN}/{TEMPORARIES}", "decisions", "manifest", "findings",
-    "_findings", "subset", "subset/data", "subset/index", "subset/_work", "subset/_tmp", "dataset", "pool",
+    "_findings", "subset", "subset/data", "subset/index", "subset/_work", "subset/_tmp", "dataset",
 )  # fmt: skip
 _OURS = {RUN, SUMMARY, LOCK, QUALITY, PLAN, TEMPORARIES, PROGRESS_FOLDER}
 
