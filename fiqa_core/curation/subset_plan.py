@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -98,7 +99,7 @@ def plan_subset(
     _refuse(settings, images, labels, unlabelled)
     # Where the source lies does not count: a run that was begun goes on after the dataset was moved.
     places = [replace(part.unit, version="").identity() for part in parts if part.unit is not None]
-    identity = [replace(settings, moved=()).to_dict(), [one.digest for one in seen], places]
+    identity: list[Any] = [replace(settings, moved=()).to_dict(), [one.digest for one in seen], places]
     # Raised when the same settings would give files other names.
     identity += [_FOLDER_NAMES] if settings.format == "folder" and settings.dense else []
     whole = digest(identity)

@@ -10,6 +10,7 @@ import pytest
 from fiqa_core.curation.findings import _remove_others
 from fiqa_core.curation.subset import SubsetError
 from fiqa_core.curation.subset_files import clear_subset, clear_work, is_begun, note_names
+from fiqa_core.storage import filesystem
 from pipelines.filter_dataset import EXIT_BAD_INPUT, run
 from tests.makers.images import png_bytes
 from tests.makers.runs import score_shards
@@ -102,6 +103,17 @@ def test_work_that_is_done_is_cleared_and_a_users_file_beside_it_is_not(tmp_path
     (tmp_path / "subset" / "_work" / "mine.txt").write_text("mine")
     clear_work(str(tmp_path))
     assert [path.name for path in (tmp_path / "subset" / "_work").iterdir()] == ["mine.txt"]
+
+
+def test_in_a_store_a_users_file_below_the_subset_stands_in_the_way_too(table, caplog):
+    out = "memory://subset-files/out"
+    assert run(["--quality", str(table), "--output", out, "--write", "folder"]) == 0
+    filesystem(out)[0].pipe("/subset-files/out/subset/data/id00/mine.png", b"mine")
+    again = ["--quality", str(table), "--output", out, "--write", "folder", "--overwrite"]
+    assert run(again) == EXIT_BAD_INPUT
+    assert "data/id00/mine.png" in caplog.text
+    filesystem(out)[0].rm("/subset-files/out/subset/data/id00/mine.png")
+    assert run(again) == 0
 
 
 @pytest.mark.parametrize(
