@@ -17,9 +17,10 @@ from fiqa_core.curation import filter_output
 from fiqa_core.curation.database import Findings
 from fiqa_core.curation.decide import Resources, Tables, apply_policy
 from fiqa_core.curation.decision_files import DECISIONS
+from fiqa_core.curation.earlier_findings import refuse_unfinished
 from fiqa_core.curation.embeddings import EmbeddingSource
 from fiqa_core.curation.filter_output import Writing
-from fiqa_core.curation.findings import Search, refuse_unfinished, search_digest
+from fiqa_core.curation.findings import Search, search_digest
 from fiqa_core.curation.parts import TableError
 from fiqa_core.curation.policy import Policy
 from fiqa_core.curation.rules import check_needs

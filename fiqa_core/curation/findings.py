@@ -26,7 +26,7 @@ from fiqa_core.curation.tasks import Counts, RunStage, Task, save_array, save_ta
 from fiqa_core.curation.thresholds import Thresholds, ThresholdTask, read_thresholds
 from fiqa_core.curation.thumbnails import COLUMN, have_thumbnails, publish_thumbnails
 from fiqa_core.images.thumbnail import THUMBNAIL_BYTES
-from fiqa_core.shards.run_files import holds_run, read_own_json
+from fiqa_core.shards.run_files import read_own_json
 from fiqa_core.storage import is_folder, join, list_names, open_read, publish_bytes, remove, stat
 from schemas import identities
 
@@ -82,7 +82,7 @@ def find(search: Search, run_stage: RunStage) -> Findings:
     done = join(folder, DONE)
     if stat(done) is not None:
         remove(join(search.output, WORK))
-        return _read_done(done)
+        return read_done(done)
     near = _settled(search)
     rows = read_rows(search.parts, search.own, phash=near is not None and near.by in ("phash", "either"))
     publish_rows(rows, search.output, work)
@@ -249,27 +249,6 @@ def _write_identities(rows: Rows, work: str, partitions: int, output: str, url: 
     save_table({name: columns[name] for name in identities.TYPES}, identities.SCHEMA, output, url)
 
 
-def refuse_unfinished(folder: str, names: Sequence[str]) -> None:
-    """Refuse findings of a search that was broken off, or of which a file is gone.
-
-    Args:
-        folder: their folder. names: of what is in it.
-
-    Raises:
-        TableError: it names what is missing.
-    """
-    if DONE not in names:
-        output = folder.rpartition("/")[0]
-        if is_folder(join(output, WORK)) or holds_run(output):
-            raise TableError(f"{folder}: the search was broken off (there is no {DONE}). Finish it with --resume.")
-        return  # findings that another tool made
-    there = _read_done(join(folder, DONE))
-    wanted = [url.rpartition("/")[2] for url in (*there.labels, *there.pairs)]
-    gone = [name for name in wanted if name not in names]
-    if gone:
-        raise TableError(f"{folder}: {gone[0]} is missing, which its search wrote. Make the findings again.")
-
-
 def search_digest(search: Search) -> str:
     """12 hexadecimal digits of all that decides the result: tables and embeddings as they are now, and the settings.
 
@@ -321,7 +300,12 @@ def _named(result: Findings) -> dict[str, object]:
     return values
 
 
-def _read_done(url: str) -> Findings:
+def read_done(url: str) -> Findings:
+    """What an earlier search left, by its `findings.json`.
+
+    Raises:
+        TableError: the file is not one that a search wrote.
+    """
     folder = url.rpartition("/")[0]
     try:
         values = read_own_json(url)

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from fiqa_core.curation.table_footers import Footer
 from fiqa_core.scoring.output_lock import holder_of
-from fiqa_core.shards.run_files import SUMMARY, UNITS, read_own_json, read_run_file
+from fiqa_core.shards.run_files import RUN, SUMMARY, UNITS, read_own_json, read_run_file
 from fiqa_core.storage import StorageError, join, open_read, stat
 
 _PLAN_COLUMNS = ["number", "shard", "first_index", "records", "file"]
@@ -41,7 +41,9 @@ def gaps_of_run(output: str, files: Sequence[Footer], without_damaged: bool = Fa
         files: those of the table that were named.
         without_damaged: a damaged file of a table without a plan is a gap too (else whoever reads it says so).
     """
-    planned, is_run = _plan(output), _is_run(output)
+    planned, (is_run, damage) = _plan(output), _run_state(output)
+    if damage and planned is not None:
+        yield Gap("run", "", 0, 0, f"{join(output, RUN)} is not readable ({damage})")
     summary, state = _summary(output) if is_run else ({}, "")
     if planned is None and is_run:
         yield Gap("run", "", 0, 0, f"{UNITS} is missing or damaged, so the table cannot be compared with its plan")
@@ -106,12 +108,15 @@ def _plan(output: str) -> list[dict[str, Any]] | None:
         return None
 
 
-def _is_run(output: str) -> bool:
+def _run_state(output: str) -> tuple[bool, str]:
+    """Whether a scoring run was begun in a folder, and why its `run.json` cannot be read ("" where it can)."""
     try:
         read_run_file(output)
-    except (FileNotFoundError, ValueError):
-        return False
-    return True
+    except FileNotFoundError:
+        return False, ""
+    except ValueError as error:
+        return False, str(error)
+    return True, ""
 
 
 def _summary(output: str) -> tuple[dict[str, Any], str]:

@@ -227,7 +227,7 @@ def test_a_rewritten_copy_beside_its_table_is_the_same_records(shards, output, t
 
 def test_a_damaged_plan_or_account_is_said_and_never_a_traceback(shards, output):
     score_shards(output, shards)
-    for name in ("summary.json", "plan/units.parquet"):
+    for name in ("summary.json", "plan/units.parquet", "run.json"):
         kept = (output / name).read_bytes()
         for content in (b"[" * 100_000, b"{}", b"[1]", b'{"failed_units": 7}', b"\xff\x00"):
             (output / name).write_bytes(content)
