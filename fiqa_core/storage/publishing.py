@@ -176,6 +176,8 @@ def _sweep_machine(output: str) -> int:
     count = 0
     for left in Path(tempfile.gettempdir()).glob(f"{_machine_prefix(output)}*"):
         pid = left.name.split("-")[2]
+        if not pid.isdecimal() or left.is_symlink():
+            continue
         if left.stat(follow_symlinks=False).st_uid == os.getuid() and not _is_alive(int(pid)):
             shutil.rmtree(left, ignore_errors=True)
             count += 1
