@@ -97,7 +97,7 @@ def write_file(
         "width": np.full(rows, 112, np.int32),
         "height": np.full(rows, 112, np.int32),
         "sha256": [random.bytes(32) for _ in range(rows)],
-        "phash": pa.nulls(rows, pa.uint64()),
+        "phash": pa.nulls(rows, pa.string()),
         "thumb": [row.tobytes() for row in thumbs],
         "embedding": pa.FixedSizeListArray.from_arrays(flat, type=schema.field("embedding").type),
     }

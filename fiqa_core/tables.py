@@ -19,7 +19,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fiqa_core.curation.parts import TableError, table_files
+from fiqa_core.curation.parts import TableError
+from fiqa_core.curation.whole_tables import whole_tables
 from fiqa_core.evaluation.columns import as_matrix
 from fiqa_core.storage import open_read
 from schemas.quality import COLUMNS
@@ -39,23 +40,30 @@ _NULLABLE: dict[pa.DataType, Any] = {
 }
 
 
-def load_quality(place: str | os.PathLike[str], columns: Sequence[str] | None = None, to: str = "pandas") -> Any:
+def load_quality(
+    place: str | os.PathLike[str],
+    columns: Sequence[str] | None = None,
+    to: str = "pandas",
+    allow_incomplete: bool = False,
+) -> Any:
     """The quality table of a scoring run, all its files in order.
 
     Args:
         place: output of a scoring run, its `quality` folder, a Parquet file or a glob; on any store.
         columns: which to read; None: all but the embeddings (those come as a matrix: `embedding_matrix`).
-        to: `pandas` (a DataFrame; `status` is categorical, whole numbers are nullable (`UInt64` for `phash`), so that
+        to: `pandas` (a DataFrame; `status` is categorical, whole numbers are nullable, so that
             none is rounded; `attrs["columns"]` has description, unit and direction of each column), `arrow` (a Table;
             they are in each field's metadata) or `duckdb` (a relation, which has no place for them:
             `column_meanings`).
+        allow_incomplete: log what the table lacks (units, ends of shards, the end of its run) instead of refusing it.
 
     Raises:
-        TableError: nothing there, a file that is no Parquet, or a column that it does not have.
+        TableError: nothing there, a file that is no Parquet, a column that it does not have, a table that is not whole,
+            or files of several networks.
     """
     if to not in FORMS:
         raise ValueError(f"to={to!r} is not known; expected one of {', '.join(FORMS)}")
-    table = _read(os.fspath(place), columns)
+    table = _read(os.fspath(place), columns, allow_incomplete)
     if to == "arrow":
         return table
     if to == "duckdb":
@@ -70,19 +78,19 @@ def column_meanings(columns: Sequence[str] | None = None) -> dict[str, dict[str,
     return {name: _meaning(name) for name in (COLUMNS if columns is None else columns)}
 
 
-def embedding_matrix(place: str | os.PathLike[str]) -> np.ndarray:
+def embedding_matrix(place: str | os.PathLike[str], allow_incomplete: bool = False) -> np.ndarray:
     """The embeddings of a table, floats (rows, D) in the order of its rows; NaN where a row has none.
 
     Raises:
-        TableError: the table has no embeddings.
+        TableError: the table has no embeddings, or is not whole (unless `allow_incomplete`).
     """
     where = os.fspath(place)
-    return as_matrix(_read(where, ["embedding"])["embedding"], where)
+    return as_matrix(_read(where, ["embedding"], allow_incomplete)["embedding"], where)
 
 
-def _read(place: str, columns: Sequence[str] | None) -> pa.Table:
+def _read(place: str, columns: Sequence[str] | None, allow_incomplete: bool) -> pa.Table:
     tables = []
-    for url in table_files(place):
+    for url in whole_tables([place], allow_incomplete).urls:
         try:
             with open_read(url) as stream:
                 file = pq.ParquetFile(stream)
@@ -92,11 +100,29 @@ def _read(place: str, columns: Sequence[str] | None) -> pa.Table:
                 if missing:
                     raise TableError(f"{url}: has no column {missing[0]!r}; it has {', '.join(names)}")
                 tables.append(file.read(columns=wanted))
-        except pa.ArrowException as error:
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
+                raise  # the store's failure; Arrow's own faults of a file's content are bare OSErrors
             raise TableError(f"{url}: not readable as Parquet ({' '.join(str(error).split())[:200]})") from error
+    if not tables:
+        raise TableError(f"{place}: none of its files is readable")
+    if len({table.schema for table in tables}) > 1:
+        tables = [_as_now(table) for table in tables]
     table = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
     described = [field.with_metadata(_meaning(field.name)) for field in table.schema]
     return table.replace_schema_metadata(None).cast(pa.schema(described))
+
+
+def _as_now(table: pa.Table) -> pa.Table:
+    """Columns whose types differ between versions of the table, in those of today."""
+    for place, name in enumerate(table.column_names):
+        kind = table.schema.field(name).type
+        if pa.types.is_fixed_size_binary(kind):
+            table = table.set_column(place, name, table[name].cast(pa.binary()))
+        elif name == "phash" and pa.types.is_integer(kind):
+            texts = [None if value is None else f"{value:016x}" for value in table[name].to_pylist()]
+            table = table.set_column(place, name, pa.array(texts, pa.string()))
+    return table
 
 
 def _meaning(name: str) -> dict[str, str]:

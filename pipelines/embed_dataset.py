@@ -138,6 +138,7 @@ def _checkpoint_settings(arguments: argparse.Namespace) -> ScoreSettings:
         read=table_options.read_settings(arguments),
         flip=arguments.flip,
         phash=arguments.phash,
+        batch_size=table_options.batch_setting(arguments),
     )
 
 

@@ -81,7 +81,7 @@ def _run(arguments: argparse.Namespace, embed_options: Sequence[str]) -> None:
     check(arguments, datasets)
     with hold_output(output), tempfile.TemporaryDirectory() as workspace:
         check_output(output, arguments.overwrite)
-        findings, sources = _Findings(), Sources(Path(workspace), embed_options)
+        findings, sources = _Findings(), Sources(Path(workspace), embed_options, arguments.allow_incomplete)
         for dataset in datasets:
             _evaluate(dataset, [entry.name for entry in datasets], arguments, sources, findings, Path(workspace))
         edc = Path(workspace) / "edc.parquet"

@@ -113,6 +113,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="DATASET=PATH",
         help="template sets (IJB-C): lines `image template media`; the pairs are then of templates",
     )
+    data.add_argument(
+        "--allow-incomplete",
+        action="store_true",
+        help="go on with tables of runs that are not finished or could not read everything",
+    )
     data.add_argument("--output", required=True, metavar="URI", help="folder for the results; must be empty or new")
     data.add_argument("--overwrite", action="store_true", help="replace an earlier evaluation")
     measures = options.add_argument_group("measures")

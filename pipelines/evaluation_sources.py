@@ -18,9 +18,11 @@ class Sources:
     """Qualities and embeddings by path.
 
     Networks embed a dataset's images through embed_dataset, into `workspace`; `options` are its own.
+    `allow_incomplete`: tables of runs that are not over, or could not read everything, are used too.
     """
 
-    def __init__(self, workspace: Path, options: Sequence[str]) -> None:
+    def __init__(self, workspace: Path, options: Sequence[str], allow_incomplete: bool = False) -> None:
+        self._allow = allow_incomplete
         self._workspace = workspace
         self._options = list(options)
         self._qualities: dict[str, Qualities] = {}
@@ -29,7 +31,7 @@ class Sources:
     def qualities(self, path: str) -> Qualities:
         """The table or score file at a path."""
         if path not in self._qualities:
-            self._qualities[path] = read_qualities(path)
+            self._qualities[path] = read_qualities(path, self._allow)
         return self._qualities[path]
 
     def embeddings(self, path: str, images: str = "") -> Embeddings:
@@ -40,7 +42,8 @@ class Sources:
         """
         place = (path, images if is_network(path) else "")
         if place not in self._embeddings:
-            self._embeddings[place] = read_embeddings(self._embed(path, images) if is_network(path) else path)
+            table = self._embed(path, images) if is_network(path) else path
+            self._embeddings[place] = read_embeddings(table, self._allow)
         return self._embeddings[place]
 
     def _embed(self, model: str, images: str) -> str:

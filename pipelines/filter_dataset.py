@@ -17,9 +17,11 @@ from fiqa_core.curation import filter_output
 from fiqa_core.curation.database import Findings
 from fiqa_core.curation.decide import Resources, Tables, apply_policy
 from fiqa_core.curation.decision_files import DECISIONS
+from fiqa_core.curation.earlier_findings import refuse_unfinished
+from fiqa_core.curation.embeddings import EmbeddingSource
 from fiqa_core.curation.filter_output import Writing
 from fiqa_core.curation.findings import Search, search_digest
-from fiqa_core.curation.parts import Part, TableError, find_parts
+from fiqa_core.curation.parts import TableError
 from fiqa_core.curation.policy import Policy
 from fiqa_core.curation.rules import check_needs
 from fiqa_core.curation.subset import FORMATS, SubsetSettings
@@ -27,7 +29,8 @@ from fiqa_core.curation.subset_plan import check_source
 from fiqa_core.scoring.output_lock import hold_output
 from pipelines import dataflow, findings_job, subset_job
 from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, run_command
-from pipelines.filter_options import embedding_source, make_parser, refuse_contradictions, search_settings, writing_of
+from pipelines.filter_options import make_parser, refuse_contradictions, search_settings, writing_of
+from pipelines.filter_tables import read_embedding_source, read_tables
 from pipelines.filter_words import print_summary
 from pipelines.policy_options import policy_of
 from pipelines.runners import OptionError, is_in_process, refuse_memory
@@ -52,7 +55,8 @@ def _run(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     writing = writing_of(arguments)
     _check_places(arguments, options)
     tables = _tables(arguments)
-    search = _search(arguments, policy, tables)
+    source, tables = read_embedding_source(arguments, tables)
+    search = _search(arguments, policy, tables, source)
     if search is None and tables.own_rows:
         check_needs(policy, tables.findings, bool(tables.against))
     if arguments.dry_run:
@@ -116,22 +120,19 @@ def _check_places(arguments: argparse.Namespace, options: PipelineOptions) -> No
 
 
 def _tables(arguments: argparse.Namespace) -> Tables:
-    own = find_parts(arguments.quality)
-    against = find_parts(arguments.against, after=own)
-    if len(arguments.quality) > 1 or against:
-        _refuse_repeated(own, against)
-    tables = Tables(own, against, _findings(arguments.findings))
-    shown = f" and {tables.all_rows - tables.own_rows:,} of --against" if against else ""
-    _log.info("%s rows in %d files%s", f"{tables.own_rows:,}", len(own), shown)
+    tables = replace(read_tables(arguments), findings=_findings(arguments.findings))
+    shown = f" and {tables.all_rows - tables.own_rows:,} of --against" if tables.against else ""
+    _log.info("%s rows in %d files%s", f"{tables.own_rows:,}", len(tables.own), shown)
     return tables
 
 
-def _search(arguments: argparse.Namespace, policy: Policy, tables: Tables) -> Search | None:
+def _search(
+    arguments: argparse.Namespace, policy: Policy, tables: Tables, source: EmbeddingSource | None
+) -> Search | None:
     """The search for label noise and near duplicates that the policy needs or the embeddings allow; its output is
     not known yet."""
     if policy.needs_overlap_pairs() and not tables.against:
         raise OptionError("the policy looks for near pairs in another dataset (overlap: near); name it by --against")
-    source = embedding_source(arguments, tables.own)
     settings = search_settings(arguments, policy, source is not None)
     if settings is None or not tables.own_rows:
         return None
@@ -152,17 +153,6 @@ def _find(
     return replace(tables, findings=Findings(found.labels, found.pairs)), counts
 
 
-def _refuse_repeated(own: Sequence[Part], against: Sequence[Part]) -> None:
-    """Refuse one table under two names (a link, a copy): every row of it would be its own duplicate."""
-    parts = [part for part in (*own, *against) if part.rows]
-    seen: dict[str, Part] = {}
-    for part, digest in zip(parts, storage.in_flight([p.url for p in parts], filter_output.footer_digest), strict=True):
-        other = seen.setdefault(digest, part)
-        if other is not part:
-            where = "both --quality and --against" if part.number >= len(own) > other.number else "the tables twice"
-            raise TableError(f"{part.url}: is in {where} (also as {other.url}). Name each table once.")
-
-
 def _findings(folder: str | None) -> Findings:
     if folder is None:
         return Findings()
@@ -175,6 +165,7 @@ def _findings(folder: str | None) -> Findings:
     }
     if not any(found.values()):
         raise TableError(f"{folder}: holds no findings. Expected labels-*.parquet and pairs-*.parquet.")
+    refuse_unfinished(storage.absolute(folder), names)
     return replace(Findings(), **found)
 
 

@@ -138,7 +138,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="URI",
-        help="outputs of score_dataset, or their `quality`",
+        help="outputs of score_dataset, or their `quality`; several: runs over different shards of one dataset",
     )
     data.add_argument(
         "--against",
@@ -147,6 +147,11 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="URI",
         help="tables of datasets that must not overlap with this one",
+    )
+    data.add_argument(
+        "--allow-incomplete",
+        action="store_true",
+        help="go on with tables of runs that are not finished or could not read everything",
     )
     data.add_argument("--output", type=named, metavar="URI", help="folder to write to; must be empty or not exist")
 

@@ -16,6 +16,8 @@ def print_summary(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> 
     for reason, count in summary["dropped"].items():
         if count:
             lines.append(f"  {reason:<24}{count:>12,}  {summary['rules'][reason]}")
+    for name, found in summary.get("incomplete", {}).items():
+        lines.append(f"INCOMPLETE --{name}: {found['unknown']} (not among the rows above; see summary.json)")
     if after["found_by_quality_rules"]:
         lines.append(f"  {after['found_by_quality_rules']:,} kept rows were found by the quality rules: less weight")
     lines.append(f"{'':<28}{'before':>12}{'after':>12}")

@@ -68,6 +68,7 @@ def _settings(arguments: argparse.Namespace, source: ScorerSource | None) -> Sco
         "min_side": arguments.min_side,
         "read": table_options.read_settings(arguments),
         "phash": arguments.phash,
+        "batch_size": table_options.batch_setting(arguments),
     }
     if source is not None:
         return ScoreSettings(getattr(source, "name", "none"), "none", "0" * 64, **choices)

@@ -2,6 +2,7 @@
 
 import argparse
 
+from fiqa_core.scoring.settings import batch_that_counts
 from fiqa_core.shards.plan import FORMATS
 from fiqa_core.shards.unit import MAX_STORED_BYTES, ReadSettings
 from pipelines.command_line import named, positive
@@ -20,6 +21,22 @@ EPILOG = (
 def read_settings(arguments: argparse.Namespace) -> ReadSettings:
     """What the containers are told."""
     return ReadSettings(arguments.label_field, arguments.image_field, MAX_STORED_BYTES)
+
+
+def batch_setting(arguments: argparse.Namespace) -> int:
+    """The batch size, where it is one of the settings that change a score; 0 where it is not.
+
+    Without --batch-size it is the default of --device; `auto` is looked up on this machine.
+    """
+    if batch_that_counts(arguments.precision, 1) == 0:
+        return 0
+    from fiqa_core.scoring.devices import resolve_device
+    from fiqa_core.scoring.scorer import DEFAULT_BATCH
+
+    kind = str(arguments.device).partition(":")[0]
+    if kind == "auto":
+        kind = "cuda" if arguments.gpu else resolve_device("auto").type
+    return batch_that_counts(arguments.precision, arguments.batch_size or DEFAULT_BATCH[kind])
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:

@@ -31,6 +31,7 @@ from fiqa_core.training.errors import TrainingError
 from fiqa_core.training.export import write_model, write_score_only
 from fiqa_core.training.kept_pool import kept_of
 from fiqa_core.training.loop import Trainer, refuse_precision
+from fiqa_core.training.output import refuse_foreign
 from fiqa_core.training.pool import Pool, PoolSettings, build_pool, open_pool
 from fiqa_core.training.settings import TeacherOptions, TrainingSettings, parse
 from fiqa_core.training.sharded_softmax import process, processes
@@ -69,6 +70,8 @@ def _run(settings: TrainingSettings, device: torch.device, resume: bool) -> int:
         raise TrainingError(
             f"{output}: holds checkpoints of an earlier run; go on with --resume, or give another output"
         )
+    if not earlier and process() == 0:
+        refuse_foreign(output)
     if settings.run.threads:
         torch.set_num_threads(settings.run.threads)
     batches = _batches(settings)

@@ -35,7 +35,7 @@ TYPES: dict[str, pa.DataType] = {
     "label": pa.string(),
     "quality": pa.float32(),
     "status": pa.dictionary(pa.int32(), pa.string()),
-    "sha256": pa.binary(32),
+    "sha256": pa.binary(),
     "keep": pa.bool_(),
     "reason": pa.dictionary(pa.int32(), pa.string()),
     "tier": pa.dictionary(pa.int32(), pa.string()),

@@ -10,6 +10,7 @@ class Drop(StrEnum):
     sees only the rows that every rule before it has kept.
     """
 
+    NOT_READ = "not_read"
     NOT_SCORED = "not_scored"
     NO_LABEL = "no_label"
 
@@ -33,6 +34,7 @@ class Drop(StrEnum):
 
 
 DROPS: dict[Drop, str] = {
+    Drop.NOT_READ: "The row stands for a part of a shard that was not read; how many records it holds is not known.",
     Drop.NOT_SCORED: "The row has no score; its `status` says why.",
     Drop.NO_LABEL: "The row has no label, and the policy wants one.",
     Drop.WRONG_LABEL: "The embedding does not belong to the identity that the label names.",

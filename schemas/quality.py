@@ -18,8 +18,8 @@ COLUMNS: dict[str, str] = {
     "width": "Width of the stored image in pixels, before any resize or rotation; null if not known.",
     "height": "Height of the stored image in pixels, before any resize or rotation; null if not known.",
     "sha256": "SHA-256 of the stored bytes (32 bytes); null if they could not be read.",
-    "phash": "64-bit perceptual hash of the image as the network sees it (fiqa_core/images/phash.py); null unless "
-    "decoded.",
+    "phash": "64-bit perceptual hash of the image as the network sees it (fiqa_core/images/phash.py), as 16 "
+    "hexadecimal digits; null unless decoded.",
     "thumb": "Grey levels of the same image, 32 x 32 of a byte each, row by row (fiqa_core/images/thumbnail.py); null "
     "unless decoded.",
     "embedding": "Face recognition embedding as the network gives it (not normalised); null unless scored.",
@@ -33,6 +33,9 @@ def quality_schema(embedding_type: str = "none", embedding_dim: int = 0, phash: 
         embedding_type: `none` (no `embedding` column), `float16` or `float32`.
         embedding_dim: numbers in one embedding; used unless `embedding_type` is `none`.
         phash: whether there are the columns `phash` and `thumb`.
+
+    Digests and thumbnails are plain `binary`, and a hash is text: Hugging Face datasets cannot open fixed-size binary,
+    and a plain `pandas.read_parquet` turns whole numbers with gaps into floats, which round a 64-bit number.
     """
     types: dict[str, pa.DataType] = {
         "key": pa.string(),
@@ -44,11 +47,11 @@ def quality_schema(embedding_type: str = "none", embedding_dim: int = 0, phash: 
         "message": pa.string(),
         "width": pa.int32(),
         "height": pa.int32(),
-        "sha256": pa.binary(32),
+        "sha256": pa.binary(),
     }
     if phash:
-        types["phash"] = pa.uint64()
-        types["thumb"] = pa.binary(THUMB_BYTES)
+        types["phash"] = pa.string()
+        types["thumb"] = pa.binary()
     if embedding_type != "none":
         types["embedding"] = pa.list_(EMBEDDING_TYPES[embedding_type], embedding_dim)
     required = {"shard", "index", "status"}

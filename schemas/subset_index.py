@@ -31,7 +31,7 @@ TYPES: dict[str, pa.DataType] = {
     "tier": pa.string(),
     "weight": pa.float32(),
     "bytes": pa.int64(),
-    "sha256": pa.binary(32),
+    "sha256": pa.binary(),
 }
 
 SCHEMA = pa.schema([pa.field(name, kind, metadata={"description": COLUMNS[name]}) for name, kind in TYPES.items()])

@@ -3,7 +3,7 @@
 PACKAGE_VERSION = "0.1.0"
 
 # Raised when a column's name, type or meaning changes; readers compare it before they trust a table.
-QUALITY_SCHEMA_VERSION = 1
+QUALITY_SCHEMA_VERSION = 2
 
 # Raised when the same file would give other pixels to the network.
 PREPROCESSING_VERSION = 1
@@ -15,4 +15,4 @@ PLAN_VERSION = 2
 POLICY_VERSION = 1
 
 # Raised when a column of the decisions table changes, or the same policy would decide otherwise.
-DECISIONS_VERSION = 1
+DECISIONS_VERSION = 2

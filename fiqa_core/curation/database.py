@@ -1,6 +1,7 @@
 """The tables that decisions are made in: DuckDB, out of core, with no strings but each label once.
 
-Tables: `raw` (all rows: rid, label, quality, own, s0-s3 = the SHA-256 as four numbers), `labels` (code, label; in
+Tables: `raw` (all rows: rid, label, quality, own, unread = it
+stands for the rest of a shard, s0-s3 = the SHA-256 as four numbers), `labels` (code, label; in
 order of the labels' bytes), `findings` and `pairs` (as given), `state` (own rows; `rules` adds columns).
 """
 
@@ -20,7 +21,7 @@ from fiqa_core.curation.parts import Part, TableError
 from fiqa_core.curation.reading import read_ahead, read_batches, read_part
 from schemas.drops import Drop
 from schemas.label_verdicts import LabelVerdict
-from schemas.reasons import Status
+from schemas.reasons import SHARD_LEVEL, Status
 
 MEMORY_BYTES = 1 << 30
 _FEW_ROWS = 200_000
@@ -30,8 +31,11 @@ REASONS = (None, *Drop)
 VERDICTS = (None, *LabelVerdict)
 KINDS = ("cosine", "picture", "phash")
 
+_UNREAD = pa.array([str(status) for status in SHARD_LEVEL])
+
 _RAW = pa.schema(
     [("rid", pa.int64()), ("label", pa.string()), ("quality", pa.float32()), ("own", pa.bool_())]
+    + [("unread", pa.bool_())]
     + [(f"s{word}", pa.uint64()) for word in range(4)]
 )
 _LABELS = pa.schema(
@@ -162,7 +166,8 @@ def _raw_batches(part: Part, own: bool) -> Iterator[pa.RecordBatch]:
     for batch in read_part(part, [*label, "quality", "status", "sha256"]):
         rows = batch.num_rows
         quality = _cast(batch, "quality", pa.float32(), part.url)
-        status = pc.fill_null(pc.equal(_cast(batch, "status", pa.string(), part.url), Status.SCORED.value), False)
+        codes = _cast(batch, "status", pa.string(), part.url)
+        status = pc.fill_null(pc.equal(codes, Status.SCORED.value), False)
         if pc.any(pc.and_(status, pc.invert(pc.fill_null(pc.is_finite(quality), False)))).as_py():
             raise TableError(f"{part.url}: a row of status `scored` has no finite quality. {_without_quality(part)}")
         columns = [
@@ -170,6 +175,7 @@ def _raw_batches(part: Part, own: bool) -> Iterator[pa.RecordBatch]:
             _cast(batch, "label", pa.string(), part.url) if label else pa.nulls(rows, pa.string()),
             pc.if_else(status, quality, None),
             pa.repeat(own, rows),
+            pc.is_in(codes, _UNREAD),
             *_words(_cast(batch, "sha256", pa.binary(32), part.url)),
         ]
         first += rows

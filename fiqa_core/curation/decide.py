@@ -12,7 +12,9 @@ from fiqa_core.curation.filter_output import FilterRun
 from fiqa_core.curation.parts import Part
 from fiqa_core.curation.policy import Policy
 from fiqa_core.curation.rules import check_needs, decide
+from fiqa_core.curation.run_gaps import Gap
 from fiqa_core.curation.statistics import counts, statistics
+from fiqa_core.curation.whole_tables import described
 from schemas.drops import Drop
 
 
@@ -22,12 +24,15 @@ class Tables:
 
     Attributes:
         own: files of the table that is filtered. against: files of tables that it must not overlap with; their rows
-            are numbered after the own ones. findings: about these rows.
+            are numbered after the own ones. findings: about these rows. gaps: what the own table lacks;
+            gaps_elsewhere: what those of `against` and `embeddings` do.
     """
 
     own: tuple[Part, ...]
     against: tuple[Part, ...] = ()
     findings: Findings = field(default_factory=Findings)
+    gaps: tuple[Gap, ...] = ()
+    gaps_elsewhere: Mapping[str, tuple[Gap, ...]] = field(default_factory=dict)
 
     @property
     def own_rows(self) -> int:
@@ -72,7 +77,7 @@ def apply_policy(
         load_rows(db, tables.own, tables.against)
         load_findings(db, tables.findings, tables.own_rows, tables.all_rows)
         explained = decide(db, policy)
-        summary = counts(db)
+        summary = counts(db) | _incomplete(tables)
         db.execute("DROP TABLE raw")
         columns = columns_of(db, policy)
         summary |= {"rules": _said(explained, summary["dropped"])} | statistics(db, columns)
@@ -80,7 +85,7 @@ def apply_policy(
             load_references(db, (*tables.own, *tables.against))
             digests = [digest for _, _, digest in run.quality]
             size = run.shard_size if run.write == "manifest" else 0
-            files = DecisionFiles(output, run.digest(), policy.digest(), digests, size, explained)
+            files = DecisionFiles(output, run.digest(), policy.digest(), digests, size, explained, tables.gaps)
             written = files.write(tables.own, decision_rows(db, columns))
             if written != summary["kept"]:
                 raise RuntimeError(f"{summary['kept']} rows were decided to be kept, {written} were written as kept")
@@ -88,5 +93,11 @@ def apply_policy(
     return summary
 
 
+def _incomplete(tables: Tables) -> dict[str, Any]:
+    """What the tables lack, by what they were given as; nothing where they are whole."""
+    gaps = {name: found for name, found in {"quality": tables.gaps, **tables.gaps_elsewhere}.items() if found}
+    return {"incomplete": {name: described(found) for name, found in gaps.items()}} if gaps else {}
+
+
 def _said(explained: Mapping[Drop, str], dropped: Mapping[str, int]) -> dict[str, str]:
-    return {str(drop): text for drop, text in explained.items() if dropped[drop]}
+    return {str(drop): text for drop, text in explained.items() if dropped.get(str(drop))}

@@ -18,6 +18,7 @@ from fiqa_core.curation.database import REASONS, VERDICTS
 from fiqa_core.curation.parts import Part, TableError
 from fiqa_core.curation.reading import read_ahead, read_part
 from fiqa_core.curation.removed import RemovedFile
+from fiqa_core.curation.run_gaps import Gap
 from fiqa_core.storage import join
 from schemas import provenance, versions
 from schemas.decisions import SCHEMA
@@ -44,7 +45,7 @@ class DecisionFiles:
     Attributes:
         output: folder of the run. run: digest of all that decides (stands in every file). policy: the policy's digest.
         digests: of the quality files, by part number. shard_size: rows a manifest file, 0 = no manifest.
-        explained: each reason in words.
+        explained: each reason in words. gaps: what the table lacks, for `removed.csv`.
     """
 
     output: str
@@ -53,6 +54,7 @@ class DecisionFiles:
     digests: Sequence[str]
     shard_size: int
     explained: Mapping[Drop, str]
+    gaps: Sequence[Gap] = ()
 
     def write(self, parts: Sequence[Part], decided: Iterator[pa.RecordBatch]) -> int:
         """Write everything; `decided` are the decided columns of all rows in order. Returns the kept rows.
@@ -66,7 +68,7 @@ class DecisionFiles:
         columns = _Taken(decided)
         kept = 0
         with ExitStack() as stack:
-            removed = stack.enter_context(RemovedFile(self.output, join(self.output, REMOVED), self.explained))
+            removed = stack.enter_context(self._removed_file())
             manifest = stack.enter_context(_Manifest(self.output, self.shard_size)) if self.shard_size else None
             chunks = ((part, batch) for part in parts for batch in (*_copied(part), None))
             reading = read_ahead(chunks)
@@ -100,6 +102,9 @@ class DecisionFiles:
                     writer.write_table(table)
                     yield table
             storage.publish(path, url)
+
+    def _removed_file(self) -> RemovedFile:
+        return RemovedFile(self.output, join(self.output, REMOVED), self.explained, self.gaps)
 
     def _metadata(self, part: Part) -> dict[bytes, bytes]:
         return {

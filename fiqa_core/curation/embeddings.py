@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fiqa_core.curation.parts import Part, TableError, find_parts
+from fiqa_core.curation.parts import Part, TableError, find_parts, table_files
 from fiqa_core.storage import filesystem, is_local, open_read
 
 _ROWS_AT_ONCE = 8192
@@ -70,7 +70,7 @@ def embedding_files(source: EmbeddingSource, parts: Sequence[Part]) -> tuple[Emb
     elif source.kind == "run":
         urls = [part.url for part in find_parts(source.places)]
     else:
-        urls = list(_parquet_files(source.places))
+        urls = list(source_files(source))
     files: list[EmbeddingFile] = []
     first = 0
     for url in urls:
@@ -89,6 +89,19 @@ def embedding_files(source: EmbeddingSource, parts: Sequence[Part]) -> tuple[Emb
             "--embeddings float16, or name the tables of an embedding run."
         )
     return tuple(files)
+
+
+def source_files(source: EmbeddingSource) -> dict[str, str]:
+    """The Parquet files of a source of kind `run` or `parquet` in order, and the place that each comes from.
+
+    Raises:
+        TableError: nothing there.
+    """
+    found: dict[str, str] = {}
+    for place in source.places:
+        for url in table_files(place) if source.kind == "run" else _parquet_files([place]):
+            found.setdefault(url, place)
+    return found
 
 
 def read_embeddings(file: EmbeddingFile, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:

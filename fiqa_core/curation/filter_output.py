@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fiqa_core import storage
+from fiqa_core.curation import subset_files
 from fiqa_core.curation.database import Findings
 from fiqa_core.curation.decision_files import DECISIONS, MANIFEST, REMOVED, is_of_run
 from fiqa_core.curation.findings import FOLDER as FINDINGS
@@ -16,7 +17,17 @@ from fiqa_core.curation.parts import Part
 from fiqa_core.curation.policy import Policy
 from fiqa_core.curation.subset import SUBSET
 from fiqa_core.scoring.output import OutputError
-from fiqa_core.shards.run_files import FILTER_KIND, LOCK, RUN, SUMMARY, TEMPORARIES, parse_filter_run
+from fiqa_core.shards.run_files import (
+    FILTER_KIND,
+    LOCK,
+    RUN,
+    SUMMARY,
+    TEMPORARIES,
+    parse_filter_run,
+    read_run_file,
+    sealed,
+    unsealed,
+)
 from schemas import versions
 
 POLICY = "policy.yaml"
@@ -159,10 +170,7 @@ def begin(output: str, run: FilterRun, overwrite: bool) -> dict[str, Any] | None
         elif not _nothing_finished(output):
             earlier = read_run(output)
             _refuse_differences(output, earlier, run.to_dict())
-            if any(earlier.get(name) != run.to_dict()[name] for name in ("write", "shard_size", "relabel")):
-                # The decisions stand; what was written of them was something else.
-                for name in (SUMMARY, MANIFEST, SUBSET):
-                    storage.remove(storage.join(output, name))
+            _refuse_other_writing(output, earlier, run.to_dict())
             finished = _finished(output, run)
             if finished is not None:
                 return finished
@@ -172,9 +180,27 @@ def begin(output: str, run: FilterRun, overwrite: bool) -> dict[str, Any] | None
     return None
 
 
+def _refuse_other_writing(output: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to write the kept images in another way over those that were written. The decisions stand; a list of kept
+    rows stays beside a subset, and where nothing was written yet anything may be.
+
+    Raises:
+        OutputError: it names what was written.
+    """
+    changed = [name for name in ("write", "shard_size", "relabel") if then.get(name) != now[name]]
+    manifest = storage.list_names(storage.join(output, MANIFEST))
+    listed = bool(manifest) and then.get("write") == now["write"] == "manifest"
+    if changed and (subset_files.is_begun(output) or listed):
+        said = ", ".join(f"{name.replace('_', ' ')} {then.get(name)} then, {now[name]} now" for name in changed)
+        raise OutputError(
+            f"{output}: the kept rows were written in another way ({said}), and --resume removes nothing that is "
+            "finished. Use the earlier options, or --overwrite to replace it, or another --output."
+        )
+
+
 def finish(output: str, summary: Mapping[str, Any]) -> None:
     """Publish `summary.json`; its presence means that everything else is there."""
-    storage.publish_bytes(json.dumps(summary, indent=1).encode(), output, storage.join(output, SUMMARY))
+    storage.publish_bytes(sealed(summary), output, storage.join(output, SUMMARY))
     storage.sweep(output)
 
 
@@ -186,7 +212,7 @@ def read_run(output: str) -> dict[str, Any]:
     """
     place = storage.join(output, RUN)
     try:
-        return parse_filter_run(storage.read_bytes(place))
+        return read_run_file(output, parse_filter_run)
     except ValueError as error:
         raise OutputError(
             f"{place}: not a filter run's ({error}), so nothing beside it is resumed or overwritten. "
@@ -217,20 +243,21 @@ def _refuse_foreign(output: str, folders: Sequence[str], everything: bool) -> No
 def _clear(output: str) -> None:
     """Remove an earlier run, its `run.json` last: broken off before that, it can still be overwritten."""
     _refuse_foreign(output, (), everything=True)
+    subset_files.refuse_foreign(output)
     for name in (SUMMARY, REMOVED, MANIFEST, SUBSET, DECISIONS, FINDINGS, FINDINGS_WORK, POLICY, RUN):
         storage.remove(storage.join(output, name))
 
 
 def _refuse_differences(output: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     differences = [
-        f"{section}: {key}: {_value(then, section, key)} then, {value} now"
+        f"{section}: {key}: {str(_value(then, section, key))[:80]} then, {value} now"
         for section, keys in now["policy"].items()
         if section != "version"
         for key, value in keys.items()
         if _value(then, section, key) != value
     ]
     differences += [
-        f"{name}: {then[name]} then, {now[name]} now"
+        f"{name}: {str(then.get(name))[:80]} then, {now[name]} now"
         for name in ("decisions_version", "search")
         if then.get(name) != now[name]
     ]
@@ -258,7 +285,9 @@ def _finished(output: str, run: FilterRun) -> dict[str, Any] | None:
     place = storage.join(output, SUMMARY)
     if not {SUMMARY, REMOVED, POLICY} <= set(storage.list_names(output)):
         return None
-    summary = dict(json.loads(storage.read_bytes(place)))
+    summary = unsealed(place)
+    if summary is None:
+        return None
     names = [f"part-{number:06d}.parquet" for number in range(len(run.quality))]
     if not summary["complete"] or storage.list_names(storage.join(output, DECISIONS)) != names:
         return None
@@ -266,4 +295,5 @@ def _finished(output: str, run: FilterRun) -> dict[str, Any] | None:
     digest = run.digest()
     if not all(storage.in_flight(urls, lambda url: is_of_run(url, digest), _FOOTERS_AT_ONCE)):
         return None
-    return summary if len(storage.list_names(storage.join(output, MANIFEST))) == summary["manifest_files"] else None
+    listed = len(storage.list_names(storage.join(output, MANIFEST))) if run.write == "manifest" else 0
+    return summary if listed == summary["manifest_files"] else None

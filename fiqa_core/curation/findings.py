@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -25,13 +26,16 @@ from fiqa_core.curation.tasks import Counts, RunStage, Task, save_array, save_ta
 from fiqa_core.curation.thresholds import Thresholds, ThresholdTask, read_thresholds
 from fiqa_core.curation.thumbnails import COLUMN, have_thumbnails, publish_thumbnails
 from fiqa_core.images.thumbnail import THUMBNAIL_BYTES
-from fiqa_core.storage import is_folder, join, list_names, open_read, publish_bytes, read_bytes, remove, stat
+from fiqa_core.shards.run_files import read_own_json
+from fiqa_core.storage import is_folder, join, list_names, open_read, publish_bytes, remove, stat
 from schemas import identities
 
 _log = logging.getLogger(__name__)
 
 FOLDER, WORK, DONE = "findings", "_findings", "findings.json"
 _SAMPLE = 65_536
+_FOUND = re.compile(r"(labels|pairs|pairs-phash)-\d{6,}-[0-9a-f]{12}\.parquet")
+_SEARCH = re.compile(r"[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def find(search: Search, run_stage: RunStage) -> Findings:
     done = join(folder, DONE)
     if stat(done) is not None:
         remove(join(search.output, WORK))
-        return _read_done(done)
+        return read_done(done)
     near = _settled(search)
     rows = read_rows(search.parts, search.own, phash=near is not None and near.by in ("phash", "either"))
     publish_rows(rows, search.output, work)
@@ -265,18 +269,26 @@ def _remove_others(output: str, digest: str) -> None:
     folder, work = join(output, FOLDER), join(output, WORK)
     if is_folder(work):
         for name in list_names(work):
-            if name != digest:
+            if name != digest and _SEARCH.fullmatch(name):
                 remove(join(work, name))
     if not is_folder(folder):
         return
     names = list_names(folder)
     done = join(folder, DONE)
-    if DONE not in names or json.loads(read_bytes(done))["digest"] != digest:
+    if DONE not in names or _digest_of(done) != digest:
         remove(done)
         remove(join(folder, "identities.parquet"))
     for name in names:
-        if name.endswith(".parquet") and "-" in name and not name.endswith(f"-{digest}.parquet"):
+        if _FOUND.fullmatch(name) and not name.endswith(f"-{digest}.parquet"):
             remove(join(folder, name))
+
+
+def _digest_of(done: str) -> object:
+    """The search that findings say they are of; None where they cannot be read."""
+    try:
+        return read_own_json(done).get("digest")
+    except ValueError:
+        return None
 
 
 def _named(result: Findings) -> dict[str, object]:
@@ -288,13 +300,21 @@ def _named(result: Findings) -> dict[str, object]:
     return values
 
 
-def _read_done(url: str) -> Findings:
-    values = json.loads(read_bytes(url))
+def read_done(url: str) -> Findings:
+    """What an earlier search left, by its `findings.json`.
+
+    Raises:
+        TableError: the file is not one that a search wrote.
+    """
     folder = url.rpartition("/")[0]
-    return Findings(
-        tuple(join(folder, name) for name in values["labels"]),
-        tuple(join(folder, name) for name in values["pairs"]),
-        join(folder, values["identities"]) if values["identities"] else "",
-        values["counts"],
-        Thresholds(**values["thresholds"]) if values["thresholds"] is not None else None,
-    )
+    try:
+        values = read_own_json(url)
+        return Findings(
+            tuple(join(folder, name) for name in values["labels"]),
+            tuple(join(folder, name) for name in values["pairs"]),
+            join(folder, values["identities"]) if values["identities"] else "",
+            dict(values["counts"]),
+            Thresholds(**values["thresholds"]) if values["thresholds"] is not None else None,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TableError(f"{url}: not readable as findings ({error}). Remove it to make them again.") from error

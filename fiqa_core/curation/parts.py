@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from fiqa_core.shards.folder import Folder
 from fiqa_core.shards.run_files import PLAN, QUALITY, UNITS
-from fiqa_core.shards.unit import Unit
+from fiqa_core.shards.unit import PLAN_SCHEMA, Unit
 from fiqa_core.storage import absolute, expand_glob, has_glob, in_flight, is_folder, join, list_names, open_read, stat
 from schemas.quality import COLUMNS
 
@@ -55,7 +55,12 @@ def find_parts(tables: Sequence[str], after: Sequence[Part] = ()) -> tuple[Part,
     Raises:
         TableError: nothing there, or a file that is no quality table.
     """
-    urls = list(dict.fromkeys(url for table in tables for url in table_files(table)))
+    return parts_of([url for table in tables for url in table_files(table)], after)
+
+
+def parts_of(files: Sequence[str], after: Sequence[Part] = ()) -> tuple[Part, ...]:
+    """The same of files that are known by their URLs."""
+    urls = list(dict.fromkeys(files))
     units = {folder: _units(folder) for folder in {_folder(url) for url in urls}}
     parts: list[Part] = []
     first = sum(part.rows for part in after)
@@ -141,7 +146,10 @@ _TYPES: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
     "quality": (_is_number, "numbers"),
     "status": (_is_text, "text"),
     "sha256": (_is_digest, "32 bytes"),
-    "phash": (lambda kind: kind == pa.uint64(), "uint64"),
+    "phash": (
+        lambda kind: _is_text(kind) or kind == pa.uint64(),
+        "16 hexadecimal digits (in earlier tables: uint64)",
+    ),
 }
 
 
@@ -155,8 +163,14 @@ def _units(quality: str) -> dict[str, Unit]:
     place = join(output, UNITS)
     if stat(place) is None:
         return {}
-    with open_read(place) as stream:
-        rows = pq.read_table(stream).to_pylist()
+    try:
+        with open_read(place) as stream:
+            rows = pq.read_table(stream).select(PLAN_SCHEMA.names).cast(PLAN_SCHEMA).to_pylist()
+    except (pa.ArrowException, ValueError, KeyError) as error:
+        raise TableError(
+            f"{place}: not readable as the plan of a run ({' '.join(str(error).split())[:200]}). Score the set again, "
+            "or copy its `quality` folder elsewhere to use it without its plan."
+        ) from error
     units: dict[str, Unit] = {}
     for row in rows:
         name = str(row.pop("file"))

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fiqa_core.curation.hash_column import hash_numbers
 from fiqa_core.curation.parts import Part
 from fiqa_core.curation.tasks import save_array, save_table
 from fiqa_core.storage import in_flight, join, open_read
@@ -61,8 +62,7 @@ def read_rows(parts: Sequence[Part], own: int, phash: bool = False) -> Rows:
         if part.first < own and "label" in table.column_names:
             label[at] = np.where(scored[at], _numbered(table["label"], numbers), -1)
         if hashes is not None and hashed is not None and "phash" in table.column_names:
-            hashed[at] = pc.is_valid(table["phash"]).to_numpy()
-            hashes[at] = pc.fill_null(pc.cast(table["phash"], pa.uint64()), 0).to_numpy()
+            hashes[at], hashed[at] = hash_numbers(table["phash"], part.url)
     label[own:] = -1
     return Rows(
         own,

@@ -60,11 +60,12 @@ def _begin(db: Any, policy: Policy) -> None:
     wrong = f"verdict = {VERDICTS.index(LabelVerdict.WRONG_LABEL)}" if policy.labels.drop_wrong else "false"
     missing = "ident IS NULL" if policy.labels.drop_missing else "false"
     db.execute(
-        "CREATE TABLE state AS SELECT *, "
-        f"(CASE WHEN quality IS NULL THEN {reason_code(Drop.NOT_SCORED)} "
+        "CREATE TABLE state AS SELECT * EXCLUDE unread, "
+        f"(CASE WHEN unread THEN {reason_code(Drop.NOT_READ)} "
+        f"WHEN quality IS NULL THEN {reason_code(Drop.NOT_SCORED)} "
         f"WHEN {missing} THEN {reason_code(Drop.NO_LABEL)} "
         f"WHEN {wrong} THEN {reason_code(Drop.WRONG_LABEL)} ELSE 0 END)::UTINYINT AS reason "
-        "FROM (SELECT r.rid, l.code AS ident, r.quality, "
+        "FROM (SELECT r.rid, l.code AS ident, r.quality, r.unread, "
         f"(CASE f.label_verdict {verdict} ELSE 0 END)::UTINYINT AS verdict "
         "FROM raw r LEFT JOIN labels l USING (label) LEFT JOIN findings f ON f.rid = r.rid WHERE r.own)"
     )

@@ -12,7 +12,8 @@ _BINS = 50
 
 
 def counts(db: Any) -> dict[str, Any]:
-    """Rows of `state` by what became of them.
+    """Records of `state` by what became of them; rows that stand for the rest of a shard are none, and counted apart
+    (`unread_rows`).
 
     Raises:
         RuntimeError: they do not add up.
@@ -23,7 +24,8 @@ def counts(db: Any) -> dict[str, Any]:
     kept = int(found.get(0, 0))
     if kept + sum(dropped.values()) != rows or scalar(db, "SELECT count(DISTINCT rid) FROM state") != rows:
         raise RuntimeError(f"{kept} rows kept and {sum(dropped.values())} dropped are not the {rows} rows of the table")
-    return {"rows": rows, "kept": kept, "dropped": dropped}
+    unread = dropped.pop(str(Drop.NOT_READ))
+    return {"rows": rows - unread, "kept": kept, "dropped": dropped, "unread_rows": unread}
 
 
 def statistics(db: Any, columns: ColumnsOf) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from fiqa_core.curation.subset import DATA, place
+from fiqa_core.curation.subset import DATA, SubsetError, place
+from fiqa_core.curation.subset_files import note_names
 from fiqa_core.curation.subset_index import IndexWriter
 from fiqa_core.curation.subset_names import SharedNames
 from fiqa_core.shards.batch import ImageBatch
@@ -30,6 +31,7 @@ def write_folder_shard(batches: Iterator[ImageBatch], index: IndexWriter, output
         _write_local(batches, names, index, Path(filesystem(output)[1]))
         return
     for batch in batches:
+        note_names(output, batch.position, _paths(batch, names))
         named = ((image.data, path) for image, path in zip(batch.images(), _paths(batch, names), strict=True))
         paths = list(in_flight(named, lambda one: _put(*one, output), weigh=lambda one: len(one[0])))
         index.add(batch.rows, batch.sizes, DATA, paths)
@@ -40,7 +42,9 @@ def _write_local(batches: Iterator[ImageBatch], names: SharedNames, index: Index
     aside.mkdir(parents=True)
     try:
         paths: list[str] = []
+        first = 0
         for batch in batches:
+            first = first if paths else batch.position
             for number, view in enumerate(batch.views(), len(paths)):
                 descriptor = os.open(f"{aside}/{number}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
                 try:
@@ -51,16 +55,28 @@ def _write_local(batches: Iterator[ImageBatch], names: SharedNames, index: Index
             index.add(batch.rows, batch.sizes, DATA, named)
             paths += named
         _flush(aside)
+        note_names(str(output), first, paths)
         data = Path(filesystem(place(str(output), DATA))[1])
         made: set[str] = set()
         for number, path in enumerate(paths):
             folder = path.rpartition("/")[0]
             if folder not in made:
-                (data / folder).mkdir(parents=True, exist_ok=True)
+                _make(data, folder)
                 made.add(folder)
             os.replace(f"{aside}/{number}", f"{data}/{path}")  # noqa: PTH105  # twice as fast, a million times
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _make(data: Path, folder: str) -> None:
+    """Make a folder below `data`; a link in its place would have the images written elsewhere."""
+    place_of_folder = data / folder
+    place_of_folder.mkdir(parents=True, exist_ok=True)
+    for part in (place_of_folder, *place_of_folder.parents):
+        if part == data:
+            break
+        if part.is_symlink():
+            raise SubsetError(f"{part}: is a link, and images are written into folders only. Remove the link.")
 
 
 def _write_all(descriptor: int, view: memoryview) -> None:
@@ -79,7 +95,7 @@ def _paths(batch: ImageBatch, names: SharedNames) -> list[str]:
     found = []
     for place_in_batch, (key, view) in enumerate(zip(batch.rows["key"].to_pylist(), batch.views(), strict=True)):
         number = numbers[place_in_batch]
-        stem = file_stem(labels[place_in_batch] if number is None else str(number), key)
+        stem = file_stem(labels[place_in_batch] if number is None else names.folder(number), key)
         if stem in names:
             stem = f"{stem}~{batch.position + place_in_batch}"
         found.append(f"{stem}.{image_suffix(bytes(view[:_RECOGNISED]), key)}")

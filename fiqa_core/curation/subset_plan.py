@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,17 +14,19 @@ import pyarrow.parquet as pq
 
 from fiqa_core.curation.parts import Part
 from fiqa_core.curation.subset import PLAN, Slice, SubsetError, SubsetSettings, SubsetTask, cut, digest, place
+from fiqa_core.curation.subset_files import clear_subset
 from fiqa_core.curation.subset_labels import in_order, numbers, publish_labels
 from fiqa_core.curation.subset_names import publish_shared_names
 from fiqa_core.curation.subset_report import PlanBrief
 from fiqa_core.shards.output_names import label_folder
 from fiqa_core.shards.recordio_write import MAX_EXACT
-from fiqa_core.shards.run_files import RUN, parse_run
+from fiqa_core.shards.run_files import RUN, read_own_json, read_run_file
 from fiqa_core.shards.unit import ReadSettings, Unit
-from fiqa_core.storage import exists, in_flight, join, open_read, publish_bytes, read_bytes, remove, stat
+from fiqa_core.storage import exists, in_flight, join, open_read, publish_bytes, stat
 
 _log = logging.getLogger(__name__)
 _READ_AT_ONCE = 4
+_FOLDER_NAMES = 2
 _CHUNK = 1 << 20
 # A tar can only be read from its start: a task may begin inside one where what it has to pass over is at most
 # this share of the work of the task before it.
@@ -96,7 +99,9 @@ def plan_subset(
     _refuse(settings, images, labels, unlabelled)
     # Where the source lies does not count: a run that was begun goes on after the dataset was moved.
     places = [replace(part.unit, version="").identity() for part in parts if part.unit is not None]
-    identity = [replace(settings, moved=()).to_dict(), [one.digest for one in seen], places]
+    identity: list[Any] = [replace(settings, moved=()).to_dict(), [one.digest for one in seen], places]
+    # Raised when the same settings would give files other names.
+    identity += [_FOLDER_NAMES] if settings.format == "folder" and settings.dense else []
     whole = digest(identity)
     _settle(output, whole, resume)
     label_digest = publish_labels(output, labels) if settings.dense else ""
@@ -180,13 +185,26 @@ def _read_settings(parts: Sequence[Part]) -> ReadSettings:
     for folder in {part.url.rpartition("/")[0].rpartition("/")[0] for part in parts}:
         url = join(folder, RUN)
         if exists(url):
-            found[url] = ReadSettings(**parse_run(read_bytes(url))["settings"]["read"])
+            found[url] = _read_of_run(folder)
     if len(set(found.values())) > 1:
         raise SubsetError(
             f"the runs {', '.join(sorted(found))} were told different columns (--image-field, --label-field): write a "
             "subset of each"
         )
     return next(iter(found.values()), ReadSettings())
+
+
+def _read_of_run(folder: str) -> ReadSettings:
+    try:
+        read = ReadSettings(**read_run_file(folder)["settings"]["read"])
+        kinds = (type(read.label_field), type(read.image_field), type(read.max_stored_bytes))
+        if kinds != (str, str, int):
+            raise ValueError("its settings of reading are of other types")
+    except (ValueError, KeyError, TypeError) as error:
+        raise SubsetError(
+            f"{join(folder, RUN)}: not readable as a scoring run's ({error}), so how its records were read is unknown."
+        ) from error
+    return read
 
 
 def _refuse(settings: SubsetSettings, images: int, labels: Mapping[str, int], unlabelled: int) -> None:
@@ -225,7 +243,12 @@ def _settle(output: str, whole: str, resume: bool) -> None:
     url = place(output, PLAN)
     if stat(url) is None:
         return
-    earlier = json.loads(read_bytes(url))
+    try:
+        earlier = read_own_json(url)
+    except ValueError as error:
+        if resume:
+            raise SubsetError(f"{url}: not readable ({error}). Start afresh with --overwrite.") from error
+        earlier = {}
     if resume and earlier.get("digest") == whole:
         return
     if resume:
@@ -233,7 +256,7 @@ def _settle(output: str, whole: str, resume: bool) -> None:
             f"{place(output)}: holds another subset (of other decisions, settings or source), so it cannot be resumed. "
             "Start afresh with --overwrite, or choose another --output."
         )
-    remove(place(output))
+    clear_subset(output)
 
 
 def _is_grouped(urls: Sequence[str], labels: dict[str, int]) -> bool:

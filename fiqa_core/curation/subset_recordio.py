@@ -12,7 +12,8 @@ from collections.abc import Iterable
 import numpy as np
 from PIL import Image
 
-from fiqa_core.curation.subset import DATA, INDEX, WORK, SubsetError, SubsetSettings, SubsetTask, place
+from fiqa_core.curation.subset import DATA, INDEX, SubsetError, SubsetSettings, SubsetTask, place
+from fiqa_core.curation.subset_files import clear_work
 from fiqa_core.curation.subset_index import Finished, IndexWriter, finished
 from fiqa_core.curation.subset_runs import Packed, merged, packed, run_files
 from fiqa_core.curation.subset_source import kept_batches
@@ -35,7 +36,7 @@ def merge_runs(tasks: Iterable[int], output: str, plan: str, images: int) -> Non
     """
     if finished_set(output, plan, images) is None:
         _write_set(merged([run_files(output, number) for number in tasks]), output, plan, images)
-    remove(place(output, WORK))
+    clear_work(output)
 
 
 def write_grouped(task: SubsetTask, settings: SubsetSettings, output: str) -> SubsetSummary:

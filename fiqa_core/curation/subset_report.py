@@ -4,10 +4,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from fiqa_core.curation.subset import REPORT, WORK, SubsetError, SubsetSettings, place
+from fiqa_core.curation.subset import REPORT, SubsetError, SubsetSettings, place
+from fiqa_core.curation.subset_files import clear_work
 from fiqa_core.curation.subset_recordio import finished_set, merge_runs
 from fiqa_core.curation.subset_summary import SubsetSummary, problems
-from fiqa_core.storage import publish_bytes, read_bytes, remove
+from fiqa_core.storage import publish_bytes, read_bytes
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def finish(summary: SubsetSummary, brief: PlanBrief, output: str) -> SubsetSumma
         except (OSError, SubsetError) as error:
             found = [f"the runs could not be merged: {error}"]
     if not found and brief.settings.format != "recordio":
-        remove(place(output, WORK))
+        clear_work(output)
     content = report(summary, brief, found)
     publish_bytes(json.dumps(content, indent=1).encode(), output, place(output, REPORT))
     return summary
@@ -68,7 +69,7 @@ def finished_report(brief: PlanBrief, output: str) -> dict[str, Any] | None:
     summary = SubsetSummary(there.images, there.bytes, 1)
     content = report(summary, brief, [])
     publish_bytes(json.dumps(content, indent=1).encode(), output, place(output, REPORT))
-    remove(place(output, WORK))
+    clear_work(output)
     return content
 
 

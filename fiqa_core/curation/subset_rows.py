@@ -58,6 +58,7 @@ def sha256_of(rows: pa.Table) -> bytes:
     """The digests of all rows, one behind the other."""
     column = rows["sha256"].combine_chunks()
     array = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+    array = array.cast(pa.binary(32))
     return bytes(array.buffers()[1])[32 * array.offset : 32 * (array.offset + len(array))]
 
 

@@ -33,7 +33,7 @@ _RUN = pa.schema(
     [("packed", pa.int32()), ("bytes", pa.int64()), ("number", pa.int32())]
     + [(name, kind) for name, kind in (("key", pa.string()), ("shard", pa.string()), ("index", pa.int64()))]
     + [("label", pa.string()), ("quality", pa.float32()), ("tier", pa.string()), ("weight", pa.float32())]
-    + [("sha256", pa.binary(32))]
+    + [("sha256", pa.binary())]
 )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from fiqa_core.curation.subset import DATA, INDEX, Slice, SubsetError, SubsetSettings, SubsetTask, cut, place
+from fiqa_core.curation.subset_files import forget_names
 from fiqa_core.curation.subset_folder import write_folder_shard
 from fiqa_core.curation.subset_index import Finished, IndexWriter, finished
 from fiqa_core.curation.subset_recordio import write_grouped
@@ -152,6 +153,8 @@ def _write_shard(
             else:
                 _write_file(batches, index, name, settings, output)
         publish(index_path, place(output, INDEX, f"{name}.parquet"))
+    if settings.format == "folder":
+        forget_names(output, first, index.images)
     return Finished(index.images, index.bytes)
 
 

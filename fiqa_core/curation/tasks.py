@@ -1,5 +1,6 @@
 """Small pieces of work that any worker can do alone, each done once however often it is asked for."""
 
+import contextlib
 import functools
 import io
 import json
@@ -12,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fiqa_core.shards.run_files import read_own_json
 from fiqa_core.storage import filesystem, is_local, join, publish, publish_bytes, read_bytes, stat, temporary_for
 
 Counts = dict[str, int]
@@ -46,7 +48,8 @@ def run_task(task: Task) -> Counts:
     """Do a task unless its marker says that it is done; its counts either way."""
     marker = join(task.work, "done", f"{task.name}.json")
     if stat(marker) is not None:
-        return {str(name): int(count) for name, count in json.loads(read_bytes(marker)).items()}
+        with contextlib.suppress(ValueError, TypeError):  # a damaged marker: the task is done again
+            return {str(name): int(count) for name, count in read_own_json(marker).items()}
     counts = task.run()
     publish_bytes(json.dumps(counts, sort_keys=True).encode(), task.output, marker)
     return counts

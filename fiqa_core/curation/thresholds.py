@@ -10,6 +10,7 @@ import numpy as np
 from fiqa_core.curation.centre_task import own_file, read_centres, read_columns
 from fiqa_core.curation.findings_settings import LabelNoiseSettings
 from fiqa_core.curation.gather import sample_file
+from fiqa_core.curation.parts import TableError
 from fiqa_core.curation.similarity import as_float
 from fiqa_core.curation.spill import read_spilled
 from fiqa_core.curation.tasks import Counts
@@ -144,7 +145,11 @@ def threshold_file(work: str) -> str:
 
 def read_thresholds(work: str) -> Thresholds:
     """The published thresholds."""
-    return Thresholds(**json.loads(read_bytes(threshold_file(work))))
+    url = threshold_file(work)
+    try:
+        return Thresholds(**{name: float(value) for name, value in json.loads(read_bytes(url)).items()})
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise TableError(f"{url}: damaged ({error}). Remove the folder it lies in, and run again.") from error
 
 
 def _given(settings: LabelNoiseSettings, own: np.ndarray) -> Iterator[float]:

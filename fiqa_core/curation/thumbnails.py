@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from fiqa_core.curation.parts import Part
+from fiqa_core.curation.parts import Part, TableError
 from fiqa_core.curation.reading import read_ahead, read_part
 from fiqa_core.curation.tasks import load_array
 from fiqa_core.images.thumbnail import THUMBNAIL_BYTES
@@ -27,8 +27,9 @@ def publish_thumbnails(parts: Sequence[Part], output: str, work: str) -> None:
     with temporary_for(output) as path:
         with path.open("wb") as stream:
             np.lib.format.write_array_header_1_0(stream, header)
-            for batch in read_ahead(batch for part in parts for batch in read_part(part, [COLUMN])):
-                stream.write(_bytes(batch.column(0)).data)
+            thumbs = ((part.url, batch.column(0)) for part in parts for batch in read_part(part, [COLUMN]))
+            for url, column in read_ahead(thumbs):
+                stream.write(_bytes(column, url).data)
         publish(path, _file(work))
 
 
@@ -56,11 +57,17 @@ def _file(work: str) -> str:
     return join(work, "thumbnails.npy")
 
 
-def _bytes(column: pa.Array) -> np.ndarray:
+def _bytes(column: pa.Array, url: str) -> np.ndarray:
     if column.null_count or not len(column):
-        column = column.cast(pa.binary()).fill_null(bytes(THUMBNAIL_BYTES)).cast(pa.binary(THUMBNAIL_BYTES))
+        column = column.cast(pa.binary()).fill_null(bytes(THUMBNAIL_BYTES))
     if not len(column):
         return np.empty(0, np.uint8)
+    try:
+        column = column.cast(pa.binary(THUMBNAIL_BYTES))
+    except pa.ArrowException as error:
+        raise TableError(
+            f"{url}: column {COLUMN!r} ({column.type}): expected {THUMBNAIL_BYTES} bytes a row."
+        ) from error
     flat = np.frombuffer(column.buffers()[1], np.uint8)
     start = column.offset * THUMBNAIL_BYTES
     return np.ascontiguousarray(flat[start : start + len(column) * THUMBNAIL_BYTES])

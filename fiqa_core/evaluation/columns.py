@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fiqa_core.curation.parts import table_files
+from fiqa_core.curation.whole_tables import whole_tables
 from fiqa_core.evaluation.errors import EvaluationError
 from fiqa_core.storage import open_read
 
@@ -16,15 +16,17 @@ TEXTS = ("key", "label")
 _ROWS_AT_ONCE = 8192
 
 
-def read_columns(url: str, needed: Sequence[str], optional: Sequence[str] = ()) -> pa.Table:
+def read_columns(
+    url: str, needed: Sequence[str], optional: Sequence[str] = (), allow_incomplete: bool = False
+) -> pa.Table:
     """Columns of a table in one piece, keys and labels as strings; optional ones only where all its files have them.
 
     Raises:
         EvaluationError: a needed column is missing, keys or labels of a type that is no text, or a file that is no
-            Parquet. TableError: nothing there.
+            Parquet. TableError: nothing there, or (unless `allow_incomplete`) a table that is not whole.
     """
     tables = []
-    for file in table_files(url):
+    for file in whole_tables([url], allow_incomplete).urls:
         with _opened(file, needed) as parquet:
             present = set(parquet.schema_arrow.names)
             table = parquet.read(columns=[*needed, *(name for name in optional if name in present)])
@@ -37,7 +39,7 @@ def read_columns(url: str, needed: Sequence[str], optional: Sequence[str] = ()) 
     return pa.concat_tables([table.select(kept) for table in tables], promote_options="permissive").combine_chunks()
 
 
-def read_embedded(url: str) -> tuple[pa.Array, np.ndarray, pa.Array | None]:
+def read_embedded(url: str, allow_incomplete: bool = False) -> tuple[pa.Array, np.ndarray, pa.Array | None]:
     """Keys, embeddings (floats (N, D), NaN where there is none) and labels (where all its files have them) of a table.
 
     The matrix grows in place, a few thousand rows at a time: nothing else of its size is ever held.
@@ -48,7 +50,7 @@ def read_embedded(url: str) -> tuple[pa.Array, np.ndarray, pa.Array | None]:
     matrix: np.ndarray | None = None
     texts: dict[str, list[pa.Array]] = {name: [] for name in TEXTS}
     labelled, filled = True, 0
-    for file in table_files(url):
+    for file in whole_tables([url], allow_incomplete).urls:
         with _opened(file, ["key", "embedding"]) as parquet:
             labelled = labelled and "label" in parquet.schema_arrow.names
             own = TEXTS if labelled else TEXTS[:1]

@@ -68,7 +68,7 @@ class Embeddings:
         return rows
 
 
-def read_qualities(url: str) -> Qualities:
+def read_qualities(url: str, allow_incomplete: bool = False) -> Qualities:
     """Read a quality table (output of a scoring run, folder, Parquet file or glob) or a score file.
 
     A score file has a line `path score` for each image; the score is what follows the last space. Of a .npy of
@@ -76,10 +76,10 @@ def read_qualities(url: str) -> Qualities:
 
     Raises:
         EvaluationError: a line without a score, or a table without the columns `key` and `quality`.
-        TableError: nothing there.
+        TableError: nothing there, or (unless `allow_incomplete`) a table that is not whole.
     """
     if has_glob(url) or url.endswith(".parquet") or is_folder(url):
-        table = read_columns(url, ["key", "quality"], ["label"])
+        table = read_columns(url, ["key", "quality"], ["label"], allow_incomplete)
         labels = table["label"].combine_chunks() if "label" in table.column_names else None
         kind = table.schema.field("quality").type
         if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
@@ -105,7 +105,7 @@ def read_qualities(url: str) -> Qualities:
     return Qualities(KeyIndex(keys, url), np.array(scores, np.float64), None)
 
 
-def read_embeddings(url: str) -> Embeddings:
+def read_embeddings(url: str, allow_incomplete: bool = False) -> Embeddings:
     """Read embeddings: a Parquet table with columns `key` and `embedding`, a folder of .npy files, or one .npy.
 
     In a folder each file holds one embedding; its key is its path below the folder without `.npy`. Of one .npy with
@@ -115,7 +115,7 @@ def read_embeddings(url: str) -> Embeddings:
         EvaluationError: none found, or they differ in length. TableError: a folder that holds neither.
     """
     if has_glob(url) or url.endswith(".parquet"):
-        return _embedding_table(url)
+        return _embedding_table(url, allow_incomplete)
     if url.endswith(".npy"):
         matrix = _array(url, 2)
         return Embeddings(_row_numbers(url, matrix), matrix, None)
@@ -124,7 +124,7 @@ def read_embeddings(url: str) -> Embeddings:
         raise EvaluationError(f"{url}: {problem}. Expected a table with embeddings, or a folder of .npy files.")
     names = [listed.path.decode("utf-8", "surrogateescape") for listed in walk(url)]
     files = [name for name in names if name.endswith(".npy")]
-    return _embedding_files(url, files) if files else _embedding_table(url)
+    return _embedding_files(url, files) if files else _embedding_table(url, allow_incomplete)
 
 
 def _known(labels: pa.Array | None) -> pa.Array | None:
@@ -143,8 +143,8 @@ def _score_line(url: str, number: int, line: str) -> tuple[str, float]:
     return fields[0], score
 
 
-def _embedding_table(url: str) -> Embeddings:
-    keys, matrix, labels = read_embedded(url)
+def _embedding_table(url: str, allow_incomplete: bool) -> Embeddings:
+    keys, matrix, labels = read_embedded(url, allow_incomplete)
     return Embeddings(KeyIndex(keys, url), matrix, _known(labels))
 
 

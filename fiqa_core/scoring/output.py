@@ -1,8 +1,10 @@
 """What lies in the output folder of a scoring run, and what in it is not the run's."""
 
 import re
+from pathlib import Path
 
 from fiqa_core.scoring.progress import FOLDER as PROGRESS_FOLDER
+from fiqa_core.scoring.progress import NOTE
 from fiqa_core.shards.run_files import LOCK, PLAN, QUALITY, RUN, SUMMARY, TEMPORARIES, UNITS
 from fiqa_core.storage import is_local, join, list_names
 
@@ -18,6 +20,7 @@ __all__ = [
     "OutputError",
     "foreign_files",
     "nothing_finished",
+    "refuse_links",
 ]
 
 # What a command leaves that ended before it had begun a run: planned at most, nothing scored.
@@ -28,13 +31,35 @@ _OURS_BELOW = {
     PLAN: re.compile(r"units\.parquet|files-[0-9a-f]{12}\.parquet|_tmp"),
     f"{PLAN}/{TEMPORARIES}": re.compile(r"fiqa-[0-9a-f]+"),
     TEMPORARIES: re.compile(r"fiqa-[0-9a-f]+"),
-    PROGRESS_FOLDER: re.compile(r"[\w-]+\.(json|tmp)"),
+    PROGRESS_FOLDER: NOTE,
 }
+# Folders that commands make in an output: their content is written and removed, so none may lead elsewhere.
+_FOLDERS = (
+    QUALITY, PLAN, TEMPORARIES, PROGRESS_FOLDER, f"{PLAN}/{TEMPORARIES}", "decisions", "manifest", "findings",
+    "_findings", "subset", "subset/data", "subset/index", "subset/_work", "subset/_tmp", "dataset",
+)  # fmt: skip
 _OURS = {RUN, SUMMARY, LOCK, QUALITY, PLAN, TEMPORARIES, PROGRESS_FOLDER}
 
 
 class OutputError(ValueError):
     """The output folder cannot be used as asked; the message says why and what to do."""
+
+
+def refuse_links(output: str) -> None:
+    """Refuse a local output in which a link stands in the place of a folder that commands make.
+
+    The output itself may be a link: that is a choice of its place.
+
+    Raises:
+        OutputError: it names the link.
+    """
+    for name in _FOLDERS:
+        place = Path(output) / name
+        if place.is_symlink():
+            raise OutputError(
+                f"{place}: is a link, and what a command writes or removes there would be elsewhere. Remove the link, "
+                "or choose another --output (which may itself be a link)."
+            )
 
 
 def foreign_files(output: str, folders: frozenset[str] = frozenset(_OURS_BELOW)) -> list[str]:

@@ -5,15 +5,28 @@ import errno
 import fcntl
 import logging
 import os
+import re
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
-from fiqa_core.scoring.output import LOCK, OutputError
+from fiqa_core.scoring.output import LOCK, OutputError, refuse_links
 from fiqa_core.storage import absolute, is_local
 
 _log = logging.getLogger(__name__)
+# What a command writes into its lock, and nobody else into a file of that name.
+_OURS = re.compile(rb"process \d+ on [^\n]{1,255}")
+_MOST_BYTES = 300
+
+
+class _Held(NamedTuple):
+    """A lock that is held. `was_empty`: an empty file of that name lay there before, so it stays."""
+
+    descriptor: int
+    was_empty: bool
 
 
 @contextmanager
@@ -26,37 +39,58 @@ def hold_output(output: str) -> Iterator[None]:
     can sweep another's, and files are put whole under names that only the unit and the settings decide. Two
     commands on one such output do the work twice and write the same table.
 
+    A `_lock` that no command wrote (a link, a file with other content, anything but a plain file) is neither written to
+    nor removed, and so are links in the place of the folders that a run makes.
+
     Raises:
-        OutputError: another command holds it; the message names its process.
+        OutputError: another command holds it (the message names its process), or `_lock` is somebody else's.
     """
     if not is_local(output):
         yield
         return
     folder = Path(absolute(output))
+    refuse_links(str(folder))
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = _acquire(folder / LOCK)
     try:
-        yield
+        held = _acquire(folder / LOCK)
+        try:
+            yield
+        finally:
+            _release(folder / LOCK, held)
     finally:
-        # Removed before it is let go: who waits for the lock must find that its name is another file now.
-        (folder / LOCK).unlink(missing_ok=True)
-        os.close(descriptor)
         if is_new:
             with contextlib.suppress(OSError):
                 folder.rmdir()  # succeeds only if nothing was written: a refused command leaves no trace
 
 
-def _acquire(path: Path) -> int:
+def holder_of(output: str) -> str:
+    """The process that holds an output now; "" where none does, and on a store without locks."""
+    if not is_local(output):
+        return ""
+    try:
+        descriptor = os.open(Path(absolute(output)) / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return _holder(descriptor) if error.errno in (errno.EWOULDBLOCK, errno.EACCES) else ""
+    finally:
+        os.close(descriptor)
+    return ""
+
+
+def _acquire(path: Path) -> _Held:
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor, is_new = _open(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 _log.warning("%s: this file system has no locks (%s); run one command at a time", path, error.strerror)
-                return descriptor
-            holder = os.read(descriptor, 200).decode("utf-8", "replace").strip() or "another process"
+                return _Held(descriptor, not is_new)
+            holder = _holder(descriptor)
             os.close(descriptor)
             raise OutputError(
                 f"{path.parent}: {holder} is at work on this output. Wait for it or stop it; "
@@ -65,14 +99,60 @@ def _acquire(path: Path) -> int:
         if _is_still(descriptor, path):
             break
         os.close(descriptor)
+    content = os.pread(descriptor, _MOST_BYTES, 0)
+    if content and not _OURS.fullmatch(content):
+        os.close(descriptor)
+        raise _not_ours(path, "a file that no command here wrote")
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-    return descriptor
+    return _Held(descriptor, not is_new and not content)
+
+
+def _open(path: Path) -> tuple[int, bool]:
+    """The lock's file, and whether it was made here; never one behind a link."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with contextlib.suppress(FileExistsError):
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644), True
+    try:
+        descriptor = os.open(path, flags)
+    except FileNotFoundError:
+        return _open(path)  # its holder has just removed it
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EMLINK):
+            raise _not_ours(path, "a link" if path.is_symlink() else "not a plain file") from None
+        raise
+    details = os.fstat(descriptor)
+    if not stat.S_ISREG(details.st_mode) or details.st_nlink > 1:
+        os.close(descriptor)
+        raise _not_ours(path, "not a plain file" if details.st_nlink < 2 else "a link to another name of the same file")
+    return descriptor, False
+
+
+def _release(path: Path, held: _Held) -> None:
+    """Removed before it is let go: who waits for the lock must find that its name is another file now."""
+    try:
+        if not _is_still(held.descriptor, path):
+            return
+        if held.was_empty:
+            os.ftruncate(held.descriptor, 0)
+        else:
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(held.descriptor)
+
+
+def _not_ours(path: Path, found: str) -> OutputError:
+    return OutputError(f"{path}: is {found}, so it is left alone. Move it away, or choose another --output.")
+
+
+def _holder(descriptor: int) -> str:
+    content = os.pread(descriptor, _MOST_BYTES, 0)
+    return content.decode() if _OURS.fullmatch(content) and content.isascii() else "another process"
 
 
 def _is_still(descriptor: int, path: Path) -> bool:
     """Whether the file that was locked still has that name (its last holder may have removed it)."""
     try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
     except FileNotFoundError:
         return False

@@ -1,7 +1,9 @@
 """Live progress across processes: each worker leaves a small note on the local disk, the driver adds them up."""
 
+import contextlib
 import json
 import os
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from typing import NamedTuple
 from fiqa_core.storage import absolute, is_local, join
 
 FOLDER = "_progress"
+NOTE = re.compile(r"\d+-[0-9a-f]{8}\.(json|tmp)")
 _EVERY_S = 1.0
 _AFTER_A_FAILURE_S = 30.0
 
@@ -113,6 +116,20 @@ class Heartbeat:
             self._next = time.monotonic() + _AFTER_A_FAILURE_S
 
 
+def remove_notes(output: str) -> None:
+    """Remove what workers left in a local output, and the folder once it is empty; nothing else in it."""
+    if not is_local(output):
+        return
+    folder = Path(absolute(join(output, FOLDER)))
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if NOTE.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
 def read_progress(output: str) -> Progress:
     """The workers' counts together; zero where there are none."""
     progress = Progress()
@@ -120,8 +137,8 @@ def read_progress(output: str) -> Progress:
     for path in folder.glob("*.json") if is_local(output) else ():
         try:
             now, kept = json.loads(path.read_text())
-            note = Progress(Tally(*now), Tally(*kept))
-        except (OSError, ValueError, TypeError):
+            note = Progress(Tally(*map(int, now)), Tally(*map(int, kept)))
+        except (OSError, ValueError, TypeError, OverflowError, RecursionError):
             continue
         progress = add(progress, note)
     return progress

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from errno import ENOENT
 from typing import Any
 
 import pyarrow as pa
@@ -11,12 +12,17 @@ from fiqa_core import storage
 from fiqa_core.scoring.output import QUALITY, RUN, UNITS, OutputError
 from fiqa_core.scoring.score_unit import read_earlier, unit_file
 from fiqa_core.scoring.settings import ScoreSettings
-from fiqa_core.shards.run_files import parse_run
-from fiqa_core.shards.unit import Unit
+from fiqa_core.shards.folder import Folder
+from fiqa_core.shards.run_files import read_run_file
+from fiqa_core.shards.unit import PLAN_SCHEMA, Unit
 from schemas import versions
 from schemas.reasons import SHARD_LEVEL
 
 _SHOWN = 5
+_GROWN = (
+    "\nA dataset that grew need not be scored again: score only what is new (--input names the new shards, or a folder "
+    "or pattern of the new images) into a second --output, and give both tables to the filter: --quality FIRST SECOND."
+)
 
 
 def read_run(output: str) -> dict[str, Any]:
@@ -27,7 +33,7 @@ def read_run(output: str) -> dict[str, Any]:
     """
     place = storage.join(output, RUN)
     try:
-        return parse_run(storage.read_bytes(place))
+        return read_run_file(output)
     except ValueError as error:
         raise OutputError(
             f"{place}: not readable as a scoring run's ({error}), so nothing beside it is resumed or overwritten. "
@@ -41,8 +47,16 @@ def file_name(unit: Unit, settings: ScoreSettings) -> str:
 
 
 def plan_table(units: Sequence[Unit], settings: ScoreSettings) -> pa.Table:
-    """The plan as a table: a row a unit, with the name of its quality file."""
-    return pa.Table.from_pylist([unit.to_dict() | {"file": file_name(unit, settings)} for unit in units])
+    """The plan as a table: a row a unit, with the name of its quality file.
+
+    A listing is named without its folder (it lies beside this table), so that the same plan is the same file wherever
+    the output is.
+    """
+    rows = []
+    for unit in units:
+        listing = unit.listing.rpartition("/")[2]
+        rows.append(unit.to_dict() | {"listing": listing, "file": file_name(unit, settings)})
+    return pa.Table.from_pylist(rows, schema=PLAN_SCHEMA)
 
 
 def settle_differences(output: str, unit_size: int, settings: ScoreSettings, units: Sequence[Unit]) -> None:
@@ -58,7 +72,9 @@ def settle_differences(output: str, unit_size: int, settings: ScoreSettings, uni
     differences = _settings_differences(earlier, unit_size, settings)
     before = _earlier_units(output)
     then, now = {row["url"] for row in before}, {unit.url for unit in units}
+    grown = bool(now - then) and not then - now and not differences
     differences += [f"input {name}: not in the earlier run" for name in sorted(now - then)[:_SHOWN]]
+    differences += [f"and {len(now - then) - _SHOWN:,} inputs more"] if len(now - then) > _SHOWN else []
     differences += [f"input {name}: missing now" for name in sorted(then - now)[:_SHOWN]]
     gone: list[str] = []
     if not differences:
@@ -67,34 +83,49 @@ def settle_differences(output: str, unit_size: int, settings: ScoreSettings, uni
         other = [row for row in before if row["file"] not in files and row["file"] in finished]
         whole = sorted({row["shard"] for row in other if not _lost_its_end(output, row["file"])})
         differences += [f"input {name}: its content changed" for name in whole[:_SHOWN]]
+        grown = bool(whole) and {unit.container for unit in units if unit.shard in whole} == {Folder.name}
         gone = [row["file"] for row in other]
     if differences:
         raise OutputError(
             f"{output}: the earlier run was another one, so --resume would mix two tables:\n  "
             + "\n  ".join(differences)
             + "\nUse the earlier settings, or --overwrite, or another --output."
+            + (_GROWN if grown else "")
         )
     for name in gone:
         storage.remove(storage.join(output, QUALITY, name))
 
 
 def _settings_differences(earlier: dict[str, Any], unit_size: int, settings: ScoreSettings) -> list[str]:
-    then = _flat(earlier["settings"]) | {"unit size": earlier["unit_size"], "plan version": earlier["plan_version"]}
+    then = _flat(earlier["settings"]) | {
+        "unit size": earlier["unit_size"],
+        "plan version": earlier["plan_version"],
+        "table schema version": earlier.get("schema_version", 1),
+    }
     written = json.loads(json.dumps(settings.to_dict()))
     now = _flat(written) | {
         "unit size": unit_size,
         "plan version": versions.PLAN_VERSION,
+        "table schema version": versions.QUALITY_SCHEMA_VERSION,
     }
-    return [f"{k}: {then.get(k)} then, {now.get(k)} now" for k in sorted(then | now) if then.get(k) != now.get(k)]
+    changed = [name for name in sorted(then | now) if then.get(name) != now.get(name)]
+    return [f"{name}: {str(then.get(name))[:80]} then, {now.get(name)} now" for name in changed]
 
 
 def _earlier_units(output: str) -> list[dict[str, Any]]:
     place = storage.join(output, UNITS)
     try:
         with storage.open_read(place) as stream:
-            return list(pq.read_table(stream, columns=["shard", "url", "file"]).to_pylist())
-    except (FileNotFoundError, KeyError, pa.ArrowException) as error:
-        raise OutputError(f"{place}: not readable ({error}). Start afresh with --overwrite.") from error
+            columns = ["shard", "url", "file"]
+            rows = pq.read_table(stream, columns=columns).select(columns)
+            return list(rows.cast(pa.schema([(name, pa.string()) for name in columns])).to_pylist())
+    except storage.StorageError:
+        raise
+    except (OSError, KeyError, pa.ArrowException) as error:
+        if isinstance(error, OSError) and error.errno not in (None, ENOENT):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise OutputError(f"{place}: not readable ({reason}). Start afresh with --overwrite.") from error
 
 
 def _lost_its_end(output: str, file: str) -> bool:
@@ -104,13 +135,8 @@ def _lost_its_end(output: str, file: str) -> bool:
 
 
 def is_whole(url: str) -> bool:
-    """Whether a quality file ends as Parquet does: one that was cut short has no footer."""
-    try:
-        with storage.open_read(url) as stream:
-            pq.ParquetFile(stream)
-    except pa.ArrowException:
-        return False
-    return True
+    """Whether every column of a quality file can be read (its checksums hold)."""
+    return read_earlier(url) is not None
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from fiqa_core import storage
+from fiqa_core.scoring.losses import in_words
 from fiqa_core.scoring.output import (
     BEFORE_A_RUN,
     LOCK,
@@ -23,13 +24,17 @@ from fiqa_core.scoring.output import (
     nothing_finished,
 )
 from fiqa_core.scoring.progress import FOLDER as PROGRESS_FOLDER
+from fiqa_core.scoring.progress import remove_notes
 from fiqa_core.scoring.resume import file_name, is_whole, plan_table, read_run, settle_differences
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.scoring.summary import Summary, report
 from fiqa_core.shards.plan import Plan
+from fiqa_core.shards.run_files import sealed, unsealed
 from fiqa_core.shards.unit import Unit
 from schemas import versions
-from schemas.reasons import SHARD_LEVEL
+
+_READ_AT_ONCE = 4
+_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ def prepare_output(output: str, resume: bool, overwrite: bool) -> int | None:
         )
     storage.sweep(output)
     storage.sweep(storage.join(output, PLAN))
-    storage.remove(storage.join(output, PROGRESS_FOLDER))
+    remove_notes(output)
     return int(earlier["unit_size"]) if earlier and resume else None
 
 
@@ -117,6 +122,7 @@ def begin(
         "inputs": list(inputs),
         "unit_size": unit_size,
         "plan_version": versions.PLAN_VERSION,
+        "schema_version": versions.QUALITY_SCHEMA_VERSION,
         "package_version": versions.PACKAGE_VERSION,
         "units": len(plan.units),
         "settings": settings.to_dict(),
@@ -134,16 +140,18 @@ def begin(
 
 def _finished(output: str, units: Sequence[Unit], settings: ScoreSettings) -> dict[str, Any] | None:
     place = storage.join(output, SUMMARY)
-    if not storage.exists(place):
+    summary = unsealed(place)
+    if summary is None:
         return None
-    summary = dict(json.loads(storage.read_bytes(place)))
     expected = {file_name(unit, settings) for unit in units}
     quality = storage.join(output, QUALITY)
     if not summary["complete"] or set(storage.list_names(quality)) != expected:
         return None
-    # On a disk a file may have lost its end since. A store is asked when it is put whether it holds the whole.
-    if storage.is_local(output) and not all(is_whole(storage.join(quality, name)) for name in expected):
-        return None
+    # On a disk a file may have been damaged since. A store is asked when it is put whether it holds the whole.
+    if storage.is_local(output):
+        places = [storage.join(quality, name) for name in sorted(expected)]
+        if not all(storage.in_flight(places, is_whole, _READ_AT_ONCE)):
+            return None
     return summary
 
 
@@ -161,7 +169,7 @@ def _clear(output: str, plan: Plan) -> None:
 def write_summary(output: str, planned: int, seconds: float, settings: dict[str, Any], summary: Summary) -> None:
     """Publish `summary.json`; its presence means that every unit was tried."""
     missing = _missing_units(summary, planned)
-    lost = sum(count for name, count in summary.status.items() if name in SHARD_LEVEL)
+    lost = len({loss.shard for loss in summary.losses})
     content = report(summary) | {
         "complete": not (missing or summary.failures or summary.repeated or lost),
         "units": planned,
@@ -174,7 +182,7 @@ def write_summary(output: str, planned: int, seconds: float, settings: dict[str,
         "worker_seconds": round(summary.seconds, 3),
         "settings": settings,
     }
-    storage.publish_bytes(json.dumps(content, indent=1).encode(), output, storage.join(output, SUMMARY))
+    storage.publish_bytes(sealed(content), output, storage.join(output, SUMMARY))
 
 
 def close_account(output: str, units: Sequence[Unit], settings: ScoreSettings) -> tuple[dict[str, Any], Account]:
@@ -196,16 +204,18 @@ def close_account(output: str, units: Sequence[Unit], settings: ScoreSettings) -
     absent = expected - found - {file_name(unit, settings) for unit in units if unit.number in failed}
     problems = [f"unit {f['unit']} of {f['shard']} failed: {f['reason']}" for f in summary["failed_units"]]
     if summary["shards_not_read_to_their_end"]:
-        problems.append(
-            f"{summary['shards_not_read_to_their_end']} shards could not be read to their end (see `status`)"
-        )
+        number = summary["shards_not_read_to_their_end"]
+        problems.append(f"{number} {'shard' if number == 1 else 'shards'} could not be read to the end:")
+        problems += [in_words(loss) for loss in summary["shards_broken_off"][:_SHOWN]]
+        if len(summary["shards_broken_off"]) > _SHOWN:
+            problems.append(f"and more: all are in {SUMMARY} (`shards_broken_off`)")
     if summary["units_missing"] or summary["units_counted_twice"]:
         problems.append("the runner lost or repeated units; run again with --resume")
     if sum(summary["status"].values()) != summary["records"]:
         problems.append("the counts per status do not add up to the records")
     problems += [f"quality/{name} is missing" for name in sorted(absent)[:10]]
     problems += [f"quality/{name} does not belong to this run" for name in sorted(found - expected)[:10]]
-    storage.remove(storage.join(output, PROGRESS_FOLDER))
+    remove_notes(output)
     storage.sweep(output)
     return summary, Account(not problems, tuple(problems))
 

@@ -6,10 +6,12 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pyarrow as pa
 
 from fiqa_core.scoring.batch_scorer import BatchScorer
+from fiqa_core.scoring.losses import described, in_words, measured
 from fiqa_core.scoring.progress import Heartbeat
 from fiqa_core.scoring.service.errors import ScoringProcessLostError
 from fiqa_core.scoring.settings import ScoreSettings
@@ -65,11 +67,14 @@ def score_unit(
                 earlier = read_earlier(target)
                 if earlier is not None:
                     heartbeat.keep(earlier.rows, earlier.rows - earlier.status.get(Status.SCORED, 0), unit.size)
-                    return of_unit(earlier, unit.number, time.monotonic() - started, kept=True)
+                    return _of_unit(earlier, unit, started, kept=True)
                 remove(target)
             with heartbeat.attempt(unit.size):
                 summary = _score(unit, scorer, settings, output, target, threads, heartbeat)
-            return of_unit(summary, unit.number, time.monotonic() - started, kept=False)
+            done = _of_unit(summary, unit, started, kept=False)
+            for loss in described(done.losses):
+                _log.warning("unit %d: %s", unit.number, in_words(loss))
+            return done
         except ScoringProcessLostError as error:
             reason = str(error)
             lost += 1
@@ -98,6 +103,11 @@ def score_unit(
     return failed_unit(unit.number, unit.shard, reason, time.monotonic() - started)
 
 
+def _of_unit(summary: Summary, unit: Unit, started: float, kept: bool) -> Summary:
+    known = replace(summary, losses=measured(summary.losses, unit, summary.rows))
+    return of_unit(known, unit.number, time.monotonic() - started, kept)
+
+
 def read_earlier(url: str) -> Summary | None:
     """The summary of a quality file of an earlier run; None if the file is damaged (and must be made again)."""
     try:
@@ -105,12 +115,12 @@ def read_earlier(url: str) -> Summary | None:
             return read_summary(stream)
     except StorageError:
         raise
-    except (pa.ArrowException, KeyError, OSError) as error:
+    except (pa.ArrowException, KeyError, ValueError, TypeError, OSError) as error:
         # Arrow tells of damaged pages by an OSError without a number; one with a number is the disk's failure.
         if isinstance(error, OSError) and error.errno is not None:
             raise
         reason = (str(error).splitlines() or [""])[0]
-        _log.warning("%s: damaged (%s: %s), removed and scored again", url, type(error).__name__, reason)
+        _log.warning("%s: damaged (%s: %s), scored again", url, type(error).__name__, reason)
         return None
 
 

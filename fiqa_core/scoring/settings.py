@@ -9,7 +9,8 @@ from fiqa_core.networks.onnx_input import OnnxInput
 from fiqa_core.shards.unit import ReadSettings
 from schemas import versions
 
-_LATER = ("flip", "onnx", "phash")
+_LATER = ("flip", "onnx", "phash", "batch_size")
+_HALF = ("bf16", "fp16")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class ScoreSettings:
         flip: whether an embedding is that of the image followed by that of its horizontal mirror image.
         onnx: what an ONNX network is fed and asked for; None for a checkpoint.
         phash: whether the table has the columns `phash` and `thumb`.
+        batch_size: images a forward pass, where it changes scores (`batch_that_counts`); else 0.
     """
 
     arch: str
@@ -42,6 +44,7 @@ class ScoreSettings:
     flip: bool = False
     onnx: OnnxInput | None = None
     phash: bool = False
+    batch_size: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON. What came after the first tables were written is named only where it is used:
@@ -53,6 +56,12 @@ class ScoreSettings:
     def digest(self) -> str:
         """16 hexadecimal digits that differ when any setting does."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def batch_that_counts(precision: str, batch_size: int) -> int:
+    """The batch size as a setting: in half precision a score depends, in its third digit, on how many images share a
+    forward pass; in fp32 and int8 it does not, so there it is 0."""
+    return batch_size if precision in _HALF else 0
 
 
 _DEFAULTS = {each.name: each.default for each in fields(ScoreSettings)}

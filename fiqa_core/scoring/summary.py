@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from fiqa_core.scoring.losses import MOST_LOSSES, Loss, described, losses_in
+from schemas.reasons import SHARD_LEVEL
+
 # Quantiles come from the qualities whose hash of (shard, index) is smallest: a uniform sample that does not
 # depend on units or runner, and is everything as long as there are no more scores than this.
 SAMPLE_SIZE = 8192
@@ -22,7 +25,8 @@ class Summary:
     `rows` are counted by `status`; `units` is a bit mask of unit numbers, so that a unit missing or
     counted twice is seen; `failures` names units that gave no file; `scored_now`/`rows_now` count what
     this run did itself (not kept from an earlier one); `seconds` is worker time; `sample` is an array of
-    (hash, quality) pairs, in that order, as bytes.
+    (hash, quality) pairs, in that order, as bytes; `losses` are the shards that were not read to their end (the first
+    of them, `losses.MOST_LOSSES`).
     """
 
     rows: int = 0
@@ -36,10 +40,11 @@ class Summary:
     rows_now: int = 0
     seconds: float = 0.0
     failures: tuple[tuple[int, str, str], ...] = ()
+    losses: tuple[Loss, ...] = ()
 
 
 def summarise(table: pa.Table) -> Summary:
-    """Summary of rows of the quality table (columns shard, index, quality, status)."""
+    """Summary of rows of the quality table (columns shard, index, quality, status, message)."""
     counts = table["status"].cast(pa.string()).value_counts().to_pylist()
     quality = table["quality"].to_numpy(zero_copy_only=False).astype(np.float64)
     known = ~np.isnan(quality)
@@ -53,6 +58,7 @@ def summarise(table: pa.Table) -> Summary:
         quality_min=float(scored.min(initial=np.inf)),
         quality_max=float(scored.max(initial=-np.inf)),
         sample=_smallest(pairs),
+        losses=losses_in(table) if any(entry["values"] in SHARD_LEVEL for entry in counts) else (),
     )
 
 
@@ -73,6 +79,7 @@ def merge(a: Summary, b: Summary) -> Summary:
         rows_now=a.rows_now + b.rows_now,
         seconds=a.seconds + b.seconds,
         failures=tuple(sorted(a.failures + b.failures)),
+        losses=tuple(sorted(a.losses + b.losses))[:MOST_LOSSES],
     )
 
 
@@ -105,6 +112,7 @@ def report(summary: Summary) -> dict[str, Any]:
         "status": dict(sorted(summary.status.items())),
         "quality": quality,
         "failed_units": failures,
+        "shards_broken_off": described(summary.losses),
     }
 
 

@@ -36,7 +36,7 @@ class QualityWriter:
         self._characters = 0
         self.summary = Summary()
         schema = self._schema.with_metadata(file_metadata(unit, settings))
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True)
 
     def write(self, rows: list[Row]) -> None:
         """Add rows; they reach the file in groups."""
@@ -79,7 +79,7 @@ def to_table(rows: list[Row], shard: str, schema: pa.Schema, settings: ScoreSett
         "sha256": [row.sha256 for row in rows],
     }
     if settings.phash:
-        columns["phash"] = pa.array([row.phash for row in rows], pa.uint64())
+        columns["phash"] = [None if row.phash is None else f"{row.phash:016x}" for row in rows]
         columns["thumb"] = [row.thumb for row in rows]
     if settings.embeddings != "none":
         columns["embedding"] = _embeddings(rows, schema.field("embedding").type, settings)
@@ -104,8 +104,15 @@ def _embeddings(rows: list[Row], kind: pa.DataType, settings: ScoreSettings) -> 
 
 
 def read_summary(stream: Any) -> Summary:
-    """The summary of a finished file, from its columns."""
-    return summarise(pq.read_table(stream, columns=["shard", "index", "quality", "status"]))
+    """The summary of a finished file. Every column is read and its checksums are verified: a file that is damaged
+    anywhere raises (pyarrow's exceptions, or OSError without a number)."""
+    file = pq.ParquetFile(stream, page_checksum_verification=True)
+    summary = Summary()
+    for group in range(file.num_row_groups):
+        table = file.read_row_group(group)
+        table.validate(full=True)  # text that is not UTF-8
+        summary = merge(summary, summarise(table))
+    return summary
 
 
 def file_metadata(unit: Unit, settings: ScoreSettings) -> dict[bytes, bytes]:

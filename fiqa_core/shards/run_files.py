@@ -1,9 +1,10 @@
 """Which files are a scoring or filter run's own: they never become input, and only they are ever removed."""
 
+import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fiqa_core.storage import absolute, join, read_bytes, stat
@@ -15,6 +16,7 @@ PLAN = "plan"
 UNITS = "plan/units.parquet"
 LOCK = "_lock"
 TEMPORARIES = "_tmp"
+SEAL = "digest_of_this_account"
 
 _RUN_KEYS = {"inputs", "unit_size", "plan_version", "package_version", "units", "settings"}
 FILTER_KIND = "filter_dataset"
@@ -22,6 +24,7 @@ _FILTER_KEYS = {
     "kind", "decisions_version", "digest", "policy", "write", "shard_size", "quality", "against", "findings",
 }  # fmt: skip
 _MOST_BYTES = 64 << 20
+_MOST_UNIT_SIZE = 1 << 40
 _LISTING = re.compile(r"(?:^|/)plan/files-[0-9a-f]{12}\.parquet$")
 _OWN_FOLDERS = frozenset({QUALITY, PLAN, "decisions", "findings", "manifest"})
 _IN_OUTPUT = re.compile(
@@ -39,11 +42,12 @@ def parse_run(data: bytes) -> dict[str, Any]:
     Raises:
         ValueError: it is not one that a scoring run wrote.
     """
-    run = json.loads(data)
-    if not isinstance(run, dict) or not run.keys() >= _RUN_KEYS or not isinstance(run["settings"], dict):
+    run = own_json(data)
+    if not run.keys() >= _RUN_KEYS or not isinstance(run["settings"], dict):
         raise ValueError("not what a scoring run writes")
-    if not isinstance(run["unit_size"], int) or run["unit_size"] < 1:
-        raise ValueError(f"unit_size is {run['unit_size']!r}")
+    size = run["unit_size"]
+    if type(size) is not int or not 1 <= size <= _MOST_UNIT_SIZE:
+        raise ValueError(f"unit_size is {str(size)[:40]}, expected a whole number of at least 1")
     return run
 
 
@@ -53,12 +57,82 @@ def parse_filter_run(data: bytes) -> dict[str, Any]:
     Raises:
         ValueError: it is not one that a filter run wrote.
     """
-    run = json.loads(data)
-    if not isinstance(run, dict) or not run.keys() >= _FILTER_KEYS or run["kind"] != FILTER_KIND:
+    run = own_json(data)
+    if not run.keys() >= _FILTER_KEYS or run["kind"] != FILTER_KIND:
         raise ValueError("not what a filter run writes")
     if not isinstance(run["policy"], dict):
-        raise ValueError("its policy is no mapping")
+        raise ValueError("its policy is not a mapping")
+    for name in ("quality", "against", "findings"):
+        if not isinstance(run[name], list) or not all(_is_file(file) for file in run[name]):
+            raise ValueError(f"its {name} is not a list of files")
     return run
+
+
+def _is_file(entry: object) -> bool:
+    return isinstance(entry, list) and bool(entry) and all(isinstance(value, str | int) for value in entry)
+
+
+def read_run_file(folder: str, parse: Callable[[bytes], dict[str, Any]] = parse_run) -> dict[str, Any]:
+    """What the `run.json` of a folder says; one that no run would write is not even read to its end.
+
+    Raises:
+        ValueError: as `parse`. FileNotFoundError: there is none.
+    """
+    place = join(folder, RUN)
+    found = stat(place)
+    if found is not None and found.size > _MOST_BYTES:
+        raise ValueError(f"{found.size:,} bytes, which no run writes")
+    return parse(read_bytes(place))
+
+
+def sealed(content: Mapping[str, Any]) -> bytes:
+    """An account as JSON, with a digest of itself: `unsealed` tells whether it is as it was written."""
+    return json.dumps({**content, SEAL: _seal(content)}, indent=1).encode()
+
+
+def unsealed(url: str) -> dict[str, Any] | None:
+    """An account as it was written (and without its digest); None where it was changed since, or is none of ours."""
+    try:
+        found = read_own_json(url)
+    except (ValueError, FileNotFoundError):
+        return None
+    seal = found.pop(SEAL, None)
+    return found if seal == _seal(found) else None
+
+
+def _seal(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def own_json(data: bytes) -> dict[str, Any]:
+    """A JSON object that a run wrote, read as if a stranger had.
+
+    Raises:
+        ValueError: not JSON, not an object, too large, or nested too deeply; the message is one line.
+    """
+    if len(data) > _MOST_BYTES:
+        raise ValueError(f"{len(data):,} bytes, which no run writes")
+    try:
+        found = json.loads(data)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"not JSON: {str(error).splitlines()[0][:120]}") from None
+    if not isinstance(found, dict):
+        raise ValueError("not a JSON object")
+    return found
+
+
+def read_own_json(url: str) -> dict[str, Any]:
+    """A JSON object that a run wrote, from its file.
+
+    Raises:
+        ValueError: as `own_json`. FileNotFoundError: no such file.
+    """
+    found = stat(url)
+    if found is not None and found.size > _MOST_BYTES:
+        raise ValueError(f"{found.size:,} bytes, which no run writes")
+    return own_json(read_bytes(url))
 
 
 def holds_run(folder: str) -> bool:

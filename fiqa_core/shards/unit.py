@@ -1,8 +1,10 @@
 """What is passed around: a unit is a part of a shard, a record is one image of it."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple, Protocol
+
+import pyarrow as pa
 
 from fiqa_core.storage import StoredFile
 from schemas.reasons import Status
@@ -50,6 +52,13 @@ class Unit:
         values = asdict(self) | {"listing": self.listing.rpartition("/")[2]}
         del values["shard"]
         return values
+
+
+# The table of a plan: a row a unit, with the name of its quality file.
+PLAN_SCHEMA = pa.schema(
+    [(each.name, pa.int64() if each.type in (int, "int") else pa.string()) for each in fields(Unit)]
+    + [("file", pa.string())]
+)
 
 
 class Fault(NamedTuple):

@@ -1,8 +1,10 @@
 """Put finished files in their place: readers see the whole of a file or none, on every store."""
 
+import contextlib
 import hashlib
 import logging
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -18,6 +20,7 @@ from fiqa_core.storage.retry import retrying_here
 
 _log = logging.getLogger(__name__)
 _DELETE_AT_ONCE = 1000
+_TEMPORARY = re.compile(r"fiqa-[0-9a-f]+")
 _swept: set[tuple[int, str]] = set()
 _sweeping = threading.Lock()
 
@@ -72,10 +75,7 @@ def sweep(output: str) -> int:
     bucket is worth a run.
     """
     if is_local(output):
-        folder = Path(filesystem(output)[1]) / "_tmp"
-        left = list(folder.glob("*")) if folder.is_dir() else []
-        shutil.rmtree(folder, ignore_errors=True)
-        return len(left)
+        return _sweep_folder(Path(filesystem(output)[1]) / "_tmp")
     count = _sweep_machine(output)
     store, path = store_of(output)
     try:
@@ -84,6 +84,21 @@ def sweep(output: str) -> int:
     except StorageError as error:
         _log.warning("left-over uploads were not looked for: %s", error)
     return count
+
+
+def _sweep_folder(folder: Path) -> int:
+    """Remove what `temporary_for` and `temporary_folder_for` made, and the folder once it is empty; nothing else."""
+    if folder.is_symlink() or not folder.is_dir():
+        return 0
+    left = [path for path in folder.iterdir() if _TEMPORARY.fullmatch(path.name) and not path.is_symlink()]
+    for path in left:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+    return len(left)
 
 
 def publish(path: Path, url: str) -> None:
@@ -161,6 +176,8 @@ def _sweep_machine(output: str) -> int:
     count = 0
     for left in Path(tempfile.gettempdir()).glob(f"{_machine_prefix(output)}*"):
         pid = left.name.split("-")[2]
+        if not pid.isdecimal() or left.is_symlink():
+            continue
         if left.stat(follow_symlinks=False).st_uid == os.getuid() and not _is_alive(int(pid)):
             shutil.rmtree(left, ignore_errors=True)
             count += 1

@@ -6,6 +6,7 @@ read without running code.
 """
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from fiqa_core.training.sharded_softmax import process, processes
 
 FOLDER = "checkpoints"
 _UNFINISHED = "_tmp-"
+_NAME = re.compile(r"step-\d{8,}")
 
 
 def save(output: Path, step: int, shared: dict[str, Any], own: dict[str, Any], keep: int) -> Path:
@@ -47,7 +49,8 @@ def save(output: Path, step: int, shared: dict[str, Any], own: dict[str, Any], k
 
 def _remove_unfinished(output: Path) -> None:
     for left in (output / FOLDER).glob(f"{_UNFINISHED}*"):
-        shutil.rmtree(left)
+        if _NAME.fullmatch(left.name.removeprefix(_UNFINISHED)) and not left.is_symlink():
+            shutil.rmtree(left)
 
 
 def _write(content: dict[str, Any], path: Path) -> None:
@@ -66,7 +69,7 @@ def _write(content: dict[str, Any], path: Path) -> None:
 
 def found(output: Path) -> list[Path]:
     """Finished checkpoints of an output, oldest first."""
-    return sorted((output / FOLDER).glob("step-*"))
+    return sorted(path for path in (output / FOLDER).glob("step-*") if _NAME.fullmatch(path.name) and path.is_dir())
 
 
 def load(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:

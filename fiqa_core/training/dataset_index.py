@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from fiqa_core import storage
 from fiqa_core.shards.formats import CONTAINERS
+from fiqa_core.shards.run_files import SUMMARY, parse_filter_run, read_run_file
 from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.training.errors import TrainingError
 
@@ -135,6 +136,7 @@ def _read_decisions(decisions: str) -> pa.Table:
     )
     if not names:
         raise TrainingError(f"{decisions}: no decisions table; expected the output of filtering, or its `decisions`")
+    _refuse_unfinished(folder, names)
     tables = []
     for name in sorted(names):
         with storage.open_read(storage.join(folder, name)) as stream:
@@ -143,6 +145,21 @@ def _read_decisions(decisions: str) -> pa.Table:
             except (pa.ArrowInvalid, KeyError) as error:
                 raise TrainingError(f"{folder}/{name}: not a decisions table ({str(error)[:120]})") from error
     return pa.concat_tables(tables)
+
+
+def _refuse_unfinished(folder: str, names: Sequence[str]) -> None:
+    """Refuse the decisions of a filter run that was broken off: they are about a part of its table."""
+    output = folder.rpartition("/")[0]
+    try:
+        run = read_run_file(output, parse_filter_run)
+    except (FileNotFoundError, ValueError):
+        return  # decisions without a run beside them: a copy, or another tool's
+    planned = len(run["quality"]) if isinstance(run["quality"], list) else len(names)
+    if storage.stat(storage.join(output, SUMMARY)) is None or len(names) != planned:
+        raise TrainingError(
+            f"{output}: the filter run is not finished ({len(names)} of {planned} decisions files are there); go on "
+            "with it by filter_dataset --resume, then train"
+        )
 
 
 def _index(shards: list[str], owner: np.ndarray, labels: list[str], rows: ShardRows) -> DatasetIndex:

@@ -102,7 +102,7 @@ def _claim(
         return
     try:
         found = dict(json.loads(place.read_text()))
-    except ValueError as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise TrainingError(f"{place}: not a pool's settings ({error}); give another folder (pool)") from error
     different = sorted(name for name in found.keys() | described.keys() if found.get(name) != described.get(name))
     if different:

@@ -76,3 +76,14 @@ def test_what_is_not_there_is_said(scored, tmp_path):
         load_quality(str(tmp_path / "nothing"))
     with pytest.raises(ValueError, match="expected one of pandas, arrow, duckdb"):
         load_quality(scored, to="polars")
+
+
+def test_tables_of_an_earlier_schema_and_of_this_one_are_read_together(tmp_path):
+    row = {"key": ["a"], "quality": pa.array([0.5], pa.float32())}
+    old = {"sha256": pa.array([b"1" * 32], pa.binary(32)), "phash": pa.array([2**63 + 1], pa.uint64())}
+    new = {"sha256": pa.array([b"2" * 32], pa.binary()), "phash": pa.array(["00000000000000ff"])}
+    pq.write_table(pa.table(row | old), tmp_path / "1.parquet")
+    pq.write_table(pa.table(row | new), tmp_path / "2.parquet")
+    frame = load_quality(tmp_path)
+    assert frame.phash.tolist() == ["8000000000000001", "00000000000000ff"]
+    assert frame.sha256.tolist() == [b"1" * 32, b"2" * 32]

@@ -201,7 +201,7 @@ def test_phash_is_a_column_of_both_commands_null_unless_decoded_and_absent_unles
     assert embed(folder, tmp_path / "embed", model, "--phash") == EXIT_OK
     assert score_dataset([*source, "--output", str(tmp_path / "score"), "--phash"], MeanScorerSource()) == EXIT_OK
     assert score_dataset([*source, "--output", str(tmp_path / "without")], MeanScorerSource()) == EXIT_OK
-    expected = {f"{label}/{key}.jpg": perceptual_hash(prepare(data).pixels) for key, label, data in faces}
+    expected = {f"{label}/{key}.jpg": f"{perceptual_hash(prepare(data).pixels):016x}" for key, label, data in faces}
     expected["broken.jpg"] = None
     thumbs = {f"{label}/{key}.jpg": thumbnail(prepare(data).pixels) for key, label, data in faces} | {
         "broken.jpg": None

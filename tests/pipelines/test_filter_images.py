@@ -142,7 +142,7 @@ def test_killed_and_resumed_it_writes_what_an_undisturbed_run_writes(faces, prep
     assert files_of(tmp_path / "b") == files_of(tmp_path / "a")
 
 
-def test_a_second_run_writes_nothing_again_another_format_is_written_anew_another_policy_refused(
+def test_a_second_run_writes_nothing_again_another_format_removes_nothing_without_overwrite_another_policy_refused(
     faces, tmp_path, caplog
 ):
     out = tmp_path / "out"
@@ -151,7 +151,11 @@ def test_a_second_run_writes_nothing_again_another_format_is_written_anew_anothe
     assert run([*judged(faces, out, "--write", "same", "--shard-size", 10), "--resume"]) == 0
     assert json.loads((out / "summary.json").read_text())["subset"]["images_now"] == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert run([*judged(faces, out, "--write", "parquet", "--shard-size", 20), "--resume"]) == 0
+    parquet = judged(faces, out, "--write", "parquet", "--shard-size", 20)
+    assert run([*parquet, "--resume"]) == EXIT_BAD_INPUT
+    assert "write same then, parquet now" in caplog.text
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert run([*parquet, "--overwrite"]) == 0
     assert sorted(path.suffix for path in (out / "subset" / "data").iterdir()) == [".parquet"] * 4
     assert not list((out / "subset" / "data").rglob("*.png"))
     other = judged(faces, out, "--drop-worst", 0.1, "--write", "parquet", "--shard-size", 20)

@@ -1,0 +1,92 @@
+"""What is known of the part of a shard that could not be read: where it begins, how much it is, why."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fiqa_core.shards.unit import Unit
+from schemas.reasons import SHARD_LEVEL, Status
+
+# Beyond so many only their number is kept (`Summary.status`): a summary crosses the edges of a job.
+MOST_LOSSES = 200
+_BYTE = re.compile(r"\bbytes? (\d{1,18})\b")
+_COMPRESSED = (".gz", ".tgz")
+_CODES = pa.array([str(status) for status in SHARD_LEVEL])
+
+
+class Loss(NamedTuple):
+    """One row that stands for the rest of a shard.
+
+    Attributes:
+        shard, index: of the row. unit: number of its unit, -1 while that is not known. status, message: of the row.
+        byte: where in the shard reading broke off, -1 if not known. bytes: of the shard behind that place, -1 if not
+            known (a shard that ends too early has none; what was cut off is not there to be measured).
+        records: at least so many are not known.
+    """
+
+    shard: str
+    index: int  # type: ignore[assignment]  # shadows tuple.index, which nobody wants here
+    unit: int = -1
+    status: str = ""
+    message: str = ""
+    byte: int = -1
+    bytes: int = -1
+    records: int = 1
+
+
+def losses_in(table: pa.Table) -> tuple[Loss, ...]:
+    """Those among rows of the quality table (columns shard, index, status, message)."""
+    rows = table.select([name for name in ("shard", "index", "status", "message") if name in table.column_names])
+    rows = rows.filter(pc.is_in(rows["status"].cast(pa.string()), _CODES)).slice(0, MOST_LOSSES)
+    return tuple(
+        Loss(row["shard"], row["index"], status=str(row["status"]), message=row.get("message") or "")
+        for row in rows.to_pylist()
+    )
+
+
+def measured(losses: Sequence[Loss], unit: Unit, rows: int) -> tuple[Loss, ...]:
+    """The losses of one unit, with what its plan tells of their size. `rows`: of the unit's file, these among them."""
+    if not losses:
+        return ()
+    missing = max(len(losses), unit.records - (rows - len(losses)))
+    found = []
+    for number, loss in enumerate(losses):
+        at = _BYTE.search(loss.message)
+        byte = int(at[1]) if at is not None else -1
+        left = -1
+        is_last = number == len(losses) - 1
+        if byte >= 0 and is_last and unit.size >= 0 and not unit.url.lower().endswith(_COMPRESSED):
+            left = max(0, unit.size - byte) if unit.start == unit.stop == 0 else max(0, unit.stop - byte)
+        # What is known to be missing from the unit is counted once.
+        records = missing - len(losses) + 1 if is_last else 1
+        found.append(loss._replace(unit=unit.number, byte=byte, bytes=left, records=records))
+    return tuple(found)
+
+
+def described(losses: Sequence[Loss]) -> list[dict[str, Any]]:
+    """For `summary.json`: each shard that was not read to its end, in order; what is not known is null."""
+    return [
+        {
+            "shard": loss.shard,
+            "unit": loss.unit,
+            "index": loss.index,
+            "status": loss.status,
+            "reason": loss.message,
+            "byte": loss.byte if loss.byte >= 0 else None,
+            "bytes_lost": loss.bytes if loss.bytes >= 0 and loss.status == Status.SHARD_UNREADABLE else None,
+            "records_lost_at_least": loss.records,
+        }
+        for loss in losses
+    ]
+
+
+def in_words(loss: dict[str, Any]) -> str:
+    """One entry of `described`, for the log."""
+    count = loss["records_lost_at_least"]
+    lost = f"at least {count:,} {'record' if count == 1 else 'records'} unknown"
+    if loss["bytes_lost"] is not None:
+        lost += f", {loss['bytes_lost']:,} bytes not read"
+    return f"{loss['shard']} broke off at record {loss['index']:,}: {loss['reason']} ({lost})"
