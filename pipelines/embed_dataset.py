@@ -14,7 +14,6 @@ from fiqa_core.networks.onnx_input import OnnxOptions
 from fiqa_core.networks.onnx_network import OnnxNetwork
 from fiqa_core.networks.onnx_session import onnx_device, onnxruntime, read_onnx
 from fiqa_core.scoring.devices import resolve_device
-from fiqa_core.scoring.scorer import PRECISIONS
 from fiqa_core.scoring.settings import ScoreSettings
 from pipelines import dataflow, table_options
 from pipelines.command_line import (
@@ -26,6 +25,7 @@ from pipelines.command_line import (
     positive,
     run_command,
 )
+from pipelines.precision_options import add_precision_options, settle_precision
 from pipelines.runners import OptionError
 from pipelines.table_job import (
     TableJob,
@@ -63,7 +63,7 @@ def _run(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     workers = prepare_workers(
         arguments, options, {"--model": arguments.model}, onnx_device if is_onnx else resolve_device
     )
-    settings = _onnx_settings(arguments) if is_onnx else _checkpoint_settings(arguments)
+    settings = _onnx_settings(arguments) if is_onnx else _checkpoint_settings(arguments, options, workers.device)
     make: type[OnnxSource] | type[CheckpointScorer] = OnnxSource if is_onnx else CheckpointScorer
     threads = arguments.threads or workers.threads or network_threads(options, arguments)
     model = storage.absolute(arguments.model)
@@ -73,8 +73,10 @@ def _run(arguments: argparse.Namespace, options: PipelineOptions) -> int:
 
 
 def _onnx_settings(arguments: argparse.Namespace) -> ScoreSettings:
-    if arguments.precision != "fp32":
+    if arguments.precision not in ("auto", "fp32"):
         raise OptionError(f"--precision {arguments.precision} is for checkpoints; an ONNX file has its own precision")
+    if arguments.compile == "on":
+        raise OptionError("--compile on is for checkpoints; onnxruntime runs an ONNX file as it is")
     given = {name: getattr(arguments, f"onnx_{name}") for name in _ONLY_ONNX}
     chosen = {name: value for name, value in given.items() if value is not None}
     # On this machine's CPU, whatever the workers have: the same file gives the same facts.
@@ -123,7 +125,7 @@ def _assumed(chosen: dict[str, object]) -> str:
     return f" ({', '.join(names)}: our default, not in the file; check it)" if names else ""
 
 
-def _checkpoint_settings(arguments: argparse.Namespace) -> ScoreSettings:
+def _checkpoint_settings(arguments: argparse.Namespace, options: PipelineOptions, device: str) -> ScoreSettings:
     loaded = load_checkpoint(arguments.model, arguments.arch, arguments.mode)
     _log.info("network: %s, mode %s, sha256 %s", loaded.arch, loaded.mode, loaded.sha256[:16])
     return ScoreSettings(
@@ -131,7 +133,7 @@ def _checkpoint_settings(arguments: argparse.Namespace) -> ScoreSettings:
         loaded.mode,
         loaded.sha256,
         loaded.embedding_dim * (1 + arguments.flip),
-        precision=arguments.precision,
+        precision=settle_precision(arguments, options, device, loaded.arch),
         channel_order=arguments.channel_order,
         embeddings=arguments.embeddings,
         min_side=arguments.min_side,
@@ -194,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_onnx_options(parser)
     table_options.add_image_options(parser)
     speed = table_options.add_speed_options(parser, "images a forward pass (8 CPU, 256 GPU; ONNX: 16 CPU, 128 GPU)")
-    speed.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of a checkpoint (default fp32)")
+    add_precision_options(speed)
     dataflow.add_arguments(parser)
     table_options.add_running_options(parser)
     return parser

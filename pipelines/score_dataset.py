@@ -10,9 +10,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from fiqa_core import storage
 from fiqa_core.models import EMBEDDED, NOTICE
-from fiqa_core.networks.checkpoints import load_checkpoint, require_quality
+from fiqa_core.networks.checkpoints import LoadedNetwork, load_checkpoint, require_quality
 from fiqa_core.scoring.devices import resolve_device
-from fiqa_core.scoring.scorer import PRECISIONS
 from fiqa_core.scoring.settings import ScoreSettings
 from pipelines import dataflow, table_options
 from pipelines.command_line import (
@@ -24,6 +23,7 @@ from pipelines.command_line import (
     named,
     run_command,
 )
+from pipelines.precision_options import add_precision_options, settle_precision
 from pipelines.table_job import (
     TableJob,
     by_quality,
@@ -52,7 +52,7 @@ def run(argv: Sequence[str] | None = None, scorer_source: ScorerSource | None = 
 def _run(arguments: argparse.Namespace, options: PipelineOptions, source: ScorerSource | None) -> int:
     network = {} if arguments.checkpoint is None else {"--checkpoint": arguments.checkpoint}
     workers = prepare_workers(arguments, options, network, resolve_device)
-    settings = _settings(arguments, source)
+    settings = _settings(arguments, options, workers.device, source)
     if source is None:
         threads = arguments.threads or workers.threads or network_threads(options, arguments)
         checkpoint = EMBEDDED if arguments.checkpoint is None else storage.absolute(arguments.checkpoint)
@@ -60,9 +60,14 @@ def _run(arguments: argparse.Namespace, options: PipelineOptions, source: Scorer
     return run_table(TableJob(arguments, options, settings, source, workers, _log, quality_lines, by_quality))
 
 
-def _settings(arguments: argparse.Namespace, source: ScorerSource | None) -> ScoreSettings:
+def _settings(
+    arguments: argparse.Namespace, options: PipelineOptions, device: str, source: ScorerSource | None
+) -> ScoreSettings:
+    loaded = None if source is not None else _loaded(arguments)
     choices = {
-        "precision": arguments.precision,
+        "precision": settle_precision(
+            arguments, options, "cpu" if loaded is None else device, loaded.arch if loaded else ""
+        ),
         "channel_order": arguments.channel_order,
         "embeddings": arguments.embeddings,
         "min_side": arguments.min_side,
@@ -70,16 +75,20 @@ def _settings(arguments: argparse.Namespace, source: ScorerSource | None) -> Sco
         "phash": arguments.phash,
         "batch_size": table_options.batch_setting(arguments),
     }
-    if source is not None:
+    if loaded is None:
         return ScoreSettings(getattr(source, "name", "none"), "none", "0" * 64, **choices)
+    dim = loaded.embedding_dim if arguments.embeddings != "none" else 0
+    return ScoreSettings(loaded.arch, loaded.mode, loaded.sha256, dim, **choices)
+
+
+def _loaded(arguments: argparse.Namespace) -> LoadedNetwork:
     embeddings = arguments.embeddings != "none"
     loaded = load_checkpoint(arguments.checkpoint or EMBEDDED, arguments.arch, arguments.mode, embeddings)
     require_quality(loaded)
     if loaded.uri == EMBEDDED:
         _log.warning("%s", NOTICE)
     _log.info("network: %s, mode %s, sha256 %s", loaded.arch, loaded.mode, loaded.sha256[:16])
-    dim = loaded.embedding_dim if embeddings else 0
-    return ScoreSettings(loaded.arch, loaded.mode, loaded.sha256, dim, **choices)
+    return loaded
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -103,9 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     network.add_argument("--embeddings", choices=("none", "float16", "float32"), default="none")
     table_options.add_image_options(parser)
     speed = table_options.add_speed_options(parser, "images a forward pass (8 CPU, 256 GPU)")
-    speed.add_argument(
-        "--precision", choices=PRECISIONS, default="fp32", help="(default fp32; int8 is for ViT networks on a CPU)"
-    )
+    add_precision_options(speed)
     dataflow.add_arguments(parser)
     table_options.add_running_options(parser)
     return parser

@@ -1,6 +1,7 @@
 """From a command's options to a finished table: what score_dataset and embed_dataset share."""
 
 import argparse
+import dataclasses
 import functools
 import logging
 import os
@@ -22,6 +23,7 @@ from fiqa_core.shards.plan import Plan, plan_dataset
 from pipelines import dataflow, dataflow_job
 from pipelines.command_line import EXIT_INCOMPLETE, EXIT_OK
 from pipelines.local_workers import choose_workers, served
+from pipelines.precision_options import settle_compile
 from pipelines.progress import ProgressMonitor
 from pipelines.runners import is_in_process, is_local, refuse_memory, run_job, worker_processes
 from pipelines.table_options import DEFAULT_UNIT_SIZE
@@ -84,6 +86,8 @@ def _run_on(output: str, job: TableJob) -> int:
     unit_size = arguments.unit_size or earlier_unit_size or DEFAULT_UNIT_SIZE
     plan = plan_dataset(arguments.input, arguments.format, unit_size, storage.join(output, "plan"), settings.read)
     _log_plan(plan, job.log)
+    settings, source = settle_compile(arguments, options, settings, job.source, plan)
+    job = dataclasses.replace(job, settings=settings, source=source)
     finished = scoring_run.begin(output, arguments.input, unit_size, settings, plan, arguments.overwrite)
     if finished is not None:
         job.log.info("the run in %s is complete already: nothing to do", arguments.output)

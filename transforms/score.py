@@ -82,6 +82,7 @@ class CheckpointScorer:
             batch_size=self.batch_size,
             embeddings=self.settings.embeddings != "none",
             flip=self.settings.flip,
+            compiled=self.settings.compiled,
         )
         if scorer.loaded.sha256 != self.settings.checkpoint_sha256:
             raise ValueError(

@@ -58,15 +58,16 @@ def set_matrix_precision(precision: str) -> None:
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
 
 
-def keeps_half_weights(network: Any, precision: str) -> bool:
+def keeps_half_weights(network: Any, precision: str, device: str) -> bool:
     """Put a network's weights into half precision, where it is made for that; returns whether it was.
 
-    A ViT's patch embedding and blocks are, its final norm and heads stay float32. Without the casts that autocast makes
-    at every layer it is 1.3 times as fast. Other networks go through autocast.
+    On a GPU a ViT's patch embedding and blocks are, its final norm and heads stay float32: without the casts that
+    autocast makes at every layer it is 1.3 times as fast there. On a CPU that gains nothing (measured with AVX512-BF16:
+    1.01 times) and ranks agree less (0.998 for 0.9998), so there, and for other networks, autocast does it.
     """
     half = dtype_of(precision)
     to_half = getattr(network, "to_half", None)
-    if half is None or to_half is None:
+    if half is None or to_half is None or device != "cuda":
         return False
     to_half(half)
     return True

@@ -63,7 +63,7 @@ class QualityScorer:
         if self.device.type == "cuda":
             set_matrix_precision(precision)
         # Autocast, for networks whose weights stay as they are.
-        self._autocast = None if keeps_half_weights(self._network, precision) else dtype_of(precision)
+        self._autocast = None if keeps_half_weights(self._network, precision, self.device.type) else dtype_of(precision)
         self._outputs: Callable[[torch.Tensor], _Outputs] = self._compute
         self.compiled = compiled
         if compiled:

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from fiqa_core.networks.onnx_input import OnnxInput
+from fiqa_core.scoring.precision import is_half
 from fiqa_core.shards.unit import ReadSettings
 from schemas import versions
 
-_LATER = ("flip", "onnx", "phash", "batch_size")
-_HALF = ("bf16", "fp16")
+_LATER = ("flip", "onnx", "phash", "batch_size", "compiled")
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class ScoreSettings:
         flip: whether an embedding is that of the image followed by that of its horizontal mirror image.
         onnx: what an ONNX network is fed and asked for; None for a checkpoint.
         phash: whether the table has the columns `phash` and `thumb`.
+        compiled: whether torch.compile made the network over, which changes scores by rounding.
         batch_size: images a forward pass, where it changes scores (`batch_that_counts`); else 0.
     """
 
@@ -45,6 +46,7 @@ class ScoreSettings:
     onnx: OnnxInput | None = None
     phash: bool = False
     batch_size: int = 0
+    compiled: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON. What came after the first tables were written is named only where it is used:
@@ -61,7 +63,7 @@ class ScoreSettings:
 def batch_that_counts(precision: str, batch_size: int) -> int:
     """The batch size as a setting: in half precision a score depends, in its third digit, on how many images share a
     forward pass; in fp32 and int8 it does not, so there it is 0."""
-    return batch_size if precision in _HALF else 0
+    return batch_size if is_half(precision) else 0
 
 
 _DEFAULTS = {each.name: each.default for each in fields(ScoreSettings)}
