@@ -64,10 +64,9 @@ def _settings(
     arguments: argparse.Namespace, options: PipelineOptions, device: str, source: ScorerSource | None
 ) -> ScoreSettings:
     loaded = None if source is not None else _loaded(arguments)
+    precision = settle_precision(arguments, options, device if loaded else "cpu", loaded.arch if loaded else "")
     choices = {
-        "precision": settle_precision(
-            arguments, options, "cpu" if loaded is None else device, loaded.arch if loaded else ""
-        ),
+        "precision": precision,
         "channel_order": arguments.channel_order,
         "embeddings": arguments.embeddings,
         "min_side": arguments.min_side,
