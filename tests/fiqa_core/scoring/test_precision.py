@@ -8,6 +8,7 @@ import pytest
 import torch
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from fiqa_core.networks.vit_fiqa import ViTConfig, ViTFIQA
 from fiqa_core.scoring.precision import PrecisionError, keeps_half_weights, resolve_precision
 from fiqa_core.scoring.scorer import QualityScorer
 from fiqa_core.scoring.settings import ScoreSettings
@@ -65,17 +66,22 @@ def test_the_faster_precision_of_a_cpu_is_told_by_its_flags(tmp_path: Path, flag
     assert (found and found[0]) == expected
 
 
-def test_half_weights_keep_norm_and_heads_in_float32_and_rank_as_fp32_does():
-    scorer = QualityScorer.from_checkpoint(device="cpu", embeddings=True)
-    expected = scorer.score_pixels(FACES)
-    assert keeps_half_weights(scorer.loaded.network, "fp16", "cuda")
-    kinds = {name: tensor.dtype for name, tensor in scorer.loaded.network.named_parameters() if name != "mask_token"}
-    exact = {name for name, kind in kinds.items() if kind == torch.float32}
-    assert {name.partition(".")[0] for name in exact} == {"norm", "head_qs", "feature"}
-    found = scorer.score_pixels(FACES)
-    assert 0 < np.abs(found.quality - expected.quality).max() < 0.05 * expected.quality.std()
-    lengths = np.linalg.norm(found.embedding, axis=1) * np.linalg.norm(expected.embedding, axis=1)
-    assert ((found.embedding * expected.embedding).sum(1) / lengths).min() > 0.9999
+@pytest.mark.parametrize("mode", ["token", "full", "crfiqa"])
+def test_half_weights_keep_norm_and_heads_in_float32_and_give_nearly_the_same(mode):
+    torch.manual_seed(0)
+    network = ViTFIQA(ViTConfig(width=64, depth=3, mode=mode)).eval()
+    faces = torch.from_numpy(FACES).permute(0, 3, 1, 2).float() / 127.5 - 1
+    with torch.inference_mode():
+        exact, quality = network(faces)
+        assert keeps_half_weights(network, "fp16", "cuda")
+        found, half_quality = network(faces)
+        fast = network.quality(faces)
+    kept = {name.partition(".")[0] for name, tensor in network.named_parameters() if tensor.dtype == torch.float32}
+    assert kept == {"norm", "head_qs", "feature"}
+    assert found.dtype == half_quality.dtype == torch.float32
+    assert torch.nn.functional.cosine_similarity(found, exact).min() > 0.9999
+    assert 0 < (half_quality - quality).abs().max() < 0.02 * quality.std()
+    assert (fast - half_quality[:, 0]).abs().max() < 0.02 * quality.std()
 
 
 def test_a_batch_that_is_begun_gives_the_scores_of_one_that_is_waited_for():
