@@ -67,8 +67,11 @@ def serve(listener: socket.socket, device: str, load: Callable[[], Any]) -> None
         _log.warning("the scoring process of %s cannot start: %s", device, error)
         _refuse(listener, to_message(error))
         return
-    _Server(listener, scorer, hello).run()
-    _log.info("the scoring process of %s ends: no worker is left", device)
+    server = _Server(listener, scorer, hello)
+    before = time.process_time()
+    server.run()
+    spent = time.process_time() - before
+    _log.info("the scoring process of %s ends, no worker is left: %d images, %.2f CPU s", device, server.images, spent)
 
 
 def shape_of(scorer: Any) -> Shape:
@@ -106,6 +109,7 @@ class _Server:
         self._selector = selectors.DefaultSelector()
         self._workers: set[_Worker] = set()
         self._pending: deque[_Pending] = deque()
+        self.images = 0
 
     def run(self) -> None:
         """Serve until no worker is left."""
@@ -184,6 +188,7 @@ class _Server:
         except Exception as error:
             self._answer(worker, to_message(error))
             return
+        self.images += count
         self._answer(worker, {"count": count})
 
     def _answer(self, worker: _Worker, message: dict[str, Any]) -> None:

@@ -1,0 +1,82 @@
+"""The data path to a GPU where there is none: what the command sustains into a scoring process of a set rate.
+
+python -m benchmarks.feeding [--shards FOLDER] [--repeat 24] [--workers 2] [--rates 5000 20000 50000]
+
+The scoring process takes batches of 256 out of shared memory and answers at the set rate without computing. The limit
+is the smaller of that rate and what the same worker processes read, decode and write without any network (each with a
+no-op of its own, no scoring process). Both are steady rates: rows a second between the first and the last table file
+of the run, so without the start of the worker processes. CPU microseconds an image are of the scoring process (its own
+account) and of the workers (the operating system's).
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow.parquet as pq
+
+from benchmarks.faces import DEFAULT_SHARDS, shards
+from benchmarks.reading import link_copies
+
+RATES = (5_000, 20_000, 50_000)
+_SERVED = re.compile(r"no worker is left: (\d+) images, ([\d.]+) CPU s")
+_CHILDREN = re.compile(r"children_cpu_s ([\d.]+)")
+
+
+class Run(NamedTuple):
+    """Steady images/s, and CPU microseconds an image in the scoring process and in the workers (NaN: not known)."""
+
+    rate: float
+    server_us: float = float("nan")
+    workers_us: float = float("nan")
+
+
+def main() -> None:
+    """No network, then each rate, then no network again; print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shards", type=Path, default=DEFAULT_SHARDS)
+    parser.add_argument("--repeat", type=int, default=24, help="times that each shard is read, under other names")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--rates", type=float, nargs="+", default=RATES)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        link_copies(shards(arguments.shards), folder / "shards", arguments.repeat)
+        options = ["--input", str(folder / "shards"), "--workers", str(arguments.workers), "--decode-threads", "1"]
+        before = measure(["benchmarks.no_op"], options, folder / "before")
+        fed = {rate: measure(["benchmarks.fed", str(rate)], options, folder / f"{rate}") for rate in arguments.rates}
+        own = (before.rate + measure(["benchmarks.no_op"], options, folder / "after").rate) / 2
+    print(f"{arguments.workers} worker processes, {os.cpu_count()} cores; without a network {own:,.0f} images/s")
+    print(
+        "| the scoring process answers at | the command sustains | over the limit | us, scoring process | us, worker |"
+    )
+    print("|---|---|---|---|---|")
+    for rate, run in fed.items():
+        limit = min(rate, own)
+        print(
+            f"| {rate:,.0f} | {run.rate:,.0f} | {run.rate / limit:.3f} | {run.server_us:.1f} | {run.workers_us:.0f} |"
+        )
+
+
+def measure(program: list[str], options: list[str], output: Path) -> Run:
+    """One run of a program that takes the command's options."""
+    command = [sys.executable, "-m", *program, *options, "--output", str(output)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    files = sorted((output / "quality").glob("*.parquet"), key=lambda path: path.stat().st_mtime)
+    rows = [pq.read_metadata(path).num_rows for path in files]
+    seconds = files[-1].stat().st_mtime - files[0].stat().st_mtime
+    rate = sum(rows[1:]) / seconds
+    served, children = _SERVED.search(done.stderr), _CHILDREN.search(done.stdout)
+    if served is None or children is None:
+        return Run(rate)
+    images, of_server = int(served[1]), float(served[2])
+    return Run(rate, of_server / images * 1e6, (float(children[1]) - of_server) / images * 1e6)
+
+
+if __name__ == "__main__":
+    main()
