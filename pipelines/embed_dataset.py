@@ -75,6 +75,8 @@ def _run(arguments: argparse.Namespace, options: PipelineOptions) -> int:
 def _onnx_settings(arguments: argparse.Namespace) -> ScoreSettings:
     if arguments.precision != "fp32":
         raise OptionError(f"--precision {arguments.precision} is for checkpoints; an ONNX file has its own precision")
+    if arguments.heads is not None:
+        raise OptionError("--heads is for checkpoints; an ONNX file holds its whole network")
     given = {name: getattr(arguments, f"onnx_{name}") for name in _ONLY_ONNX}
     chosen = {name: value for name, value in given.items() if value is not None}
     # On this machine's CPU, whatever the workers have: the same file gives the same facts.
@@ -124,7 +126,7 @@ def _assumed(chosen: dict[str, object]) -> str:
 
 
 def _checkpoint_settings(arguments: argparse.Namespace) -> ScoreSettings:
-    loaded = load_checkpoint(arguments.model, arguments.arch, arguments.mode)
+    loaded = load_checkpoint(arguments.model, arguments.arch, arguments.mode, heads=arguments.heads)
     _log.info("network: %s, mode %s, sha256 %s", loaded.arch, loaded.mode, loaded.sha256[:16])
     return ScoreSettings(
         loaded.arch,
@@ -191,6 +193,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     network.add_argument("--arch", metavar="NAME", help="of a checkpoint (default: recognised)")
     network.add_argument("--mode", choices=("token", "full", "crfiqa", "fr"), help="of a checkpoint (recognised)")
+    table_options.add_heads_option(network)
     _add_onnx_options(parser)
     table_options.add_image_options(parser)
     speed = table_options.add_speed_options(parser, "images a forward pass (8 CPU, 256 GPU; ONNX: 16 CPU, 128 GPU)")

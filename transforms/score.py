@@ -11,6 +11,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
+from fiqa_core.networks.architectures import heads_named
 from fiqa_core.scoring.devices import worker_device
 from fiqa_core.scoring.pool import ScorerPool
 from fiqa_core.scoring.process import tune_process
@@ -77,6 +78,7 @@ class CheckpointScorer:
             batch_size=self.batch_size,
             embeddings=self.settings.embeddings != "none",
             flip=self.settings.flip,
+            heads=heads_named(self.settings.arch),
         )
         if scorer.loaded.sha256 != self.settings.checkpoint_sha256:
             raise ValueError(

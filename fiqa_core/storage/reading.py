@@ -95,10 +95,7 @@ def read_bytes(url: str, most: int = MOST_BYTES) -> bytes:
     """
     if is_local(url):
         with open_read(url) as stream:
-            data = stream.read(most + 1) if os.fstat(stream.fileno()).st_size <= most else None
-        if data is None or len(data) > most:
-            raise _too_large(url, most)
-        return data
+            return _read_local(url, stream, most)
     store, path = store_of(url)
     with explained(url):
         entry = store.head(path)
@@ -192,6 +189,16 @@ def _fetch(store: Store, entry: Entry, uri: str, start: int, end: int) -> bytes:
             return retrying_here(once, uri)
     except MissingError as error:
         raise ChangedError(_changed(uri, "gone, or replaced")) from error
+
+
+def _read_local(url: str, stream: IO[bytes], most: int) -> bytes:
+    size = os.fstat(stream.fileno()).st_size
+    data = stream.read(size + 1) if size <= most else b""
+    while size < len(data) <= most and (more := stream.read(BLOCK_BYTES)):
+        data += more  # it grows, or is one of those whose size the system does not know
+    if max(size, len(data)) > most:
+        raise _too_large(url, most)
+    return data
 
 
 def _too_large(url: str, most: int) -> StorageError:
