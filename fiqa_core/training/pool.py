@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from fiqa_core import storage
 from fiqa_core.images.decode import ImageRejected
 from fiqa_core.images.preprocess import ChannelOrder, prepare
+from fiqa_core.networks.onnx_session import read_onnx
 from fiqa_core.shards.formats import CONTAINERS
 from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.training.augment import randomly_degraded
@@ -93,7 +94,7 @@ def _claim(
         **asdict(settings),
         **{name: value for name, value in named.items() if value},
         "teacher": {field.name: getattr(teacher, field.name) for field in fields(TeacherSettings)}
-        | {"model": sha256(storage.read_bytes(teacher.model)).hexdigest()},
+        | {"model": read_onnx(teacher.model).sha256},
         "units": sha256(json.dumps([unit.identity() for unit in units], sort_keys=True).encode()).hexdigest(),
     }
     place = folder / SETTINGS
