@@ -39,6 +39,7 @@ from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK, se
 
 _log = logging.getLogger("train_fiqa")
 _UNIT_SIZE = 4000
+_CONFIG_BYTES = 1 << 20
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -154,13 +155,16 @@ def _pool(settings: TrainingSettings, teacher: TeacherOptions, units: Sequence[U
 
 def _settings(arguments: argparse.Namespace) -> TrainingSettings:
     try:
-        content = yaml.safe_load(storage.read_bytes(arguments.config))
+        content = yaml.safe_load(storage.read_bytes(arguments.config, _CONFIG_BYTES))
     except FileNotFoundError as error:
         raise TrainingError(
             f"{arguments.config}: no such file; expected a configuration such as configs/*.yaml"
         ) from error
-    except yaml.YAMLError as error:
-        raise TrainingError(f"{arguments.config}: not YAML ({error})") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # Its own message quotes the line, of whatever file it is.
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}" if mark is not None else ""
+        raise TrainingError(f"{arguments.config}{place}: not readable as YAML ({type(error).__name__})") from error
     if not isinstance(content, dict):
         raise TrainingError(
             f"{arguments.config}: expected blocks data, run, network ..., found {type(content).__name__}"

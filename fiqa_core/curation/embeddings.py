@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fiqa_core.curation.parts import Part, TableError, find_parts, table_files
-from fiqa_core.storage import filesystem, is_local, open_read
+from fiqa_core.npy import NpyError, map_npy
+from fiqa_core.storage import is_local, open_read
 
 _ROWS_AT_ONCE = 8192
 
@@ -210,9 +210,9 @@ def _npy(url: str) -> np.ndarray:
     if not is_local(url):
         raise TableError(f"{url}: a .npy file is mapped into memory, so it must lie on a local disk. Copy it there.")
     try:
-        values: np.ndarray = np.load(Path(filesystem(url)[1]), mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise TableError(f"{url}: not a .npy file of plain numbers ({error}).") from error
+        values = map_npy(url)
+    except NpyError as error:
+        raise TableError(str(error)) from error
     if values.ndim != 2 or not np.issubdtype(values.dtype, np.floating):
         raise TableError(f"{url}: {values.dtype} {values.shape}, expected floating point numbers of shape (N, D).")
     return values
@@ -226,7 +226,7 @@ def join_digests(source: EmbeddingSource, files: Sequence[EmbeddingFile]) -> tup
     """
     if source.kind == "npy":
         with open_read(source.keys) as stream:
-            lines = stream.read().decode("utf-8").splitlines()
+            lines = _text_of(source.keys, stream.read()).splitlines()
         if len(lines) != files[0].rows:
             raise TableError(
                 f"{source.keys}: {len(lines):,} lines, {files[0].url} has {files[0].rows:,} rows. "
@@ -236,6 +236,13 @@ def join_digests(source: EmbeddingSource, files: Sequence[EmbeddingFile]) -> tup
     name = source.join_column or source.join
     halves = [_join_column(file.url, name, source.join) for file in files]
     return np.concatenate([half[0] for half in halves]), np.concatenate([half[1] for half in halves])
+
+
+def _text_of(url: str, data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise TableError(f"{url}: not UTF-8 text at byte {error.start:,}; expected one key a line.") from error
 
 
 def key_digests(parts: Sequence[Part]) -> tuple[np.ndarray, np.ndarray]:
@@ -271,5 +278,6 @@ def _sha256(value: Any, url: str) -> bytes:
     except (ValueError, TypeError):
         digest = b""
     if len(digest) != 32:
-        raise TableError(f"{url}: {value!r:.80} is no SHA-256: expected 32 bytes, or 64 hexadecimal digits.")
+        kind = type(value).__name__
+        raise TableError(f"{url}: a {kind} in it is no SHA-256: expected 32 bytes, or 64 hexadecimal digits.")
     return digest[:16]

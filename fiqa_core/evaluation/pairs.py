@@ -111,7 +111,7 @@ def _first_bad_line(url: str, block: bytes, before: int) -> str:
     for number, line in enumerate(block.split(b"\n"), before + 1):
         fields = line.split()
         if fields and (len(fields) != 3 or fields[2] not in (b"0", b"1")):
-            return f"{url}, line {number}: {line[:100].decode('utf-8', 'replace')!r} is no pair. {_EXPECTED}"
+            return f"{url}, line {number}: {len(fields)} words that are no pair. {_EXPECTED}"
     return f"{url}: not readable as a pair list. {_EXPECTED}"
 
 
@@ -124,7 +124,7 @@ def _lfw(url: str, data: bytes) -> tuple[pa.Array, pa.Array, np.ndarray]:
         match = _LFW_LINE.fullmatch(line.strip())
         if match is None:
             raise EvaluationError(
-                f"{url}, line {number}: {line[:100]!r} is no pair. After a header of numbers, LFW's `name n m` or "
+                f"{url}, line {number}: no pair. After a header of numbers, LFW's `name n m` or "
                 "`name n other m` with tabs is expected."
             )
         same, first, second, one, first_place, other, second_place = match.groups()

@@ -3,6 +3,7 @@
 import io
 import pickletools
 import zipfile
+import zlib
 from collections.abc import Mapping
 
 import torch
@@ -37,7 +38,7 @@ def refusal_of_zip(data: bytes) -> str | None:
                         return f"its index of tensors is {entry.file_size:,} bytes; expected at most {_INDEX_BYTES:,}"
                     if reason := _refusal_of_pickle(io.BytesIO(archive.read(entry))):
                         return reason
-    except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError, RuntimeError, zipfile.zlib.error):
+    except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError, RuntimeError, zlib.error):
         return None
     return None
 

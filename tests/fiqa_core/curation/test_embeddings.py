@@ -75,7 +75,7 @@ def test_a_npy_with_a_text_file_of_keys(tmp_path, plain, vectors):
     with pytest.raises(TableError, match=r"2 lines, .* has 20 rows"):
         joined(source, plain)
     np.save(tmp_path / "e.npy", np.array([{"a": 1}], object), allow_pickle=True)
-    with pytest.raises(TableError, match=r"not a \.npy file of plain numbers"):
+    with pytest.raises(TableError, match=r"holds Python objects, not plain numbers"):
         joined(source, plain)
 
 
