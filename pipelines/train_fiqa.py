@@ -189,7 +189,10 @@ def _with_local_folders(settings: TrainingSettings) -> TrainingSettings:
     run, teacher = settings.run, settings.teacher
     for name, folder in (("run.output", run.output), ("teacher.pool", teacher.pool if teacher else None)):
         if folder and not storage.is_local(folder):
-            raise TrainingError(f"{name} is {folder}; it must be a folder on a local or shared disk")
+            raise TrainingError(
+                f"{name} is {folder}; it must be a folder on a local or shared disk, because checkpoints are put in "
+                "place by renaming folders. Train to such a folder and copy model.pt afterwards."
+            )
     if "://" in run.output:
         settings = replace(settings, run=replace(run, output=storage.absolute(run.output)))
     if teacher and teacher.pool and "://" in teacher.pool:

@@ -218,7 +218,8 @@ def test_one_file_of_any_other_store_is_an_input(tmp_path: Path) -> None:
 def test_a_chain_of_file_systems_is_refused_with_a_sentence_by_every_reader(uri: str, tmp_path: Path, caplog) -> None:
     uri = uri.format(tmp_path)
     readers = (
-        read_policy, read_pairs, load_quality, load_checkpoint, storage.read_bytes, storage.open_read, storage.list_names
+        read_policy, read_pairs, load_quality, load_checkpoint,
+        storage.read_bytes, storage.open_read, storage.list_names,
     )  # fmt: skip
     for read in readers:
         with pytest.raises((ValueError, OSError), match="a chain of file systems"):
