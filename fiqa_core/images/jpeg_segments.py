@@ -16,6 +16,7 @@ SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 _SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL, _HUFFMAN = {0xC0, 0xC1, 0xC9}, {0xC0, 0xC1}
 _SOI, _EOI, _SOS, _DNL, _APP0, _APP1, _APP14, _COM = 0xD8, 0xD9, 0xDA, 0xDC, 0xE0, 0xE1, 0xEE, 0xFE
+_JPEG_LS = 0xF7
 _OTHERS = {_DNL, _COM, *range(0xE0, 0xF0)}
 # Not a marker: FF FF (filling), FF 00 (a coded FF), and the markers without a body, RST0..7 and TEM, of which the
 # coded data are full.
@@ -118,7 +119,7 @@ def read_segments(data: bytes) -> JpegHeader:
     """Walk over the segments to the end of the image: its end marker, or the last byte.
 
     Raises:
-        ImageRejected: TRUNCATED (the file ends before its first scan) or CORRUPT.
+        ImageRejected: TRUNCATED (the file ends before its first scan), CORRUPT or UNSUPPORTED (JPEG-LS).
     """
     walk = _Walk()
     ended = _walk(data, walk)
@@ -139,6 +140,8 @@ def _walk(data: bytes, walk: _Walk) -> bool:
         if found is None:
             return False
         start, marker = found.start(), data[found.end() - 1]
+        if marker == _JPEG_LS and walk.frame is None:
+            raise ImageRejected(Status.UNSUPPORTED, "JPEG-LS is not decoded here")
         if marker in (_SOI, _EOI):
             # Another image may follow at once where the end marker is missing.
             return marker == _EOI or not walk.scans
