@@ -25,8 +25,6 @@ _BEGINNINGS = {
     b"IIU\0": "Panasonic raw (RW2)",
     b"FOVb": "Sigma raw (X3F)",
     b"\0MRM": "Minolta raw (MRW)",
-    b"\0\0\1\0": "Windows icon (ICO)",
-    b"\0\0\2\0": "Windows cursor (CUR)",
     b"icns": "Apple icon (ICNS)",
     b"\x76\x2f\x31\x01": "OpenEXR",
     b"#?RADIANCE": "Radiance HDR",
@@ -56,6 +54,8 @@ _SVG = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*(?:<\?xml|<!--|<!DOCTYPE svg|<svg[\s>
 _SVG_ROOT = re.compile(rb"<(?:\w+:)?svg[\s>]")
 _PNM = re.compile(rb"\AP([1-7])[\s#]")
 _PFM = re.compile(rb"\AP[Ff]\s+\d+\s+\d+\s")
+_PCX = re.compile(rb"\A\n[\x00\x02-\x05]\x01[\x01\x02\x04\x08]")
+_ICON = re.compile(rb"\A\x00\x00[\x01\x02]\x00[^\x00].", re.DOTALL)
 _SEEN = 4096
 
 
@@ -69,6 +69,14 @@ def foreign_format(data: bytes) -> str | None:
             return name
     if beginning[:4] == b"RIFF" and beginning[8:12] == b"AVI ":
         return "AVI video"
+    if beginning[:4] == b"(\0\0\0" and beginning[12:14] == b"\1\0" and beginning[15:18] == bytes(3):
+        return "BMP without its file header"
+    if beginning[:4] == b"\1\0\0\0" and beginning[40:44] == b" EMF":
+        return "Windows metafile"
+    if _ICON.match(beginning):
+        return "Windows icon or cursor (ICO, CUR)"
+    if _PCX.match(beginning):
+        return "PCX"
     if beginning[128:132] == b"DICM":
         return "DICOM"
     if _SVG.match(beginning) and _SVG_ROOT.search(beginning):

@@ -1,7 +1,8 @@
 """The first directory of a TIFF: a copy of the file with only the tags that pixels are made by.
 
 Every tag names a place and a length; thousands of tags may name the same megabyte, which readers copy each time, and
-directories may lead to each other without an end. The copy has one small directory, behind the old content.
+directories may lead to each other without an end. The copy has one small directory, behind the old content. A BigTIFF
+becomes an ordinary one, since Pillow does not read those of big-endian order.
 """
 
 from collections.abc import Iterator
@@ -13,16 +14,23 @@ from schemas.reasons import Status
 _SUBFILE_KIND, _ORIENTATION, _SUB_DIRECTORIES, _DNG_VERSION = 254, 274, 330, 50706
 _WIDTH, _HEIGHT, _SAMPLES, _ROWS_A_STRIP, _PLANES = 256, 257, 277, 278, 284
 _TILE_WIDTH, _TILE_HEIGHT, _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES = 322, 323, 273, 279, 324, 325
+_COMPRESSION = 259
 _PARTS = {_STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES}
 # Also: bits, compression, colours, bit order, fax options, predictor, palette, inks, alpha, sample format, JPEG tables
 # (new and old style) and YCbCr.
 _KEPT = _PARTS | {
     _WIDTH, _HEIGHT, _SAMPLES, _ROWS_A_STRIP, _PLANES, _TILE_WIDTH, _TILE_HEIGHT,
-    258, 259, 262, 266, 292, 293, 317, 320, 332, 338, 339, 347, *range(512, 516), *range(517, 522), *range(529, 533),
+    258, _COMPRESSION, 262, 266, 292, 293, 317, 320, 332, 338, 339, 347,
+    *range(512, 516), *range(517, 522), *range(529, 533),
 }  # fmt: skip
 # Bytes of one value by its type's code; 16 to 18 are BigTIFF's.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+_ORDINARY = {16: 4, 17: 9, 18: 13}
 _INTEGERS = {1, 3, 4, 6, 8, 9, 13, 16, 17, 18}
+_FOREIGN_CODINGS = {
+    33003: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34887: "LERC", 34892: "lossy DNG", 34933: "PNG",
+    34934: "JPEG XR", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL",
+}  # fmt: skip
 _MAX_ENTRIES = 65_535
 _MAX_TAG_BYTES = 1 << 20
 _MAX_PARTS = 200_000
@@ -36,12 +44,12 @@ class TiffPixels(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    """A tag: its type, how many values, where they lie in the file, and its bytes in the directory."""
+    """A tag: its type, how many values, where they lie in the file, and whether this is in the directory itself."""
 
     kind: int
     count: int
     place: int
-    stored: bytes
+    inside: bool
 
 
 def first_page(data: bytes) -> TiffPixels:
@@ -58,9 +66,10 @@ def first_page(data: bytes) -> TiffPixels:
     _check_camera(layout, tags)
     for tag in sorted(tags.keys() & _KEPT):
         _check_entry(layout, tag, tags[tag])
+    _check_coding(layout, tags)
     _check_parts(layout, tags)
     orientation = layout.number(tags.get(_ORIENTATION), 1)
-    kept = b"".join(tags[tag].stored for tag in sorted(tags.keys() & _KEPT))
+    kept = {tag: entry for tag, entry in tags.items() if tag in _KEPT}
     return TiffPixels(layout.with_directory(kept), orientation if 1 <= orientation <= 8 else 1)
 
 
@@ -88,12 +97,10 @@ class _Layout:
         for position in range(first, first + count * self.entry_bytes, self.entry_bytes):
             kind, values = self.integer(position + 2, 2), self.integer(position + 4, self.width)
             place = position + 4 + self.width
-            if _SIZES.get(kind, 1) * values > self.width:
+            inside = _SIZES.get(kind, 1) * values <= self.width
+            if not inside:
                 place = self.integer(place, self.width)
-            yield (
-                self.integer(position, 2),
-                _Entry(kind, values, place, self.data[position : position + self.entry_bytes]),
-            )
+            yield self.integer(position, 2), _Entry(kind, values, place, inside)
 
     def number(self, entry: _Entry | None, otherwise: int) -> int:
         """A tag's first value, if it is of an integer type."""
@@ -101,15 +108,33 @@ class _Layout:
             return otherwise
         return self.integer(entry.place, _SIZES[entry.kind])
 
-    def with_directory(self, entries: bytes) -> bytes:
-        """The data with their pointer led to a directory of these entries, behind all else, and to no second one."""
-        filling = bytes(len(self.data) % 2)
-        place = (len(self.data) + len(filling)).to_bytes(self.width, self.order)
-        count = (len(entries) // self.entry_bytes).to_bytes(self.count_bytes, self.order)
-        end = self.start + self.width
-        return b"".join(
-            [self.data[: self.start], place, self.data[end:], filling, count, entries, bytes(self.width)]
-        )  # fmt: skip
+    def with_directory(self, tags: dict[int, _Entry]) -> bytes:
+        """The data with their pointer led to a directory of these tags, behind all else, and to no second one."""
+        parts, end = [self.data[8:], bytes(len(self.data) % 2)], len(self.data) + len(self.data) % 2
+        entries = [len(tags).to_bytes(2, self.order)]
+        for tag, entry in sorted(tags.items()):
+            values = self._values(entry)
+            if len(values) <= 4:
+                place = values.ljust(4, b"\0")
+            elif not self.big:
+                place = entry.place.to_bytes(4, self.order)
+            else:
+                place, end = end.to_bytes(4, self.order), end + len(values) + len(values) % 2
+                parts += [values, bytes(len(values) % 2)]
+            kind = _ORDINARY.get(entry.kind, entry.kind)
+            entries += [tag.to_bytes(2, self.order), kind.to_bytes(2, self.order), entry.count.to_bytes(4, self.order)]
+            entries.append(place)
+        version = (42).to_bytes(2, self.order)
+        return b"".join([self.data[:2], version, end.to_bytes(4, self.order), *parts, *entries, bytes(4)])
+
+    def _values(self, entry: _Entry) -> bytes:
+        """A tag's values as an ordinary TIFF stores them."""
+        size = _SIZES[entry.kind]
+        stored = self.data[entry.place : entry.place + size * entry.count]
+        if entry.kind not in _ORDINARY:
+            return stored
+        low = slice(4, 8) if self.order == "big" else slice(0, 4)
+        return b"".join(stored[at : at + size][low] for at in range(0, len(stored), size))
 
 
 def _check_camera(layout: _Layout, tags: dict[int, _Entry]) -> None:
@@ -118,6 +143,12 @@ def _check_camera(layout: _Layout, tags: dict[int, _Entry]) -> None:
     if canon or _DNG_VERSION in tags or (reduced and _SUB_DIRECTORIES in tags):
         name = "Canon raw file (CR2)" if canon else "DNG" if _DNG_VERSION in tags else "camera raw file"
         raise ImageRejected(Status.UNSUPPORTED, f"TIFF: a {name}, whose first page is a preview, is not decoded here")
+
+
+def _check_coding(layout: _Layout, tags: dict[int, _Entry]) -> None:
+    coding = layout.number(tags.get(_COMPRESSION), 1)
+    if coding in _FOREIGN_CODINGS:
+        raise ImageRejected(Status.UNSUPPORTED, f"TIFF: {_FOREIGN_CODINGS[coding]} inside is not decoded here")
 
 
 def _check_entry(layout: _Layout, tag: int, entry: _Entry) -> None:
