@@ -26,7 +26,8 @@ from schemas.reasons import Status
 _HIERARCHICAL = {0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF}
 # Some encoders leave a byte or two behind the coded data. Damage also shows as bytes left over, but as more of them:
 # of 1,936 damaged files of which libjpeg said so, 3 had two or less.
-_left_over = re.compile(r"Corrupt JPEG data: ([12]) extraneous bytes before marker 0xd9").search
+_MOST_LEFT_OVER = 2
+_left_over = re.compile(r"Corrupt JPEG data: [12] extraneous bytes before marker 0xd9").search
 
 
 def decode_jpeg(data: bytes, limits: ImageLimits) -> tuple[np.ndarray, int, int]:
@@ -102,13 +103,25 @@ def _decode(header: JpegHeader) -> np.ndarray:
 
 
 def _without_left_overs(image: bytes, colours: str) -> np.ndarray:
+    """Decode; where libjpeg says that bytes were left over, without the last one or two, if only these are too many."""
     try:
         return _strictly(image, colours)
     except ValueError as error:
-        left_over = _left_over(str(error))
-        if left_over is None:
+        if not _left_over(str(error)):
             raise
-        return _strictly(image[: -len(EOI) - int(left_over[1])] + EOI, colours)
+        pixels, coded = None, image[: -len(EOI)]
+        for cut in range(1, _MOST_LEFT_OVER + 2):
+            try:
+                shorter = _strictly(coded[:-cut] + EOI, colours)
+            except ValueError:
+                continue
+            if cut > _MOST_LEFT_OVER:
+                break
+            pixels = shorter
+        else:
+            if pixels is not None:
+                return pixels
+        raise
 
 
 def _strictly(data: bytes, colours: str) -> np.ndarray:

@@ -9,6 +9,7 @@ import re
 from typing import NamedTuple
 
 from fiqa_core.images.admission import ImageRejected
+from fiqa_core.images.jpeg_tables import surely_intact
 from fiqa_core.images.orientation import EXIF, stored_orientation
 from schemas.reasons import Status
 
@@ -134,7 +135,7 @@ def read_segments(data: bytes) -> JpegHeader:
 
 def _walk(data: bytes, walk: _Walk) -> bool:
     """Gather the segments; whether the image came to an end of its own (and not that of the file)."""
-    position = 2
+    position, last = 2, (_SOI, b"")
     for _ in range(_MAX_SEGMENTS):
         found = _find_marker(data, position)
         if found is None:
@@ -142,12 +143,21 @@ def _walk(data: bytes, walk: _Walk) -> bool:
         start, marker = found.start(), data[found.end() - 1]
         if marker == _JPEG_LS and walk.frame is None:
             raise ImageRejected(Status.UNSUPPORTED, "JPEG-LS is not decoded here")
+        if data[position:start].strip(b"\xff") and not surely_intact(*last):
+            raise ImageRejected(
+                Status.CORRUPT,
+                f"JPEG: {start - position} bytes that belong to nothing follow segment {last[0]:#x}, whose own bytes "
+                "may have been shifted",
+                walk.frame and walk.frame.width,
+                walk.frame and walk.frame.height,
+            )
         if marker in (_SOI, _EOI):
             # Another image may follow at once where the end marker is missing.
             return marker == _EOI or not walk.scans
         position = start + 2 + max(int.from_bytes(data[start + 2 : start + 4], "big"), 2)
         if position > len(data):
             return False
+        last = marker, data[start + 4 : position]
         walk.take(marker, data[start:position])
         if marker == _SOS:
             if walk.frame is None or walk.scans > MAX_SCANS:
