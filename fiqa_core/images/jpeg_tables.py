@@ -38,10 +38,14 @@ def _usual_quantisations() -> frozenset[bytes]:
 
 
 def _is_of_whole_codes(body: bytes) -> bool:
-    """No table names a symbol twice, and their lengths add up; nearly every shifted table breaks one of it."""
+    """No table names a symbol twice or one that does not exist (differences of up to 11 bits, coefficients of up to 10),
+    and their lengths add up; nearly every shifted table breaks one of it."""
     position = 0
     while position < len(body):
         symbols = body[position + 17 : position + 17 + sum(body[position + 1 : position + 17])]
+        most = 10 if body[position] & 0x10 else 11
+        if any((symbol & 15 if most == 10 else symbol) > most for symbol in symbols):
+            return False
         if len(set(symbols)) < len(symbols) or position + 17 + len(symbols) > len(body) or body[position] & 0xEC:
             return False
         position += 17 + sum(body[position + 1 : position + 17])
