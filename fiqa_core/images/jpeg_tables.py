@@ -38,8 +38,8 @@ def _usual_quantisations() -> frozenset[bytes]:
 
 
 def _is_of_whole_codes(body: bytes) -> bool:
-    """No table names a symbol twice or one that does not exist (differences of up to 11 bits, coefficients of up to 10),
-    and their lengths add up; nearly every shifted table breaks one of it."""
+    """Whether all symbols exist (differences of up to 11 bits, coefficients of up to 10), none comes twice, and the
+    lengths add up; nearly every shifted table breaks one of these."""
     position = 0
     while position < len(body):
         symbols = body[position + 17 : position + 17 + sum(body[position + 1 : position + 17])]

@@ -19,7 +19,7 @@ from fiqa_core.images.admission import ImageLimits, ImageRejected, check_size, d
 from fiqa_core.images.bmp_rle import uncompressed
 from fiqa_core.images.gif_blocks import first_picture as first_picture_of_gif
 from fiqa_core.images.headers import ImageFormat, check_whole, stored_size
-from fiqa_core.images.orientation import upright
+from fiqa_core.images.orientation import exif_orientation, upright
 from fiqa_core.images.png_chunks import read_png
 from fiqa_core.images.tiff_directory import first_page
 from fiqa_core.images.webp_chunks import first_picture as first_picture_of_webp
@@ -88,7 +88,7 @@ def _pixels_alone(
 
 
 def rgb_pixels(image: Image.Image) -> np.ndarray:
-    """Pixels of a Pillow image, as stored, as uint8 (H, W, 3) RGB; perhaps not writable.
+    """Pixels of a Pillow image, upright, as uint8 (H, W, 3) RGB; perhaps not writable.
 
     Raises:
         ImageRejected: UNSUPPORTED, where 8-bit RGB has no defined meaning (32-bit and float samples, Lab).
@@ -96,12 +96,16 @@ def rgb_pixels(image: Image.Image) -> np.ndarray:
     image.load()
     if image.mode in _SIXTEEN_BITS:
         high = (np.asarray(image).astype(np.uint16, copy=False) >> 8).astype(np.uint8)
-        return np.repeat(high[:, :, np.newaxis], 3, axis=2)
-    if image.mode in _EIGHT_BITS:
-        return np.asarray(_opaque(image).convert("RGB"))
-    raise ImageRejected(
-        Status.UNSUPPORTED, f"pixels of Pillow mode {image.mode!r} have no defined 8-bit RGB value", *image.size
-    )
+        pixels = np.repeat(high[:, :, np.newaxis], 3, axis=2)
+    elif image.mode in _EIGHT_BITS:
+        pixels = np.asarray(_opaque(image).convert("RGB"))
+    else:
+        raise ImageRejected(
+            Status.UNSUPPORTED, f"pixels of Pillow mode {image.mode!r} have no defined 8-bit RGB value", *image.size
+        )
+    # For images that a caller has opened; in stored ones, which hold pixels alone by now, there is none.
+    exif = image.info.get("exif")
+    return upright(pixels, exif_orientation(exif)) if isinstance(exif, bytes) else pixels
 
 
 def _opaque(image: Image.Image) -> Image.Image:

@@ -100,10 +100,11 @@ def test_odd_metadata_do_not_hide_a_damaged_scan() -> None:
         JPEG[:2] + segment(0xE2, b"ICC_PROFILE\0\x02\x05") + JPEG[2:],
         JPEG[:2] + segment(0xEE, b"Adobe\0d\0\0\0\0\x09") + JPEG[2:],
     )
+    noise = np.random.default_rng(0).integers(0, 255, 400, np.uint8).tobytes()
     for data in oddities:
         np.testing.assert_array_equal(pixels_of(data), pixels_of(JPEG))
         scan = data.index(b"\xff\xda") + 14
-        damaged = data[: scan + 80] + bytes(range(1, 121)) + data[scan + 200 :]
+        damaged = data[: scan + 80] + noise + data[scan + 480 :]
         assert status_of(damaged) is Status.CORRUPT
 
 
