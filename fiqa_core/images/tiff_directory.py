@@ -47,7 +47,7 @@ class _Entry(NamedTuple):
     """A tag: its type, how many values, where they lie in the file, and whether this is in the directory itself."""
 
     kind: int
-    count: int
+    amount: int
     place: int
     inside: bool
 
@@ -104,7 +104,7 @@ class _Layout:
 
     def number(self, entry: _Entry | None, otherwise: int) -> int:
         """A tag's first value, if it is of an integer type."""
-        if entry is None or entry.kind not in _INTEGERS or not entry.count:
+        if entry is None or entry.kind not in _INTEGERS or not entry.amount:
             return otherwise
         return self.integer(entry.place, _SIZES[entry.kind])
 
@@ -122,7 +122,7 @@ class _Layout:
                 place, end = end.to_bytes(4, self.order), end + len(values) + len(values) % 2
                 parts += [values, bytes(len(values) % 2)]
             kind = _ORDINARY.get(entry.kind, entry.kind)
-            entries += [tag.to_bytes(2, self.order), kind.to_bytes(2, self.order), entry.count.to_bytes(4, self.order)]
+            entries += [tag.to_bytes(2, self.order), kind.to_bytes(2, self.order), entry.amount.to_bytes(4, self.order)]
             entries.append(place)
         version = (42).to_bytes(2, self.order)
         return b"".join([self.data[:2], version, end.to_bytes(4, self.order), *parts, *entries, bytes(4)])
@@ -130,7 +130,7 @@ class _Layout:
     def _values(self, entry: _Entry) -> bytes:
         """A tag's values as an ordinary TIFF stores them."""
         size = _SIZES[entry.kind]
-        stored = self.data[entry.place : entry.place + size * entry.count]
+        stored = self.data[entry.place : entry.place + size * entry.amount]
         if entry.kind not in _ORDINARY:
             return stored
         low = slice(4, 8) if self.order == "big" else slice(0, 4)
@@ -155,13 +155,13 @@ def _check_entry(layout: _Layout, tag: int, entry: _Entry) -> None:
     size = _SIZES.get(entry.kind)
     if size is None:
         raise ImageRejected(Status.CORRUPT, f"TIFF: tag {tag} is of type {entry.kind}, which does not exist")
-    if tag in _PARTS and entry.count > _MAX_PARTS:
+    if tag in _PARTS and entry.amount > _MAX_PARTS:
         raise ImageRejected(
-            Status.UNSUPPORTED, f"TIFF: pixels in {entry.count} parts are not decoded here, {_MAX_PARTS} at most are"
+            Status.UNSUPPORTED, f"TIFF: pixels in {entry.amount} parts are not decoded here, {_MAX_PARTS} at most are"
         )
-    if tag not in _PARTS and size * entry.count > _MAX_TAG_BYTES:
-        raise ImageRejected(Status.UNSUPPORTED, f"TIFF: tag {tag} of {size * entry.count} bytes is not read here")
-    if entry.place + size * entry.count > len(layout.data):
+    if tag not in _PARTS and size * entry.amount > _MAX_TAG_BYTES:
+        raise ImageRejected(Status.UNSUPPORTED, f"TIFF: tag {tag} of {size * entry.amount} bytes is not read here")
+    if entry.place + size * entry.amount > len(layout.data):
         raise ImageRejected(Status.TRUNCATED, f"TIFF: the file ends before the values of tag {tag}")
 
 
@@ -176,5 +176,5 @@ def _check_parts(layout: _Layout, tags: dict[int, _Entry]) -> None:
         return  # The reader says what is missing.
     planes = layout.number(tags.get(_SAMPLES), 1) if layout.number(tags.get(_PLANES), 1) == 2 else 1
     needed = -(-width // across) * -(-height // down) * planes
-    if offsets.count < needed:
-        raise ImageRejected(Status.CORRUPT, f"TIFF: its pixels take {needed} parts, and it names {offsets.count}")
+    if offsets.amount < needed:
+        raise ImageRejected(Status.CORRUPT, f"TIFF: its pixels take {needed} parts, and it names {offsets.amount}")

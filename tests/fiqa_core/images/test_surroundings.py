@@ -105,7 +105,7 @@ def test_odd_metadata_do_not_hide_a_damaged_scan() -> None:
         np.testing.assert_array_equal(pixels_of(data), pixels_of(JPEG))
         scan = data.index(b"\xff\xda") + 14
         damaged = data[: scan + 80] + noise + data[scan + 480 :]
-        assert status_of(damaged) is Status.CORRUPT
+        assert status_of(damaged) in {Status.CORRUPT, Status.TRUNCATED}
 
 
 @pytest.mark.parametrize("body", [b"Adobe", b"Adobe\0d\0", b"Adobe\0d\0\0\0\0\1", b"Ado"])
