@@ -51,6 +51,8 @@ class PngPixels(NamedTuple):
         Raises:
             ImageRejected: TRUNCATED or CORRUPT.
         """
+        if not self.coded:
+            raise _rejected(Status.CORRUPT, "it has no rows")
         try:
             missing, ended = _inflated(self.coded, _bytes_of_rows(self.header))
         except zlib.error as error:
@@ -92,8 +94,8 @@ def read_png(data: bytes) -> PngPixels:
         elif needed:
             raise _rejected(Status.UNSUPPORTED, f"pixels that depend on a chunk {kind!r} are not decoded here")
         previous = kind
-    if not coded or (header[9] == _INDEXED and not palette):
-        raise _rejected(Status.CORRUPT, "it has no rows" if not coded else "its colours are indexed, without a palette")
+    if not header or (header[9] == _INDEXED and not palette):
+        raise _rejected(Status.CORRUPT, "its colours are indexed, without a palette" if header else "it has no header")
     return PngPixels(header, palette, coded, 1 if exif.startswith(EXIF) else exif_orientation(exif))
 
 
