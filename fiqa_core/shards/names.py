@@ -3,25 +3,10 @@
 import hashlib
 import re
 
-IMAGE_SUFFIXES = frozenset(
-    {
-        "jpg",
-        "jpeg",
-        "jpe",
-        "jfif",
-        "png",
-        "webp",
-        "bmp",
-        "gif",
-        "tif",
-        "tiff",
-        "ppm",
-        "pgm",
-        "jp2",
-        "heic",
-        "avif",
-    }
-)
+# What is decoded, and what is not but should get a row that says so.
+_DECODED = "jpg jpeg jpe jfif jif jfi pjpeg pjp mpo png apng webp bmp dib gif tif tiff"
+_NAMED = "avif avifs heic heics heif heifs hif jp2 j2k j2c jpc jpf jpx jpm jxl jxr pbm pgm ppm pnm pam"
+IMAGE_SUFFIXES = frozenset(f"{_DECODED} {_NAMED}".split())
 
 # Linux's longest path (PATH_MAX). A longer name cannot be a file's, and a shard full of them would fill the memory.
 MAX_NAME_CHARACTERS = 4096
