@@ -41,6 +41,7 @@ class Writing:
     what: str
     shard_size: int
     relabel: bool = False
+    recordio_layout: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class FilterRun:
         policy: as applied. quality, against: name, rows and digest of each table file, in order.
         findings: name and digest of each that was given. search: digest of the search that makes them, "" without one.
         write: what is written of the kept rows. shard_size: rows a file of it. relabel: labels become numbers.
+        recordio_layout: what was asked for, "" for nothing.
     """
 
     policy: Policy
@@ -61,6 +63,7 @@ class FilterRun:
     write: str
     shard_size: int
     relabel: bool = False
+    recordio_layout: str = ""
 
     def digest(self) -> str:
         """SHA-256 of what decides each row, hexadecimal (not of how kept rows are written)."""
@@ -70,7 +73,8 @@ class FilterRun:
 
     def to_dict(self) -> dict[str, Any]:
         """What `run.json` says."""
-        return {
+        asked = {"recordio_layout": self.recordio_layout} if self.recordio_layout else {}
+        return asked | {
             "kind": FILTER_KIND,
             "decisions_version": versions.DECISIONS_VERSION,
             "package_version": versions.PACKAGE_VERSION,
@@ -109,6 +113,7 @@ def describe_run(
         writing.what,
         writing.shard_size,
         writing.relabel,
+        writing.recordio_layout,
     )
 
 
@@ -159,7 +164,8 @@ def begin(output: str, run: FilterRun, overwrite: bool) -> dict[str, Any] | None
         elif not _nothing_finished(output):
             earlier = read_run(output)
             _refuse_differences(output, earlier, run.to_dict())
-            if any(earlier.get(name) != run.to_dict()[name] for name in ("write", "shard_size", "relabel")):
+            written = ("write", "shard_size", "relabel", "recordio_layout")
+            if any(earlier.get(name) != run.to_dict().get(name) for name in written):
                 # The decisions stand; what was written of them was something else.
                 for name in (SUMMARY, MANIFEST, SUBSET):
                     storage.remove(storage.join(output, name))

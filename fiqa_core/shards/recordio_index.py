@@ -75,16 +75,17 @@ def keys_near(
     return keys, end == size and (not keys or stop > max(keys))
 
 
-def offset_of_zero(url: str, version: str, size: int) -> int | None:
-    """Where key 0 lies, if the first or the last line says so (writers put it first, or last)."""
-    first = next((lines[0] for _, lines in _lines(url, version, 0, min(size, _MAX_LINE))), b"")
+def ends(url: str, version: str, size: int) -> list[tuple[str, int]]:
+    """(key, offset) of the first two lines and of the last, as far as they name a record."""
+    first = next((lines[:2] for _, lines in _lines(url, version, 0, min(size, _MAX_LINE))), [])
     last = b""
     for _, lines in _lines(url, version, max(0, size - _MAX_LINE), size):
         last = next((line for line in reversed(lines) if not line.isspace()), last)
-    for line in (first, last):
-        if (offset := _offset(line)) >= 0 and line.split()[0] == b"0":
-            return offset
-    return None
+    return [
+        (line.split()[0].decode("utf-8", "surrogateescape"), offset)
+        for line in (*first, last)
+        if (offset := _offset(line)) >= 0
+    ]
 
 
 def _take(lines: list[bytes], start: int, stop: int, keys: dict[int, str]) -> None:

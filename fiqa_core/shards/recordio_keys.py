@@ -1,10 +1,10 @@
-"""Keys of records from the `.idx`, also where bytes were inserted or removed before them: never one of another record."""
+"""Keys of records from the `.idx`, also where bytes were inserted or removed before them: never another record's."""
 
 import bisect
 from typing import NamedTuple
 
 from fiqa_core.shards.recordio_format import IMAGE_HEADER, LABEL, ImageHeader, parse_image_header
-from fiqa_core.shards.recordio_index import keys_between, keys_near, offset_of_zero
+from fiqa_core.shards.recordio_index import ends, keys_between, keys_near
 from fiqa_core.shards.recordio_plan import IndexFile
 from fiqa_core.shards.recordio_scan import Extent, RecordFile
 from fiqa_core.shards.unit import Unit
@@ -31,9 +31,10 @@ class _Index(NamedTuple):
 class RecordKeys:
     """What the `.idx`, if there is one, says of a unit; `zero` is the offset of key 0.
 
-    A key is taken where the record ends at the next offset of the index, or has the key's number in its own header.
-    Where that is not so, a constant shift of all offsets is looked for that fits this record and those behind it.
-    In doubt a record has no key.
+    A key is taken where the record ends at the next offset of the index, or has the key's number in its own header
+    (both, where the index does not end with the file and its first records do have their numbers). Where that is not
+    so, a constant shift of all offsets is looked for that fits this record and those behind it. In doubt a record has
+    no key.
     """
 
     def __init__(self, unit: Unit, file: RecordFile) -> None:
@@ -41,21 +42,20 @@ class RecordKeys:
         self._where = IndexFile.from_text(unit.listing)
         self._index = _Index({}, [], True)
         self._shift, self._may_search = 0, self._where is not None
+        self._strict = False
         self.zero: int | None = None
         if self._where is not None:
             url, version, part, size = self._where
             keys = keys_between(url, version, part, unit.start, unit.stop)
             self._index = _Index(keys, sorted(keys), part[1] >= size)
-            self.zero = offset_of_zero(url, version, size)
+            named = ends(url, version, size)
+            self.zero = next((offset for key, offset in named if key == "0"), None)
+            self._strict = bool(named) and not self._is_last(named[-1][1]) and any(map(self._has_number, named[:-1]))
 
     def of(self, extent: Extent) -> str | None:
         """The key of a record."""
         if self._where is None:
             return None
-        if extent.at >= self._unit.stop and not self._shift:
-            # Behind the unit's last record, for the row of a gap: once a unit at most.
-            url, version, (first, _), size = self._where
-            return keys_between(url, version, (first, size), extent.at, extent.at + 1).get(extent.at)
         if self._fits(extent):
             return self._index.keys[extent.at - self._shift]
         if not self._may_search:
@@ -73,8 +73,11 @@ class RecordKeys:
             return None
         key = self._index.keys.get(at - self._shift)
         if key is None and at >= self._unit.stop:
+            # Behind the unit's last record: once a unit at most.
             url, version, (first, _), size = self._where
-            key = keys_between(url, version, (first, size), at - self._shift, at - self._shift + 1).get(at - self._shift)
+            key = keys_between(url, version, (first, size), at - self._shift, at - self._shift + 1).get(
+                at - self._shift
+            )
         self.moved()
         return None if following is not None and self.of(following) == key else key
 
@@ -83,9 +86,18 @@ class RecordKeys:
         if key is None:
             return False
         following = self._index.after(extent.at - self._shift)
+        if self._strict and key != str(self._number(extent)):
+            return False
         if following is None or following == extent.end - self._shift:
             return True
         return following > extent.end - self._shift and key == str(self._number(extent))
+
+    def _is_last(self, offset: int) -> bool:
+        return self._file.believable(offset) and self._file.extent(offset).end >= self._file.size
+
+    def _has_number(self, line: tuple[str, int]) -> bool:
+        key, offset = line
+        return key != "0" and self._file.believable(offset) and str(self._number(self._file.extent(offset))) == key
 
     def _search(self, extent: Extent) -> bool:
         """Whether there is one shift that fits; it holds from now on."""

@@ -122,8 +122,8 @@ class RecordFile:
             stop, base = base, max(0, base - _CHUNK)
             for place in reversed(list(self._magics(base, stop))):
                 if (at - place) & 3 and self.believable(place):
-                    end = self.extent(place).end
-                    return end if end > at else None
+                    extent = self.extent(place)
+                    return extent.end if extent.stop > at else None
         return None
 
     def _sound(self, part: Part) -> bool:
