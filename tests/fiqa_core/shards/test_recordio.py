@@ -270,7 +270,8 @@ def test_two_breaks_and_a_removed_record_never_give_a_wrong_key(tmp_path):
             + b"bcd"
             + data[offsets[20] + 90 :]
         )
-        for damaged in (removed, twice):
+        # Of records of one length that have no numbers of their own, nothing tells that one is gone.
+        for damaged in (removed, twice) if ids or faces is not same else (twice,):
             (tmp_path / "t.rec").write_bytes(damaged)
             for unit_size in (3, 100):
                 found = [r for r in read(tmp_path / "t.rec", unit_size) if r.data in faces]
