@@ -22,7 +22,7 @@ class ColumnError(ValueError):
 
 
 class Parquet:
-    """A unit is a run of row groups or of rows of one; a record is a row, its key the image's path or the row's number."""
+    """A unit is a run of row groups or of rows of one; a record is a row, its key the image's path or its number."""
 
     name = "parquet"
     suffixes: tuple[str, ...] = (".parquet", ".pq")
