@@ -99,7 +99,7 @@ def test_a_damaged_footer_among_good_shards_is_its_shards_row_whatever_is_wrong_
 def test_damaged_size_statistics_which_abort_pyarrow_where_chunks_are_asked_for_cost_no_row(tmp_path):
     data = good(write_page_index=True)
     (tmp_path / "a.parquet").write_bytes(data)
-    for at in range(len(data) - 400, len(data) - 8):
+    for at in range(len(data) - 400, len(data) - 8, 7):
         for value in (0, 1, 3, 0x1C, 0x2C):
             damaged = bytearray(data)
             damaged[at] = value
@@ -146,9 +146,8 @@ def test_values_that_one_dictionary_entry_makes_large_are_decoded_a_few_at_a_tim
         path = repeated(tmp_path / "a.parquet", bytes(40 << 20) if not columns else b"x", 12, **columns)
         (unit,) = plan(path)
         held = 0
-        for number, _ in enumerate(Parquet().read(unit, ReadSettings())):
+        for _ in Parquet().read(unit, ReadSettings()):
             held = max(held, pa.total_allocated_bytes() - before)
-        assert number == 11
         assert held < 8 * (40 << 20)
 
 
