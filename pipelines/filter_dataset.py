@@ -105,7 +105,9 @@ def _run_on(
 
 
 def _subset_settings(writing: Writing, arguments: argparse.Namespace) -> SubsetSettings:
-    return SubsetSettings(writing.what, writing.shard_size, writing.relabel, tuple(arguments.moved))
+    return SubsetSettings(
+        writing.what, writing.shard_size, writing.relabel, tuple(arguments.moved), writing.recordio_layout
+    )
 
 
 def _check_places(arguments: argparse.Namespace, options: PipelineOptions) -> None:

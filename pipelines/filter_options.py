@@ -9,7 +9,7 @@ from fiqa_core.curation.filter_output import Writing
 from fiqa_core.curation.findings_settings import FindingsSettings, LabelNoiseSettings
 from fiqa_core.curation.parts import Part, TableError, find_parts
 from fiqa_core.curation.policy import Policy
-from fiqa_core.curation.subset import DEFAULT_SHARD_SIZE, FORMATS
+from fiqa_core.curation.subset import DEFAULT_SHARD_SIZE, FORMATS, RECORDIO_LAYOUTS
 from pipelines.command_line import Parser, named, positive
 from pipelines.policy_options import add_policy_options
 from pipelines.runners import OptionError
@@ -121,13 +121,15 @@ def refuse_contradictions(arguments: argparse.Namespace) -> None:
     given = [n for n, v in (("--relabel", arguments.relabel), ("--moved", arguments.moved)) if v]
     if given and arguments.write not in FORMATS:
         raise OptionError(f"{given[0]} is for --write {'|'.join(FORMATS)}, not for {arguments.write}")
+    if arguments.recordio_layout and arguments.write not in ("recordio", "same"):
+        raise OptionError(f"--recordio-layout is for --write recordio, not for {arguments.write}")
 
 
 def writing_of(arguments: argparse.Namespace) -> Writing:
     """What is written of the kept rows."""
     is_subset = arguments.write in FORMATS
     default = DEFAULT_SHARD_SIZE if is_subset else MANIFEST_ROWS
-    return Writing(arguments.write, arguments.shard_size or default, arguments.relabel)
+    return Writing(arguments.write, arguments.shard_size or default, arguments.relabel, arguments.recordio_layout or "")
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -191,6 +193,12 @@ def _add_writing(parser: argparse.ArgumentParser) -> None:
         help=f"images a shard (default {DEFAULT_SHARD_SIZE:,}), or rows a file of the list ({MANIFEST_ROWS:,})",
     )
     writing.add_argument("--relabel", action="store_true", help="labels become 0 .. n-1; the map is written")
+    writing.add_argument(
+        "--recordio-layout",
+        choices=RECORDIO_LAYOUTS,
+        help="of --write recordio: with InsightFace's header and identity records (the default up to 2^24 records), or "
+        "the images alone (as mxnet's ImageRecordIter and DALI read it)",
+    )
     writing.add_argument(
         "--moved",
         nargs="+",

@@ -52,6 +52,7 @@ class Writing:
     what: str
     shard_size: int
     relabel: bool = False
+    recordio_layout: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class FilterRun:
         policy: as applied. quality, against: name, rows and digest of each table file, in order.
         findings: name and digest of each that was given. search: digest of the search that makes them, "" without one.
         write: what is written of the kept rows. shard_size: rows a file of it. relabel: labels become numbers.
+        recordio_layout: what was asked for, "" for nothing.
     """
 
     policy: Policy
@@ -72,6 +74,7 @@ class FilterRun:
     write: str
     shard_size: int
     relabel: bool = False
+    recordio_layout: str = ""
 
     def digest(self) -> str:
         """SHA-256 of what decides each row, hexadecimal (not of how kept rows are written)."""
@@ -81,7 +84,8 @@ class FilterRun:
 
     def to_dict(self) -> dict[str, Any]:
         """What `run.json` says."""
-        return {
+        asked = {"recordio_layout": self.recordio_layout} if self.recordio_layout else {}
+        return asked | {
             "kind": FILTER_KIND,
             "decisions_version": versions.DECISIONS_VERSION,
             "package_version": versions.PACKAGE_VERSION,
@@ -120,6 +124,7 @@ def describe_run(
         writing.what,
         writing.shard_size,
         writing.relabel,
+        writing.recordio_layout,
     )
 
 
@@ -187,11 +192,12 @@ def _refuse_other_writing(output: str, then: Mapping[str, Any], now: Mapping[str
     Raises:
         OutputError: it names what was written.
     """
-    changed = [name for name in ("write", "shard_size", "relabel") if then.get(name) != now[name]]
+    writing = ("write", "shard_size", "relabel", "recordio_layout")
+    changed = [name for name in writing if then.get(name) != now.get(name)]
     manifest = storage.list_names(storage.join(output, MANIFEST))
     listed = bool(manifest) and then.get("write") == now["write"] == "manifest"
     if changed and (subset_files.is_begun(output) or listed):
-        said = ", ".join(f"{name.replace('_', ' ')} {then.get(name)} then, {now[name]} now" for name in changed)
+        said = ", ".join(f"{name.replace('_', ' ')} {then.get(name)} then, {now.get(name)} now" for name in changed)
         raise OutputError(
             f"{output}: the kept rows were written in another way ({said}), and --resume removes nothing that is "
             "finished. Use the earlier options, or --overwrite to replace it, or another --output."

@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import Callable, Iterator
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from fiqa_core.shards.names import MAX_LABEL_CHARACTERS, MAX_NAME_CHARACTERS, shortened
+from fiqa_core.shards.parquet_groups import RowGroups, is_store_failure
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
 from fiqa_core.shards.webdataset import LABEL_FIELDS
 from fiqa_core.storage import StorageError, StoredFile, open_read
@@ -14,12 +14,7 @@ from schemas.reasons import Status
 
 IMAGE_FIELDS = ("image", "img", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "data")
 KEY_FIELDS = ("key", "__key__", "path", "file_name", "filename", "image_path")
-_ROWS_AT_ONCE = 64
-_BUFFER_BYTES = 1 << 20
 _FOOTER_BLOCK = 256 << 10  # planning reads the file's end only
-
-# What a file that is damaged, or no Parquet at all, makes Arrow raise (names of columns need not be UTF-8).
-_UNREADABLE = (pa.ArrowException, EOFError, UnicodeDecodeError)
 
 
 class ColumnError(ValueError):
@@ -27,13 +22,13 @@ class ColumnError(ValueError):
 
 
 class Parquet:
-    """A unit is a run of row groups; a record is a row, its key the image's path or the row's number."""
+    """A unit is a run of row groups or of rows of one; a record is a row, its key the image's path or its number."""
 
     name = "parquet"
     suffixes: tuple[str, ...] = (".parquet", ".pq")
 
     def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:
-        """Whole row groups, until a unit has at least `unit_size` rows.
+        """Whole row groups, until a unit has at least `unit_size` rows; a group of twice as many is cut by rows.
 
         Raises:
             ColumnError: `settings` are given, and the file has no column for the image, or not the one named
@@ -41,61 +36,63 @@ class Parquet:
         """
         try:
             with open_read(file.url, file.version, _FOOTER_BLOCK) as stream:
-                parquet = pq.ParquetFile(stream)
-                footer = parquet.metadata
+                groups = RowGroups(stream)
                 if settings is not None:
-                    _Columns(parquet.schema_arrow, settings)
+                    _Columns(groups.schema, settings)
         except ColumnError as error:
             raise ColumnError(f"{file.shown}: {error}") from error
-        except _UNREADABLE:
+        except Exception as error:
+            if is_store_failure(error):
+                raise
             # Its reading will fail in the same way and become the shard's row, with the reason.
             yield Unit(0, self.name, file.shown, file.url, 0, 0, 0, -1, file.size, file.version)
             return
-        groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
-        start = first = rows = size = 0
-        for number, group in enumerate(groups, 1):
-            rows += group.num_rows
-            size += sum(group.column(i).total_compressed_size for i in range(group.num_columns))
-            if rows >= unit_size or number == len(groups):
-                yield Unit(0, self.name, file.shown, file.url, start, number, first, rows, size, file.version)
-                start, first, rows, size = number, first + rows, 0, 0
+        for run in groups.runs(unit_size):
+            yield Unit(
+                0, self.name, file.shown, file.url, run.start, run.stop, run.first, run.rows, run.size, file.version
+            )
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
-        """One record a row. A damaged row group costs its own rows only, each with its reason."""
+        """One record a row. Damage costs the rows behind it in its row group, each with its reason."""
         with open_read(unit.url, unit.version) as stream:
             try:
-                # pre_buffer=False and a small buffer: pages are read as they are needed, so a row group
-                # of a gigabyte costs a megabyte.
-                file = pq.ParquetFile(stream, pre_buffer=False, buffer_size=_BUFFER_BYTES)
-                columns = _Columns(file.schema_arrow, settings)
-            except (*_UNREADABLE, ColumnError) as error:
-                fault = Fault(Status.SHARD_UNREADABLE, _one_line(error))
-                yield Record(None, unit.first_index, None, None, fault)
+                groups = RowGroups(stream)
+                columns = _Columns(groups.schema, settings)
+            except Exception as error:
+                if is_store_failure(error):
+                    raise
+                yield Record(None, unit.first_index, None, None, Fault(Status.SHARD_UNREADABLE, _one_line(error)))
                 return
             if unit.records < 0:
                 raise StorageError(f"{unit.url}: could not be read when it was planned; start the run again")
-            index = unit.first_index
+            end = unit.first_index + unit.records
+            if unit.stop > len(groups.rows) or end > sum(groups.rows[: unit.stop]):
+                raise StorageError(f"{unit.url}: has fewer rows than when it was planned; start the run again")
+            first = sum(groups.rows[: unit.start])
             for group in range(unit.start, unit.stop):
-                end = index + file.metadata.row_group(group).num_rows
-                for record in _read_group(file, group, columns, index, settings.max_stored_bytes):
-                    yield record
-                    index += 1
-                index = end
+                stop = min(end, first + groups.rows[group])
+                skip = max(0, unit.first_index - first)
+                yield from _read_group(groups, group, columns, first + skip, stop, skip, settings.max_stored_bytes)
+                first += groups.rows[group]
 
 
-def _read_group(file: pq.ParquetFile, group: int, columns: "_Columns", index: int, limit: int) -> Iterator[Record]:
-    end = index + file.metadata.row_group(group).num_rows
+def _read_group(
+    groups: RowGroups, group: int, columns: "_Columns", index: int, stop: int, skip: int, limit: int
+) -> Iterator[Record]:
+    """The rows `index` to `stop` of the file, which lie in this group behind `skip` others."""
     try:
-        for batch in file.iter_batches(_ROWS_AT_ONCE, row_groups=[group], columns=columns.wanted):
-            for row in columns.records(batch, index, limit):
+        batches = groups.batches(group, columns.wanted, skip)
+        while index < stop and (batch := next(batches, None)) is not None:
+            for row in columns.records(batch.slice(0, stop - index), index, limit):
                 yield row
                 index += 1
-    except (pa.ArrowException, OSError, EOFError) as error:
-        if isinstance(error, StorageError) or (isinstance(error, OSError) and error.errno is not None):
-            raise  # the store's failure, not the file's content (Arrow's own errors carry no errno)
-        fault = Fault(Status.UNREADABLE, f"row group {group}: {_one_line(error)}")
-        for lost in range(index, end):
-            yield Record(str(lost), lost, None, None, fault)
+        reason = f"{groups.rows[group]} rows are named in the footer, but its pages end before this one"
+    except Exception as error:
+        if is_store_failure(error):
+            raise
+        reason = _one_line(error)
+    for lost in range(index, stop):
+        yield Record(str(lost), lost, None, None, Fault(Status.UNREADABLE, f"row group {group}: {reason}"))
 
 
 class _Columns:
@@ -229,4 +226,4 @@ def _value_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:1000]
+    return " ".join(str(error).split())[:1000] or type(error).__name__

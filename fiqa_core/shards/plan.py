@@ -1,5 +1,6 @@
 """From what the user names (URIs, globs, folders) to a numbered list of units."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -8,6 +9,7 @@ import pyarrow.parquet as pq
 
 from fiqa_core.shards.folder import plan_folder
 from fiqa_core.shards.formats import CONTAINERS, FORMATS, PlanError, container_of, format_of, what_instead
+from fiqa_core.shards.recordio import RecordIO
 from fiqa_core.shards.run_files import UNITS, RunFiles
 from fiqa_core.shards.sources import ImageSet, PassedOver, Source, find_sources, several_formats
 from fiqa_core.shards.unit import ReadSettings, Unit
@@ -15,6 +17,7 @@ from fiqa_core.storage import StorageError, exists, in_flight, join, open_read
 
 __all__ = ["CONTAINERS", "FORMATS", "Plan", "PlanError", "container_of", "plan_dataset"]
 
+_log = logging.getLogger(__name__)
 _PLANNED_AT_ONCE = 16  # shards whose footers are read at the same time: planning waits for the store, not for a core
 
 
@@ -73,8 +76,16 @@ def _plan_source(
             raise PlanError(f"{source.folder.shown}: the folder holds no image files.{what_instead(passed_over.names)}")
         passed_over.log(source.folder.shown)
         return units
-    kind = container if container != "auto" else format_of(source.url)
-    return list(CONTAINERS[str(kind)].plan(source, unit_size, read))
+    kind = str(container if container != "auto" else format_of(source.url))
+    try:
+        return list(CONTAINERS[kind].plan(source, unit_size, read))
+    except StorageError:
+        raise
+    except OSError as error:
+        # One shard of a disk that cannot be looked at is not the end of the others: its unit says so when it is read.
+        _log.warning("%s: could not be planned (%s), and is one unit", source.shown, error)
+        stop = source.size if kind == RecordIO.name else 0
+        return [Unit(0, kind, source.shown, source.url, 0, stop, 0, -1, source.size, source.version)]
 
 
 def _names_given_before(workspace: str) -> dict[str, str]:
