@@ -138,6 +138,7 @@ class _Archive:
         self._name = ""  # of the member in hand
         self._first: int | None = 0  # where this archive began; None behind a gap
         self._old = True  # no header had magic
+        self._header_broken = False  # `_part` is what stands where a header should
         self._nameless = False  # the name of the next member was in a block that is lost
         self._global: dict[bytes, bytes] = {}
 
@@ -242,7 +243,7 @@ class _Archive:
         yield Gap(begin, at, reason)
         search.finish(at)
         self.offset, self._read, self._first = at, self._source.read, None
-        self._part = self._content = b""
+        self._part, self._content, self._header_broken = b"", b"", False
 
     def _search(self) -> tuple[Resync, int, str]:
         """The search for the next header, the first byte that is lost, and the name of the member there."""
@@ -250,7 +251,8 @@ class _Archive:
         if self._held is None:
             # The content in hand broke off, or a header cannot be followed.
             base = self.offset - len(self._part)
-            return Resync(source, self._part, base, self.offset, self._old), self._begin, self._name
+            break_at = base if self._header_broken else self.offset
+            return Resync(source, self._part, base, break_at, self._old), self._begin, self._name
         head, base = self._content + self._part, self.offset - len(self._part) - len(self._content)
         break_at = self.offset - len(self._part)
         return Resync(source, head, base, break_at, self._old), self._held_begin, self._held.name
@@ -265,7 +267,7 @@ class _Archive:
 
     def _no_header(self, header: bytes) -> BrokenError:
         at = self.offset
-        self.offset, self._part = at + len(header), header
+        self.offset, self._part, self._header_broken = at + len(header), header, True
         if len(header) == BLOCK:
             return BrokenError(f"bytes {at} to {at + BLOCK} are not a tar header", at)
         return self._ended(f"the archive ends inside the header at byte {at}" if header or not at else "")

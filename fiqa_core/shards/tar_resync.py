@@ -126,6 +126,7 @@ class Resync:
     def __init__(self, source: Source, head: bytes, base: int, break_at: int, old: bool) -> None:
         self._window = _Window(source, head, base)
         self._base, self._break_at, self._old = base, break_at, old
+        self._understood = 0  # what lies before says nothing of later headers
         self._astray: set[int] = set()  # headers that do not lead out of the last member
         self.reasons: list[str] = []
 
@@ -150,6 +151,7 @@ class Resync:
         if at is None:
             at = self._searched(self._break_at)
         while at is not None and not ((at > self._break_at or not nameless) and self._trusted(at)):
+            self._understood = at + BLOCK
             following = at + BLOCK + stored_size(self._window.block(at) or _ZEROS)
             at = following if self._goes_on(following) else self._searched(at + 1)
         return at
@@ -239,7 +241,7 @@ class Resync:
         if b"\0" not in block[:100]:
             return False
         start = at - self._window.base
-        return _LONG_NAME.search(self._window.data, max(0, start - _BEFORE), start) is None
+        return _LONG_NAME.search(self._window.data, max(0, start - _BEFORE, self._understood - self._window.base), start) is None
 
 
 def _old_header(block: bytes) -> bool:

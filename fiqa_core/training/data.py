@@ -23,6 +23,7 @@ from fiqa_core.training.augment import Augmentation
 from fiqa_core.training.dataset_index import DatasetIndex
 from fiqa_core.training.distill import Targets
 from fiqa_core.training.errors import TrainingError
+from fiqa_core.training.in_flight import InFlight
 from fiqa_core.training.pool import Pool
 
 _log = logging.getLogger(__name__)
