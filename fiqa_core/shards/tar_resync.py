@@ -241,7 +241,10 @@ class Resync:
         if b"\0" not in block[:100]:
             return False
         start = at - self._window.base
-        return _LONG_NAME.search(self._window.data, max(0, start - _BEFORE, self._understood - self._window.base), start) is None
+        return (
+            _LONG_NAME.search(self._window.data, max(0, start - _BEFORE, self._understood - self._window.base), start)
+            is None
+        )
 
 
 def _old_header(block: bytes) -> bool:

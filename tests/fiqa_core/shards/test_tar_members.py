@@ -56,7 +56,7 @@ def folder(tmp_path) -> Path:
 GNU = [
     ["--format=gnu", "--sparse"],
     ["--format=gnu", "--label=a volume"],
-    ["--format=gnu", "--listed-incremental=/dev/null"],
+    ["--format=gnu", "--listed-incremental=../snapshot"],
     ["--format=posix", "--sparse", "--sparse-version=0.0"],
     ["--format=posix", "--sparse", "--sparse-version=0.1"],
     ["--format=posix", "--sparse", "--sparse-version=1.0"],
