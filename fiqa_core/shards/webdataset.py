@@ -229,7 +229,7 @@ def _short_name(name: str) -> str:
 
 
 def _records(sample: Sample, first_index: int, settings: ReadSettings) -> list[Record]:
-    if not sample.names or (sample.continued and not sample.images):
+    if not sample.images and (sample.continued or not sample.names):
         # Nothing, or the last files of a sample whose images were handed on.
         return []
     if sample.images:

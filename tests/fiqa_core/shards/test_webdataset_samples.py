@@ -1,6 +1,5 @@
 """A sample is an image with its own sidecars, however many files share a name up to the first dot."""
 
-import io
 import random
 import tracemalloc
 from pathlib import Path
@@ -64,7 +63,7 @@ def test_a_name_twice_in_succession_takes_its_own_sidecar(tmp_path, names):
     assert [(r[:4], dict(o)) for r, o in read_samples(path, ReadSettings())] == [
         (record, {"cls": record[3]}) for record in expected
     ]
-    with open(path.url, "rb") as stream:
+    with Path(path.url).open("rb") as stream:
         blocks = list(sample_blocks(stream, 1 << 20))
     assert [key for block in blocks for key in block.keys] in ([], ["a", "a", "b"])
 
