@@ -1,4 +1,4 @@
-"""Every member type that GNU tar, bsdtar and Python write is read as Python's tarfile reads it, with every neighbour."""
+"""Every member type that GNU tar, bsdtar and Python write is read as tarfile reads it, with every neighbour."""
 
 import io
 import os
