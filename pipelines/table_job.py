@@ -17,6 +17,7 @@ from fiqa_core.scoring import run as scoring_run
 from fiqa_core.scoring.output_lock import hold_output
 from fiqa_core.scoring.progress import read_progress
 from fiqa_core.scoring.settings import ScoreSettings
+from fiqa_core.shards.balance import idle_workers
 from fiqa_core.shards.plan import Plan, plan_dataset
 from pipelines import dataflow, dataflow_job
 from pipelines.command_line import EXIT_INCOMPLETE, EXIT_OK
@@ -90,6 +91,9 @@ def _run_on(output: str, job: TableJob, scoring: Callable[..., ScoreDataset]) ->
     unit_size = arguments.unit_size or earlier_unit_size or DEFAULT_UNIT_SIZE
     plan = plan_dataset(arguments.input, arguments.format, unit_size, storage.join(output, "plan"), settings.read)
     _log_plan(plan, job.log)
+    idle = idle_workers(plan.units, worker_processes(options))
+    if idle is not None:
+        job.log.warning("%s", idle)
     finished = scoring_run.begin(output, arguments.input, unit_size, settings, plan, arguments.overwrite)
     if finished is not None:
         job.log.info("the run in %s is complete already: nothing to do", arguments.output)

@@ -21,6 +21,7 @@ from fiqa_core.shards.webdataset import read_samples
 
 _BATCH_BYTES = 4 << 20
 _BATCHES_AHEAD = 6
+_BYTES_AHEAD = 48 << 20
 _NONE: Mapping[str, bytes] = {}
 
 
@@ -35,7 +36,12 @@ def kept_batches(task: SubsetTask, settings: SubsetSettings, output: str) -> Ite
         SourceChangedError: an image that was scored is not there, or has other bytes.
         OSError: the store failed, or a shard is gone.
     """
-    return ahead(_batches(task, settings, output), _BATCHES_AHEAD)
+    return ahead(_batches(task, settings, output), _BATCHES_AHEAD, _weight, _BYTES_AHEAD)
+
+
+def _weight(batch: ImageBatch) -> int:
+    """Bytes of images and of their further files that a batch holds in memory."""
+    return batch.data.nbytes + sum(sum(map(len, other.values())) for other in batch.others or ())
 
 
 def _batches(task: SubsetTask, settings: SubsetSettings, output: str) -> Iterator[ImageBatch]:

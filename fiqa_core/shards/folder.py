@@ -63,7 +63,7 @@ class Folder:
         yield from in_flight(
             _listed(unit),
             lambda file: _fetch_record(unit, *file, limit),
-            weigh=lambda file: max(0, min(file[2], limit)),
+            weigh=lambda file: min(file[2], limit) if file[2] >= 0 else limit,
         )
 
 

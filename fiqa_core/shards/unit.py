@@ -72,7 +72,8 @@ class Record(NamedTuple):
     """One record of a shard: an image's stored bytes, or the fault that stands in for them.
 
     `key` is None only in the one record that stands for the rest of a shard. `sha256` is set where the
-    bytes were hashed but not kept. `note` goes to the table's message although the image is usable.
+    bytes were hashed but not kept. `note` goes to the table's message although the image is usable. `reached`: bytes
+    of the shard that were read when it was found, for progress; 0 where that is not known.
     """
 
     key: str | None
@@ -82,6 +83,7 @@ class Record(NamedTuple):
     fault: Fault | None = None
     sha256: bytes | None = None
     note: str | None = None
+    reached: int = 0
 
 
 @dataclass(frozen=True)
