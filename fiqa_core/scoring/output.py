@@ -25,7 +25,7 @@ BEFORE_A_RUN = frozenset({PLAN, PROGRESS_FOLDER, TEMPORARIES, LOCK})
 
 _OURS_BELOW = {
     QUALITY: re.compile(r"part-\d{6,}-[0-9a-f]{12}\.parquet"),
-    PLAN: re.compile(r"units\.parquet|files-[0-9a-f]{12}\.parquet|_tmp"),
+    PLAN: re.compile(r"units\.parquet|files-[0-9a-f]{12}\.parquet|class_labels\.json|_tmp"),
     f"{PLAN}/{TEMPORARIES}": re.compile(r"fiqa-[0-9a-f]+"),
     TEMPORARIES: re.compile(r"fiqa-[0-9a-f]+"),
     PROGRESS_FOLDER: re.compile(r"[\w-]+\.(json|tmp)"),

@@ -6,6 +6,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from fiqa_core.scoring.label_counts import LabelCounts, add, count_labels, label_report
+from schemas.reasons import SHARD_LEVEL
 
 # Quantiles come from the qualities whose hash of (shard, index) is smallest: a uniform sample that does not
 # depend on units or runner, and is everything as long as there are no more scores than this.
@@ -22,7 +26,7 @@ class Summary:
     `rows` are counted by `status`; `units` is a bit mask of unit numbers, so that a unit missing or
     counted twice is seen; `failures` names units that gave no file; `scored_now`/`rows_now` count what
     this run did itself (not kept from an earlier one); `seconds` is worker time; `sample` is an array of
-    (hash, quality) pairs, in that order, as bytes.
+    (hash, quality) pairs, in that order, as bytes. `labels` counts labels and their identities.
     """
 
     rows: int = 0
@@ -36,10 +40,11 @@ class Summary:
     rows_now: int = 0
     seconds: float = 0.0
     failures: tuple[tuple[int, str, str], ...] = ()
+    labels: LabelCounts = field(default_factory=LabelCounts)
 
 
 def summarise(table: pa.Table) -> Summary:
-    """Summary of rows of the quality table (columns shard, index, quality, status)."""
+    """Summary of rows of the quality table (columns shard, index, quality, status, label)."""
     counts = table["status"].cast(pa.string()).value_counts().to_pylist()
     quality = table["quality"].to_numpy(zero_copy_only=False).astype(np.float64)
     known = ~np.isnan(quality)
@@ -53,7 +58,15 @@ def summarise(table: pa.Table) -> Summary:
         quality_min=float(scored.min(initial=np.inf)),
         quality_max=float(scored.max(initial=-np.inf)),
         sample=_smallest(pairs),
+        labels=_labels(table),
     )
+
+
+def _labels(table: pa.Table) -> LabelCounts:
+    if "label" not in table.column_names:
+        return LabelCounts()
+    lost = pc.is_in(table["status"].cast(pa.string()), pa.array([status.value for status in SHARD_LEVEL]))
+    return count_labels(table["label"].filter(pc.invert(lost)))
 
 
 def merge(a: Summary, b: Summary) -> Summary:
@@ -73,6 +86,7 @@ def merge(a: Summary, b: Summary) -> Summary:
         rows_now=a.rows_now + b.rows_now,
         seconds=a.seconds + b.seconds,
         failures=tuple(sorted(a.failures + b.failures)),
+        labels=add(a.labels, b.labels),
     )
 
 
@@ -104,6 +118,7 @@ def report(summary: Summary) -> dict[str, Any]:
         "records": summary.rows,
         "status": dict(sorted(summary.status.items())),
         "quality": quality,
+        "labels": label_report(summary.labels),
         "failed_units": failures,
     }
 

@@ -64,6 +64,7 @@ class Record(NamedTuple):
 
     `key` is None only in the one record that stands for the rest of a shard. `sha256` is set where the
     bytes were hashed but not kept. `note` goes to the table's message although the image is usable.
+    `label_from` says where the label was found; without a label, which fields look like one ("" where none does).
     """
 
     key: str | None
@@ -73,6 +74,7 @@ class Record(NamedTuple):
     fault: Fault | None = None
     sha256: bytes | None = None
     note: str | None = None
+    label_from: str = ""
 
 
 @dataclass(frozen=True)
