@@ -34,8 +34,8 @@ def label_problem(labels: Mapping[str, Any], label_field: str) -> str | None:
         return None
     looks_like = next(iter(labels["looks_like_a_label"]), "none")
     return (
-        f"--label-field {label_field!r}: none of {labels['records_without']:,} records has a value there, so no row has a label. "
-        f"Fields that look like one: {looks_like}. Score again with one of these, or without the option."
+        f"--label-field {label_field!r}: none of {labels['records_without']:,} records has a value there, so no row "
+        f"has a label. Fields that look like one: {looks_like}. Score again with one of these, or without the option."
     )
 
 

@@ -21,6 +21,7 @@ from fiqa_core.shards.plan import Plan, plan_dataset
 from pipelines import dataflow, dataflow_job
 from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_OK
 from pipelines.label_words import label_problem, log_labels
+from pipelines.log_format import report
 from pipelines.progress import ProgressMonitor
 from pipelines.runners import is_in_process, is_local, refuse_memory, run_job, worker_processes
 from pipelines.table_options import DEFAULT_UNIT_SIZE
@@ -166,10 +167,10 @@ def _closing_words(job: TableJob, summary: dict[str, Any], account: scoring_run.
     if account.complete and not summary["records"]:
         lines.append("the input holds no records: the table is empty. Check --input (and --format).")
     elif account.complete:
-        lines.append(job.next_line(storage.join(job.arguments.output, "quality")))
+        lines += job.next_line(storage.join(job.arguments.output, "quality")).split("\n")
     else:
         lines.append("next: mend what is named above and run the same command with --resume")
-    print("\n".join(lines))
+    report(lines)
 
 
 def quality_lines(summary: dict[str, Any]) -> list[str]:

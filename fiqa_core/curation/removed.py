@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fiqa_core import storage
+from fiqa_core.curation.csv_cells import defused_column
 from fiqa_core.curation.database import REASONS
 from schemas.drops import Drop
 
@@ -17,16 +18,14 @@ COLUMNS = (
     "centre_cosine", "nearest_label", "nearest_cosine", "duplicate_of", "duplicate_of_shard", "duplicate_of_index",
     "duplicate_similarity",
 )  # fmt: skip
-# Names come from strangers' files; a spreadsheet would run one that begins like this.
-_FORMULA = r"^[=+\-@\t\r]"
-_PLAIN_NUMBER = r"^[+\-]?[0-9]+(\.[0-9]+)?$"
 _NAMES = ("key", "shard", "label", "nearest_label", "duplicate_of", "duplicate_of_shard")
 
 
 class RemovedFile:
     """Writes the file (RFC 4180, UTF-8) as rows come; a context manager. It is there only once `publish` was called.
 
-    Names that a spreadsheet would take for a formula have an apostrophe before them.
+    Names that a spreadsheet would take for a formula have an apostrophe before them (`csv_cells.restored`). Line breaks
+    in names are inside quotes: open the file with `newline=""`.
     """
 
     def __init__(self, output: str, url: str, explained: Mapping[Drop, str]) -> None:
@@ -66,9 +65,4 @@ class RemovedFile:
 
 def _texts(table: pa.Table, name: str) -> Any:
     column = table[name].cast(pa.string())
-    if name not in _NAMES:
-        return column
-    risky = pc.and_(
-        pc.match_substring_regex(column, _FORMULA), pc.invert(pc.match_substring_regex(column, _PLAIN_NUMBER))
-    )
-    return pc.if_else(risky, pc.binary_join_element_wise("'", column, ""), column)
+    return defused_column(column) if name in _NAMES else column

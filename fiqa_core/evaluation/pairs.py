@@ -118,7 +118,7 @@ def _first_bad_line(url: str, block: bytes, before: int) -> str:
 def _lfw(url: str, data: bytes) -> tuple[pa.Array, pa.Array, np.ndarray]:
     check_utf8(url, data, 0)
     a, b, mated = [], [], []
-    for number, line in enumerate(data.decode().splitlines()[1:], 2):
+    for number, line in enumerate(data.decode().split("\n")[1:], 2):
         if not line.strip():
             continue
         match = _LFW_LINE.fullmatch(line.strip())

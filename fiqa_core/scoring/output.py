@@ -1,8 +1,10 @@
 """What lies in the output folder of a scoring run, and what in it is not the run's."""
 
 import re
+from collections.abc import Sequence
 
 from fiqa_core.scoring.progress import FOLDER as PROGRESS_FOLDER
+from fiqa_core.shards.names import visible
 from fiqa_core.shards.run_files import LOCK, PLAN, QUALITY, RUN, SUMMARY, TEMPORARIES, UNITS
 from fiqa_core.storage import is_local, join, list_names
 
@@ -34,7 +36,19 @@ _OURS = {RUN, SUMMARY, LOCK, QUALITY, PLAN, TEMPORARIES, PROGRESS_FOLDER}
 
 
 class OutputError(ValueError):
-    """The output folder cannot be used as asked; the message says why and what to do."""
+    """The output folder cannot be used as asked; the message says why and what to do.
+
+    `several_lines`: whether line breaks in the message are meant (each line is `visible` then).
+    """
+
+    several_lines = False
+
+    @classmethod
+    def of_lines(cls, lines: Sequence[str]) -> "OutputError":
+        """An error whose message has several lines."""
+        error = cls("\n".join([visible(line) for line in lines]))
+        error.several_lines = True
+        return error
 
 
 def foreign_files(output: str, folders: frozenset[str] = frozenset(_OURS_BELOW)) -> list[str]:

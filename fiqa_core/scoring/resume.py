@@ -69,10 +69,12 @@ def settle_differences(output: str, unit_size: int, settings: ScoreSettings, uni
         differences += [f"input {name}: its content changed" for name in whole[:_SHOWN]]
         gone = [row["file"] for row in other]
     if differences:
-        raise OutputError(
-            f"{output}: the earlier run was another one, so --resume would mix two tables:\n  "
-            + "\n  ".join(differences)
-            + "\nUse the earlier settings, or --overwrite, or another --output."
+        raise OutputError.of_lines(
+            [
+                f"{output}: the earlier run was another one, so --resume would mix two tables:",
+                *(f"  {difference}" for difference in differences),
+                "Use the earlier settings, or --overwrite, or another --output.",
+            ]
         )
     for name in gone:
         storage.remove(storage.join(output, QUALITY, name))

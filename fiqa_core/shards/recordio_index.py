@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fiqa_core.shards.label_text import MARK
 from fiqa_core.shards.names import MAX_NAME_CHARACTERS, printable, shortened
 from fiqa_core.storage import open_read
 
@@ -59,7 +60,7 @@ def keys_between(url: str, version: str, part: tuple[int, int], start: int, stop
     for _, lines in _lines(url, version, *part):
         offsets = _offsets(lines)
         for place in np.flatnonzero((offsets >= start) & (offsets < stop)):
-            key = lines[place].split()[0].decode("utf-8", "surrogateescape")
+            key = lines[place].removeprefix(MARK).split()[0].decode("utf-8", "surrogateescape")
             keys.setdefault(int(offsets[place]), shortened(printable(key), MAX_NAME_CHARACTERS))
     return keys
 
@@ -71,7 +72,7 @@ def offset_of_zero(url: str, version: str, size: int) -> int | None:
     for _, lines in _lines(url, version, max(0, size - _MAX_LINE), size):
         last = next((line for line in reversed(lines) if not line.isspace()), last)
     for line in (first, last):
-        if (offset := _offset(line)) >= 0 and line.split()[0] == b"0":
+        if (offset := _offset(line)) >= 0 and line.removeprefix(MARK).split()[0] == b"0":
             return offset
     return None
 
