@@ -8,6 +8,8 @@ from typing import NoReturn
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from fiqa_core.shards.names import visible
+from pipelines.log_format import Lines, VisibleFormatter
 from pipelines.runners import JobError, beam_options
 
 EXIT_OK, EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 2, 3, 130
@@ -21,7 +23,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with exit code 2."""
-        self.exit(EXIT_BAD_INPUT, f"{self.prog}: {message}\nAll options: {self.prog} --help\n")
+        self.exit(EXIT_BAD_INPUT, f"{self.prog}: {visible(message)}\nAll options: {self.prog} --help\n")
 
 
 def set_up_logging(level: int = logging.INFO) -> None:
@@ -32,7 +34,9 @@ def set_up_logging(level: int = logging.INFO) -> None:
         # that, and ours and its level would be ignored.
         if type(handler) is logging.StreamHandler:
             root.removeHandler(handler)
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    ours = logging.StreamHandler(sys.stderr)
+    ours.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[ours])
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
     # It logs the trace of whatever ends a job; the error itself comes back, and its reason is said once.
     logging.getLogger("apache_beam.runners.worker.sdk_worker").setLevel(logging.CRITICAL)
@@ -52,13 +56,13 @@ def run_command(
         device = getattr(arguments, "device", "cpu")
         return body(arguments, beam_options(rest, list(parser._option_string_actions), device))
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
-        log.error("%s", str(error) or type(error).__name__)
+        log.error("%s", error if str(error) else type(error).__name__)
         if isinstance(error, JobError):
             log.error("what is finished is kept; run again with --resume")
         return EXIT_BAD_INPUT
     except KeyboardInterrupt as interrupt:
         kept = "interrupted; what is finished is kept: run the same command with --resume"
-        log.error("%s", str(interrupt) or kept)
+        log.error("%s", Lines(str(interrupt) or kept))
         return EXIT_INTERRUPTED
 
 

@@ -31,6 +31,7 @@ from pipelines import evaluation_words as words
 from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK, set_up_logging
 from pipelines.evaluation_options import check, costs, parser, plot_stem
 from pipelines.evaluation_sources import Sources, is_network
+from pipelines.log_format import report
 from schemas import versions
 from schemas.edc import AUC_COLUMNS, RECOMMENDATION_COLUMNS
 
@@ -93,9 +94,8 @@ def _run(arguments: argparse.Namespace, embed_options: Sequence[str]) -> None:
             _write(findings, workspace, "recommendations.csv", content)
         publish_all(output, findings.files, _account(arguments, embed_options, findings))
     lines = words.areas(findings.datasets, findings.areas) + words.thresholds(findings.thresholds)
-    for line in lines + words.without_threshold(findings.without_threshold):
-        print(line)
-    print(f"written: {arguments.output} ({', '.join(sorted(findings.files))})")
+    lines += words.without_threshold(findings.without_threshold)
+    report([*lines, f"written: {arguments.output} ({', '.join(sorted(findings.files))})"])
 
 
 def _evaluate(

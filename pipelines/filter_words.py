@@ -7,6 +7,7 @@ from typing import Any
 from fiqa_core import storage
 from fiqa_core.curation.decision_files import DECISIONS
 from fiqa_core.curation.subset import DATA, SUBSET
+from pipelines.log_format import report
 
 
 def print_summary(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> None:
@@ -37,7 +38,7 @@ def print_summary(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> 
         lines.append(f"{before['images_without_label']:,} rows have no label: rules about identities pass over them")
     lines += _found(summary, arguments.dry_run) + _written(summary)
     lines.append(_next_step(arguments, summary))
-    print("\n".join(lines))
+    report(lines)
 
 
 def _found(summary: Mapping[str, Any], is_dry_run: bool) -> list[str]:

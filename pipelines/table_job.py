@@ -20,7 +20,9 @@ from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.balance import idle_workers
 from fiqa_core.shards.plan import Plan, plan_dataset
 from pipelines import dataflow, dataflow_job
-from pipelines.command_line import EXIT_INCOMPLETE, EXIT_OK
+from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_OK
+from pipelines.label_words import label_problem, log_labels
+from pipelines.log_format import report
 from pipelines.progress import ProgressMonitor
 from pipelines.runners import is_in_process, is_local, refuse_memory, run_job, worker_processes
 from pipelines.table_options import DEFAULT_UNIT_SIZE
@@ -98,7 +100,7 @@ def _run_on(output: str, job: TableJob, scoring: Callable[..., ScoreDataset]) ->
     if finished is not None:
         job.log.info("the run in %s is complete already: nothing to do", arguments.output)
         _closing_words(job, finished | NOTHING_NOW, scoring_run.Account(True, ()))
-        return EXIT_OK
+        return _label_account(job, finished, EXIT_OK)
     pipeline = _pipeline(options, plan, scoring)
     if dataflow.is_dataflow(options):
         if not dataflow_job.run_job(pipeline, options, plan, wait=not arguments.no_wait):
@@ -108,7 +110,20 @@ def _run_on(output: str, job: TableJob, scoring: Callable[..., ScoreDataset]) ->
             run_job(pipeline)
     summary, account = scoring_run.close_account(output, plan.units, settings)
     _closing_words(job, summary, account)
-    return EXIT_OK if account.complete else EXIT_INCOMPLETE
+    return _label_account(job, summary, EXIT_OK if account.complete else EXIT_INCOMPLETE)
+
+
+def _label_account(job: TableJob, summary: dict[str, Any], code: int) -> int:
+    """Say what labels there are; the exit code, which is that of a bad option where no record has the field named."""
+    labels = summary.get("labels")  # an earlier version's summary has none
+    if labels is None:
+        return code
+    log_labels(job.log, labels)
+    problem = label_problem(labels, job.settings.read.label_field)
+    if problem is None:
+        return code
+    job.log.error("%s", problem)
+    return code if code != EXIT_OK else EXIT_BAD_INPUT
 
 
 def _pipeline(options: PipelineOptions, plan: Plan, scoring: Callable[..., ScoreDataset]) -> beam.Pipeline:
@@ -156,10 +171,10 @@ def _closing_words(job: TableJob, summary: dict[str, Any], account: scoring_run.
     if account.complete and not summary["records"]:
         lines.append("the input holds no records: the table is empty. Check --input (and --format).")
     elif account.complete:
-        lines.append(job.next_line(storage.join(job.arguments.output, "quality")))
+        lines += job.next_line(storage.join(job.arguments.output, "quality")).split("\n")
     else:
         lines.append("next: mend what is named above and run the same command with --resume")
-    print("\n".join(lines))
+    report(lines)
 
 
 def quality_lines(summary: dict[str, Any]) -> list[str]:

@@ -36,6 +36,7 @@ from fiqa_core.training.pool import Pool, PoolSettings, build_pool, open_pool
 from fiqa_core.training.settings import TeacherOptions, TrainingSettings, parse
 from fiqa_core.training.sharded_softmax import process, processes
 from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK, set_up_logging
+from pipelines.log_format import report
 
 _log = logging.getLogger("train_fiqa")
 _UNIT_SIZE = 4000
@@ -95,7 +96,7 @@ def _run(settings: TrainingSettings, device: torch.device, resume: bool) -> int:
         _log.warning("stopped with a checkpoint; go on with --resume")
         return EXIT_INTERRUPTED
     if process() == 0:
-        print("\n".join(_written(trainer, settings, output)))
+        report(_written(trainer, settings, output))
     return EXIT_OK
 
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from fiqa_core.curation.parts import Part, TableError, find_parts, table_files
 from fiqa_core.npy import NpyError, map_npy
+from fiqa_core.shards.label_text import sidecar_text
 from fiqa_core.storage import is_local, open_read
 
 _ROWS_AT_ONCE = 8192
@@ -225,24 +226,31 @@ def join_digests(source: EmbeddingSource, files: Sequence[EmbeddingFile]) -> tup
         TableError: no such column, or not as many keys as embeddings.
     """
     if source.kind == "npy":
-        with open_read(source.keys) as stream:
-            lines = _text_of(source.keys, stream.read()).splitlines()
+        lines = _key_lines(source.keys)
         if len(lines) != files[0].rows:
             raise TableError(
                 f"{source.keys}: {len(lines):,} lines, {files[0].url} has {files[0].rows:,} rows. "
                 "Expected one key a line, in the order of the rows."
             )
-        return _hashed(list(lines), source.join)
+        return _hashed([*lines], source.join)
     name = source.join_column or source.join
     halves = [_join_column(file.url, name, source.join) for file in files]
     return np.concatenate([half[0] for half in halves]), np.concatenate([half[1] for half in halves])
 
 
-def _text_of(url: str, data: bytes) -> str:
+def _key_lines(url: str) -> list[str]:
+    """The lines of a text file. Only line feeds (and a carriage return before one) end a line: keys may hold other
+    characters that Python takes for line breaks."""
+    with open_read(url) as stream:
+        data = stream.read()
     try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise TableError(f"{url}: not UTF-8 text at byte {error.start:,}; expected one key a line.") from error
+        text = sidecar_text(data)
+    except ValueError as error:
+        raise TableError(f"{url}: not readable as text: {error}. Save it as UTF-8, with one key a line.") from error
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines]
 
 
 def key_digests(parts: Sequence[Part]) -> tuple[np.ndarray, np.ndarray]:

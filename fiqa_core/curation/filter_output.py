@@ -274,10 +274,12 @@ def _refuse_differences(output: str, then: Mapping[str, Any], now: Mapping[str, 
         if not changed and before != after:
             differences.append(f"{name}: the same files in another order")
     if differences:
-        raise OutputError(
-            f"{output}: the earlier run was another one, so --resume would mix two:\n  "
-            + "\n  ".join(differences)
-            + "\nUse the earlier settings, or --overwrite, or another --output."
+        raise OutputError.of_lines(
+            [
+                f"{output}: the earlier run was another one, so --resume would mix two:",
+                *(f"  {difference}" for difference in differences),
+                "Use the earlier settings, or --overwrite, or another --output.",
+            ]
         )
 
 

@@ -256,6 +256,15 @@ def _refuse_shared_folders(labels: Iterable[str]) -> None:
         if not folder or other != label:
             why = "is no name for a folder" if not folder else f"and {other!r} would be one folder"
             raise SubsetError(f"the label {label!r} {why}. Number the labels with --relabel; the map is written.")
+    changed = [label for label in labels if label_folder(label) != label]
+    if changed:
+        _log.warning(
+            "%d labels are written as folders of another name, since not every system takes them: %r as %r. The index "
+            "beside the images has the labels themselves.",
+            len(changed),
+            changed[0],
+            label_folder(changed[0]),
+        )
 
 
 def _settle(output: str, whole: str, resume: bool) -> None:

@@ -15,6 +15,7 @@ from fiqa_core.evaluation.text_lines import blocks, check_utf8, tidy
 from fiqa_core.storage import open_read
 
 _LFW_HEADER = re.compile(rb"\d+([ \t]+\d+)?[ \t]*\r?\n")
+_LINE_END = re.compile("\r\n|\r|\n")
 _LFW_LINE = re.compile(r"(\S+)\t(\d+)\t(\d+)|(\S+)\t(\d+)\t(\S+)\t(\d+)")
 _EXPECTED = "Expected `a b 1` (same person) or `a b 0`."
 
@@ -118,7 +119,7 @@ def _first_bad_line(url: str, block: bytes, before: int) -> str:
 def _lfw(url: str, data: bytes) -> tuple[pa.Array, pa.Array, np.ndarray]:
     check_utf8(url, data, 0)
     a, b, mated = [], [], []
-    for number, line in enumerate(data.decode().splitlines()[1:], 2):
+    for number, line in enumerate(_LINE_END.split(data.decode())[1:], 2):
         if not line.strip():
             continue
         match = _LFW_LINE.fullmatch(line.strip())

@@ -158,7 +158,7 @@ def _finished(output: str, units: Sequence[Unit], settings: ScoreSettings) -> di
 def _clear(output: str, plan: Plan) -> None:
     """Remove an earlier run, its `run.json` last: broken off before that, it can still be resumed."""
     _refuse_foreign(output, everywhere=True)
-    listings = {unit.listing.rpartition("/")[2] for unit in plan.units}
+    listings = {unit.listing.rpartition("/")[2] for unit in plan.units} | set(plan.written)
     stale = [f"{PLAN}/{n}" for n in storage.list_names(storage.join(output, PLAN)) if n not in listings]
     keep = {PLAN, LOCK, TEMPORARIES, RUN, SUMMARY, QUALITY}
     others = sorted(set(storage.list_names(output)) - keep)

@@ -1,14 +1,16 @@
 """Parquet with image bytes: a struct column {bytes, path} as Hugging Face writes it, or a binary column."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
+from fiqa_core.shards.label_text import names_in
 from fiqa_core.shards.names import MAX_LABEL_CHARACTERS, MAX_NAME_CHARACTERS, shortened
 from fiqa_core.shards.parquet_groups import RowGroups, is_store_failure
+from fiqa_core.shards.parquet_labels import LabelColumn, find_label, has_column, is_bytes, is_text, plain, texts
+from fiqa_core.shards.row_numbers import passed_over
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
-from fiqa_core.shards.webdataset import LABEL_FIELDS
 from fiqa_core.storage import StorageError, StoredFile, open_read
 from schemas.reasons import Status
 
@@ -38,7 +40,7 @@ class Parquet:
             with open_read(file.url, file.version, _FOOTER_BLOCK) as stream:
                 groups = RowGroups(stream)
                 if settings is not None:
-                    _Columns(groups.schema, settings)
+                    _Columns(groups.schema, settings, file.url)
         except ColumnError as error:
             raise ColumnError(f"{file.shown}: {error}") from error
         except Exception as error:
@@ -57,7 +59,7 @@ class Parquet:
         with open_read(unit.url, unit.version) as stream:
             try:
                 groups = RowGroups(stream)
-                columns = _Columns(groups.schema, settings)
+                columns = _Columns(groups.schema, settings, unit.url, passed_over(unit))
             except Exception as error:
                 if is_store_failure(error):
                     raise
@@ -98,12 +100,14 @@ def _read_group(
 class _Columns:
     """Which columns hold image, label and key, found once per file."""
 
-    def __init__(self, schema: pa.Schema, settings: ReadSettings) -> None:
+    def __init__(self, schema: pa.Schema, settings: ReadSettings, url: str, not_labels: Sequence[str] = ()) -> None:
         self.image = _image_column(schema, settings.image_field)
         self.is_struct = pa.types.is_struct(schema.field(self.image).type)
-        self.label = _label_column(schema, settings.label_field, self.image)
-        self.key = next((name for name in KEY_FIELDS if _has(schema, name, _is_text)), None)
-        self.wanted = [name for name in (self.image, self.label, self.key) if name]
+        self.label = _label_column(schema, settings.label_field, self.image, url, not_labels)
+        self.key = next(
+            (name for name in names_in(schema.names, KEY_FIELDS) if has_column(schema, name, is_text)), None
+        )
+        self.wanted = list(dict.fromkeys(name for name in (self.image, self.label.column, self.key) if name))
 
     def records(self, batch: pa.RecordBatch, index: int, limit: int) -> Iterator[Record]:
         images = batch.column(self.image)
@@ -112,15 +116,18 @@ class _Columns:
             # .field() ignores the struct's own nulls, .flatten() folds them into its children.
             children = dict(zip((f.name for f in images.type), images.flatten(), strict=True))
             images = children["bytes"]
-            if "path" in children and _is_text(children["path"].type):
-                paths = _texts(children["path"])
-        keys = _texts(batch.column(self.key)) if self.key else paths
-        labels = _texts(batch.column(self.label)) if self.label else [None] * len(batch)
-        for place, (image, path, key, label) in enumerate(zip(_plain(images), paths, keys, labels, strict=True)):
-            yield _row(image, path, key or path, label, index + place, limit)
+            if "path" in children and is_text(children["path"].type):
+                paths = texts(children["path"])
+        keys = texts(batch.column(self.key)) if self.key else paths
+        labels = self.label.texts(batch)
+        for place, (image, path, key, label) in enumerate(zip(plain(images), paths, keys, labels, strict=True)):
+            origin = self.label.source if label is not None or not self.label.found else ""
+            yield _row(image, path, key or path, label, index + place, limit, origin)
 
 
-def _row(image: pa.Scalar, path: str | None, key: str | None, label: str | None, index: int, limit: int) -> Record:
+def _row(
+    image: pa.Scalar, path: str | None, key: str | None, label: str | None, index: int, limit: int, origin: str
+) -> Record:
     name, note = shortened(key or str(index), MAX_NAME_CHARACTERS), None
     if key and name != key:
         note = f"the key has {len(key)} characters and is shortened to {MAX_NAME_CHARACTERS}"
@@ -128,46 +135,26 @@ def _row(image: pa.Scalar, path: str | None, key: str | None, label: str | None,
     buffer = image.as_buffer()
     if buffer is None:
         hint = f"; its path is {shortened(path, 300)!r}, but files outside the table are not read" if path else ""
-        return Record(name, index, text, None, Fault(Status.MISSING_IMAGE, f"image bytes are null{hint}"))
+        return Record(
+            name, index, text, None, Fault(Status.MISSING_IMAGE, f"image bytes are null{hint}"), label_from=origin
+        )
     if buffer.size > limit:
         fault = Fault(Status.TOO_LARGE, f"{buffer.size} stored bytes; the limit is {limit}")
-        return Record(name, index, text, None, fault, hashlib.sha256(buffer).digest())
-    return Record(name, index, text, buffer.to_pybytes(), note=note)
-
-
-def _plain(column: pa.Array) -> pa.Array:
-    """A dictionary-encoded column (pandas' categorical) as its values."""
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-
-
-def _texts(column: pa.Array) -> list[str | None]:
-    """A column of text or numbers as text. Strings in Parquet need not be UTF-8: other bytes become `\\xff`."""
-    column = _plain(column)
-    if _is_text(column.type) or _is_bytes(column.type):
-        values = column.cast(pa.large_binary()).to_pylist()
-        return [None if value is None else value.decode("utf-8", "backslashreplace") for value in values]
-    return [_number_text(value) for value in column.to_pylist()]
-
-
-def _number_text(value: float | None) -> str | None:
-    """Whole floats lose their `.0`: pandas makes floats of integers where one is missing."""
-    if value is None or value != value:
-        return None
-    return str(int(value)) if float(value).is_integer() else str(value)
+        return Record(name, index, text, None, fault, hashlib.sha256(buffer).digest(), label_from=origin)
+    return Record(name, index, text, buffer.to_pybytes(), note=note, label_from=origin)
 
 
 def _image_column(schema: pa.Schema, named: str) -> str:
     if named:
-        if _has(schema, named, _holds_image):
+        if has_column(schema, named, _holds_image):
             return named
         raise ColumnError(
             f"{named!r} cannot be the image column (binary, or a struct with binary `bytes`). {_listed(schema)} "
             "Name another with --image-field."
         )
-    found = [name for name in schema.names if _has(schema, name, _holds_image)]
-    for name in IMAGE_FIELDS:
-        if name in found:
-            return name
+    found = [name for name in schema.names if has_column(schema, name, _holds_image)]
+    if known := names_in(found, IMAGE_FIELDS):
+        return known[0]
     if len(found) == 1:
         return str(found[0])
     raise ColumnError(
@@ -177,20 +164,14 @@ def _image_column(schema: pa.Schema, named: str) -> str:
     )
 
 
-def _label_column(schema: pa.Schema, named: str, image: str) -> str | None:
-    if named and not _has(schema, named, _holds_label):
+def _label_column(schema: pa.Schema, named: str, image: str, url: str, not_labels: Sequence[str]) -> LabelColumn:
+    try:
+        return find_label(schema, named, image, url, not_labels)
+    except KeyError:
         raise ColumnError(
-            f"{named!r} cannot be the label column (text, binary, or numbers). {_listed(schema)} "
+            f"{named!r} cannot be the label column (text, binary, numbers or dates). {_listed(schema)} "
             "Name another with --label-field."
-        )
-    names = (named,) if named else (name for name in LABEL_FIELDS if name != image)
-    return next((name for name in names if _has(schema, name, _holds_label)), None)
-
-
-def _has(schema: pa.Schema, name: str, fits: Callable[[pa.DataType], bool]) -> bool:
-    """Whether there is one column of this name (a name that occurs twice names nothing), and of a type that fits."""
-    place = schema.get_field_index(name)
-    return place >= 0 and fits(schema.field(place).type)
+        ) from None
 
 
 def _listed(schema: pa.Schema) -> str:
@@ -201,28 +182,8 @@ def _listed(schema: pa.Schema) -> str:
 
 def _holds_image(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
-        return kind.get_field_index("bytes") >= 0 and _is_bytes(kind.field("bytes").type)
-    return _is_bytes(kind)
-
-
-def _holds_label(kind: pa.DataType) -> bool:
-    value = _value_type(kind)
-    types = pa.types
-    return (
-        _is_text(kind) or _is_bytes(kind) or types.is_integer(value) or types.is_floating(value) or value == pa.null()
-    )
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    return _value_type(kind) in (pa.binary(), pa.large_binary(), pa.binary_view())
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return _value_type(kind) in (pa.string(), pa.large_string(), pa.string_view())
-
-
-def _value_type(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+        return kind.get_field_index("bytes") >= 0 and is_bytes(kind.field("bytes").type)
+    return is_bytes(kind)
 
 
 def _one_line(error: BaseException) -> str:

@@ -9,7 +9,9 @@ import pyarrow.parquet as pq
 
 from fiqa_core.shards.folder import plan_folder
 from fiqa_core.shards.formats import CONTAINERS, FORMATS, PlanError, container_of, format_of, what_instead
+from fiqa_core.shards.label_plan import check_label_field, write_class_labels
 from fiqa_core.shards.recordio import RecordIO
+from fiqa_core.shards.row_numbers import mark_row_numbers
 from fiqa_core.shards.run_files import UNITS, RunFiles
 from fiqa_core.shards.sources import ImageSet, PassedOver, Source, find_sources, several_formats
 from fiqa_core.shards.unit import ReadSettings, Unit
@@ -23,9 +25,10 @@ _PLANNED_AT_ONCE = 16  # shards whose footers are read at the same time: plannin
 
 @dataclass(frozen=True)
 class Plan:
-    """The units of a dataset."""
+    """The units of a dataset; `written`: files of the workspace that no unit names."""
 
     units: tuple[Unit, ...]
+    written: tuple[str, ...] = ()
 
     @property
     def records(self) -> int | None:
@@ -57,9 +60,13 @@ def plan_dataset(
     plans = in_flight(sources, lambda s: _plan_source(s, container, unit_size, workspace, own, read), _PLANNED_AT_ONCE)
     for found in plans:
         units += found
+    if read is not None:
+        check_label_field(units, read)
+    units = mark_row_numbers(units, read or ReadSettings())
+    written = write_class_labels(units, read or ReadSettings(), workspace)
     shown = _names_given_before(workspace)
     numbered = (replace(u, number=n, shard=shown.get(u.url, u.shard)) for n, u in enumerate(units))
-    return Plan(tuple(numbered))
+    return Plan(tuple(numbered), written)
 
 
 def _plan_source(

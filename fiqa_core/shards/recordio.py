@@ -22,6 +22,7 @@ from schemas.reasons import Status
 
 _HEADER_RECORD = PART_HEADER.size + aligned(HEADER_BYTES)
 _LEAST_RECORD = PART_HEADER.size + IMAGE_HEADER.size  # in fewer bytes no record can be lost
+LABEL_FROM = "record headers"
 _COMPANIONS = (".idx", ".lst", ".meta", "property")
 
 
@@ -121,20 +122,21 @@ class _Reader:
             message = f"its {extent.size} bytes do not hold the header (24 bytes and its labels) of an image record"
             return Record(key, extent.at, None, None, Fault(Status.CORRUPT, message))
         label = label_text(header.labels[0])
+        origin = "" if label is None else LABEL_FROM
         size = extent.size - header.size
         if not size:
             if self._is_bookkeeping(key, header):
                 return None
             fault = Fault(Status.MISSING_IMAGE, "the record has a header and labels, but no image bytes")
-            return Record(key, extent.at, label, None, fault)
+            return Record(key, extent.at, label, None, fault, label_from=origin)
         image = _after(begin, pieces, header.size)
         if size > self._limit:
             digest = hashlib.sha256()
             for piece in image:
                 digest.update(piece)
             fault = Fault(Status.TOO_LARGE, f"{size} stored bytes; the limit is {self._limit}")
-            return Record(key, extent.at, label, None, fault, digest.digest())
-        return Record(key, extent.at, label, b"".join(image))
+            return Record(key, extent.at, label, None, fault, digest.digest(), label_from=origin)
+        return Record(key, extent.at, label, b"".join(image), label_from=origin)
 
     def _is_bookkeeping(self, key: str, header: ImageHeader) -> bool:
         if self._identities is None or header.flag != 2:

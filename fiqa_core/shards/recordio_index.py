@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fiqa_core.shards.label_text import MARK
 from fiqa_core.shards.names import MAX_NAME_CHARACTERS, printable, shortened
 from fiqa_core.storage import open_read
 
@@ -82,7 +83,7 @@ def ends(url: str, version: str, size: int) -> list[tuple[str, int]]:
     for _, lines in _lines(url, version, max(0, size - _MAX_LINE), size):
         last = next((line for line in reversed(lines) if not line.isspace()), last)
     return [
-        (line.split()[0].decode("utf-8", "surrogateescape"), offset)
+        (line.removeprefix(MARK).split()[0].decode("utf-8", "surrogateescape"), offset)
         for line in (*first, last)
         if (offset := _offset(line)) >= 0
     ]
@@ -91,7 +92,7 @@ def ends(url: str, version: str, size: int) -> list[tuple[str, int]]:
 def _take(lines: list[bytes], start: int, stop: int, keys: dict[int, str]) -> None:
     offsets = _offsets(lines)
     for place in np.flatnonzero((offsets >= start) & (offsets < stop)):
-        key = lines[place].split()[0].decode("utf-8", "surrogateescape")
+        key = lines[place].removeprefix(MARK).split()[0].decode("utf-8", "surrogateescape")
         keys.setdefault(int(offsets[place]), shortened(printable(key), MAX_NAME_CHARACTERS))
 
 

@@ -1,11 +1,11 @@
 """WebDataset: tar shards in which the files of one sample share a key and lie next to each other."""
 
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO
 
+from fiqa_core.shards.label_text import Found, json_label, sidecar_text
 from fiqa_core.shards.names import (
     MAX_LABEL_CHARACTERS,
     MAX_NAME_CHARACTERS,
@@ -26,9 +26,8 @@ _MAX_LINK_CHARACTERS = 300
 _PLACES_TOLD = 4  # of so many records one tells how far the shard is read; to ask costs a microsecond
 _KEYS_COMPARED = 1000  # incomplete samples of a shard that are remembered, to see files that lie apart
 
+_NO_LABEL = Found(None)
 _OVERLONG = "file with an overlong name"
-
-LABEL_FIELDS = ("label", "identity", "cls", "class", "id", "subject", "person_id", "subject_id")
 
 
 _DAMAGED_BESIDE = "bytes of the archive beside this sample are lost: files of it may be among them"
@@ -237,19 +236,19 @@ def _records(sample: Sample, first_index: int, settings: ReadSettings) -> list[R
             _record(sample, root, name, image, first_index + place, settings)
             for place, (root, name, image) in enumerate(sample.images)
         ]
-    label, _ = _label(sample, sample.key, settings)
+    label, origin, _ = _label(sample, sample.key, settings)
     found = ", ".join(sorted(sample.sidecars)) or "no regular file"
     fault = Fault(Status.MISSING_IMAGE, f"the sample holds no image, only: {printable(found[:300])}")
-    return [Record(printable(sample.key), first_index, label, None, fault)]
+    return [Record(printable(sample.key), first_index, label, None, fault, label_from=origin)]
 
 
 def _record(sample: Sample, root: str, name: str, image: Member, index: int, settings: ReadSettings) -> Record:
-    label, note = _label(sample, root, settings) if sample.sidecars else (None, None)
+    label, origin, note = _label(sample, root, settings) if sample.sidecars else _NO_LABEL
     if sample.damaged and note is None and (label is None or len(sample.images) == 1):
         note = _DAMAGED_BESIDE
     key = printable(root)
     if image.kind is REGULAR and image.data is not None and is_safe(image.name):
-        return Record(key, index, label, image.data, None, None, note)
+        return Record(key, index, label, image.data, None, None, note, origin)
     shown = repr(printable(name))
     if image.kind == _OVERLONG:
         fault = Fault(
@@ -265,36 +264,24 @@ def _record(sample: Sample, root: str, name: str, image: Member, index: int, set
         fault = Fault(Status.UNREADABLE, f"member is a {image.kind}, not a stored image")
     else:
         fault = Fault(Status.TOO_LARGE, f"{image.size} stored bytes; the limit is {settings.max_stored_bytes}")
-    return Record(key, index, label, image.data, fault, image.sha256, note)
+    return Record(key, index, label, image.data, fault, image.sha256, note, origin)
 
 
-def _label(sample: Sample, key: str, settings: ReadSettings) -> tuple[str | None, str | None]:
-    """Label and note: `.cls` before `.json` before `.txt`; a `label_field` looks into `.json` only."""
-    note = None
+def _label(sample: Sample, key: str, settings: ReadSettings) -> Found:
+    """The label: `.cls` before `.json` before `.txt`; a `label_field` looks into `.json` only."""
+    note, looks_like = None, ""
     for kind in ("json",) if settings.label_field else ("cls", "json", "txt"):
         data = sample.sidecar(key, kind)
         if data is None:
             continue
         try:
-            text = data.decode("utf-8").strip()
-            label = json_label(text, settings.label_field) if kind == "json" else text
+            text = sidecar_text(data).strip()
+            found = json_label(text, settings.label_field) if kind == "json" else Found(text or None, f".{kind}")
         except ValueError as error:
             note = f"label sidecar .{kind} is not readable: {error}"
             continue
-        if label is not None:
-            return printable(shortened(label, MAX_LABEL_CHARACTERS)), None
-    return None, note
-
-
-def json_label(text: str, label_field: str) -> str | None:
-    """The label in a JSON sidecar: the named field, else the first of `LABEL_FIELDS`, else a bare value."""
-    try:
-        value = json.loads(text)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-    if isinstance(value, dict):
-        names = (label_field,) if label_field else LABEL_FIELDS
-        value = next((value[name] for name in names if value.get(name) is not None), None)
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    return str(value)
+        if found.label is not None:
+            return Found(printable(shortened(found.label, MAX_LABEL_CHARACTERS)), found.source)
+        note = found.note or note
+        looks_like = looks_like or (found.source if kind == "json" else "")
+    return Found(None, looks_like, note)
