@@ -46,9 +46,9 @@ class QualityWriter:
         """Add rows; they reach the file in groups."""
         for row in rows:
             self._rows.append(row)
-            key, _, label, *_, label_from = row.record
+            key, _, label, *_ = row.record
             if key is not None:
-                self._origins[label_from, label is not None] += 1
+                self._origins[row.record.label_from, label is not None] += 1
             self._characters += len(key or "") + len(label or "") + len(row.message or "")
             if len(self._rows) == _ROWS_AT_ONCE or self._characters >= _CHARACTERS_AT_ONCE:
                 self._flush()

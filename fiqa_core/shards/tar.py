@@ -12,7 +12,7 @@ Source: POSIX.1-2017, `pax` utility, "ustar Interchange Format"; GNU tar manual,
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import IO, NamedTuple
 
 from fiqa_core.shards.names import printable, shortened
@@ -279,7 +279,7 @@ class _Archive:
         message = message or f"no end-of-archive mark: the archive ends at byte {self.offset}"
         return BrokenError(message, self.offset, truncated=True)
 
-    def _behind_zeros(self) -> Iterator[Gap]:  # type: ignore[misc]
+    def _behind_zeros(self) -> Generator[Gap, None, bytes]:
         """The header behind a run of zeros (a generator's result), b"" at the end; a gap where they are no end mark.
 
         Not the last word: archives joined with `cat` go on after the mark, and other readers would drop all that
@@ -293,14 +293,14 @@ class _Archive:
             header = self._read(BLOCK)
         if not header.strip(b"\0"):
             self._end_of_zeros(begin)
-            return b""  # type: ignore[return-value]
+            return b""
         if count > 2 and self._first is not None and (self.offset - self._first) % _RECORD and believable(header):
             yield Gap(begin, self.offset, f"{count * BLOCK} zero bytes stand between two members")
         if count > 1:
             self._first = self.offset
         if believable(header):
             self._begin = self.offset
-        return header  # type: ignore[return-value]
+        return header
 
     def _end_of_zeros(self, begin: int) -> None:
         damage = self._source.go_on()

@@ -14,7 +14,7 @@ from fiqa_core.shards.label_text import is_plain_sidecar, json_label, sidecar_te
 from fiqa_core.shards.output import OutputImage
 from fiqa_core.shards.output_names import image_suffix, sample_key
 from fiqa_core.shards.shard_format import ShardWriter
-from fiqa_core.shards.tar import BLOCK
+from fiqa_core.shards.tar_format import BLOCK
 from fiqa_core.shards.webdataset_scan import LABEL, StoredSamples
 
 _RECORD = 20 * BLOCK  # tar archives are a multiple of this
