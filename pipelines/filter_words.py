@@ -19,6 +19,10 @@ def print_summary(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> 
             lines.append(f"  {reason:<24}{count:>12,}  {summary['rules'][reason]}")
     for name, found in summary.get("incomplete", {}).items():
         lines.append(f"INCOMPLETE --{name}: {found['unknown']} (not among the rows above; see summary.json)")
+    spared = {reason: count for reason, count in summary.get("spared", {}).items() if count}
+    if spared:
+        each = ", ".join(f"{reason} {count:,}" for reason, count in spared.items())
+        lines.append(f"  kept although quality rules found them, for they are recognised: {each}")
     if after["found_by_quality_rules"]:
         lines.append(f"  {after['found_by_quality_rules']:,} kept rows were found by the quality rules: less weight")
     lines.append(f"{'':<28}{'before':>12}{'after':>12}")

@@ -42,11 +42,13 @@ _LABELS = pa.schema(
     [
         ("rid", pa.int64()),
         ("centre_cosine", pa.float32()),
+        ("genuine_cosine", pa.float32()),
         ("nearest_label", pa.string()),
         ("nearest_cosine", pa.float32()),
         ("label_verdict", pa.string()),
     ]
 )
+_NOT_ALWAYS = ("genuine_cosine",)  # findings of earlier versions do not have it
 _PAIRS = pa.schema([("a", pa.int64()), ("b", pa.int64()), ("similarity", pa.float32()), ("kind", pa.string())])
 
 
@@ -213,10 +215,15 @@ def _typed(urls: Sequence[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     for url in urls:
         try:
             for batch in read_batches(url, schema.names):
-                missing = [name for name in schema.names if name not in batch.schema.names]
+                missing = [name for name in schema.names if name not in (*batch.schema.names, *_NOT_ALWAYS)]
                 if missing:
                     raise TableError(f"{url}: the column {missing[0]!r} is missing. Expected {schema.names}.")
-                columns = [_cast(batch, name, schema.field(name).type, url) for name in schema.names]
+                columns = [
+                    _cast(batch, name, schema.field(name).type, url)
+                    if name in batch.schema.names
+                    else pa.nulls(batch.num_rows, schema.field(name).type)
+                    for name in schema.names
+                ]
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)
         except FileNotFoundError as error:
             raise TableError(f"{url}: no such file of findings.") from error

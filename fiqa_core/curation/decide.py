@@ -11,6 +11,7 @@ from fiqa_core.curation.decision_query import columns_of, decision_rows, load_re
 from fiqa_core.curation.filter_output import FilterRun
 from fiqa_core.curation.parts import Part
 from fiqa_core.curation.policy import Policy
+from fiqa_core.curation.recognised import check_compared
 from fiqa_core.curation.rules import check_needs, decide
 from fiqa_core.curation.run_gaps import Gap
 from fiqa_core.curation.statistics import counts, statistics
@@ -76,8 +77,9 @@ def apply_policy(
     with open_database(resources.folder, resources.memory_bytes, resources.threads, tables.all_rows) as db:
         load_rows(db, tables.own, tables.against)
         load_findings(db, tables.findings, tables.own_rows, tables.all_rows)
-        explained = decide(db, policy)
-        summary = counts(db) | _incomplete(tables)
+        check_compared(db, policy.quality.protect_recognised, tables.findings)
+        explained, spared = decide(db, policy)
+        summary = counts(db) | {"spared": {str(drop): rows for drop, rows in spared.items()}} | _incomplete(tables)
         db.execute("DROP TABLE raw")
         columns = columns_of(db, policy)
         summary |= {"rules": _said(explained, summary["dropped"])} | statistics(db, columns)

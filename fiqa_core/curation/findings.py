@@ -154,7 +154,10 @@ class _Gathered:
         urls = [self._url("labels", number) for number in range(many)]
         counts |= self._run(
             "judge",
-            [JudgeTask(output, work, urls[number], number, many, self._spills, threads) for number in range(many)],
+            [
+                JudgeTask(output, work, urls[number], number, many, self._spills, threads, settings.recognised_cosine)
+                for number in range(many)
+            ],
         )
         people = join(output, FOLDER, "identities.parquet")
         _write_identities(self._rows, work, many, output, people)
