@@ -170,7 +170,7 @@ class Quality:
         optional(count),
         "the best N rows of each identity stay, whatever the three rules above and --target-size say",
     )
-    protect_recognised: Recognised | None = setting(
+    protect_recognised: Recognised | None = setting(  # noqa: RUF009
         None,
         "--protect-recognised",
         recognised,

@@ -37,6 +37,7 @@ def check_compared(db: Any, limits: Recognised | None, findings: Findings) -> No
     if left_out and others > 1:
         where = f"{findings.labels[0].rpartition('/')[0]}: " if findings.labels else ""
         raise ValueError(
-            f"{where}{left_out:,} rows of the findings were not compared with other identities, as --protect-recognised "
-            "needs it: they come from a run without it, or with a higher cosine. Give --embeddings instead of --findings."
+            f"{where}{left_out:,} rows of the findings were not compared with other identities, which "
+            "--protect-recognised needs: they come from a run without it, or with a higher cosine. Give --embeddings "
+            "instead of --findings."
         )
