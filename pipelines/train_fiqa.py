@@ -35,7 +35,7 @@ from fiqa_core.training.output import refuse_foreign
 from fiqa_core.training.pool import Pool, PoolSettings, build_pool, open_pool
 from fiqa_core.training.settings import TeacherOptions, TrainingSettings, parse
 from fiqa_core.training.sharded_softmax import process, processes
-from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK, set_up_logging
+from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK, guarded, set_up_logging
 from pipelines.log_format import report
 
 _log = logging.getLogger("train_fiqa")
@@ -49,20 +49,20 @@ def run(argv: Sequence[str] | None = None) -> int:
     number = int(os.environ.get("RANK", "0"))
     set_up_logging(logging.INFO if number == 0 else logging.WARNING)
     try:
-        settings = _settings(arguments)
-        device = _join_processes(settings)
-        refuse_precision(settings, device)
-        with hold_output(settings.run.output) if process() == 0 else nullcontext():
-            return _run(settings, device, arguments.resume)
-    except (ValueError, OSError, RuntimeError) as error:
-        _log.error("%s", error)
-        return EXIT_BAD_INPUT
-    except KeyboardInterrupt:
-        _log.error("interrupted; go on from the last checkpoint with --resume")
-        return EXIT_INTERRUPTED
+        return guarded(
+            _log, lambda: _train(arguments), "interrupted; go on from the last checkpoint with --resume"
+        )
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    device = _join_processes(settings)
+    refuse_precision(settings, device)
+    with hold_output(settings.run.output) if process() == 0 else nullcontext():
+        return _run(settings, device, arguments.resume)
 
 
 def _run(settings: TrainingSettings, device: torch.device, resume: bool) -> int:
