@@ -2,11 +2,11 @@
 
     python -m benchmarks.protected_faces [--shards FOLDER] [--models FOLDER] [--seed 0]
 
-LFW's test faces with LightQNet's quality; 2 % of the labels are swapped with another identity's. One recognition network
-protects, the other judges what was spared, so that no network marks its own work. `mixed`: half of the images are
-degraded (`benchmarks.mixed_quality`). A face is known where the network has it as the option's defaults say; it is lost
-where another identity's centre is nearer. FNMR: of all pairs of one identity (true labels) among the kept images, by the
-judge, at the cosine that 1 in 1,000 pairs of two people of the whole set exceed.
+LFW's test faces with LightQNet's quality; 2 % of the labels are swapped with another identity's. One recognition
+network protects, the other judges what was spared, so that no network marks its own work. `mixed`: half of the images
+are degraded (`benchmarks.mixed_quality`). A face is known where the network has it as the option's defaults say; it is
+lost where another identity's centre is nearer. FNMR: of all pairs of one identity (true labels) among the kept images,
+by the judge, at the cosine that 1 in 1,000 pairs of two people of the whole set exceed.
 """
 
 import argparse
@@ -97,8 +97,9 @@ def main() -> None:
     ]
     changed = np.array([face.data != other.data for face, other in zip(natural, mixed, strict=True)])
     print(
-        "| faces | protected by | worst | dropped without | spared | of these untouched | degraded | known to the judge "
-        "| lost to the judge | wrong label | still dropped, known to the judge | FNMR, all | dropped | protected |"
+        "| faces | protected by | worst | dropped without | spared | of these untouched | degraded "
+        "| known to the judge | lost to it "
+        "| wrong label | still dropped, known to it | FNMR, all | dropped | protected |"
     )
     print("|---|---|" + "---|" * 12)
     measure("natural", natural, np.zeros(len(natural), bool), arguments.models, arguments.seed)

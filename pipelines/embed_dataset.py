@@ -16,6 +16,7 @@ from fiqa_core.networks.onnx_session import onnx_device, onnxruntime, read_onnx
 from fiqa_core.scoring.devices import resolve_device
 from fiqa_core.scoring.scorer import PRECISIONS
 from fiqa_core.scoring.settings import ScoreSettings
+from fiqa_core.wording import counted
 from pipelines import dataflow, table_options
 from pipelines.command_line import (
     EXIT_BAD_INPUT,
@@ -86,21 +87,21 @@ def _onnx_settings(arguments: argparse.Namespace) -> ScoreSettings:
     if arguments.flip and found.kind == "quality":
         raise OptionError("--flip is for embeddings, not for --output-kind quality")
     _log.info(
-        "network: ONNX, %d numbers an image from output %r (%s), sha256 %s",
-        network.dim,
+        "network: ONNX, %s an image from output %r (%s), sha256 %s",
+        counted(network.dim, "number"),
         found.output,
         found.kind,
         file.sha256[:16],
     )
     _log.info(
-        "fed with: %s, %s, %dx%d pixels, (x - %s) / %s, %s images a call%s",
+        "fed with: %s, %s, %dx%d pixels, (x - %s) / %s, %s a call%s",
         found.layout,
         found.color.upper(),
         found.size,
         found.size,
         _numbers(found.mean),
         _numbers(found.std),
-        found.batch or "any number of",
+        counted(found.batch, "image") if found.batch else "any number of images",
         _assumed(chosen),
     )
     is_quality = found.kind == "quality"
@@ -156,7 +157,7 @@ def _refuse_onnx_options(arguments: argparse.Namespace) -> None:
 
 def _by_embedding(settings: ScoreSettings, table: str) -> str:
     return (
-        f"embeddings: {settings.embedding_dim} numbers, {settings.embeddings}, not normalised\n"
+        f"embeddings: {counted(settings.embedding_dim, 'number')}, {settings.embeddings}, not normalised\n"
         f"next: python -c \"import pandas as pd; print(pd.read_parquet('{table}')[['key', 'label', 'embedding']])\""
     )
 

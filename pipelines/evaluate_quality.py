@@ -27,6 +27,7 @@ from fiqa_core.evaluation.sources import Embeddings, Qualities
 from fiqa_core.evaluation.study import ORACLE, RANDOM, Result, StudySettings, study
 from fiqa_core.evaluation.thresholds import recommendation_rows
 from fiqa_core.scoring.output_lock import hold_output
+from fiqa_core.wording import counted
 from pipelines import evaluation_words as words
 from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK, guarded, set_up_logging
 from pipelines.evaluation_options import check, costs, parser, plot_stem
@@ -155,7 +156,7 @@ def _evaluate(
     for model, path in models.items():
         embeddings = [sources.embeddings(place, images) for place in (path, flipped.get(model)) if place]
         comparisons = dataset.compare(embeddings, model, arguments.score)
-        _log.info("%s, %s: %d pairs compared", named.name, model, len(dataset.pairs))
+        _log.info("%s, %s: %s compared", named.name, model, counted(len(dataset.pairs), "pair"))
         results = list(study(dataset.pairs, comparisons, methods, subjects, settings))
         findings.tables.append(curve_table(named.name, model, results))
         findings.areas += auc_rows(named.name, model, results)

@@ -9,8 +9,8 @@ from types import TracebackType
 from pipelines.log_format import Lines
 
 REPORT = (
-    "this is a fault of the program, not of your input: please report it with the lines above (and the command). What is "
-    "finished is kept; --resume goes on from it."
+    "this is a fault of the program, not of your input: please report it with the lines above (and the command). What "
+    "is finished is kept; --resume goes on from it."
 )
 _OURS = ("fiqa_core", "pipelines", "transforms", "schemas")
 _REMEDIES = {

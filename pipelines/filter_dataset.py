@@ -27,6 +27,7 @@ from fiqa_core.curation.rules import check_needs
 from fiqa_core.curation.subset import FORMATS, SubsetSettings
 from fiqa_core.curation.subset_plan import check_source
 from fiqa_core.scoring.output_lock import hold_output
+from fiqa_core.wording import counted
 from pipelines import dataflow, findings_job, subset_job
 from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, run_command
 from pipelines.filter_options import make_parser, refuse_contradictions, search_settings, writing_of
@@ -124,7 +125,7 @@ def _check_places(arguments: argparse.Namespace, options: PipelineOptions) -> No
 def _tables(arguments: argparse.Namespace) -> Tables:
     tables = replace(read_tables(arguments), findings=_findings(arguments.findings))
     shown = f" and {tables.all_rows - tables.own_rows:,} of --against" if tables.against else ""
-    _log.info("%s rows in %d files%s", f"{tables.own_rows:,}", len(tables.own), shown)
+    _log.info("%s in %s%s", counted(tables.own_rows, "row"), counted(len(tables.own), "file"), shown)
     return tables
 
 

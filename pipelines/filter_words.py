@@ -7,13 +7,16 @@ from typing import Any
 from fiqa_core import storage
 from fiqa_core.curation.decision_files import DECISIONS
 from fiqa_core.curation.subset import DATA, SUBSET
+from fiqa_core.wording import counted
 from pipelines.log_format import report
 
 
 def print_summary(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> None:
     """Counts by reason, before and after, what was found out and written, and the next step."""
     before, after = summary["before"], summary["after"]
-    lines = [f"{summary['rows']:,} rows: {summary['kept']:,} kept, {summary['rows'] - summary['kept']:,} dropped"]
+    lines = [
+        f"{counted(summary['rows'], 'row')}: {summary['kept']:,} kept, {summary['rows'] - summary['kept']:,} dropped"
+    ]
     for reason, count in summary["dropped"].items():
         if count:
             lines.append(f"  {reason:<24}{count:>12,}  {summary['rules'][reason]}")
@@ -24,7 +27,8 @@ def print_summary(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> 
         each = ", ".join(f"{reason} {count:,}" for reason, count in spared.items())
         lines.append(f"  kept although quality rules found them, for they are recognised: {each}")
     if after["found_by_quality_rules"]:
-        lines.append(f"  {after['found_by_quality_rules']:,} kept rows were found by the quality rules: less weight")
+        found = counted(after["found_by_quality_rules"], "kept row")
+        lines.append(f"  less weight for what the quality rules found: {found}")
     lines.append(f"{'':<28}{'before':>12}{'after':>12}")
     lines += [
         f"  {name.replace('_', ' '):<26}{before[name]:>12,}{after[name]:>12,}"
@@ -39,7 +43,9 @@ def print_summary(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> 
         lines.append(f"  {title:<26}{cells}")
     lines.append("  tiers (kept): " + ", ".join(f"{name} {count:,}" for name, count in after["tiers"].items()))
     if before["images_without_label"]:
-        lines.append(f"{before['images_without_label']:,} rows have no label: rules about identities pass over them")
+        lines.append(
+            f"{counted(before['images_without_label'], 'row')} without a label: rules about identities pass over them"
+        )
     lines += _found(summary, arguments.dry_run) + _written(summary)
     lines.append(_next_step(arguments, summary))
     report(lines)
@@ -66,8 +72,9 @@ def _written(summary: Mapping[str, Any]) -> list[str]:
     if subset is None:
         return []
     lines = [
-        f"written: {subset['images']:,} images, {subset['bytes']:,} bytes, {subset['shards']:,} shards "
-        f"({subset['format']}); {subset['images_now']:,} images by this run"
+        f"written: {counted(subset['images'], 'image')}, {counted(subset['bytes'], 'byte')}, "
+        f"{counted(subset['shards'], 'shard')} "
+        f"({subset['format']}); {counted(subset['images_now'], 'image')} by this run"
     ]
     return lines + [f"PROBLEM: {problem}" for problem in subset["problems"]]
 

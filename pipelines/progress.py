@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from fiqa_core.scoring.progress import Progress
 from fiqa_core.shards.plan import Plan
+from fiqa_core.wording import counted
 
 _log = logging.getLogger(__name__)
 _LOG_EVERY_S = 30.0
@@ -103,14 +104,14 @@ def progress_line(done: Progress, whole: Whole, seconds: float) -> str:
     rows = now.rows + kept.rows
     if whole.records is not None:
         total, done_now, done_before = whole.records, now.rows, kept.rows
-        text = f"{min(rows, total):,} of {total:,} images"
+        text = f"{min(rows, total):,} of {counted(total, 'image')}"
     else:
         if whole.size is not None:
             total, done_now, done_before = whole.size, now.size, kept.size
         else:
             total, done_now, done_before = whole.units, now.units, kept.units
         part = min((done_now + done_before) / total, 1.0) if total else 1.0
-        text = f"{rows:,} images, {int(part * 1000) / 10} %"
+        text = f"{counted(rows, 'image')}, {int(part * 1000) / 10} %"
     if kept.rows:
         text += f" ({kept.rows:,} from an earlier run)"
     text += f", {now.rows / seconds if seconds > 0 else 0.0:,.1f} images/s"

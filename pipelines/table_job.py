@@ -19,6 +19,7 @@ from fiqa_core.scoring.progress import read_progress
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.balance import idle_workers
 from fiqa_core.shards.plan import Plan, plan_dataset
+from fiqa_core.wording import counted
 from pipelines import dataflow, dataflow_job
 from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_OK
 from pipelines.label_words import label_problem, log_labels
@@ -157,15 +158,15 @@ def _decode_threads(options: PipelineOptions) -> int:
 
 
 def _log_plan(plan: Plan, log: logging.Logger) -> None:
-    counted = f"{plan.records:,} records" if plan.records is not None else "records known once read"
-    log.info("planned %d units, %s", len(plan.units), counted)
+    records = counted(plan.records, "record") if plan.records is not None else "records known once read"
+    log.info("planned %s, %s", counted(len(plan.units), "unit"), records)
 
 
 def _closing_words(job: TableJob, summary: dict[str, Any], account: scoring_run.Account) -> None:
-    lines = [f"{summary['records']:,} records in {summary['units']} units:"]
+    lines = [f"{counted(summary['records'], 'record')} in {counted(summary['units'], 'unit')}:"]
     lines += [f"  {name:<18}{count:>12,}" for name, count in summary["status"].items()]
     lines += job.figures(summary)
-    lines.append(f"{summary['records_this_run']:,} records this run, {summary['images_per_second']} images/s")
+    lines.append(f"{counted(summary['records_this_run'], 'record')} this run, {summary['images_per_second']} images/s")
     for problem in account.problems:
         lines.append(f"PROBLEM: {problem}")
     if account.complete and not summary["records"]:

@@ -1,8 +1,8 @@
-"""Beam's local worker processes, watched: one that dies before it has called home must not hang the job, and none says
-anything of a Ctrl-C.
+"""Beam's local worker processes, watched: one that dies before it has called home must not hang the job.
 
 FnApiRunner notices the end of a worker by its connection. A worker killed while it still imports (by the kernel for
-want of memory, say) has none yet, and Beam 2.77 then waits for it for ever. A terminal sends Ctrl-C to the workers too: they ignore it, and the command ends them.
+want of memory, say) has none yet, and Beam 2.77 then waits for it for ever. A terminal sends Ctrl-C to the workers too:
+they ignore it, and the command ends them, so that no worker says anything of it.
 """
 
 import contextlib

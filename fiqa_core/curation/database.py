@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from fiqa_core.curation.parts import Part, TableError
 from fiqa_core.curation.reading import read_ahead, read_batches, read_part
+from fiqa_core.wording import counted
 from schemas.drops import Drop
 from schemas.label_verdicts import LabelVerdict
 from schemas.reasons import SHARD_LEVEL, Status
@@ -233,6 +234,7 @@ def _refuse(db: Any, rows: str, what: str, urls: Sequence[str]) -> None:
     count = scalar(db, f"SELECT count(*) FROM {rows}")
     if count:
         raise TableError(
-            f"{urls[0].rpartition('/')[0]}: {count} rows of the findings have a {what} that does not fit this table. "
+            f"{urls[0].rpartition('/')[0]}: {counted(count, 'row of the findings has', 'rows of the findings have')} a "
+            f"{what} that does not fit this table. "
             "They were made for other --quality or --against files (or for these in another order): make them again."
         )

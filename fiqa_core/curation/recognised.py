@@ -4,6 +4,7 @@ from typing import Any
 
 from fiqa_core.curation.database import Findings, scalar
 from fiqa_core.curation.policy_fields import Recognised
+from fiqa_core.wording import counted
 
 
 def is_recognised(limits: Recognised | None) -> str:
@@ -37,7 +38,7 @@ def check_compared(db: Any, limits: Recognised | None, findings: Findings) -> No
     if left_out and others > 1:
         where = f"{findings.labels[0].rpartition('/')[0]}: " if findings.labels else ""
         raise ValueError(
-            f"{where}{left_out:,} rows of the findings were not compared with other identities, which "
-            "--protect-recognised needs: they come from a run without it, or with a higher cosine. Give --embeddings "
-            "instead of --findings."
+            f"{where}{counted(left_out, 'row of the findings was', 'rows of the findings were')} not compared with "
+            "other identities, which --protect-recognised needs: they come from a run without it, or with a higher "
+            "cosine. Give --embeddings instead of --findings."
         )

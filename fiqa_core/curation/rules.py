@@ -14,6 +14,7 @@ from fiqa_core.curation.database import VERDICTS, Findings, reason_code, scalar
 from fiqa_core.curation.duplicates import link_duplicates
 from fiqa_core.curation.policy import Policy
 from fiqa_core.curation.recognised import is_recognised
+from fiqa_core.wording import counted
 from schemas.drops import DROPS, Drop
 from schemas.label_verdicts import LabelVerdict
 
@@ -127,7 +128,8 @@ class _Rules:
             rows = self._count(_KEPT)
             condition, cut = self._worst(_share(rule.drop_fraction, rows), _KEPT)
             self._find(Drop.BELOW_GLOBAL_QUANTILE, condition)
-            said[Drop.BELOW_GLOBAL_QUANTILE] = f"Among the worst {rule.drop_fraction:.6g} of {rows:,} rows{cut}."
+            worst = f"{rule.drop_fraction:.6g} of {counted(rows, 'row')}{cut}"
+            said[Drop.BELOW_GLOBAL_QUANTILE] = f"Among the worst {worst}."
         if rule.drop_identity_fraction:
             self._find_in_identities(
                 Drop.BELOW_IDENTITY_QUANTILE,
@@ -150,7 +152,8 @@ class _Rules:
             self._drop(
                 Drop.IDENTITY_TOO_SMALL, f"n < {rule.min_per_identity}", f"LEFT JOIN ({_identities()}) USING (ident)"
             )
-            said[Drop.IDENTITY_TOO_SMALL] = f"Its identity was left with fewer than {rule.min_per_identity:,} images."
+            least = counted(rule.min_per_identity, "image")
+            said[Drop.IDENTITY_TOO_SMALL] = f"Its identity was left with fewer than {least}."
         return said
 
     def _find(self, drop: Drop, condition: str, join: str = "") -> None:
@@ -194,7 +197,7 @@ class _Rules:
         surplus = min(max(0, rows - target), rows - protected)
         condition, cut = self._worst(surplus, open_rows)
         self._drop(Drop.OVER_TARGET_SIZE, f"({condition}) AND NOT {self._protected}")
-        return f"The dataset was cut from {rows:,} to {rows - surplus:,} rows, worst images first{cut}."
+        return f"The dataset was cut from {rows:,} to {counted(rows - surplus, 'row')}, worst images first{cut}."
 
     def _worst(self, rows: int, among: str) -> tuple[str, str]:
         """Condition that holds for exactly the worst rows among some, and where it cuts, in words."""
