@@ -35,6 +35,7 @@ from pipelines.table_job import (
     prepare_workers,
     quality_lines,
     run_table,
+    show_line,
 )
 from transforms.onnx_source import OnnxSource
 from transforms.score import CheckpointScorer, ScorerSource
@@ -46,16 +47,17 @@ _log = logging.getLogger("embed_dataset")
 _ONLY_ONNX = ("layout", "size", "color", "mean", "std", "output", "batch")
 
 
-def run(argv: Sequence[str] | None = None) -> int:
+def run(argv: Sequence[str] | None = None, passing: bool = False) -> int:
     """Run the command; returns its exit code (0 only if every record is accounted for).
 
     Args:
         argv: command line without the program's name; None for `sys.argv`.
+        passing: the table is gone when the caller ends, so nobody is pointed at it.
     """
-    return run_command(_parser(), argv, _log, _run)
+    return run_command(_parser(), argv, _log, functools.partial(_run, passing=passing))
 
 
-def _run(arguments: argparse.Namespace, options: PipelineOptions) -> int:
+def _run(arguments: argparse.Namespace, options: PipelineOptions, passing: bool) -> int:
     is_onnx = arguments.model.lower().endswith(".onnx")
     if is_onnx:
         onnxruntime()  # its absence is said before anything else
@@ -70,7 +72,8 @@ def _run(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     model = storage.absolute(arguments.model)
     source: ScorerSource = make(model, settings, workers.device, arguments.batch_size, threads, workers.gpus)
     next_line = functools.partial(_by_embedding, settings) if settings.embedding_dim else by_quality
-    return run_table(TableJob(arguments, options, settings, source, workers, _log, quality_lines, next_line))
+    shown = None if passing else next_line
+    return run_table(TableJob(arguments, options, settings, source, workers, _log, quality_lines, shown))
 
 
 def _onnx_settings(arguments: argparse.Namespace) -> ScoreSettings:
@@ -158,7 +161,7 @@ def _refuse_onnx_options(arguments: argparse.Namespace) -> None:
 def _by_embedding(settings: ScoreSettings, table: str) -> str:
     return (
         f"embeddings: {counted(settings.embedding_dim, 'number')}, {settings.embeddings}, not normalised\n"
-        f"next: python -c \"import pandas as pd; print(pd.read_parquet('{table}')[['key', 'label', 'embedding']])\""
+        + show_line(table, ["key", "label", "embedding"])
     )
 
 

@@ -32,7 +32,7 @@ from pipelines import dataflow, findings_job, subset_job
 from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, run_command
 from pipelines.filter_options import make_parser, refuse_contradictions, search_settings, writing_of
 from pipelines.filter_tables import read_embedding_source, read_tables
-from pipelines.filter_words import print_summary
+from pipelines.filter_words import print_account, print_end
 from pipelines.policy_options import policy_of
 from pipelines.runners import OptionError, is_in_process, refuse_memory
 
@@ -64,7 +64,8 @@ def _run(arguments: argparse.Namespace, options: PipelineOptions) -> int:
         with tempfile.TemporaryDirectory(prefix="fiqa-") as folder:
             tables, found = _find(search, tables, folder, options)
             summary = apply_policy(policy, tables, _resources(arguments, Path(folder))) | {"findings": found}
-        print_summary(arguments, summary)
+        print_account(arguments, summary)
+        print_end(arguments, summary)
         return EXIT_OK
     if writing.what in FORMATS:
         check_source(tables.own, _subset_settings(writing, arguments))
@@ -88,11 +89,19 @@ def _run_on(
     finished = filter_output.begin(output, described, arguments.overwrite)
     if finished is not None and writing.what not in FORMATS:
         _log.info("the run in %s is complete already: nothing to do", arguments.output)
-        print_summary(arguments, finished)
+        print_account(arguments, finished)
+        print_end(arguments, finished)
         return EXIT_OK
     tables, found = _find(search, tables, output, options)
     with storage.temporary_folder_for(output) as folder:
-        summary = apply_policy(policy, tables, _resources(arguments, folder), output, described)
+        summary = apply_policy(
+            policy,
+            tables,
+            _resources(arguments, folder),
+            output,
+            described,
+            lambda decided: print_account(arguments, decided | {"findings": found}),
+        )
     summary |= {"complete": True, "policy": policy.to_dict(), "decisions_run": described.digest(), "findings": found}
     if writing.what in FORMATS:
         settings = _subset_settings(writing, arguments)
@@ -101,7 +110,7 @@ def _run_on(
         )
         summary |= {"subset": report, "complete": report["complete"] and report["images"] == summary["kept"]}
     filter_output.finish(output, summary)
-    print_summary(arguments, summary)
+    print_end(arguments, summary)
     return EXIT_OK if summary["complete"] else EXIT_INCOMPLETE
 
 

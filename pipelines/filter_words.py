@@ -1,6 +1,7 @@
 """What filter_dataset tells its user at the end."""
 
 import argparse
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,8 +12,8 @@ from fiqa_core.wording import counted
 from pipelines.log_format import report
 
 
-def print_summary(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> None:
-    """Counts by reason, before and after, what was found out and written, and the next step."""
+def print_account(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> None:
+    """Counts by reason, before and after, and what was found out."""
     before, after = summary["before"], summary["after"]
     lines = [
         f"{counted(summary['rows'], 'row')}: {summary['kept']:,} kept, {summary['rows'] - summary['kept']:,} dropped"
@@ -46,9 +47,14 @@ def print_summary(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> 
         lines.append(
             f"{counted(before['images_without_label'], 'row')} without a label: rules about identities pass over them"
         )
-    lines += _found(summary, arguments.dry_run) + _written(summary)
-    lines.append(_next_step(arguments, summary))
+    lines += _found(summary, arguments.dry_run)
     report(lines)
+    sys.stdout.flush()
+
+
+def print_end(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> None:
+    """What was written, and the next step."""
+    report([*_written(summary), _next_step(arguments, summary)])
 
 
 def _found(summary: Mapping[str, Any], is_dry_run: bool) -> list[str]:
@@ -88,7 +94,8 @@ def _next_step(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> str
         most = max(summary["dropped"], key=summary["dropped"].get)
         return f"nothing is kept: most rows went as {most}. Check that part of the policy."
     if arguments.dry_run:
-        return "dry run: nothing was written. next: the same command without --dry-run"
+        instead = "without --dry-run" if arguments.output else "with --output FOLDER in place of --dry-run"
+        return f"dry run: nothing was written. next: the same command {instead}"
     if not summary["complete"]:
         return "next: mend what is named above and run the same command with --resume"
     if "subset" in summary:

@@ -83,7 +83,7 @@ class ProgressMonitor:
                 )
                 warned = True
                 continue
-            line = progress_line(done, self._whole, time.monotonic() - started)
+            line = self._line(done, time.monotonic() - started)
             if not done.now.rows:
                 # Workers start and load the network first: no measure of how fast they will be.
                 started = time.monotonic()
@@ -92,6 +92,24 @@ class ProgressMonitor:
                 sys.stderr.flush()
             else:
                 _log.info(line)
+
+    def _line(self, done: Progress, seconds: float) -> str:
+        return progress_line(done, self._whole, seconds)
+
+
+class SubsetMonitor(ProgressMonitor):
+    """The same for images that are written again: there are no rejects among them.
+
+    Args:
+        read: as above. images, tasks: what there is to write.
+    """
+
+    def __init__(self, read: Callable[[], Progress], images: int, tasks: int, live_every_s: float = 1.0) -> None:
+        super().__init__(read, Plan(()), live_every_s)
+        self._whole = Whole(images, None, tasks)
+
+    def _line(self, done: Progress, seconds: float) -> str:
+        return "written: " + super()._line(done, seconds).rpartition(",")[0]
 
 
 def progress_line(done: Progress, whole: Whole, seconds: float) -> str:

@@ -4,9 +4,13 @@ import argparse
 import functools
 import logging
 import os
+import shlex
+import shutil
+import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -40,7 +44,10 @@ NextLine = Callable[[str], str]
 
 @dataclass(frozen=True)
 class TableJob:
-    """One run of a command: its options, what makes its scorer, and its closing words."""
+    """One run of a command: its options, what makes its scorer, and its closing words.
+
+    `next_line` None: nobody will look at the table (it is another command's, and gone when that ends).
+    """
 
     arguments: argparse.Namespace
     options: PipelineOptions
@@ -49,7 +56,7 @@ class TableJob:
     workers: dataflow.WorkerSetup
     log: logging.Logger
     figures: FigureLines
-    next_line: NextLine
+    next_line: NextLine | None
 
 
 def prepare_workers(
@@ -171,9 +178,9 @@ def _closing_words(job: TableJob, summary: dict[str, Any], account: scoring_run.
         lines.append(f"PROBLEM: {problem}")
     if account.complete and not summary["records"]:
         lines.append("the input holds no records: the table is empty. Check --input (and --format).")
-    elif account.complete:
+    elif account.complete and job.next_line is not None:
         lines += job.next_line(storage.join(job.arguments.output, "quality")).split("\n")
-    else:
+    elif not account.complete:
         lines.append("next: mend what is named above and run the same command with --resume")
     report(lines)
 
@@ -188,5 +195,28 @@ def quality_lines(summary: dict[str, Any]) -> list[str]:
 
 
 def by_quality(table: str) -> str:
-    """The line that shows how to read a table of qualities."""
-    return f"next: python -c \"import pandas as pd; print(pd.read_parquet('{table}').sort_values('quality'))\""
+    """The lines that show how to look at a table of qualities, worst first, and how to filter by it."""
+    filtering = f"-m pipelines.filter_dataset --quality {shlex.quote(table)} --drop-worst 0.05 --dry-run"
+    return "\n".join(
+        [
+            show_line(table, ["key", "label", "quality", "status"], ".sort_values('quality')"),
+            f"then: {python()} {filtering}   # what would go; docs/curation.md",
+        ]
+    )
+
+
+def show_line(table: str, columns: Sequence[str], order: str = "") -> str:
+    """The line that prints columns of a table."""
+    code = f"import pandas as pd; print(pd.read_parquet({table!r}, columns={list(columns)!r}){order})"
+    plain = not set(code) & set('"$`\\!')
+    return f"next: {python()} -c " + (f'"{code}"' if plain else shlex.quote(code))
+
+
+def python() -> str:
+    """What starts this interpreter in the user's shell: `python` where that is the one, else its path."""
+    found = shutil.which("python")
+    if found is not None and Path(found).absolute().parent == Path(sys.executable).absolute().parent:
+        return "python"
+    path = Path(sys.executable).absolute()
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
