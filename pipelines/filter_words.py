@@ -98,6 +98,8 @@ def _next_step(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> str
         return f"dry run: nothing was written. next: the same command {instead}"
     if not summary["complete"]:
         return "next: mend what is named above and run the same command with --resume"
+    if storage.in_this_process_only(arguments.output):
+        return "what was written is in the memory of this process, and gone when it ends"
     if "subset" in summary:
         place = storage.join(arguments.output, SUBSET, DATA)
         return f"next: train on {place}; what went and why is in {storage.join(arguments.output, 'removed.csv')}"

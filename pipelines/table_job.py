@@ -178,6 +178,8 @@ def _closing_words(job: TableJob, summary: dict[str, Any], account: scoring_run.
         lines.append(f"PROBLEM: {problem}")
     if account.complete and not summary["records"]:
         lines.append("the input holds no records: the table is empty. Check --input (and --format).")
+    elif account.complete and storage.in_this_process_only(job.arguments.output):
+        lines.append("the table is in the memory of this process, and gone when it ends")
     elif account.complete and job.next_line is not None:
         lines += job.next_line(storage.join(job.arguments.output, "quality")).split("\n")
     elif not account.complete:
@@ -196,7 +198,8 @@ def quality_lines(summary: dict[str, Any]) -> list[str]:
 
 def by_quality(table: str) -> str:
     """The lines that show how to look at a table of qualities, worst first, and how to filter by it."""
-    filtering = f"-m pipelines.filter_dataset --quality {shlex.quote(table)} --drop-worst 0.05 --dry-run"
+    output = table.removesuffix("/quality")
+    filtering = f"-m pipelines.filter_dataset --quality {shlex.quote(output)} --drop-worst 0.05 --dry-run"
     return "\n".join(
         [
             show_line(table, ["key", "label", "quality", "status"], ".sort_values('quality')"),
