@@ -155,7 +155,7 @@ def unwritable(tmp_path: Path) -> dict[str, Path]:
     return {
         f"{tmp_path / 'file'} is a file; expected a folder": tmp_path / "file",
         f"{tmp_path / 'file'} is a file; expected": tmp_path / "file" / "below",
-        "cannot be written to (File name too long": tmp_path / ("n" * 300),
+        "File name too long. Choose a shorter name": tmp_path / ("n" * 300),
         "cannot be written to (": Path("/proc/no/such"),
     }
 
@@ -169,7 +169,6 @@ def test_an_output_that_cannot_be_written_is_one_sentence_with_the_place_and_wha
         ):
             assert start(str(output)) == EXIT_BAD_INPUT
             assert said in caplog.text
-            assert "Choose another --output" in caplog.text
             assert "Traceback" not in caplog.text
             assert "[Errno" not in caplog.text
             caplog.clear()
