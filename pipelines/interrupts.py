@@ -74,7 +74,8 @@ def watched(log: logging.Logger) -> Iterator[Watch]:
         handlers.extend(logging.getLogger().handlers)
         for handler in handlers:
             handler.addFilter(only_ours)
-        threading.excepthook = sys.unraisablehook = lambda *_: None
+        threading.excepthook = _say_nothing
+        sys.unraisablehook = _say_nothing
         for action in _on_interrupt:
             action()
         raise KeyboardInterrupt
@@ -89,6 +90,10 @@ def watched(log: logging.Logger) -> Iterator[Watch]:
             handler.removeFilter(only_ours)
         if not watch.happened:
             threading.excepthook, sys.unraisablehook = hook, unraisable
+
+
+def _say_nothing(_: object) -> None:
+    """Instead of the trace of a thread that the interruption broke off."""
 
 
 def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
