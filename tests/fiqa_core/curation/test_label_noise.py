@@ -87,3 +87,12 @@ def test_settings_that_make_no_sense_are_refused():
     with pytest.raises(ValueError, match="0 to 15"):
         NearSettings(by="phash", bits=20)
     assert FindingsSettings().digest() != FindingsSettings(near=NearSettings(cosine=0.9)).digest()
+
+
+def test_a_wrong_label_above_the_threshold_or_of_a_poor_image_is_found_where_another_identity_is_clearly_nearer():
+    own = np.array([0.45, 0.1, np.nan])
+    clear, vague = np.array([0.7, 0.55, 0.65]), np.array([0.5, 0.35, 0.5])
+    quality = np.array([GOOD, POOR, GOOD])
+    certain = np.array([True, True, False])
+    assert verdicts(AT, own, clear, quality, certain).tolist() == ["wrong_label"] * 3
+    assert verdicts(AT, own, vague, quality, certain).tolist() == ["agrees", "low_quality", "unsure"]
