@@ -9,9 +9,9 @@ from typing import NoReturn
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from fiqa_core.shards.names import visible
-from pipelines.log_format import Lines, VisibleFormatter
 from pipelines.faults import log_error
 from pipelines.interrupts import INTERRUPTED, watched
+from pipelines.log_format import Lines, VisibleFormatter
 from pipelines.runners import JobError, beam_options
 
 EXIT_OK, EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 2, 3, INTERRUPTED
