@@ -9,10 +9,12 @@ from typing import NoReturn
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from fiqa_core.shards.names import visible
+from pipelines.faults import log_error
+from pipelines.interrupts import INTERRUPTED, watched
 from pipelines.log_format import Lines, VisibleFormatter
 from pipelines.runners import JobError, beam_options
 
-EXIT_OK, EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 2, 3, 130
+EXIT_OK, EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 2, 3, INTERRUPTED
 
 
 class Parser(argparse.ArgumentParser):
@@ -52,18 +54,35 @@ def run_command(
     """Parse, set up logging, run `body`; its exit code, or that of the error it ended with."""
     arguments, rest = parser.parse_known_args(argv)
     set_up_logging()
-    try:
-        device = getattr(arguments, "device", "cpu")
-        return body(arguments, beam_options(rest, list(parser._option_string_actions), device))
-    except (ValueError, OSError, RuntimeError, MemoryError) as error:
-        log.error("%s", error if str(error) else type(error).__name__)
-        if isinstance(error, JobError):
-            log.error("what is finished is kept; run again with --resume")
-        return EXIT_BAD_INPUT
-    except KeyboardInterrupt as interrupt:
-        kept = "interrupted; what is finished is kept: run the same command with --resume"
-        log.error("%s", Lines(str(interrupt) or kept))
-        return EXIT_INTERRUPTED
+    device = getattr(arguments, "device", "cpu")
+    return guarded(
+        log,
+        lambda: body(arguments, beam_options(rest, list(parser._option_string_actions), device)),
+        "interrupted; what is finished is kept: run the same command with --resume",
+    )
+
+
+def guarded(log: logging.Logger, body: Callable[[], int], interrupted: str) -> int:
+    """The exit code of `body`, or that of the error it ended with, which is said once.
+
+    Args:
+        interrupted: what is said of a Ctrl-C that does not say more itself.
+    """
+    with watched(log) as watch:
+        try:
+            return body()
+        except KeyboardInterrupt as interrupt:
+            log.error("%s", Lines(str(interrupt) or interrupted))
+            return EXIT_INTERRUPTED
+        except Exception as error:
+            if watch.happened:
+                # What the interruption made of a library's own work.
+                log.error("%s", interrupted)
+                return EXIT_INTERRUPTED
+            log_error(log, error)
+            if isinstance(error, JobError):
+                log.error("what is finished is kept; run again with --resume")
+            return EXIT_BAD_INPUT
 
 
 def positive(text: str) -> int:

@@ -16,6 +16,7 @@ from fiqa_core.networks.onnx_session import onnx_device, onnxruntime, read_onnx
 from fiqa_core.scoring.devices import resolve_device
 from fiqa_core.scoring.scorer import PRECISIONS
 from fiqa_core.scoring.settings import ScoreSettings
+from fiqa_core.wording import counted
 from pipelines import dataflow, table_options
 from pipelines.command_line import (
     EXIT_BAD_INPUT,
@@ -34,6 +35,7 @@ from pipelines.table_job import (
     prepare_workers,
     quality_lines,
     run_table,
+    show_line,
 )
 from transforms.onnx_source import OnnxSource
 from transforms.score import CheckpointScorer, ScorerSource
@@ -45,16 +47,17 @@ _log = logging.getLogger("embed_dataset")
 _ONLY_ONNX = ("layout", "size", "color", "mean", "std", "output", "batch")
 
 
-def run(argv: Sequence[str] | None = None) -> int:
+def run(argv: Sequence[str] | None = None, passing: bool = False) -> int:
     """Run the command; returns its exit code (0 only if every record is accounted for).
 
     Args:
         argv: command line without the program's name; None for `sys.argv`.
+        passing: the table is gone when the caller ends, so nobody is pointed at it.
     """
-    return run_command(_parser(), argv, _log, _run)
+    return run_command(_parser(), argv, _log, functools.partial(_run, passing=passing))
 
 
-def _run(arguments: argparse.Namespace, options: PipelineOptions) -> int:
+def _run(arguments: argparse.Namespace, options: PipelineOptions, passing: bool) -> int:
     is_onnx = arguments.model.lower().endswith(".onnx")
     if is_onnx:
         onnxruntime()  # its absence is said before anything else
@@ -69,7 +72,8 @@ def _run(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     model = storage.absolute(arguments.model)
     source: ScorerSource = make(model, settings, workers.device, arguments.batch_size, threads, workers.gpus)
     next_line = functools.partial(_by_embedding, settings) if settings.embedding_dim else by_quality
-    return run_table(TableJob(arguments, options, settings, source, workers, _log, quality_lines, next_line))
+    shown = None if passing else next_line
+    return run_table(TableJob(arguments, options, settings, source, workers, _log, quality_lines, shown))
 
 
 def _onnx_settings(arguments: argparse.Namespace) -> ScoreSettings:
@@ -86,21 +90,21 @@ def _onnx_settings(arguments: argparse.Namespace) -> ScoreSettings:
     if arguments.flip and found.kind == "quality":
         raise OptionError("--flip is for embeddings, not for --output-kind quality")
     _log.info(
-        "network: ONNX, %d numbers an image from output %r (%s), sha256 %s",
-        network.dim,
+        "network: ONNX, %s an image from output %r (%s), sha256 %s",
+        counted(network.dim, "number"),
         found.output,
         found.kind,
         file.sha256[:16],
     )
     _log.info(
-        "fed with: %s, %s, %dx%d pixels, (x - %s) / %s, %s images a call%s",
+        "fed with: %s, %s, %dx%d pixels, (x - %s) / %s, %s a call%s",
         found.layout,
         found.color.upper(),
         found.size,
         found.size,
         _numbers(found.mean),
         _numbers(found.std),
-        found.batch or "any number of",
+        counted(found.batch, "image") if found.batch else "any number of images",
         _assumed(chosen),
     )
     is_quality = found.kind == "quality"
@@ -156,8 +160,8 @@ def _refuse_onnx_options(arguments: argparse.Namespace) -> None:
 
 def _by_embedding(settings: ScoreSettings, table: str) -> str:
     return (
-        f"embeddings: {settings.embedding_dim} numbers, {settings.embeddings}, not normalised\n"
-        f"next: python -c \"import pandas as pd; print(pd.read_parquet('{table}')[['key', 'label', 'embedding']])\""
+        f"embeddings: {counted(settings.embedding_dim, 'number')}, {settings.embeddings}, not normalised\n"
+        + show_line(table, ["key", "label", "embedding"])
     )
 
 

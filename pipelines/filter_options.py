@@ -90,20 +90,23 @@ def search_settings(arguments: argparse.Namespace, policy: Policy, has_embedding
     labels = policy.needs_labels() or bool(arguments.embeddings)
     near = policy.near.search if policy.needs_pairs() else None
     if (labels or (near is not None and near.by != "phash")) and not has_embeddings:
-        asked = "drops wrong labels" if policy.needs_labels() else f"looks for near duplicates by {policy.near.by}"
+        asked = f"looks for near duplicates by {near.by}" if near is not None else ""
+        if policy.needs_labels():
+            asked = "drops wrong labels" if policy.labels.drop_wrong else "protects recognised faces"
         raise OptionError(
             f"the policy {asked}, which takes face recognition embeddings. Write them with python -m "
             "pipelines.embed_dataset and name its output by --embeddings (or --near-by phash, --findings)."
         )
     if not labels and near is None:
         return None
-    rule = policy.labels
+    rule, protect = policy.labels, policy.quality.protect_recognised
     noise = LabelNoiseSettings(
         rule.cosine,
         rule.own_quantile,
         poor_quantile=rule.poor_quantile,
         merge_cosine=rule.merge_cosine,
         split_cosine=rule.split_cosine,
+        recognised_cosine=None if protect is None else protect.cosine,
     )
     return FindingsSettings(noise if labels else None, near)
 

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from fiqa_core.curation.parts import Part, TableError
 from fiqa_core.curation.reading import read_ahead, read_batches, read_part
+from fiqa_core.wording import counted
 from schemas.drops import Drop
 from schemas.label_verdicts import LabelVerdict
 from schemas.reasons import SHARD_LEVEL, Status
@@ -42,11 +43,13 @@ _LABELS = pa.schema(
     [
         ("rid", pa.int64()),
         ("centre_cosine", pa.float32()),
+        ("genuine_cosine", pa.float32()),
         ("nearest_label", pa.string()),
         ("nearest_cosine", pa.float32()),
         ("label_verdict", pa.string()),
     ]
 )
+_NOT_ALWAYS = ("genuine_cosine",)  # findings of earlier versions do not have it
 _PAIRS = pa.schema([("a", pa.int64()), ("b", pa.int64()), ("similarity", pa.float32()), ("kind", pa.string())])
 
 
@@ -213,10 +216,15 @@ def _typed(urls: Sequence[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     for url in urls:
         try:
             for batch in read_batches(url, schema.names):
-                missing = [name for name in schema.names if name not in batch.schema.names]
+                missing = [name for name in schema.names if name not in (*batch.schema.names, *_NOT_ALWAYS)]
                 if missing:
                     raise TableError(f"{url}: the column {missing[0]!r} is missing. Expected {schema.names}.")
-                columns = [_cast(batch, name, schema.field(name).type, url) for name in schema.names]
+                columns = [
+                    _cast(batch, name, schema.field(name).type, url)
+                    if name in batch.schema.names
+                    else pa.nulls(batch.num_rows, schema.field(name).type)
+                    for name in schema.names
+                ]
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)
         except FileNotFoundError as error:
             raise TableError(f"{url}: no such file of findings.") from error
@@ -226,6 +234,7 @@ def _refuse(db: Any, rows: str, what: str, urls: Sequence[str]) -> None:
     count = scalar(db, f"SELECT count(*) FROM {rows}")
     if count:
         raise TableError(
-            f"{urls[0].rpartition('/')[0]}: {count} rows of the findings have a {what} that does not fit this table. "
+            f"{urls[0].rpartition('/')[0]}: {counted(count, 'row of the findings has', 'rows of the findings have')} a "
+            f"{what} that does not fit this table. "
             "They were made for other --quality or --against files (or for these in another order): make them again."
         )

@@ -14,6 +14,7 @@ from fiqa_core.curation.parts import Part, TableError, find_parts, table_files
 from fiqa_core.npy import NpyError, map_npy
 from fiqa_core.shards.label_text import sidecar_text
 from fiqa_core.storage import is_local, open_read
+from fiqa_core.wording import counted
 
 _ROWS_AT_ONCE = 8192
 
@@ -229,7 +230,7 @@ def join_digests(source: EmbeddingSource, files: Sequence[EmbeddingFile]) -> tup
         lines = _key_lines(source.keys)
         if len(lines) != files[0].rows:
             raise TableError(
-                f"{source.keys}: {len(lines):,} lines, {files[0].url} has {files[0].rows:,} rows. "
+                f"{source.keys}: {counted(len(lines), 'line')}, {files[0].url} has {counted(files[0].rows, 'row')}. "
                 "Expected one key a line, in the order of the rows."
             )
         return _hashed([*lines], source.join)

@@ -17,6 +17,8 @@ from fiqa_core.curation.parts import Part
 from fiqa_core.curation.policy import Policy
 from fiqa_core.curation.subset import SUBSET
 from fiqa_core.scoring.output import OutputError
+from fiqa_core.scoring.progress import FOLDER as PROGRESS
+from fiqa_core.scoring.progress import NOTE, remove_notes
 from fiqa_core.shards.run_files import (
     FILTER_KIND,
     LOCK,
@@ -34,11 +36,15 @@ POLICY = "policy.yaml"
 
 _FOOTERS_AT_ONCE = 16
 _SHOWN = 5
-_OURS = {RUN, SUMMARY, LOCK, TEMPORARIES, DECISIONS, MANIFEST, REMOVED, POLICY, FINDINGS, FINDINGS_WORK, SUBSET}
+_OURS = {
+    *(RUN, SUMMARY, LOCK, TEMPORARIES, PROGRESS, DECISIONS, MANIFEST),
+    *(REMOVED, POLICY, FINDINGS, FINDINGS_WORK, SUBSET),
+}
 _OURS_BELOW = {
     DECISIONS: re.compile(r"part-\d{6,}\.parquet"),
     MANIFEST: re.compile(r"part-\d{6,}\.parquet"),
     TEMPORARIES: re.compile(r"fiqa-[0-9a-f]+"),
+    PROGRESS: NOTE,
     FINDINGS: re.compile(r"(labels|pairs|pairs-phash)-\d{6,}-[0-9a-f]{12}\.parquet|identities\.parquet|findings\.json"),
     FINDINGS_WORK: re.compile(r"[0-9a-f]{12}"),
     SUBSET: re.compile(r"data|index|_work|_tmp|labels\.csv|plan\.json|summary\.json"),
@@ -152,13 +158,14 @@ def prepare_output(output: str, resume: bool, overwrite: bool) -> None:
             f"{output}: not empty (it holds {sorted(present - {LOCK, TEMPORARIES})[0]!r}) and not a filter run (there "
             f"is no {RUN}), so nothing in it is resumed or overwritten. Choose another --output."
         )
-    _refuse_foreign(output, (TEMPORARIES, FINDINGS_WORK), overwrite)
+    _refuse_foreign(output, (TEMPORARIES, PROGRESS, FINDINGS_WORK), overwrite)
     if RUN in present and not (resume or overwrite or _nothing_finished(output)):
         raise OutputError(
             f"{output}: holds an earlier run. --resume keeps its finished files and does the rest, "
             "--overwrite starts afresh; or choose another --output."
         )
     storage.sweep(output)
+    remove_notes(output)
 
 
 def begin(output: str, run: FilterRun, overwrite: bool) -> dict[str, Any] | None:

@@ -17,10 +17,12 @@ from fiqa_core.curation.policy_fields import (
     Choice,
     Numbers,
     PolicyError,
+    Recognised,
     count,
     fraction,
     number,
     optional,
+    recognised,
     setting,
     similarity,
     switch,
@@ -168,6 +170,15 @@ class Quality:
         optional(count),
         "the best N rows of each identity stay, whatever the three rules above and --target-size say",
     )
+    protect_recognised: Recognised | None = setting(  # noqa: RUF009
+        None,
+        "--protect-recognised",
+        recognised,
+        "a face that the embeddings place surely in its own identity stays, whatever the three rules of quality say: "
+        "its mean cosine to the other images of its identity is 0.5 or more, and the centre of its identity is nearer "
+        "than any other by 0.15 or more (or the two numbers given)",
+        "COSINE,MARGIN",
+    )
     action: str = setting(
         "drop",
         "--quality-action",
@@ -277,7 +288,7 @@ class Policy:
 
     def needs_labels(self) -> bool:
         """Whether it asks for what the embedding says of labels."""
-        return self.labels.drop_wrong
+        return self.labels.drop_wrong or self.quality.protect_recognised is not None
 
     def needs_pairs(self) -> bool:
         """Whether it asks for pairs of nearly the same picture."""

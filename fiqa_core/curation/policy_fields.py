@@ -3,7 +3,7 @@
 import argparse
 import math
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -71,6 +71,37 @@ def switch(value: Any) -> bool:
     if isinstance(value, str) and value.lower() in known:
         return known[value.lower()]
     raise ValueError("true or false")
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """When the embeddings place a face surely in its own identity (docs/curation.md).
+
+    Attributes:
+        cosine: least mean cosine to the other images of its identity. margin: how much nearer, at least, the centre of
+            its own identity is than that of any other, as a difference of cosines.
+    """
+
+    cosine: float = 0.5
+    margin: float = 0.15
+
+
+def recognised(value: Any) -> Recognised | None:
+    """`true` (the default limits), `false`, or {cosine, margin}; on the command line COSINE,MARGIN."""
+    expected = "true, false, or a cosine and a margin, {cosine: 0.5, margin: 0.15} (as an option: 0.5,0.15)"
+    if isinstance(value, str) and "," in value:
+        value = dict(zip(("cosine", "margin"), value.split(","), strict=False)) if value.count(",") == 1 else value
+    if isinstance(value, dict):
+        if not value.keys() <= {"cosine", "margin"}:
+            raise ValueError(expected)
+        limits = {name: similarity(limit) for name, limit in value.items()}
+        if limits.get("margin", 0.0) < 0:
+            raise ValueError("a margin from 0 to 1")
+        return Recognised(**limits)
+    try:
+        return Recognised() if value is not None and switch(value) else None
+    except ValueError:
+        raise ValueError(expected) from None
 
 
 class Choice:

@@ -129,7 +129,10 @@ def _entries(node: yaml.Node | None, where: str, what: str) -> Iterator[tuple[st
 
 
 def _plain(node: yaml.Node, name: str) -> Any:
-    """The value of a scalar, or of a list of scalars."""
+    """The value of a scalar, of a list of scalars, or of a mapping of them."""
+    if isinstance(node, yaml.MappingNode):
+        where = f"{name}, line {node.start_mark.line + 1}"
+        return {key: _plain(value, name) for key, value, _ in _entries(node, where, "the value")}
     if isinstance(node, yaml.SequenceNode):
         nested = [item for item in node.value if not isinstance(item, yaml.ScalarNode)]
         if nested:

@@ -23,6 +23,7 @@ from fiqa_core.shards.recordio_write import MAX_EXACT
 from fiqa_core.shards.run_files import RUN, read_own_json, read_run_file
 from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.storage import exists, in_flight, join, open_read, publish_bytes, stat
+from fiqa_core.wording import counted
 
 _log = logging.getLogger(__name__)
 _READ_AT_ONCE = 4
@@ -157,7 +158,8 @@ def _look_at(url: str) -> _Seen:
         raise SubsetError(f"{url}: not readable as decisions ({' '.join(str(error).split())[:300]})") from error
     kept = table.filter(table["keep"])
     if kept["sha256"].null_count:
-        raise SubsetError(f"{url}: {kept['sha256'].null_count} kept rows have no sha256, so nothing can be verified")
+        unknown = counted(kept["sha256"].null_count, "kept row has", "kept rows have")
+        raise SubsetError(f"{url}: {unknown} no sha256, so nothing can be verified")
     values = pc.value_counts(kept["label"]).to_pylist()
     return _Seen(kept.num_rows, {v["values"]: v["counts"] for v in values}, content.hexdigest()[:16])
 
@@ -224,8 +226,9 @@ def _refuse(settings: SubsetSettings, images: int, labels: Mapping[str, int], un
         return
     if unlabelled:
         raise SubsetError(
-            f"{unlabelled} of {images} kept images have no label, which InsightFace's RecordIO needs. Drop "
-            "them (--drop-unlabelled on), write another format, or score the set again with --label-field."
+            f"{unlabelled} of {counted(images, 'kept image has', 'kept images have')} no label, which InsightFace's "
+            "RecordIO needs. Drop them (--drop-unlabelled on), write another format, or score the set again with "
+            "--label-field."
         )
 
 

@@ -13,6 +13,7 @@ from fiqa_core.curation.subset import Slice, SourceChangedError, SubsetSettings,
 from fiqa_core.curation.subset_labels import read_labels
 from fiqa_core.curation.subset_rows import KeptRows, sha256_of
 from fiqa_core.curation.subset_scan import scanned
+from fiqa_core.scoring.progress import Heartbeat
 from fiqa_core.shards.batch import ImageBatch
 from fiqa_core.shards.formats import container_of
 from fiqa_core.shards.names import printable
@@ -47,12 +48,14 @@ def _weight(batch: ImageBatch) -> int:
 def _batches(task: SubsetTask, settings: SubsetSettings, output: str) -> Iterator[ImageBatch]:
     known = read_labels(output, task.labels) if settings.dense else None
     position = task.first
+    heartbeat = Heartbeat(output)
     for piece in task.slices:
         rows = KeptRows(piece, known)
         for batches in (scanned(piece.unit, rows, settings), _read(piece, rows, settings)):
             for batch in batches:
                 yield replace(batch, position=position)
                 position += len(batch)
+                heartbeat.add(len(batch), 0, 0)
 
 
 def _read(piece: Slice, rows: KeptRows, settings: SubsetSettings) -> Iterator[ImageBatch]:

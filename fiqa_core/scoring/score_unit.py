@@ -19,6 +19,7 @@ from fiqa_core.scoring.table import QualityWriter, read_summary
 from fiqa_core.shards.formats import container_of
 from fiqa_core.shards.unit import Unit
 from fiqa_core.storage import StorageError, join, open_read, publish, remove, stat, temporary_for
+from fiqa_core.wording import counted
 from schemas.reasons import SHARD_LEVEL, Status
 
 _log = logging.getLogger(__name__)
@@ -132,7 +133,8 @@ def _score(
         whole = SHARD_LEVEL.isdisjoint(writer.summary.status)
         if whole and unit.records >= 0 and writer.summary.rows != unit.records:
             raise RuntimeError(
-                f"{unit.records} records were planned, {writer.summary.rows} were read: the shard changed"
+                f"{counted(unit.records, 'record was', 'records were')} planned, "
+                f"{counted(writer.summary.rows, 'was', 'were')} read: the shard changed"
             )
         publish(path, target)
     return writer.summary

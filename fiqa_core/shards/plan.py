@@ -16,6 +16,7 @@ from fiqa_core.shards.run_files import UNITS, RunFiles
 from fiqa_core.shards.sources import ImageSet, PassedOver, Source, find_sources, several_formats
 from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.storage import StorageError, exists, in_flight, join, open_read
+from fiqa_core.wording import counted
 
 __all__ = ["CONTAINERS", "FORMATS", "Plan", "PlanError", "container_of", "plan_dataset"]
 
@@ -77,7 +78,7 @@ def _plan_source(
         units = plan_folder(source.folder, source.files(own, passed_over), unit_size, workspace)
         if container == "auto" and passed_over.others:
             raise several_formats(
-                source.folder.shown, {"folder": f"{sum(u.records for u in units)} images"} | passed_over.others
+                source.folder.shown, {"folder": counted(sum(u.records for u in units), "image")} | passed_over.others
             )
         if not units:
             raise PlanError(f"{source.folder.shown}: the folder holds no image files.{what_instead(passed_over.names)}")

@@ -25,6 +25,7 @@ from fiqa_core.training.distill import Targets
 from fiqa_core.training.errors import TrainingError
 from fiqa_core.training.in_flight import InFlight
 from fiqa_core.training.pool import Pool
+from fiqa_core.wording import counted
 
 _log = logging.getLogger(__name__)
 _WINDOW_BYTES = 2 << 30  # of stored images that wait to be drawn
@@ -115,7 +116,9 @@ class ShardBatches:
             yield from self._made(chosen, number, skip)
         finally:  # also where the run ends inside an epoch
             if self.passed_over:
-                _log.warning("epoch %d: %d images could not be decoded, passed over", number, self.passed_over)
+                _log.warning(
+                    "epoch %d: %s could not be decoded, passed over", number, counted(self.passed_over, "image")
+                )
             self.passed_over = 0
 
     def _made(self, chosen: Iterator[tuple[bytes, int, float]], epoch: int, skip: int) -> Iterator[Batch]:

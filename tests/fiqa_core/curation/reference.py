@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 
 from fiqa_core.curation.policy import Policy
@@ -21,7 +22,8 @@ def believed_first(rows: pd.DataFrame) -> pd.DataFrame:
 def decide(own: pd.DataFrame, against: pd.DataFrame, pairs: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     """`reason` ("" = kept), `other` (rid or None) and `found` of each own row.
 
-    `own`: rid, label, quality (NaN = not scored), sha, verdict. `against`: rid, sha. `pairs`: a, b, similarity, kind.
+    `own`: rid, label, quality (NaN = not scored), sha, verdict, and of judged rows centre, genuine, nearest (cosines).
+    `against`: rid, sha. `pairs`: a, b, similarity, kind.
     """
     out = own.set_index("rid", drop=False).rename_axis(None).assign(reason="", other=None, found=False)
 
@@ -126,11 +128,21 @@ def protected_rows(kept, policy: Policy) -> set[int]:
     return {rid for _, rows in labelled.groupby("label") for rid in better(rows).rid.head(least)}
 
 
+def recognised_rows(out: pd.DataFrame, policy: Policy) -> set[int]:
+    limits = policy.quality.protect_recognised
+    if limits is None:
+        return set()
+    judged = out[out.verdict.notna() & out.label.notna()]
+    margin = judged.centre.astype(float) - judged.nearest.astype(float)
+    near = (judged.genuine >= np.float32(limits.cosine)) & (margin >= limits.margin)
+    return set(judged[near].rid)
+
+
 def quality_rules(out: pd.DataFrame, kept, drop, policy: Policy) -> None:
     rule = policy.quality
 
     def find(rids, reason: str) -> None:
-        protected = protected_rows(kept, policy)
+        protected = protected_rows(kept, policy) | recognised_rows(out, policy)
         rids = [rid for rid in rids if rid not in protected]
         if rule.action == "drop":
             drop(rids, reason)

@@ -17,8 +17,13 @@ def frame(
     shas: Sequence[int | None] | None = None,
     verdicts: Sequence[str | None] | None = None,
     first: int = 0,
+    genuine: Sequence[float] | None = None,
+    nearest: Sequence[float] | None = None,
 ) -> pd.DataFrame:
-    """Rows as the reference takes them; by default one identity, all bytes different, labels not judged."""
+    """Rows as the reference takes them; by default one identity, all bytes different, labels not judged.
+
+    Judged rows: cosine 0.25 to their own centre, 0.75 (or `nearest`) to another, none (or `genuine`) to images.
+    """
     rows = len(qualities)
     return pd.DataFrame(
         {
@@ -27,6 +32,9 @@ def frame(
             "quality": pd.Series(list(qualities), dtype=float),
             "sha": pd.Series([1000 + first + i for i in range(rows)] if shas is None else list(shas), dtype=object),
             "verdict": pd.Series([None] * rows if verdicts is None else list(verdicts), dtype=object),
+            "centre": np.full(rows, 0.25, np.float32),
+            "genuine": np.array([np.nan] * rows if genuine is None else genuine, np.float32),
+            "nearest": np.array([0.75] * rows if nearest is None else nearest, np.float32),
         }
     )
 
@@ -59,9 +67,10 @@ def write_labels(folder: Path, rows: pd.DataFrame) -> Path:
     judged = rows[rows.verdict.notna()]
     columns = {
         "rid": pa.array(judged.rid.to_numpy(), pa.int64()),
-        "centre_cosine": pa.array(np.full(len(judged), 0.25, np.float32)),
+        "centre_cosine": pa.array(judged.centre.to_numpy()),
+        "genuine_cosine": pa.array(judged.genuine.to_numpy(), from_pandas=True),
         "nearest_label": pa.array(["b"] * len(judged), pa.string()),
-        "nearest_cosine": pa.array(np.full(len(judged), 0.75, np.float32)),
+        "nearest_cosine": pa.array(judged.nearest.to_numpy(), from_pandas=True),
         "label_verdict": pa.array(judged.verdict.tolist(), pa.string()),
     }
     pq.write_table(pa.table(columns), folder / "labels-000000.parquet")

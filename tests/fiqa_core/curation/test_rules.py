@@ -13,6 +13,7 @@ from fiqa_core.curation.database import REASONS, Findings, load_findings, load_r
 from fiqa_core.curation.findings_settings import WAYS
 from fiqa_core.curation.parts import find_parts
 from fiqa_core.curation.policy import Duplicates, Labels, Near, Overlap, Policy, Quality, Size
+from fiqa_core.curation.policy_fields import Recognised
 from fiqa_core.curation.rules import decide
 from tests.fiqa_core.curation import reference
 from tests.fiqa_core.curation.tables import frame, no_pairs, write_labels, write_pairs, write_quality
@@ -79,7 +80,8 @@ def cases(draw):
     shas = rng.integers(0, draw(st.sampled_from([3, 30, 3000])), rows + others).astype(object)
     shas[rng.random(rows + others) < 0.1] = None
     verdicts = rng.choice(np.array(["agrees", "wrong_label", "low_quality", None], dtype=object), rows)
-    own = frame(qualities, labels, shas[:rows], verdicts)
+    genuine, nearest = (rng.choice(np.array([np.nan, 0.0, 0.125, 0.5, 0.625]), rows) for _ in range(2))
+    own = frame(qualities, labels, shas[:rows], verdicts, genuine=genuine, nearest=nearest)
     against = frame(np.zeros(others), shas=shas[rows:], first=rows)
     count = draw(st.integers(0, 80))
     a, b = rng.integers(0, rows, count), rng.integers(0, rows + others, count)
@@ -106,6 +108,7 @@ def policies(draw):
             draw(st.sampled_from([0.0, 0.1, 0.29, 0.5, 0.99])),
             draw(st.sampled_from([0.0, 0.1, 1 / 3, 0.9])),
             maybe(counts),
+            maybe([Recognised(), Recognised(0.125, 0.125), Recognised(-1, 0)]),
             draw(st.sampled_from(["drop", "drop", "weight"])),
         ),
         Size(maybe(counts), maybe(counts), maybe([1, 4, 20, 50]), maybe(counts)),
@@ -138,6 +141,31 @@ def test_the_best_of_an_identity_stay_whatever_their_quality():
     policy = Policy(quality=Quality(min=0.85, keep_at_least=2), size=Size(target=1))
     found = assert_as_reference(own, policy)
     assert found.reason.tolist() == ["", "", "below_threshold", "", "below_threshold"]
+
+
+def test_a_recognised_face_is_not_dropped_for_quality_and_the_rows_behind_it_count_as_before():
+    own = frame(
+        [0.1, 0.2, 0.3, 0.4, 0.9, 0.95, 0.05],
+        ["a"] * 6 + [None],
+        verdicts=["agrees"] * 7,
+        genuine=[0.5, 0.49, 0.5, 0.6, 0.9, 0.9, 0.9],
+        nearest=[0.0625, 0.0, 0.125, 0.0, 0.0, 0.0, 0.0],
+    )
+    policy = Policy(quality=Quality(drop_fraction=0.6, protect_recognised=Recognised()))
+    found = assert_as_reference(own, policy)
+    # The worst four of seven: the first is recognised, one is not near enough to its identity, one too near to another,
+    # one has no label. The fifth is never found.
+    assert found.reason.tolist() == ["", *["below_global_quantile"] * 2, "", "", "", "below_global_quantile"]
+
+
+def test_sizes_are_cut_from_recognised_faces_too_and_after_a_gap_the_best_are_counted_afresh():
+    own = frame([0.1, 0.2, 0.3, 0.9], verdicts=["agrees"] * 4, genuine=[0.9, 0, 0, 0.9], nearest=[0] * 4)
+    quality = Quality(min=0.5, protect_recognised=Recognised())
+    assert assert_as_reference(own, Policy(quality=quality)).reason.tolist() == ["", *["below_threshold"] * 2, ""]
+    policy = Policy(quality=quality, size=Size(best_per_identity=2))
+    assert assert_as_reference(own, policy).reason.tolist() == ["", *["below_threshold"] * 2, ""]
+    policy = Policy(quality=quality, size=Size(target=1))
+    assert assert_as_reference(own, policy).reason.tolist() == ["over_target_size", *["below_threshold"] * 2, ""]
 
 
 def test_a_wrong_label_is_never_the_duplicate_that_stays_if_another_is_there():

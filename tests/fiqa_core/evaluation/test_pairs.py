@@ -50,7 +50,7 @@ def test_a_bad_line_keeps_its_number_below_comments(tmp_path):
 def test_pairs_with_themselves_and_pairs_twice_are_counted_and_said(tmp_path, caplog):
     pairs = Dataset.read("set", listed(tmp_path, "x y 1\ny x 1\nx x 1\nx z 0\nx z 0\n")).pairs
     assert (pairs.self_pairs(), pairs.repeated(), len(pairs)) == (1, 2, 5)
-    assert "1 pairs are of an image with itself" in caplog.text
+    assert "1 pair is of an image with itself" in caplog.text
     assert "2 pairs are in the list already" in caplog.text
 
 

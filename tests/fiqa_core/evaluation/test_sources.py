@@ -133,7 +133,5 @@ def test_labels_that_are_not_used_are_said(tmp_path, caplog):
 def test_an_embedding_of_zeros_is_named_with_its_dataset_and_model(tmp_path):
     (tmp_path / "p.txt").write_text("a b 1\na c 0\n")
     model = Embeddings(KeyIndex(list("abc"), "m"), np.array([[1.0, 0], [1, 1], [0, 0]]), None)
-    with pytest.raises(
-        EvaluationError, match="set, embeddings m: 1 embeddings are all zeros, the first is that of 'c'"
-    ):
+    with pytest.raises(EvaluationError, match="set, embeddings m: 1 embedding is all zeros, the first is that of 'c'"):
         Dataset.read("set", str(tmp_path / "p.txt")).compare([model], "m", "arccos")
