@@ -129,7 +129,7 @@ def load_findings(db: Any, findings: Findings, own_rows: int, all_rows: int) -> 
     _refuse(db, f"pairs WHERE ({bad}) IS NOT TRUE", "a, b", findings.pairs)
     _refuse(db, "pairs WHERE isfinite(similarity) IS NOT TRUE", "similarity", findings.pairs)
     _refuse(db, f"pairs WHERE (kind IN {KINDS}) IS NOT TRUE", "kind", findings.pairs)
-    _refuse(db, f"pairs WHERE NOT (crowd IN (a, b) AND b < {own_rows})", "crowd", findings.pairs)
+    _refuse(db, f"pairs WHERE crowd IS NOT NULL AND NOT (crowd IN (a, b) AND b < {own_rows})", "crowd", findings.pairs)
 
 
 def insert(db: Any, table: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:

@@ -156,9 +156,7 @@ def nearness(rid: np.ndarray, thing: np.ndarray, things: int, pairs: Mapping[str
     one, other = (np.where(hashed, hub[side], side)[plain] for side in (a, b))
     low, high, similarity = _nearest_once(np.minimum(one, other), np.maximum(one, other), similarity[plain])
     apart = low != high
-    return Nearness(
-        things, low[apart], high[apart], similarity[apart], member, things + of, closeness, len(crowds)
-    )
+    return Nearness(things, low[apart], high[apart], similarity[apart], member, things + of, closeness, len(crowds))
 
 
 def _nearest_once(a: np.ndarray, b: np.ndarray, similarity: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

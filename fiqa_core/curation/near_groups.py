@@ -179,9 +179,7 @@ def _groups(near: Nearness, things: np.ndarray, identities: np.ndarray, scope: s
     hub = np.concatenate([things, near.crowd[member]])
     # A pair is a hub of its own: it holds the nodes of both its sides.
     order = np.argsort(hub, kind="stable")
-    side, place = _spread(
-        np.concatenate([near.one, near.other]), np.searchsorted(hub[order], np.arange(near.hubs + 1))
-    )
+    side, place = _spread(np.concatenate([near.one, near.other]), np.searchsorted(hub[order], np.arange(near.hubs + 1)))
     node = np.concatenate([node, node[order][place]])
     hub = np.concatenate([hub, near.hubs + side % max(len(near.one), 1)])
     if scope == "across":

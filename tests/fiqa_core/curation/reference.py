@@ -148,7 +148,9 @@ def original_first(rows: pd.DataFrame, near, noise: float) -> list[int]:
     """Groups that pairs connect, one after the other; in each, scores within `noise` of the best left are one."""
     order, seen = [], set()
     for rid in rows.rid:
-        group, open_rows = set(), {rid} - seen
+        if rid in seen:
+            continue
+        group, open_rows = set(), {rid}
         while open_rows:
             group |= open_rows
             open_rows = {y for x in open_rows for y in near[x]} - group

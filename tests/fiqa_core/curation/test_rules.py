@@ -79,7 +79,11 @@ def cases(draw):
     shas = rng.integers(0, draw(st.sampled_from([3, 30, 3000])), rows + others).astype(object)
     shas[rng.random(rows + others) < 0.1] = None
     verdicts = rng.choice(np.array(["agrees", "wrong_label", "low_quality", None], dtype=object), rows)
-    sides, steps, sizes = rng.choice([96, 112], rows), rng.choice([0.5, 4.5, 9.25], rows), rng.integers(1, 40, rows) * 100
+    sides, steps, sizes = (
+        rng.choice([96, 112], rows),
+        rng.choice([0.5, 4.5, 9.25], rows),
+        rng.integers(1, 40, rows) * 100,
+    )
     shapes = list(zip(sides.tolist(), steps.tolist(), sizes.tolist(), strict=True))
     own = frame(qualities, labels, shas[:rows], verdicts, shapes=shapes)
     against = frame(np.zeros(others), shas=shas[rows:], first=rows)
@@ -94,6 +98,8 @@ def cases(draw):
     pairs["crowd"] = -1
     for place in chosen.tolist():
         middle, member = int(rng.choice(middles)), int(pairs.a[place])
+        if middle == member:
+            continue
         pairs.loc[place, ["a", "b", "crowd"]] = [min(middle, member), max(middle, member), middle]
         if pairs.kind[place] == "phash":
             pairs.loc[place, "similarity"] = 1.0
