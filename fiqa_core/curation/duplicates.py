@@ -102,7 +102,8 @@ def _duplicates_near(db: Any, duplicates: Duplicates, near: Near) -> None:
     _gather_members(db, "true" if duplicates.near == "all" else "ident IS NOT NULL", near)
     members = db.execute("SELECT * FROM members").fetchnumpy()
     pairs = db.execute(
-        f"SELECT a, b, similarity, kind = 'phash' AS hashed, coalesce(crowd, -1) AS crowd FROM pairs WHERE {_own_pairs(near)}"
+        "SELECT a, b, similarity, kind = 'phash' AS hashed, coalesce(crowd, -1) AS crowd "
+        f"FROM pairs WHERE {_own_pairs(near)}"
     ).fetchnumpy()
     db.execute("DROP TABLE members")
     by_rid = np.argsort(members["rid"])

@@ -67,8 +67,8 @@ def near_pairs(
             crowds; None: the first.
     """
     mine = int(np.searchsorted(rid, own))
-    found = [*_within(vectors[:mine], rid, cosine, most, threads, keep, confirm, quality)]
-    work = blocks(mine) if mine < len(rid) else []
+    found = [*_within(vectors[:mine], cosine, most, threads, keep, confirm, quality)]
+    work = blocks(mine, BLOCK) if mine < len(rid) else []
     for near in in_threads(lambda part: _beside(vectors, part, mine, cosine, most, keep), work, threads):
         again, left_out = _confirmed(near, confirm, threads), 0
         unmatched = np.isin(near.a, again.a, invert=True) if confirm is not None else np.empty(0, bool)
@@ -97,7 +97,6 @@ def plain(a: np.ndarray, b: np.ndarray, similarity: np.ndarray, left_out: int = 
 
 def _within(
     vectors: np.ndarray,
-    rid: np.ndarray,
     cosine: float,
     most: int,
     threads: int,
@@ -109,7 +108,7 @@ def _within(
     degree = np.zeros(len(vectors), np.int64)
     listed = []
     for start, near, earlier, later in in_threads(
-        lambda part: _earlier(vectors, part, cosine, most), blocks(len(vectors)), threads
+        lambda part: _earlier(vectors, part, cosine, most), blocks(len(vectors), BLOCK), threads
     ):
         degree[start : start + len(earlier)] += earlier
         degree[: len(later)] += later
