@@ -152,11 +152,11 @@ class Duplicates:
         "SCOPE",
     )
     score_noise: float = setting(
-        1.0,
+        2.0,
         "--score-noise",
         at_least_zero,
         "of near duplicates whose scores differ by less than this many standard deviations of all scores the original "
-        "stays: larger picture, finer compression, more bytes, first row (1)",
+        "stays: larger picture, finer compression, more bytes, first row (2)",
         "N",
     )
 
