@@ -52,7 +52,8 @@ def find_crowds(
         left_out += one.left_out
         found.append(one.pairs())
     if not found:
-        return Crowds(*(np.empty(0, kind) for kind in (np.int64, np.int64, np.float32, bool)), left_out)
+        nothing = np.empty(0, np.int64)
+        return Crowds(nothing, nothing, np.empty(0, np.float32), np.empty(0, bool), left_out)
     member, middle, similarity = (np.concatenate([some[column] for some in found]) for column in range(3))
     rank = np.empty(len(vectors), np.int64)
     rank[order] = np.arange(len(order))
@@ -89,7 +90,8 @@ class _Block:
         products = (self._x @ as_float(self._vectors[middles]).T).numpy()
         i, j = np.nonzero(products >= self._cosine)
         self._seen += np.bincount(i, minlength=len(self._rows))
-        near = [np.concatenate(parts) for parts in zip(self._near, (i, middles[j], products[i, j]), strict=True)]
+        fresh: tuple[np.ndarray, ...] = (i, middles[j], products[i, j])
+        near = [np.concatenate([held, new]) for held, new in zip(self._near, fresh, strict=True)]
         order = np.lexsort((near[1], -near[2], near[0]))
         row = near[0][order]
         within = order[np.arange(len(row)) - np.searchsorted(row, row) < self._most]
