@@ -74,14 +74,14 @@ def test_where_nothing_tells_the_original_the_first_stays_and_a_clearly_better_s
     policy = Policy(near=Near("picture"), duplicates=Duplicates(near="all"))
     shapes = [(112, 4.5, 3000), (112, 4.5, 3100)] + [(112, 4.5, 3000)] * 2
     alike = engine(frame([0.5, 0.51, 0.1, 0.9], shapes=shapes), policy, pairs=PAIR)
-    better = engine(frame([0.1, 0.9, 0.5, 0.55], shapes=shapes), policy, pairs=PAIR)
+    better = engine(frame([0.1, 0.9] + [0.5] * 8), policy, pairs=PAIR)
     by_score = engine(
         frame([0.5, 0.51, 0.1, 0.9]),
         Policy(near=Near("picture"), duplicates=Duplicates(near="all", score_noise=0)),
         pairs=PAIR,
     )
     assert alike.reason.tolist() == ["", "duplicate_near", "", ""]
-    assert better.reason.tolist() == by_score.reason.tolist() == ["duplicate_near", "", "", ""]
+    assert better.reason.tolist()[:2] == by_score.reason.tolist()[:2] == ["duplicate_near", ""]
 
 
 def test_scores_within_noise_of_the_best_are_one_band_however_many_there_are():
