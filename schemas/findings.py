@@ -29,6 +29,8 @@ PAIR_COLUMNS: dict[str, str] = {
     "b": "The larger rid; from the dataset, or from one given as --against.",
     "similarity": "Cosine, agreement of the thumbnails, or 1 - differing bits / 64 of the hashes; 1 = identical.",
     "kind": "`cosine`, `picture` (near by cosine, and the thumbnails agree) or `phash`.",
+    "crowd": "Where so many rows are near each other that not every pair is listed: the row (a or b) in the middle of "
+    "the crowd that the other one belongs to. Members of one crowd count as near each other. Null for a plain pair.",
 }
 
 PAIRS = pa.schema(
@@ -37,5 +39,6 @@ PAIRS = pa.schema(
         pa.field("b", pa.int64(), nullable=False, metadata={"description": PAIR_COLUMNS["b"]}),
         pa.field("similarity", pa.float32(), nullable=False, metadata={"description": PAIR_COLUMNS["similarity"]}),
         pa.field("kind", pa.string(), nullable=False, metadata={"description": PAIR_COLUMNS["kind"]}),
+        pa.field("crowd", pa.int64(), metadata={"description": PAIR_COLUMNS["crowd"]}),
     ]
 )

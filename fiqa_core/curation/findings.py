@@ -106,6 +106,13 @@ def find(search: Search, run_stage: RunStage) -> Findings:
         pairs += more
         counts["pairs_left_out"] = counts.get("pairs_left_out", 0) + found.pop("pairs_left_out")
         counts |= found
+    if counts.get("pairs_left_out"):
+        _log.warning(
+            "near duplicates: %s candidates were not compared (a row is compared with its nearest %d), so that some "
+            "copies may stay",
+            f"{counts['pairs_left_out']:,}",
+            near.most if near is not None else 0,
+        )
     result = Findings(tuple(labels), tuple(pairs), people, counts, thresholds)
     publish_bytes(json.dumps(_named(result) | {"digest": digest}, indent=1).encode(), search.output, done)
     remove(join(search.output, WORK))

@@ -2,7 +2,8 @@
 
 One order stands behind every rule that says better or worst: of two rows the better has the higher quality, and of
 two of equal quality the one with the smaller row number. Where members of a group of duplicates are compared, a row
-whose label is judged wrong comes after all others.
+whose label is judged wrong comes after all others, and scores of near duplicates that differ by no more than noise
+count as equal (`originals`).
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from fiqa_core.curation.policy_fields import (
     Numbers,
     PolicyError,
     Recognised,
+    at_least_zero,
     count,
     fraction,
     number,
@@ -150,6 +152,14 @@ class Duplicates:
         Choice(*SCOPES),
         "nearly the same picture, same bytes among them (needs embeddings or phash): scope as above",
         "SCOPE",
+    )
+    score_noise: float = setting(
+        2.0,
+        "--score-noise",
+        at_least_zero,
+        "of near duplicates whose scores differ by less than this many standard deviations of all scores the original "
+        "stays: larger picture, finer compression, more bytes, first row (2)",
+        "N",
     )
 
 

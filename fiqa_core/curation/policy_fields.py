@@ -48,6 +48,14 @@ def number(value: Any) -> float:
     return _number(value, "a finite number")
 
 
+def at_least_zero(value: Any) -> float:
+    """A finite number of at least 0."""
+    found = _number(value, "a number of at least 0")
+    if found < 0:
+        raise ValueError("a number of at least 0")
+    return found
+
+
 def fraction(value: Any) -> float:
     """A share of at least 0 and less than 1."""
     return _between(value, 0, 1, "a share of at least 0 and less than 1", open_end=True)

@@ -81,13 +81,30 @@ def cases(draw):
     shas[rng.random(rows + others) < 0.1] = None
     verdicts = rng.choice(np.array(["agrees", "wrong_label", "low_quality", None], dtype=object), rows)
     genuine, nearest = (rng.choice(np.array([np.nan, 0.0, 0.125, 0.5, 0.625]), rows) for _ in range(2))
-    own = frame(qualities, labels, shas[:rows], verdicts, genuine=genuine, nearest=nearest)
+    sides, steps, sizes = (
+        rng.choice([96, 112], rows),
+        rng.choice([0.5, 4.5, 9.25], rows),
+        rng.integers(1, 40, rows) * 100,
+    )
+    shapes = list(zip(sides.tolist(), steps.tolist(), sizes.tolist(), strict=True))
+    own = frame(qualities, labels, shas[:rows], verdicts, genuine=genuine, nearest=nearest, shapes=shapes)
     against = frame(np.zeros(others), shas=shas[rows:], first=rows)
     count = draw(st.integers(0, 80))
     a, b = rng.integers(0, rows, count), rng.integers(0, rows + others, count)
     pairs = pd.DataFrame({"a": np.minimum(a, b), "b": np.maximum(a, b)})
     pairs["similarity"] = rng.integers(6, 17, count) / 16
     pairs["kind"] = rng.choice(["cosine", "picture", "phash"], count)
+    # Some pairs belong to a crowd instead: of few middles, so that crowds have members.
+    middles = rng.choice(rows, 4)
+    chosen = np.flatnonzero((pairs.b < rows) & (rng.random(count) < draw(st.sampled_from([0, 0.5]))))
+    pairs["crowd"] = -1
+    for place in chosen.tolist():
+        middle, member = int(rng.choice(middles)), int(pairs.a[place])
+        if middle == member:
+            continue
+        pairs.loc[place, ["a", "b", "crowd"]] = [min(middle, member), max(middle, member), middle]
+        if pairs.kind[place] == "phash":
+            pairs.loc[place, "similarity"] = 1.0
     return own, against, pairs[pairs.a < pairs.b].reset_index(drop=True), draw(policies())
 
 
@@ -102,7 +119,12 @@ def policies(draw):
         Labels(draw(st.sampled_from([False, False, True])), draw(st.booleans())),
         Near(draw(st.sampled_from(WAYS)), maybe(LIMITS), maybe([0.75, 1.0]), maybe([0.8125, 0.9375])),
         Overlap(draw(st.booleans()), draw(st.booleans())),
-        Duplicates(draw(scopes), draw(st.sampled_from(["best", "drop_all"])), draw(scopes)),
+        Duplicates(
+            draw(scopes),
+            draw(st.sampled_from(["best", "drop_all"])),
+            draw(scopes),
+            draw(st.sampled_from([0.0, 0.3, 1.0, 4.0])),
+        ),
         Quality(
             maybe([-0.25, 0.125, 2.0]),
             draw(st.sampled_from([0.0, 0.1, 0.29, 0.5, 0.99])),
