@@ -55,7 +55,7 @@ setup(
         "torch>=2.7",
         "numpy>=2,<2.5",
         "pillow>=12.1.1,<13",
-        "pyarrow>=14.0.1,<26",
+        "pyarrow>=17,<26",
         "pandas>=2.2",
         "duckdb>=2",
         "PyYAML>=6",

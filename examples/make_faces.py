@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from fiqa_core.images.degradations import DEGRADATIONS
+from fiqa_core.wording import counted
 
 SIDE = 112
 # Where recognition networks expect the eyes, the nose and the corners of the mouth (ArcFace's template), x and y.
@@ -106,7 +107,7 @@ def main() -> None:
     parser.add_argument("--crops", type=int, default=8, help="LFW crops beside the astronaut, at most 100 (default 8)")
     arguments = parser.parse_args()
     count = write(arguments.output, faces(min(max(arguments.crops, 0), 100)))
-    print(f"{arguments.output}: {count} images")
+    print(f"{arguments.output}: {counted(count, 'image')}")
 
 
 if __name__ == "__main__":

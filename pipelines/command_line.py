@@ -8,9 +8,13 @@ from typing import NoReturn
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from fiqa_core.shards.names import visible
+from pipelines.faults import log_error
+from pipelines.interrupts import INTERRUPTED, watched
+from pipelines.log_format import Lines, VisibleFormatter
 from pipelines.runners import JobError, beam_options, processes_chosen
 
-EXIT_OK, EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 2, 3, 130
+EXIT_OK, EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 2, 3, INTERRUPTED
 
 
 class Parser(argparse.ArgumentParser):
@@ -21,7 +25,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with exit code 2."""
-        self.exit(EXIT_BAD_INPUT, f"{self.prog}: {message}\nAll options: {self.prog} --help\n")
+        self.exit(EXIT_BAD_INPUT, f"{self.prog}: {visible(message)}\nAll options: {self.prog} --help\n")
 
 
 def set_up_logging(level: int = logging.INFO) -> None:
@@ -32,7 +36,9 @@ def set_up_logging(level: int = logging.INFO) -> None:
         # that, and ours and its level would be ignored.
         if type(handler) is logging.StreamHandler:
             root.removeHandler(handler)
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    ours = logging.StreamHandler(sys.stderr)
+    ours.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[ours])
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
     # It logs the trace of whatever ends a job; the error itself comes back, and its reason is said once.
     logging.getLogger("apache_beam.runners.worker.sdk_worker").setLevel(logging.CRITICAL)
@@ -48,19 +54,36 @@ def run_command(
     """Parse, set up logging, run `body`; its exit code, or that of the error it ended with."""
     arguments, rest = parser.parse_known_args(argv)
     set_up_logging()
-    try:
-        workers = getattr(arguments, "workers", None)
-        arguments.processes_chosen = processes_chosen(rest, workers)
-        return body(arguments, beam_options(rest, list(parser._option_string_actions), workers))
-    except (ValueError, OSError, RuntimeError, MemoryError) as error:
-        log.error("%s", str(error) or type(error).__name__)
-        if isinstance(error, JobError):
-            log.error("what is finished is kept; run again with --resume")
-        return EXIT_BAD_INPUT
-    except KeyboardInterrupt as interrupt:
-        kept = "interrupted; what is finished is kept: run the same command with --resume"
-        log.error("%s", str(interrupt) or kept)
-        return EXIT_INTERRUPTED
+    workers = getattr(arguments, "workers", None)
+    arguments.processes_chosen = processes_chosen(rest, workers)
+    return guarded(
+        log,
+        lambda: body(arguments, beam_options(rest, list(parser._option_string_actions), workers)),
+        "interrupted; what is finished is kept: run the same command with --resume",
+    )
+
+
+def guarded(log: logging.Logger, body: Callable[[], int], interrupted: str) -> int:
+    """The exit code of `body`, or that of the error it ended with, which is said once.
+
+    Args:
+        interrupted: what is said of a Ctrl-C that does not say more itself.
+    """
+    with watched(log) as watch:
+        try:
+            return body()
+        except KeyboardInterrupt as interrupt:
+            log.error("%s", Lines(str(interrupt) or interrupted))
+            return EXIT_INTERRUPTED
+        except Exception as error:
+            if watch.happened:
+                # What the interruption made of a library's own work.
+                log.error("%s", interrupted)
+                return EXIT_INTERRUPTED
+            log_error(log, error)
+            if isinstance(error, JobError):
+                log.error("what is finished is kept; run again with --resume")
+            return EXIT_BAD_INPUT
 
 
 def positive(text: str) -> int:

@@ -21,6 +21,7 @@ from apache_beam.options.pipeline_options import (
 
 from pipelines.dataflow_checks import find_problems, is_prime
 from pipelines.gpu_machines import Gpu, machine_type, parse_gpu
+from pipelines.log_format import Lines
 from pipelines.runners import OptionError
 
 _log = logging.getLogger(__name__)
@@ -167,7 +168,7 @@ class _Choices:
         for name, value in setup.hints.items():
             self.note(f"resource hint {name}={value}", "on the scoring stage only")
         chosen = "\n".join(self._lines)
-        _log.info("Dataflow job %s in %s, %s:\n%s", google.job_name, google.project, google.region, chosen)
+        _log.info("Dataflow job %s in %s, %s:\n%s", google.job_name, google.project, google.region, Lines(chosen))
 
 
 def options_view(options: PipelineOptions, kind: type[PipelineOptions]) -> Any:

@@ -15,6 +15,7 @@ from fiqa_core.networks.onnx_network import OnnxNetwork
 from fiqa_core.networks.onnx_session import onnx_device, onnxruntime, read_onnx
 from fiqa_core.scoring.devices import resolve_device
 from fiqa_core.scoring.settings import ScoreSettings
+from fiqa_core.wording import counted
 from pipelines import dataflow, table_options
 from pipelines.command_line import (
     EXIT_BAD_INPUT,
@@ -34,6 +35,7 @@ from pipelines.table_job import (
     prepare_workers,
     quality_lines,
     run_table,
+    show_line,
 )
 from transforms.onnx_source import OnnxSource
 from transforms.score import CheckpointScorer, ScorerSource
@@ -45,16 +47,17 @@ _log = logging.getLogger("embed_dataset")
 _ONLY_ONNX = ("layout", "size", "color", "mean", "std", "output", "batch")
 
 
-def run(argv: Sequence[str] | None = None) -> int:
+def run(argv: Sequence[str] | None = None, passing: bool = False) -> int:
     """Run the command; returns its exit code (0 only if every record is accounted for).
 
     Args:
         argv: command line without the program's name; None for `sys.argv`.
+        passing: the table is gone when the caller ends, so nobody is pointed at it.
     """
-    return run_command(_parser(), argv, _log, _run)
+    return run_command(_parser(), argv, _log, functools.partial(_run, passing=passing))
 
 
-def _run(arguments: argparse.Namespace, options: PipelineOptions) -> int:
+def _run(arguments: argparse.Namespace, options: PipelineOptions, passing: bool) -> int:
     is_onnx = arguments.model.lower().endswith(".onnx")
     if is_onnx:
         onnxruntime()  # its absence is said before anything else
@@ -69,7 +72,8 @@ def _run(arguments: argparse.Namespace, options: PipelineOptions) -> int:
     model = storage.absolute(arguments.model)
     source: ScorerSource = make(model, settings, workers.device, arguments.batch_size, threads, workers.gpus)
     next_line = functools.partial(_by_embedding, settings) if settings.embedding_dim else by_quality
-    return run_table(TableJob(arguments, options, settings, source, workers, _log, quality_lines, next_line))
+    shown = None if passing else next_line
+    return run_table(TableJob(arguments, options, settings, source, workers, _log, quality_lines, shown))
 
 
 def _onnx_settings(arguments: argparse.Namespace) -> ScoreSettings:
@@ -77,6 +81,8 @@ def _onnx_settings(arguments: argparse.Namespace) -> ScoreSettings:
         raise OptionError(f"--precision {arguments.precision} is for checkpoints; an ONNX file has its own precision")
     if arguments.compile == "on":
         raise OptionError("--compile on is for checkpoints; onnxruntime runs an ONNX file as it is")
+    if arguments.heads is not None:
+        raise OptionError("--heads is for checkpoints; an ONNX file holds its whole network")
     given = {name: getattr(arguments, f"onnx_{name}") for name in _ONLY_ONNX}
     chosen = {name: value for name, value in given.items() if value is not None}
     # On this machine's CPU, whatever the workers have: the same file gives the same facts.
@@ -86,21 +92,21 @@ def _onnx_settings(arguments: argparse.Namespace) -> ScoreSettings:
     if arguments.flip and found.kind == "quality":
         raise OptionError("--flip is for embeddings, not for --output-kind quality")
     _log.info(
-        "network: ONNX, %d numbers an image from output %r (%s), sha256 %s",
-        network.dim,
+        "network: ONNX, %s an image from output %r (%s), sha256 %s",
+        counted(network.dim, "number"),
         found.output,
         found.kind,
         file.sha256[:16],
     )
     _log.info(
-        "fed with: %s, %s, %dx%d pixels, (x - %s) / %s, %s images a call%s",
+        "fed with: %s, %s, %dx%d pixels, (x - %s) / %s, %s a call%s",
         found.layout,
         found.color.upper(),
         found.size,
         found.size,
         _numbers(found.mean),
         _numbers(found.std),
-        found.batch or "any number of",
+        counted(found.batch, "image") if found.batch else "any number of images",
         _assumed(chosen),
     )
     is_quality = found.kind == "quality"
@@ -126,7 +132,7 @@ def _assumed(chosen: dict[str, object]) -> str:
 
 
 def _checkpoint_settings(arguments: argparse.Namespace, options: PipelineOptions, device: str) -> ScoreSettings:
-    loaded = load_checkpoint(arguments.model, arguments.arch, arguments.mode)
+    loaded = load_checkpoint(arguments.model, arguments.arch, arguments.mode, heads=arguments.heads)
     _log.info("network: %s, mode %s, sha256 %s", loaded.arch, loaded.mode, loaded.sha256[:16])
     return ScoreSettings(
         loaded.arch,
@@ -156,8 +162,8 @@ def _refuse_onnx_options(arguments: argparse.Namespace) -> None:
 
 def _by_embedding(settings: ScoreSettings, table: str) -> str:
     return (
-        f"embeddings: {settings.embedding_dim} numbers, {settings.embeddings}, not normalised\n"
-        f"next: python -c \"import pandas as pd; print(pd.read_parquet('{table}')[['key', 'label', 'embedding']])\""
+        f"embeddings: {counted(settings.embedding_dim, 'number')}, {settings.embeddings}, not normalised\n"
+        + show_line(table, ["key", "label", "embedding"])
     )
 
 
@@ -193,6 +199,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     network.add_argument("--arch", metavar="NAME", help="of a checkpoint (default: recognised)")
     network.add_argument("--mode", choices=("token", "full", "crfiqa", "fr"), help="of a checkpoint (recognised)")
+    table_options.add_heads_option(network)
     _add_onnx_options(parser)
     table_options.add_image_options(parser)
     speed = table_options.add_speed_options(parser, "images a forward pass (8 CPU, 256 GPU; ONNX: 16 CPU, 128 GPU)")

@@ -27,10 +27,12 @@ from fiqa_core.evaluation.sources import Embeddings, Qualities
 from fiqa_core.evaluation.study import ORACLE, RANDOM, Result, StudySettings, study
 from fiqa_core.evaluation.thresholds import recommendation_rows
 from fiqa_core.scoring.output_lock import hold_output
+from fiqa_core.wording import counted
 from pipelines import evaluation_words as words
-from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK, set_up_logging
+from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK, guarded, set_up_logging
 from pipelines.evaluation_options import check, costs, parser, plot_stem
 from pipelines.evaluation_sources import Sources, is_network
+from pipelines.log_format import report
 from schemas import versions
 from schemas.edc import AUC_COLUMNS, RECOMMENDATION_COLUMNS
 
@@ -43,15 +45,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments, rest = parser().parse_known_args(argv)
     set_up_logging()
-    try:
-        _run(arguments, rest)
-    except (ValueError, OSError, MemoryError, ArithmeticError, pa.ArrowException) as error:
-        _log.error("%s", error or type(error).__name__)
-        return EXIT_BAD_INPUT
-    except KeyboardInterrupt:
-        _log.error("interrupted; nothing was written")
-        return EXIT_INTERRUPTED
-    return EXIT_OK
+    return guarded(_log, lambda: _run(arguments, rest), "interrupted; nothing was written")
 
 
 @dataclass
@@ -66,7 +60,7 @@ class _Findings:
     without_threshold: list[str] = field(default_factory=list)
 
 
-def _run(arguments: argparse.Namespace, embed_options: Sequence[str]) -> None:
+def _run(arguments: argparse.Namespace, embed_options: Sequence[str]) -> int:
     if not arguments.no_plots:
         require_matplotlib()
     if embed_options and not any(is_network(path) for path in arguments.embeddings):
@@ -93,9 +87,9 @@ def _run(arguments: argparse.Namespace, embed_options: Sequence[str]) -> None:
             _write(findings, workspace, "recommendations.csv", content)
         publish_all(output, findings.files, _account(arguments, embed_options, findings))
     lines = words.areas(findings.datasets, findings.areas) + words.thresholds(findings.thresholds)
-    for line in lines + words.without_threshold(findings.without_threshold):
-        print(line)
-    print(f"written: {arguments.output} ({', '.join(sorted(findings.files))})")
+    lines += words.without_threshold(findings.without_threshold)
+    report([*lines, f"written: {arguments.output} ({', '.join(sorted(findings.files))})"])
+    return EXIT_OK
 
 
 def _evaluate(
@@ -162,7 +156,7 @@ def _evaluate(
     for model, path in models.items():
         embeddings = [sources.embeddings(place, images) for place in (path, flipped.get(model)) if place]
         comparisons = dataset.compare(embeddings, model, arguments.score)
-        _log.info("%s, %s: %d pairs compared", named.name, model, len(dataset.pairs))
+        _log.info("%s, %s: %s compared", named.name, model, counted(len(dataset.pairs), "pair"))
         results = list(study(dataset.pairs, comparisons, methods, subjects, settings))
         findings.tables.append(curve_table(named.name, model, results))
         findings.areas += auc_rows(named.name, model, results)

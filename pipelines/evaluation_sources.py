@@ -57,7 +57,9 @@ class Sources:
 
         output = str(self._workspace / f"embeddings-{len(self._embeddings)}")
         flags = ["--model", model, "--input", images, "--output", output, *self._options]
-        code = embed_dataset.run(flags)
+        code = embed_dataset.run(flags, passing=True)
+        if code == embed_dataset.EXIT_INTERRUPTED:
+            raise KeyboardInterrupt
         if code not in (embed_dataset.EXIT_OK, embed_dataset.EXIT_INCOMPLETE):
             raise EvaluationError(f"{images} was not embedded by {model}: see above")
         return output

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fiqa_core.wording import counted
+
 _MOST_THRESHOLDS = 24
 OF_TEMPLATES = (
     "read off templates, each as good as its worst image: filtering images keeps a template's better ones, so neither "
@@ -13,7 +15,7 @@ OF_TEMPLATES = (
 
 def areas(datasets: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """A table of the areas for each dataset, face recognition model and protocol."""
-    lines = [f"{d['name']}: {d['n_mated']:,} mated, {d['n_nonmated']:,} non-mated pairs" for d in datasets]
+    lines = [f"{d['name']}: {d['n_mated']:,} mated, {counted(d['n_nonmated'], 'non-mated pair')}" for d in datasets]
     lines.append("area under the curve to 30 % discard, x 1000 (lower = better); in brackets FNMR without discard, %")
     shown: dict[tuple[str, str, str], dict[str, dict[float, Mapping[str, Any]]]] = {}
     for row in rows:
@@ -35,7 +37,7 @@ def thresholds(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     notes = {row["note"] for row in rows if not math.isnan(row["min_quality"])} - {""}
     lines += [f"note: {note}" for note in sorted(notes)]
     if len(rows) > _MOST_THRESHOLDS:
-        lines.append(f"... and {len(rows) - _MOST_THRESHOLDS} more thresholds in recommendations.csv")
+        lines.append(f"... and {counted(len(rows) - _MOST_THRESHOLDS, 'more threshold')} in recommendations.csv")
     return lines
 
 
@@ -45,11 +47,15 @@ def _threshold(row: Mapping[str, Any]) -> str:
     what = "discarding stops paying" if stops else f"FNMR falls to {row['target_fnmr']:.3g}"
     if math.isnan(row["min_quality"]):
         return f'{where}: no threshold for "{what}": {row["note"]}'
-    identities = f", {row['identities_dropped']:,} of {row['identities']:,} identities" if row["identities"] else ""
+    identities = (
+        f", {row['identities_dropped']:,} of {counted(row['identities'], 'identity', 'identities')}"
+        if row["identities"]
+        else ""
+    )
     return (
         f"{where}: {what} at --min-quality {row['min_quality']!r}{_band(row)} "
         f"(FNMR {row['fnmr_before']:.3g} -> {row['fnmr']:.3g}; "
-        f"costs {row['images_dropped']:,} of {row['images']:,} images{identities})"
+        f"costs {row['images_dropped']:,} of {counted(row['images'], 'image')}{identities})"
     )
 
 

@@ -27,11 +27,12 @@ from fiqa_core.curation.rules import check_needs
 from fiqa_core.curation.subset import FORMATS, SubsetSettings
 from fiqa_core.curation.subset_plan import check_source
 from fiqa_core.scoring.output_lock import hold_output
+from fiqa_core.wording import counted
 from pipelines import dataflow, findings_job, subset_job
 from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, run_command
 from pipelines.filter_options import make_parser, refuse_contradictions, search_settings, writing_of
 from pipelines.filter_tables import read_embedding_source, read_tables
-from pipelines.filter_words import print_summary
+from pipelines.filter_words import print_account, print_end
 from pipelines.policy_options import policy_of
 from pipelines.runners import OptionError, is_in_process, refuse_memory
 
@@ -63,7 +64,8 @@ def _run(arguments: argparse.Namespace, options: PipelineOptions) -> int:
         with tempfile.TemporaryDirectory(prefix="fiqa-") as folder:
             tables, found = _find(search, tables, folder, options)
             summary = apply_policy(policy, tables, _resources(arguments, Path(folder))) | {"findings": found}
-        print_summary(arguments, summary)
+        print_account(arguments, summary)
+        print_end(arguments, summary)
         return EXIT_OK
     if writing.what in FORMATS:
         check_source(tables.own, _subset_settings(writing, arguments))
@@ -87,11 +89,19 @@ def _run_on(
     finished = filter_output.begin(output, described, arguments.overwrite)
     if finished is not None and writing.what not in FORMATS:
         _log.info("the run in %s is complete already: nothing to do", arguments.output)
-        print_summary(arguments, finished)
+        print_account(arguments, finished)
+        print_end(arguments, finished)
         return EXIT_OK
     tables, found = _find(search, tables, output, options)
     with storage.temporary_folder_for(output) as folder:
-        summary = apply_policy(policy, tables, _resources(arguments, folder), output, described)
+        summary = apply_policy(
+            policy,
+            tables,
+            _resources(arguments, folder),
+            output,
+            described,
+            lambda decided: print_account(arguments, decided | {"findings": found}),
+        )
     summary |= {"complete": True, "policy": policy.to_dict(), "decisions_run": described.digest(), "findings": found}
     if writing.what in FORMATS:
         settings = _subset_settings(writing, arguments)
@@ -100,12 +110,14 @@ def _run_on(
         )
         summary |= {"subset": report, "complete": report["complete"] and report["images"] == summary["kept"]}
     filter_output.finish(output, summary)
-    print_summary(arguments, summary)
+    print_end(arguments, summary)
     return EXIT_OK if summary["complete"] else EXIT_INCOMPLETE
 
 
 def _subset_settings(writing: Writing, arguments: argparse.Namespace) -> SubsetSettings:
-    return SubsetSettings(writing.what, writing.shard_size, writing.relabel, tuple(arguments.moved))
+    return SubsetSettings(
+        writing.what, writing.shard_size, writing.relabel, tuple(arguments.moved), writing.recordio_layout
+    )
 
 
 def _check_places(arguments: argparse.Namespace, options: PipelineOptions) -> None:
@@ -122,7 +134,7 @@ def _check_places(arguments: argparse.Namespace, options: PipelineOptions) -> No
 def _tables(arguments: argparse.Namespace) -> Tables:
     tables = replace(read_tables(arguments), findings=_findings(arguments.findings))
     shown = f" and {tables.all_rows - tables.own_rows:,} of --against" if tables.against else ""
-    _log.info("%s rows in %d files%s", f"{tables.own_rows:,}", len(tables.own), shown)
+    _log.info("%s in %s%s", counted(tables.own_rows, "row"), counted(len(tables.own), "file"), shown)
     return tables
 
 

@@ -9,7 +9,7 @@ from fiqa_core.curation.filter_output import Writing
 from fiqa_core.curation.findings_settings import FindingsSettings, LabelNoiseSettings
 from fiqa_core.curation.parts import Part, TableError, find_parts
 from fiqa_core.curation.policy import Policy
-from fiqa_core.curation.subset import DEFAULT_SHARD_SIZE, FORMATS
+from fiqa_core.curation.subset import DEFAULT_SHARD_SIZE, FORMATS, RECORDIO_LAYOUTS
 from pipelines.command_line import Parser, named, positive
 from pipelines.policy_options import add_policy_options
 from pipelines.runners import OptionError
@@ -90,20 +90,23 @@ def search_settings(arguments: argparse.Namespace, policy: Policy, has_embedding
     labels = policy.needs_labels() or bool(arguments.embeddings)
     near = policy.near.search if policy.needs_pairs() else None
     if (labels or (near is not None and near.by != "phash")) and not has_embeddings:
-        asked = "drops wrong labels" if policy.needs_labels() else f"looks for near duplicates by {policy.near.by}"
+        asked = f"looks for near duplicates by {near.by}" if near is not None else ""
+        if policy.needs_labels():
+            asked = "drops wrong labels" if policy.labels.drop_wrong else "protects recognised faces"
         raise OptionError(
             f"the policy {asked}, which takes face recognition embeddings. Write them with python -m "
             "pipelines.embed_dataset and name its output by --embeddings (or --near-by phash, --findings)."
         )
     if not labels and near is None:
         return None
-    rule = policy.labels
+    rule, protect = policy.labels, policy.quality.protect_recognised
     noise = LabelNoiseSettings(
         rule.cosine,
         rule.own_quantile,
         poor_quantile=rule.poor_quantile,
         merge_cosine=rule.merge_cosine,
         split_cosine=rule.split_cosine,
+        recognised_cosine=None if protect is None else protect.cosine,
     )
     return FindingsSettings(noise if labels else None, near)
 
@@ -121,13 +124,15 @@ def refuse_contradictions(arguments: argparse.Namespace) -> None:
     given = [n for n, v in (("--relabel", arguments.relabel), ("--moved", arguments.moved)) if v]
     if given and arguments.write not in FORMATS:
         raise OptionError(f"{given[0]} is for --write {'|'.join(FORMATS)}, not for {arguments.write}")
+    if arguments.recordio_layout and arguments.write not in ("recordio", "same"):
+        raise OptionError(f"--recordio-layout is for --write recordio, not for {arguments.write}")
 
 
 def writing_of(arguments: argparse.Namespace) -> Writing:
     """What is written of the kept rows."""
     is_subset = arguments.write in FORMATS
     default = DEFAULT_SHARD_SIZE if is_subset else MANIFEST_ROWS
-    return Writing(arguments.write, arguments.shard_size or default, arguments.relabel)
+    return Writing(arguments.write, arguments.shard_size or default, arguments.relabel, arguments.recordio_layout or "")
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -191,6 +196,12 @@ def _add_writing(parser: argparse.ArgumentParser) -> None:
         help=f"images a shard (default {DEFAULT_SHARD_SIZE:,}), or rows a file of the list ({MANIFEST_ROWS:,})",
     )
     writing.add_argument("--relabel", action="store_true", help="labels become 0 .. n-1; the map is written")
+    writing.add_argument(
+        "--recordio-layout",
+        choices=RECORDIO_LAYOUTS,
+        help="of --write recordio: with InsightFace's header and identity records (the default up to 2^24 records), or "
+        "the images alone (as mxnet's ImageRecordIter and DALI read it)",
+    )
     writing.add_argument(
         "--moved",
         nargs="+",

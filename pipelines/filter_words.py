@@ -1,25 +1,35 @@
 """What filter_dataset tells its user at the end."""
 
 import argparse
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from fiqa_core import storage
 from fiqa_core.curation.decision_files import DECISIONS
 from fiqa_core.curation.subset import DATA, SUBSET
+from fiqa_core.wording import counted
+from pipelines.log_format import report
 
 
-def print_summary(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> None:
-    """Counts by reason, before and after, what was found out and written, and the next step."""
+def print_account(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> None:
+    """Counts by reason, before and after, and what was found out."""
     before, after = summary["before"], summary["after"]
-    lines = [f"{summary['rows']:,} rows: {summary['kept']:,} kept, {summary['rows'] - summary['kept']:,} dropped"]
+    lines = [
+        f"{counted(summary['rows'], 'row')}: {summary['kept']:,} kept, {summary['rows'] - summary['kept']:,} dropped"
+    ]
     for reason, count in summary["dropped"].items():
         if count:
             lines.append(f"  {reason:<24}{count:>12,}  {summary['rules'][reason]}")
     for name, found in summary.get("incomplete", {}).items():
         lines.append(f"INCOMPLETE --{name}: {found['unknown']} (not among the rows above; see summary.json)")
+    spared = {reason: count for reason, count in summary.get("spared", {}).items() if count}
+    if spared:
+        each = ", ".join(f"{reason} {count:,}" for reason, count in spared.items())
+        lines.append(f"  kept although quality rules found them, for they are recognised: {each}")
     if after["found_by_quality_rules"]:
-        lines.append(f"  {after['found_by_quality_rules']:,} kept rows were found by the quality rules: less weight")
+        found = counted(after["found_by_quality_rules"], "kept row")
+        lines.append(f"  less weight for what the quality rules found: {found}")
     lines.append(f"{'':<28}{'before':>12}{'after':>12}")
     lines += [
         f"  {name.replace('_', ' '):<26}{before[name]:>12,}{after[name]:>12,}"
@@ -34,10 +44,17 @@ def print_summary(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> 
         lines.append(f"  {title:<26}{cells}")
     lines.append("  tiers (kept): " + ", ".join(f"{name} {count:,}" for name, count in after["tiers"].items()))
     if before["images_without_label"]:
-        lines.append(f"{before['images_without_label']:,} rows have no label: rules about identities pass over them")
-    lines += _found(summary, arguments.dry_run) + _written(summary)
-    lines.append(_next_step(arguments, summary))
-    print("\n".join(lines))
+        lines.append(
+            f"{counted(before['images_without_label'], 'row')} without a label: rules about identities pass over them"
+        )
+    lines += _found(summary, arguments.dry_run)
+    report(lines)
+    sys.stdout.flush()
+
+
+def print_end(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> None:
+    """What was written, and the next step."""
+    report([*_written(summary), _next_step(arguments, summary)])
 
 
 def _found(summary: Mapping[str, Any], is_dry_run: bool) -> list[str]:
@@ -61,8 +78,9 @@ def _written(summary: Mapping[str, Any]) -> list[str]:
     if subset is None:
         return []
     lines = [
-        f"written: {subset['images']:,} images, {subset['bytes']:,} bytes, {subset['shards']:,} shards "
-        f"({subset['format']}); {subset['images_now']:,} images by this run"
+        f"written: {counted(subset['images'], 'image')}, {counted(subset['bytes'], 'byte')}, "
+        f"{counted(subset['shards'], 'shard')} "
+        f"({subset['format']}); {counted(subset['images_now'], 'image')} by this run"
     ]
     return lines + [f"PROBLEM: {problem}" for problem in subset["problems"]]
 
@@ -76,9 +94,12 @@ def _next_step(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> str
         most = max(summary["dropped"], key=summary["dropped"].get)
         return f"nothing is kept: most rows went as {most}. Check that part of the policy."
     if arguments.dry_run:
-        return "dry run: nothing was written. next: the same command without --dry-run"
+        instead = "without --dry-run" if arguments.output else "with --output FOLDER in place of --dry-run"
+        return f"dry run: nothing was written. next: the same command {instead}"
     if not summary["complete"]:
         return "next: mend what is named above and run the same command with --resume"
+    if storage.in_this_process_only(arguments.output):
+        return "what was written is in the memory of this process, and gone when it ends"
     if "subset" in summary:
         place = storage.join(arguments.output, SUBSET, DATA)
         return f"next: train on {place}; what went and why is in {storage.join(arguments.output, 'removed.csv')}"

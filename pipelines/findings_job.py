@@ -17,6 +17,7 @@ from fiqa_core.curation.findings import find as search_for
 from fiqa_core.curation.findings_settings import FindingsSettings
 from fiqa_core.curation.parts import Part
 from fiqa_core.curation.tasks import Counts, Task, run_here
+from fiqa_core.wording import counted
 from pipelines.runners import is_local, run_job, worker_processes
 from transforms.findings import RunTasks, publish_counts
 
@@ -58,7 +59,7 @@ def find(
                 _ = units | "RunTasks" >> RunTasks(output, summary)
                 run_job(pipeline)
         counts: Counts = json.loads(storage.read_bytes(summary))
-        _log.info("%s: %d tasks, %.1f s %s", stage, len(tasks), time.monotonic() - started, counts or "")
+        _log.info("%s: %s, %.1f s %s", stage, counted(len(tasks), "task"), time.monotonic() - started, counts or "")
         return counts
 
     threads = max(1, (os.cpu_count() or 1) // worker_processes(options)) if is_local(options) else _CLUSTER_THREADS

@@ -8,7 +8,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from fiqa_core import storage
 from fiqa_core.scoring.devices import Gpus, gpus_to_share, resolve_device
-from fiqa_core.scoring.service.source import ServedSource
+from fiqa_core.scoring.service.source import DeviceSource, ServedSource
 from fiqa_core.shards.plan import Plan
 from pipelines.dataflow import runs_in_one_process
 from pipelines.runners import is_in_process, is_local, set_local_processes, worker_processes
@@ -63,7 +63,7 @@ def served(source: ScorerSource, options: PipelineOptions, arguments: argparse.N
 
     `device`: as the workers are told.
     """
-    if arguments.scoring_process == "off" or not hasattr(source, "on"):
+    if arguments.scoring_process == "off" or not isinstance(source, DeviceSource):
         return source
     if arguments.scoring_process == "on":
         return ServedSource(source, device, on_cpu=True)

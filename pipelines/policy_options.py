@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 from fiqa_core.curation.policy import SECTIONS, Policy
-from fiqa_core.curation.policy_fields import Choice, PolicyError, from_text
+from fiqa_core.curation.policy_fields import Choice, PolicyError, Recognised, from_text, recognised
 from fiqa_core.curation.policy_file import apply, read_policy
 from pipelines.command_line import named
 
@@ -31,6 +31,8 @@ def add_policy_options(parser: argparse.ArgumentParser) -> None:
         for item in fields(kind):
             details = item.metadata
             choices = f" ({', '.join(details['check'].words)})" if isinstance(details["check"], Choice) else ""
+            # What has limits of its own may also be asked for by its name alone.
+            alone: dict[str, Any] = {"nargs": "?", "const": Recognised()} if details["check"] is recognised else {}
             group.add_argument(
                 details["flag"],
                 dest=_dest(section, item.name),
@@ -38,6 +40,7 @@ def add_policy_options(parser: argparse.ArgumentParser) -> None:
                 metavar=details["argument"],
                 default=argparse.SUPPRESS,
                 help=(details["text"] + choices).replace("%", "%%"),
+                **alone,
             )
 
 

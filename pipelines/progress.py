@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from fiqa_core.scoring.progress import Progress
 from fiqa_core.shards.plan import Plan
+from fiqa_core.wording import counted
 
 _log = logging.getLogger(__name__)
 _LOG_EVERY_S = 30.0
@@ -82,7 +83,7 @@ class ProgressMonitor:
                 )
                 warned = True
                 continue
-            line = progress_line(done, self._whole, time.monotonic() - started)
+            line = self._line(done, time.monotonic() - started)
             if not done.now.rows:
                 # Workers start and load the network first: no measure of how fast they will be.
                 started = time.monotonic()
@@ -91,6 +92,24 @@ class ProgressMonitor:
                 sys.stderr.flush()
             else:
                 _log.info(line)
+
+    def _line(self, done: Progress, seconds: float) -> str:
+        return progress_line(done, self._whole, seconds)
+
+
+class SubsetMonitor(ProgressMonitor):
+    """The same for images that are written again: there are no rejects among them.
+
+    Args:
+        read: as above. images, tasks: what there is to write.
+    """
+
+    def __init__(self, read: Callable[[], Progress], images: int, tasks: int, live_every_s: float = 1.0) -> None:
+        super().__init__(read, Plan(()), live_every_s)
+        self._whole = Whole(images, None, tasks)
+
+    def _line(self, done: Progress, seconds: float) -> str:
+        return "written: " + super()._line(done, seconds).rpartition(",")[0]
 
 
 def progress_line(done: Progress, whole: Whole, seconds: float) -> str:
@@ -103,14 +122,14 @@ def progress_line(done: Progress, whole: Whole, seconds: float) -> str:
     rows = now.rows + kept.rows
     if whole.records is not None:
         total, done_now, done_before = whole.records, now.rows, kept.rows
-        text = f"{min(rows, total):,} of {total:,} images"
+        text = f"{min(rows, total):,} of {counted(total, 'image')}"
     else:
         if whole.size is not None:
             total, done_now, done_before = whole.size, now.size, kept.size
         else:
             total, done_now, done_before = whole.units, now.units, kept.units
         part = min((done_now + done_before) / total, 1.0) if total else 1.0
-        text = f"{rows:,} images, {int(part * 1000) / 10} %"
+        text = f"{counted(rows, 'image')}, {int(part * 1000) / 10} %"
     if kept.rows:
         text += f" ({kept.rows:,} from an earlier run)"
     text += f", {now.rows / seconds if seconds > 0 else 0.0:,.1f} images/s"

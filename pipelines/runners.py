@@ -39,9 +39,13 @@ _ERROR_LINE = re.compile(r"^(RuntimeError: )*(?P<text>[A-Za-z_][\w.]*(Error|Exce
 class OptionError(ValueError):
     """An option that is unknown, or that would lose data."""
 
+    several_lines = True
+
 
 class JobError(RuntimeError):
     """The job was not accepted, or its runner gave it up; the message says why and what to do."""
+
+    several_lines = True
 
 
 def beam_options(arguments: Sequence[str], own_options: Sequence[str], workers: int | None = None) -> PipelineOptions:

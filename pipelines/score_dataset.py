@@ -82,7 +82,8 @@ def _settings(
 
 def _loaded(arguments: argparse.Namespace) -> LoadedNetwork:
     embeddings = arguments.embeddings != "none"
-    loaded = load_checkpoint(arguments.checkpoint or EMBEDDED, arguments.arch, arguments.mode, embeddings)
+    checkpoint = arguments.checkpoint or EMBEDDED
+    loaded = load_checkpoint(checkpoint, arguments.arch, arguments.mode, embeddings, arguments.heads)
     require_quality(loaded)
     if loaded.uri == EMBEDDED:
         _log.warning("%s", NOTICE)
@@ -108,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         "--arch", metavar="NAME", help="vit_s, vit_t, vit_b, iresnet50, iresnet100 (default: recognised)"
     )
     network.add_argument("--mode", choices=("token", "full", "crfiqa"), help="(default: recognised)")
+    table_options.add_heads_option(network)
     network.add_argument("--embeddings", choices=("none", "float16", "float32"), default="none")
     table_options.add_image_options(parser)
     speed = table_options.add_speed_options(parser, "images a forward pass (8 CPU, 256 GPU)")

@@ -1,5 +1,7 @@
 """Write the subset that decisions describe: plan, run, report."""
 
+import functools
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +13,14 @@ from fiqa_core.curation.parts import Part
 from fiqa_core.curation.subset import REPORT, SubsetSettings, place
 from fiqa_core.curation.subset_plan import plan_subset
 from fiqa_core.curation.subset_report import finished_report, read_report
+from fiqa_core.scoring.progress import FOLDER as PROGRESS
+from fiqa_core.scoring.progress import read_progress, remove_notes
+from fiqa_core.wording import counted
+from pipelines.progress import SubsetMonitor
 from pipelines.runners import run_job
 from transforms.subset import WriteSubset
+
+_log = logging.getLogger(__name__)
 
 
 def write_subset(
@@ -39,6 +47,13 @@ def write_subset(
     storage.remove(place(output, REPORT))
     pipeline = beam.Pipeline(options=options)
     _ = pipeline | "Tasks" >> beam.Create(plan.tasks) | "WriteSubset" >> WriteSubset(plan, output)
-    run_job(pipeline)
+    if storage.is_local(output):
+        storage.make_folder(storage.join(output, PROGRESS))
+    _log.info("writing %s as %s", counted(plan.images, "image"), settings.format)
+    try:
+        with SubsetMonitor(functools.partial(read_progress, output), plan.images, len(plan.tasks)):
+            run_job(pipeline)
+    finally:
+        remove_notes(output)
     storage.sweep(output)
     return read_report(output)

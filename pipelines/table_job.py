@@ -5,9 +5,13 @@ import dataclasses
 import functools
 import logging
 import os
+import shlex
+import shutil
+import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -19,10 +23,14 @@ from fiqa_core.scoring.output_lock import hold_output
 from fiqa_core.scoring.progress import read_progress
 from fiqa_core.scoring.service.source import ServedSource
 from fiqa_core.scoring.settings import ScoreSettings
+from fiqa_core.shards.balance import idle_workers
 from fiqa_core.shards.plan import Plan, plan_dataset
+from fiqa_core.wording import counted
 from pipelines import dataflow, dataflow_job
-from pipelines.command_line import EXIT_INCOMPLETE, EXIT_OK
+from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_OK
+from pipelines.label_words import label_problem, log_labels
 from pipelines.local_workers import choose_workers, served
+from pipelines.log_format import report
 from pipelines.precision_options import settle_compile
 from pipelines.progress import ProgressMonitor
 from pipelines.runners import is_in_process, is_local, refuse_memory, run_job, worker_processes
@@ -40,7 +48,10 @@ NextLine = Callable[[str], str]
 
 @dataclass(frozen=True)
 class TableJob:
-    """One run of a command: its options, what makes its scorer, and its closing words."""
+    """One run of a command: its options, what makes its scorer, and its closing words.
+
+    `next_line` None: nobody will look at the table (it is another command's, and gone when that ends).
+    """
 
     arguments: argparse.Namespace
     options: PipelineOptions
@@ -49,7 +60,7 @@ class TableJob:
     workers: dataflow.WorkerSetup
     log: logging.Logger
     figures: FigureLines
-    next_line: NextLine
+    next_line: NextLine | None
 
 
 def prepare_workers(
@@ -92,8 +103,11 @@ def _run_on(output: str, job: TableJob) -> int:
     if finished is not None:
         job.log.info("the run in %s is complete already: nothing to do", arguments.output)
         _closing_words(job, finished | NOTHING_NOW, scoring_run.Account(True, ()))
-        return EXIT_OK
+        return _label_account(job, finished, EXIT_OK)
     choose_workers(options, arguments, plan)
+    idle = idle_workers(plan.units, worker_processes(options))
+    if idle is not None:
+        job.log.warning("%s", idle)
     pipeline = _pipeline(output, job, plan)
     if dataflow.is_dataflow(options):
         if not dataflow_job.run_job(pipeline, options, plan, wait=not arguments.no_wait):
@@ -103,7 +117,20 @@ def _run_on(output: str, job: TableJob) -> int:
             run_job(pipeline)
     summary, account = scoring_run.close_account(output, plan.units, settings)
     _closing_words(job, summary, account)
-    return EXIT_OK if account.complete else EXIT_INCOMPLETE
+    return _label_account(job, summary, EXIT_OK if account.complete else EXIT_INCOMPLETE)
+
+
+def _label_account(job: TableJob, summary: dict[str, Any], code: int) -> int:
+    """Say what labels there are; the exit code, which is that of a bad option where no record has the field named."""
+    labels = summary.get("labels")  # an earlier version's summary has none
+    if labels is None:
+        return code
+    log_labels(job.log, labels)
+    problem = label_problem(labels, job.settings.read.label_field)
+    if problem is None:
+        return code
+    job.log.error("%s", problem)
+    return code if code != EXIT_OK else EXIT_BAD_INPUT
 
 
 def _pipeline(output: str, job: TableJob, plan: Plan) -> beam.Pipeline:
@@ -142,24 +169,26 @@ def _decode_threads(options: PipelineOptions) -> int:
 
 
 def _log_plan(plan: Plan, log: logging.Logger) -> None:
-    counted = f"{plan.records:,} records" if plan.records is not None else "records known once read"
-    log.info("planned %d units, %s", len(plan.units), counted)
+    records = counted(plan.records, "record") if plan.records is not None else "records known once read"
+    log.info("planned %s, %s", counted(len(plan.units), "unit"), records)
 
 
 def _closing_words(job: TableJob, summary: dict[str, Any], account: scoring_run.Account) -> None:
-    lines = [f"{summary['records']:,} records in {summary['units']} units:"]
+    lines = [f"{counted(summary['records'], 'record')} in {counted(summary['units'], 'unit')}:"]
     lines += [f"  {name:<18}{count:>12,}" for name, count in summary["status"].items()]
     lines += job.figures(summary)
-    lines.append(f"{summary['records_this_run']:,} records this run, {summary['images_per_second']} images/s")
+    lines.append(f"{counted(summary['records_this_run'], 'record')} this run, {summary['images_per_second']} images/s")
     for problem in account.problems:
         lines.append(f"PROBLEM: {problem}")
     if account.complete and not summary["records"]:
         lines.append("the input holds no records: the table is empty. Check --input (and --format).")
-    elif account.complete:
-        lines.append(job.next_line(storage.join(job.arguments.output, "quality")))
-    else:
+    elif account.complete and storage.in_this_process_only(job.arguments.output):
+        lines.append("the table is in the memory of this process, and gone when it ends")
+    elif account.complete and job.next_line is not None:
+        lines += job.next_line(storage.join(job.arguments.output, "quality")).split("\n")
+    elif not account.complete:
         lines.append("next: mend what is named above and run the same command with --resume")
-    print("\n".join(lines))
+    report(lines)
 
 
 def quality_lines(summary: dict[str, Any]) -> list[str]:
@@ -172,5 +201,29 @@ def quality_lines(summary: dict[str, Any]) -> list[str]:
 
 
 def by_quality(table: str) -> str:
-    """The line that shows how to read a table of qualities."""
-    return f"next: python -c \"import pandas as pd; print(pd.read_parquet('{table}').sort_values('quality'))\""
+    """The lines that show how to look at a table of qualities, worst first, and how to filter by it."""
+    output = table.removesuffix("/quality")
+    filtering = f"-m pipelines.filter_dataset --quality {shlex.quote(output)} --drop-worst 0.05 --dry-run"
+    return "\n".join(
+        [
+            show_line(table, ["key", "label", "quality", "status"], ".sort_values('quality')"),
+            f"then: {python()} {filtering}   # what would go; docs/curation.md",
+        ]
+    )
+
+
+def show_line(table: str, columns: Sequence[str], order: str = "") -> str:
+    """The line that prints columns of a table."""
+    code = f"import pandas as pd; print(pd.read_parquet({table!r}, columns={list(columns)!r}){order})"
+    plain = not set(code) & set('"$`\\!')
+    return f"next: {python()} -c " + (f'"{code}"' if plain else shlex.quote(code))
+
+
+def python() -> str:
+    """What starts this interpreter in the user's shell: `python` where that is the one, else its path."""
+    found = shutil.which("python")
+    if found is not None and Path(found).absolute().parent == Path(sys.executable).absolute().parent:
+        return "python"
+    path = Path(sys.executable).absolute()
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))

@@ -53,6 +53,16 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--image-field", default="", metavar="NAME", help="Parquet column of the image")
 
 
+def add_heads_option(network: argparse._ArgumentGroup) -> None:
+    """What the tensors of a checkpoint do not show."""
+    network.add_argument(
+        "--heads",
+        type=positive,
+        metavar="N",
+        help="attention heads of a checkpoint's ViT, where neither its file nor its size (vit_t, vit_s, vit_b) tells",
+    )
+
+
 def add_image_options(parser: argparse.ArgumentParser) -> None:
     """What images are admitted, and what is noted of them."""
     images = parser.add_argument_group("images")

@@ -35,10 +35,13 @@ from fiqa_core.training.output import refuse_foreign
 from fiqa_core.training.pool import Pool, PoolSettings, build_pool, open_pool
 from fiqa_core.training.settings import TeacherOptions, TrainingSettings, parse
 from fiqa_core.training.sharded_softmax import process, processes
-from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK, set_up_logging
+from fiqa_core.wording import counted
+from pipelines.command_line import EXIT_INTERRUPTED, EXIT_OK, guarded, set_up_logging
+from pipelines.log_format import report
 
 _log = logging.getLogger("train_fiqa")
 _UNIT_SIZE = 4000
+_CONFIG_BYTES = 1 << 20
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -47,20 +50,18 @@ def run(argv: Sequence[str] | None = None) -> int:
     number = int(os.environ.get("RANK", "0"))
     set_up_logging(logging.INFO if number == 0 else logging.WARNING)
     try:
-        settings = _settings(arguments)
-        device = _join_processes(settings)
-        refuse_precision(settings, device)
-        with hold_output(settings.run.output) if process() == 0 else nullcontext():
-            return _run(settings, device, arguments.resume)
-    except (ValueError, OSError, RuntimeError) as error:
-        _log.error("%s", error)
-        return EXIT_BAD_INPUT
-    except KeyboardInterrupt:
-        _log.error("interrupted; go on from the last checkpoint with --resume")
-        return EXIT_INTERRUPTED
+        return guarded(_log, lambda: _train(arguments), "interrupted; go on from the last checkpoint with --resume")
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    device = _join_processes(settings)
+    refuse_precision(settings, device)
+    with hold_output(settings.run.output) if process() == 0 else nullcontext():
+        return _run(settings, device, arguments.resume)
 
 
 def _run(settings: TrainingSettings, device: torch.device, resume: bool) -> int:
@@ -83,18 +84,18 @@ def _run(settings: TrainingSettings, device: torch.device, resume: bool) -> int:
         described = json.dumps(settings.that_shape_weights(), indent=1, sort_keys=True)
         storage.publish_bytes(described.encode(), str(output), str(output / "settings.json"))
     _log.info(
-        "%s steps of %d x %d images, %d identities, %.2f M parameters",
-        f"{trainer.steps:,}",
+        "%s of %d x %s, %s, %.2f M parameters",
+        counted(trainer.steps, "step"),
         processes(),
-        settings.optimiser.batch,
-        batches.class_count,
+        counted(settings.optimiser.batch, "image"),
+        counted(batches.class_count, "identity", "identities"),
         sum(parameter.numel() for parameter in trainer.student.parameters()) / 1e6,
     )
     if not trainer.run():
         _log.warning("stopped with a checkpoint; go on with --resume")
         return EXIT_INTERRUPTED
     if process() == 0:
-        print("\n".join(_written(trainer, settings, output)))
+        report(_written(trainer, settings, output))
     return EXIT_OK
 
 
@@ -118,7 +119,12 @@ def _batches(settings: TrainingSettings) -> Batches:
     teacher = settings.teacher
     if teacher is None:
         index = index_of_decisions(units, data.decisions) if data.decisions else index_of_records(units, read)
-        _log.info("%d images of %d identities in %d units", index.kept, len(index.labels), len(units))
+        _log.info(
+            "%s of %s in %s",
+            counted(index.kept, "image"),
+            counted(len(index.labels), "identity", "identities"),
+            counted(len(units), "unit"),
+        )
         return ShardBatches(units, index, read, settings.augment, share, data.shuffle, data.channel_order)
     # Before the pool is made: a wrong table is refused at once.
     kept = index_of_decisions(units, data.decisions) if data.decisions else None
@@ -127,7 +133,9 @@ def _batches(settings: TrainingSettings) -> Batches:
         pool, weights = kept_of(pool, units, kept)
     targets = targets_of(pool, teacher.natural)
     quantiles = np.quantile(targets.certainty, (0.05, 0.25, 0.5, 0.75, 0.95)).round(3).tolist()
-    _log.info("%d images in the pool; certainty ratio at 5, 25, 50, 75, 95 %%: %s", len(targets.classes), quantiles)
+    _log.info(
+        "%s in the pool; certainty ratio at 5, 25, 50, 75, 95 %%: %s", counted(len(targets.classes), "image"), quantiles
+    )
     return PoolBatches(pool, targets, settings.augment, share, teacher.clean_share, weights)
 
 
@@ -139,7 +147,7 @@ def _pool(settings: TrainingSettings, teacher: TeacherOptions, units: Sequence[U
     if process() == 0:
 
         def progress(done: int, parts: int) -> None:
-            _log.info("pool: %d of %d parts", done, parts)
+            _log.info("pool: %d of %s", done, counted(parts, "part"))
 
         made = PoolSettings(teacher.copies, teacher.seed, settings.data.channel_order)
         with hold_output(str(folder)):
@@ -154,13 +162,16 @@ def _pool(settings: TrainingSettings, teacher: TeacherOptions, units: Sequence[U
 
 def _settings(arguments: argparse.Namespace) -> TrainingSettings:
     try:
-        content = yaml.safe_load(storage.read_bytes(arguments.config))
+        content = yaml.safe_load(storage.read_bytes(arguments.config, _CONFIG_BYTES))
     except FileNotFoundError as error:
         raise TrainingError(
             f"{arguments.config}: no such file; expected a configuration such as configs/*.yaml"
         ) from error
-    except yaml.YAMLError as error:
-        raise TrainingError(f"{arguments.config}: not YAML ({error})") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # Its own message quotes the line, of whatever file it is.
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}" if mark is not None else ""
+        raise TrainingError(f"{arguments.config}{place}: not readable as YAML ({type(error).__name__})") from error
     if not isinstance(content, dict):
         raise TrainingError(
             f"{arguments.config}: expected blocks data, run, network ..., found {type(content).__name__}"
@@ -185,7 +196,10 @@ def _with_local_folders(settings: TrainingSettings) -> TrainingSettings:
     run, teacher = settings.run, settings.teacher
     for name, folder in (("run.output", run.output), ("teacher.pool", teacher.pool if teacher else None)):
         if folder and not storage.is_local(folder):
-            raise TrainingError(f"{name} is {folder}; it must be a folder on a local or shared disk")
+            raise TrainingError(
+                f"{name} is {folder}; it must be a folder on a local or shared disk, because checkpoints are put in "
+                "place by renaming folders. Train to such a folder and copy model.pt afterwards."
+            )
     if "://" in run.output:
         settings = replace(settings, run=replace(run, output=storage.absolute(run.output)))
     if teacher and teacher.pool and "://" in teacher.pool:
@@ -201,7 +215,10 @@ def _join_processes(settings: TrainingSettings) -> torch.device:
     if device.type == "cuda":
         number, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
         if number >= count:
-            raise TrainingError(f"process {number} has no GPU: {count} are here; start at most {count} processes")
+            raise TrainingError(
+                f"process {number} has no GPU: {counted(count, 'is', 'are')} here; start at most "
+                f"{counted(count, 'process', 'processes')}"
+            )
         device = torch.device("cuda", number)
         torch.cuda.set_device(device)  # before anything is exchanged: NCCL takes the current one
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")

@@ -1,10 +1,15 @@
 """Beam's local worker processes, watched: one that dies before it has called home must not hang the job.
 
 FnApiRunner notices the end of a worker by its connection. A worker killed while it still imports (by the kernel for
-want of memory, say) has none yet, and Beam 2.77 then waits for it for ever.
+want of memory, say) has none yet, and Beam 2.77 then waits for it for ever. A terminal sends Ctrl-C to the workers too:
+they ignore it, and the command ends them, so that no worker says anything of it.
 """
 
+import contextlib
+import subprocess
 import threading
+import types
+from typing import Any
 
 from apache_beam.portability import python_urns
 from apache_beam.portability.api import beam_fn_api_pb2
@@ -15,7 +20,24 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
     WorkerHandler,
 )
 
+from pipelines.interrupts import on_interrupt
+
 _EVERY_S = 0.5
+_running: "set[_WorkerProcess]" = set()
+
+
+class _WorkerProcess(subprocess.Popen[bytes]):
+    """A worker's process, started as Beam starts it (a line for the shell), but deaf to Ctrl-C."""
+
+    def __init__(self, line: str, **options: Any) -> None:
+        super().__init__(f"trap '' INT; exec {line}", **options)
+        _running.add(self)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """As ever; it is not running any more then."""
+        code = super().wait(timeout)
+        _running.discard(self)
+        return code
 
 
 class WatchedWorkerHandler(SubprocessSdkWorkerHandler):
@@ -55,4 +77,13 @@ class WatchedWorkerHandler(SubprocessSdkWorkerHandler):
 
 def install() -> None:
     """Make Beam start its local worker processes watched, from now on."""
+    local_job_service.subprocess = types.SimpleNamespace(Popen=_WorkerProcess)
+    on_interrupt(_kill_all)
     WorkerHandler.register_environment(python_urns.SUBPROCESS_SDK, bytes)(WatchedWorkerHandler)
+
+
+def _kill_all() -> None:
+    """What a worker has in hand is done again by --resume; files are seen when they are whole."""
+    for process in list(_running):
+        with contextlib.suppress(OSError):
+            process.kill()

@@ -7,6 +7,9 @@ SETTINGS_DIGEST = b"fiqa.settings_digest"
 # One JSON object that says which part of which shard this file holds (`fiqa_core.shards.unit.Unit`).
 UNIT = b"fiqa.unit"
 
+# Two JSON objects: where labels came from -> rows; fields of rows without a label that look like one -> rows.
+LABELS = b"fiqa.labels"
+
 # The same facts one by one, for people who open the file with a Parquet viewer.
 SCHEMA_VERSION = b"fiqa.schema_version"
 NETWORK = b"fiqa.network"

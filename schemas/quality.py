@@ -18,6 +18,9 @@ COLUMNS: dict[str, str] = {
     "width": "Width of the stored image in pixels, before any resize or rotation; null if not known.",
     "height": "Height of the stored image in pixels, before any resize or rotation; null if not known.",
     "sha256": "SHA-256 of the stored bytes (32 bytes); null if they could not be read.",
+    "bytes": "Size of the stored image in bytes; null if it could not be read.",
+    "quantisation": "Mean quantisation step of a JPEG's first table (luminance): smaller = finer compression. 0 for "
+    "formats without loss; null for others and if not known.",
     "phash": "64-bit perceptual hash of the image as the network sees it (fiqa_core/images/phash.py), as 16 "
     "hexadecimal digits; null unless decoded.",
     "thumb": "Grey levels of the same image, 32 x 32 of a byte each, row by row (fiqa_core/images/thumbnail.py); null "
@@ -26,13 +29,15 @@ COLUMNS: dict[str, str] = {
 }
 
 
-def quality_schema(embedding_type: str = "none", embedding_dim: int = 0, phash: bool = False) -> pa.Schema:
+def quality_schema(
+    embedding_type: str = "none", embedding_dim: int = 0, phash: bool = False, storage: bool = False
+) -> pa.Schema:
     """Arrow schema of the quality table.
 
     Args:
         embedding_type: `none` (no `embedding` column), `float16` or `float32`.
         embedding_dim: numbers in one embedding; used unless `embedding_type` is `none`.
-        phash: whether there are the columns `phash` and `thumb`.
+        phash: whether there are the columns `phash` and `thumb`. storage: the columns `bytes` and `quantisation`.
 
     Digests and thumbnails are plain `binary`, and a hash is text: Hugging Face datasets cannot open fixed-size binary,
     and a plain `pandas.read_parquet` turns whole numbers with gaps into floats, which round a 64-bit number.
@@ -49,6 +54,9 @@ def quality_schema(embedding_type: str = "none", embedding_dim: int = 0, phash: 
         "height": pa.int32(),
         "sha256": pa.binary(),
     }
+    if storage:
+        types["bytes"] = pa.int64()
+        types["quantisation"] = pa.float32()
     if phash:
         types["phash"] = pa.string()
         types["thumb"] = pa.binary()

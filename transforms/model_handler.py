@@ -19,18 +19,31 @@ class FaceQualityModelHandler(ModelHandler[np.ndarray, PredictionResult, Quality
         checkpoint: URI of a ViT-FIQA or CR-FIQA checkpoint.
         device, precision: as in `QualityScorer`; a device that is missing is an error, never a CPU run.
         batch_size: images a batch.
+        heads: attention heads, as in `QualityScorer.from_checkpoint`.
     """
 
-    def __init__(self, checkpoint: str, device: str = "auto", precision: str = "fp32", batch_size: int = 64) -> None:
+    def __init__(
+        self,
+        checkpoint: str,
+        device: str = "auto",
+        precision: str = "fp32",
+        batch_size: int = 64,
+        heads: int | None = None,
+    ) -> None:
         self._checkpoint = checkpoint
         self._device = device
         self._precision = precision
         self._batch_size = batch_size
+        self._heads = heads
 
     def load_model(self) -> QualityScorer:
         """The scorer; Beam calls this once a process."""
         return QualityScorer.from_checkpoint(
-            self._checkpoint, device=self._device, precision=self._precision, batch_size=self._batch_size
+            self._checkpoint,
+            device=self._device,
+            precision=self._precision,
+            batch_size=self._batch_size,
+            heads=self._heads,
         )
 
     def run_inference(

@@ -11,6 +11,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
+from fiqa_core.networks.architectures import heads_named
 from fiqa_core.scoring.batch_scorer import BatchScorer
 from fiqa_core.scoring.devices import worker_device
 from fiqa_core.scoring.pool import ScorerPool
@@ -83,6 +84,7 @@ class CheckpointScorer:
             embeddings=self.settings.embeddings != "none",
             flip=self.settings.flip,
             compiled=self.settings.compiled,
+            heads=heads_named(self.settings.arch),
         )
         if scorer.loaded.sha256 != self.settings.checkpoint_sha256:
             raise ValueError(

@@ -20,7 +20,14 @@ from fiqa_core.storage import join, open_read, publish, temporary_for
 _ROWS_AT_ONCE = 16_384
 
 OWN = pa.schema(
-    [("rid", pa.int64()), ("code", pa.int64()), ("cosine", pa.float32()), ("kept", pa.bool_()), ("second", pa.bool_())]
+    [
+        ("rid", pa.int64()),
+        ("code", pa.int64()),
+        ("cosine", pa.float32()),
+        ("genuine", pa.float32()),
+        ("kept", pa.bool_()),
+        ("second", pa.bool_()),
+    ]
 )
 IDENTITIES = pa.schema(
     [
@@ -147,7 +154,7 @@ def _add(
     for number, groups in centres.groups.items():
         second[starts[number] : starts[number] + judged[number]] = groups.minority
         cosine[number], coherence[number] = groups.cosine, groups.coherence
-    of_rows: list[np.ndarray] = [rid, code, centres.cosine, centres.kept, second]
+    of_rows: list[np.ndarray] = [rid, code, centres.cosine, centres.genuine, centres.kept, second]
     for name, values in zip(OWN.names, of_rows, strict=True):
         own[name].append(values)
     known = ~np.isnan(centres.cosine)

@@ -21,6 +21,8 @@ class Centres(NamedTuple):
     cosine float32 (n,): each row to the centre of its identity, its own vote (and that of rows with the same bytes)
     left out; NaN where nobody else votes. centre float32 (k, d), unit length. votes int64 (k,): distinct pictures.
     kept bool (n,): whether the row's picture has a vote in the end. groups: the identities that fall into two.
+    genuine float32 (n,): mean cosine of each row to the voting pictures of its identity, its own left out; NaN where
+    nobody else votes.
     """
 
     cosine: np.ndarray
@@ -28,6 +30,7 @@ class Centres(NamedTuple):
     votes: np.ndarray
     kept: np.ndarray
     groups: dict[int, Groups]
+    genuine: np.ndarray
 
 
 def robust_centres(vectors: np.ndarray, segment: np.ndarray, picture: np.ndarray) -> Centres:
@@ -68,7 +71,8 @@ def robust_centres(vectors: np.ndarray, segment: np.ndarray, picture: np.ndarray
         number: found._replace(minority=_of_all(found.minority, leader, starts, number))
         for number, found in groups.items()
     }
-    return Centres(cosine, centre, voters, weight[leader] > 0, spread)
+    genuine = _mean_of_others(x, total, segment, weight, starts, leader)
+    return Centres(cosine, centre, voters, weight[leader] > 0, spread, genuine)
 
 
 def leaders(segment: np.ndarray, picture: np.ndarray) -> np.ndarray:
@@ -100,6 +104,18 @@ def _leave_one_out(x: np.ndarray, total: np.ndarray, segment: np.ndarray, weight
     alone = rest < 1e-3
     cosine = (across - weight * length) / np.sqrt(np.where(alone, 1, rest) * length)
     return np.where(alone, np.nan, np.clip(cosine, -1, 1)).astype(np.float32)
+
+
+def _mean_of_others(
+    x: np.ndarray, total: np.ndarray, segment: np.ndarray, weight: np.ndarray, starts: np.ndarray, leader: np.ndarray
+) -> np.ndarray:
+    """Mean cosine of each row to the other votes of its identity; NaN where there is none."""
+    own = weight[leader]
+    length = np.einsum("ij,ij->i", x, x)
+    across = np.einsum("ij,ij->i", x, total[segment]) - own * length
+    others = np.add.reduceat(weight, starts)[segment] - own
+    mean = across / (np.maximum(others, 1) * np.sqrt(length))
+    return np.where(others > 0, np.clip(mean, -1, 1), np.nan).astype(np.float32)
 
 
 def _medians(

@@ -1,8 +1,8 @@
 """The tables that decisions are made in: DuckDB, out of core, with no strings but each label once.
 
-Tables: `raw` (all rows: rid, label, quality, own, unread = it
-stands for the rest of a shard, s0-s3 = the SHA-256 as four numbers), `labels` (code, label; in
-order of the labels' bytes), `findings` and `pairs` (as given), `state` (own rows; `rules` adds columns).
+Tables: `raw` (all rows: rid, label, quality, own, unread = it stands for the rest of a shard, s0-s3 = the SHA-256 as
+four numbers; pixels, quantisation and bytes of the stored image, null where the table does not say), `labels` (code,
+label; in order of the labels' bytes), `findings` and `pairs` (as given), `state` (own rows; `rules` adds columns).
 """
 
 import os
@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from fiqa_core.curation.parts import Part, TableError
 from fiqa_core.curation.reading import read_ahead, read_batches, read_part
+from fiqa_core.wording import counted
 from schemas.drops import Drop
 from schemas.label_verdicts import LabelVerdict
 from schemas.reasons import SHARD_LEVEL, Status
@@ -37,17 +38,23 @@ _RAW = pa.schema(
     [("rid", pa.int64()), ("label", pa.string()), ("quality", pa.float32()), ("own", pa.bool_())]
     + [("unread", pa.bool_())]
     + [(f"s{word}", pa.uint64()) for word in range(4)]
+    + [("pixels", pa.int64()), ("quantisation", pa.float32()), ("bytes", pa.int64())]
 )
 _LABELS = pa.schema(
     [
         ("rid", pa.int64()),
         ("centre_cosine", pa.float32()),
+        ("genuine_cosine", pa.float32()),
         ("nearest_label", pa.string()),
         ("nearest_cosine", pa.float32()),
         ("label_verdict", pa.string()),
     ]
 )
-_PAIRS = pa.schema([("a", pa.int64()), ("b", pa.int64()), ("similarity", pa.float32()), ("kind", pa.string())])
+_PAIRS = pa.schema(
+    [("a", pa.int64()), ("b", pa.int64()), ("similarity", pa.float32()), ("kind", pa.string()), ("crowd", pa.int64())]
+)
+# Columns that findings of earlier versions do not have.
+_ADDED = {"crowd", "genuine_cosine"}
 
 
 @dataclass(frozen=True)
@@ -124,6 +131,7 @@ def load_findings(db: Any, findings: Findings, own_rows: int, all_rows: int) -> 
     _refuse(db, f"pairs WHERE ({bad}) IS NOT TRUE", "a, b", findings.pairs)
     _refuse(db, "pairs WHERE isfinite(similarity) IS NOT TRUE", "similarity", findings.pairs)
     _refuse(db, f"pairs WHERE (kind IN {KINDS}) IS NOT TRUE", "kind", findings.pairs)
+    _refuse(db, f"pairs WHERE crowd IS NOT NULL AND NOT (crowd IN (a, b) AND b < {own_rows})", "crowd", findings.pairs)
 
 
 def insert(db: Any, table: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
@@ -162,8 +170,9 @@ def row(db: Any, query: str, *parameters: Any) -> tuple[Any, ...]:
 
 def _raw_batches(part: Part, own: bool) -> Iterator[pa.RecordBatch]:
     label = ["label"] if "label" in part.columns else []
+    shape = [name for name in ("width", "height", "quantisation", "bytes") if name in part.columns]
     first = part.first
-    for batch in read_part(part, [*label, "quality", "status", "sha256"]):
+    for batch in read_part(part, [*label, *shape, "quality", "status", "sha256"]):
         rows = batch.num_rows
         quality = _cast(batch, "quality", pa.float32(), part.url)
         codes = _cast(batch, "status", pa.string(), part.url)
@@ -177,9 +186,20 @@ def _raw_batches(part: Part, own: bool) -> Iterator[pa.RecordBatch]:
             pa.repeat(own, rows),
             pc.is_in(codes, _UNREAD),
             *_words(_cast(batch, "sha256", pa.binary(32), part.url)),
+            *_shape(batch, part.url),
         ]
         first += rows
         yield pa.RecordBatch.from_arrays(columns, schema=_RAW)
+
+
+def _shape(batch: pa.RecordBatch, url: str) -> list[pa.Array]:
+    """Pixels, quantisation and bytes of the stored images."""
+
+    def column(name: str, kind: pa.DataType) -> pa.Array:
+        return _cast(batch, name, kind, url) if name in batch.schema.names else pa.nulls(batch.num_rows, kind)
+
+    pixels = pc.multiply(column("width", pa.int64()), column("height", pa.int64()))
+    return [pixels, column("quantisation", pa.float32()), column("bytes", pa.int64())]
 
 
 def _without_quality(part: Part) -> str:
@@ -214,9 +234,14 @@ def _typed(urls: Sequence[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         try:
             for batch in read_batches(url, schema.names):
                 missing = [name for name in schema.names if name not in batch.schema.names]
-                if missing:
+                if set(missing) - _ADDED:
                     raise TableError(f"{url}: the column {missing[0]!r} is missing. Expected {schema.names}.")
-                columns = [_cast(batch, name, schema.field(name).type, url) for name in schema.names]
+                columns = [
+                    pa.nulls(batch.num_rows, schema.field(name).type)
+                    if name in missing
+                    else _cast(batch, name, schema.field(name).type, url)
+                    for name in schema.names
+                ]
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)
         except FileNotFoundError as error:
             raise TableError(f"{url}: no such file of findings.") from error
@@ -226,6 +251,7 @@ def _refuse(db: Any, rows: str, what: str, urls: Sequence[str]) -> None:
     count = scalar(db, f"SELECT count(*) FROM {rows}")
     if count:
         raise TableError(
-            f"{urls[0].rpartition('/')[0]}: {count} rows of the findings have a {what} that does not fit this table. "
+            f"{urls[0].rpartition('/')[0]}: {counted(count, 'row of the findings has', 'rows of the findings have')} a "
+            f"{what} that does not fit this table. "
             "They were made for other --quality or --against files (or for these in another order): make them again."
         )

@@ -1,6 +1,7 @@
 """A policy applied to a quality table: the decisions, and the account of them."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,15 @@ from fiqa_core.curation.decision_query import columns_of, decision_rows, load_re
 from fiqa_core.curation.filter_output import FilterRun
 from fiqa_core.curation.parts import Part
 from fiqa_core.curation.policy import Policy
+from fiqa_core.curation.recognised import check_compared
 from fiqa_core.curation.rules import check_needs, decide
 from fiqa_core.curation.run_gaps import Gap
 from fiqa_core.curation.statistics import counts, statistics
 from fiqa_core.curation.whole_tables import described
+from fiqa_core.wording import counted
 from schemas.drops import Drop
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,9 +65,17 @@ class Resources:
 
 
 def apply_policy(
-    policy: Policy, tables: Tables, resources: Resources, output: str | None = None, run: FilterRun | None = None
+    policy: Policy,
+    tables: Tables,
+    resources: Resources,
+    output: str | None = None,
+    run: FilterRun | None = None,
+    account: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
     """Decide about every row; write decisions, `removed.csv` and the manifest unless `output` is None.
+
+    Args:
+        account: is called with the summary once everything is decided, before anything of it is written.
 
     Returns:
         The summary: rows, kept and dropped by reason (which add up), what each rule came to, before and after.
@@ -74,14 +87,20 @@ def apply_policy(
     if tables.own_rows:
         check_needs(policy, tables.findings, bool(tables.against))
     with open_database(resources.folder, resources.memory_bytes, resources.threads, tables.all_rows) as db:
+        _log.info("reading %s", counted(tables.all_rows, "row"))
         load_rows(db, tables.own, tables.against)
         load_findings(db, tables.findings, tables.own_rows, tables.all_rows)
-        explained = decide(db, policy)
-        summary = counts(db) | _incomplete(tables)
+        check_compared(db, policy.quality.protect_recognised, tables.findings)
+        _log.info("deciding")
+        explained, spared = decide(db, policy)
+        summary = counts(db) | {"spared": {str(drop): rows for drop, rows in spared.items()}} | _incomplete(tables)
         db.execute("DROP TABLE raw")
         columns = columns_of(db, policy)
         summary |= {"rules": _said(explained, summary["dropped"])} | statistics(db, columns)
+        if account is not None:
+            account(summary)
         if output is not None and run is not None:
+            _log.info("writing the decisions")
             load_references(db, (*tables.own, *tables.against))
             digests = [digest for _, _, digest in run.quality]
             size = run.shard_size if run.write == "manifest" else 0

@@ -73,7 +73,7 @@ def decision_rows(db: Any, columns: ColumnsOf) -> Iterator[pa.RecordBatch]:
         f"SELECT state.rid, reason, {columns.tier} AS tier, {columns.weight} AS weight, "
         f"{columns.quantile}::FLOAT AS quality_quantile, "
         "(identity_lower::DOUBLE / identity_images)::FLOAT AS identity_quantile, identity_images, verdict, "
-        "f.centre_cosine, f.nearest_label, f.nearest_cosine, "
+        "f.centre_cosine, f.genuine_cosine, recognised, f.nearest_label, f.nearest_cosine, "
         'refs.key AS duplicate_of, refs.shard AS duplicate_of_shard, refs."index" AS duplicate_of_index, '
         "l.similarity AS duplicate_similarity "
         "FROM state LEFT JOIN findings f ON f.rid = state.rid "

@@ -1,15 +1,18 @@
-"""Rows that show the same picture: by stored bytes in SQL, by pairs of nearly the same picture greedily.
+"""Rows that show the same picture: by stored bytes in SQL, nearly the same picture by `near_groups`.
 
 `linked` (rid, reason, other, similarity) gathers the rows that go because of another one; `other` is that row, null
 where a whole group goes.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from fiqa_core.curation.database import VERDICTS, reason_code
+from fiqa_core.curation.database import VERDICTS, reason_code, row
+from fiqa_core.curation.near_groups import Nearness, near_duplicates
+from fiqa_core.curation.originals import original_first
 from fiqa_core.curation.policy import Duplicates, Near, Policy
 from schemas.drops import Drop
 from schemas.label_verdicts import LabelVerdict
@@ -17,7 +20,6 @@ from schemas.label_verdicts import LabelVerdict
 # Which of several rows is the best: a label that is believed, then quality, then the first row.
 BEST_FIRST = f"verdict = {VERDICTS.index(LabelVerdict.WRONG_LABEL)}, quality DESC, rid"
 _DIGEST = "s0, s1, s2, s3"
-_FEW_EDGES = 20_000
 
 
 def link_duplicates(db: Any, policy: Policy) -> None:
@@ -35,42 +37,7 @@ def link_duplicates(db: Any, policy: Policy) -> None:
     if exact:
         db.execute("DROP TABLE same")
     if policy.duplicates.near != "off":
-        _duplicates_near(db, policy.duplicates.near, policy.near)
-
-
-def resolve(a: np.ndarray, b: np.ndarray, rank: np.ndarray) -> np.ndarray:
-    """Which rows go when pairs of them show nearly the same picture.
-
-    From the best row down: a row stays unless it is itself paired with a row that stays (so no chain of pairs takes
-    a row away that is like none of those that stay).
-
-    Args:
-        a, b: int64 (pairs,), rows from 0; each pair's two rows. rank: int64 (rows,), 0 = best, no two the same.
-
-    Returns:
-        bool (rows,): True where the row goes.
-    """
-    better = np.where(rank[a] < rank[b], a, b)
-    worse = np.where(rank[a] < rank[b], b, a)
-    gone = np.zeros(len(rank), bool)
-    while len(better) > _FEW_EDGES:
-        # Who is the worse of no pair that is left, stays; whoever is paired with it, goes.
-        stays = np.ones(len(rank), bool)
-        stays[worse] = False
-        gone[worse[stays[better]]] = True
-        left = ~(gone[better] | gone[worse])
-        if left.sum() > 0.9 * len(left):
-            better, worse = better[left], worse[left]
-            break
-        better, worse = better[left], worse[left]
-    # Long chains would take as many rounds as they have links: the rest in order, one pair at a time.
-    order = np.argsort(rank[better], kind="stable")
-    lost = set()
-    for good, bad in zip(better[order].tolist(), worse[order].tolist(), strict=True):
-        if good not in lost:
-            lost.add(bad)
-    gone[np.fromiter(lost, np.int64, len(lost))] = True
-    return gone
+        _duplicates_near(db, policy.duplicates, policy.near)
 
 
 def _gather_same_bytes(db: Any) -> None:
@@ -95,12 +62,19 @@ def _overlap_exact(db: Any) -> None:
 
 def _overlap_near(db: Any, near: Near) -> None:
     """A pair names one row of each group of the same bytes; it holds for all of them."""
+    digest = ", ".join(f"r.{word}" for word in _DIGEST.split(", "))
     db.execute(
-        f"INSERT INTO linked SELECT s.rid, {reason_code(Drop.OVERLAP_NEAR)}, arg_min(b, (-similarity, b)), "
-        "max(similarity) FROM pairs JOIN raw x ON x.rid = a JOIN raw s ON s.own AND "
-        f"(s.rid = x.rid OR ({_same_digest('s', 'x')})) "
-        f"WHERE b >= (SELECT count(*) FROM state) AND {_similar_enough(near)} AND {_alive('s.rid')} GROUP BY s.rid"
+        "CREATE TABLE near AS SELECT r.rid, s0, s1, s2, s3, b, similarity FROM (SELECT a, arg_min(b, (-similarity, b)) "
+        f"AS b, max(similarity) AS similarity FROM pairs WHERE b >= (SELECT count(*) FROM state) AND "
+        f"{_similar_enough(near)} GROUP BY a) LEFT JOIN raw r ON r.rid = a"
     )
+    db.execute(
+        f"INSERT INTO linked SELECT rid, {reason_code(Drop.OVERLAP_NEAR)}, arg_min(b, (-similarity, b)), "
+        "max(similarity) FROM (SELECT rid, b, similarity FROM near WHERE s0 IS NULL UNION ALL "
+        "SELECT r.rid, b, similarity FROM near n JOIN raw r "
+        f"ON ({digest}) = ({digest.replace('r.', 'n.')}) WHERE r.own) WHERE {_alive('rid')} GROUP BY rid"
+    )
+    db.execute("DROP TABLE near")
 
 
 def _duplicates_exact(db: Any, duplicates: Duplicates) -> None:
@@ -123,77 +97,108 @@ def _duplicates_exact(db: Any, duplicates: Duplicates) -> None:
     db.execute(f"INSERT INTO linked SELECT rid, {reason_code(Drop.DUPLICATE_EXACT)}, other, 1 FROM ({goes}) WHERE goes")
 
 
-def _duplicates_near(db: Any, scope: str, near: Near) -> None:
-    """Rows of the same bytes (and, unless identities do not count, of the same identity) are one node.
-
-    A pair names one row of each group of the same bytes and holds for all of them. Nodes are resolved from the best
-    down; of a node that goes all rows go, of one that stays all but the best (which scope `across` does not mind).
-    """
-    _make_nodes(db, scope)
-    relation = {"within": "x.ident = y.ident", "across": "x.ident <> y.ident", "all": "true"}[scope]
-    named = (
-        "SELECT x.node AS x, y.node AS y, similarity FROM pairs JOIN raw p ON p.rid = a JOIN raw q ON q.rid = b "
-        f"JOIN nodes x ON {_same_digest('x', 'p', 'a')} JOIN nodes y ON {_same_digest('y', 'q', 'b')} "
-        f"WHERE {_similar_enough(near)} AND x.node <> y.node AND {relation}"
+def _duplicates_near(db: Any, duplicates: Duplicates, near: Near) -> None:
+    """A pair names one row of each group of the same bytes and holds for all of them; so does being in a crowd."""
+    _gather_members(db, "true" if duplicates.near == "all" else "ident IS NOT NULL", near)
+    members = db.execute("SELECT * FROM members").fetchnumpy()
+    pairs = db.execute(
+        "SELECT a, b, similarity, kind = 'phash' AS hashed, coalesce(crowd, -1) AS crowd "
+        f"FROM pairs WHERE {_own_pairs(near)}"
+    ).fetchnumpy()
+    db.execute("DROP TABLE members")
+    by_rid = np.argsort(members["rid"])
+    members = {name: np.ma.getdata(values)[by_rid] for name, values in members.items()}
+    things, thing = np.unique(members["thing"], return_inverse=True)
+    alive = members["alive"]
+    rid, identity = members["rid"][alive], members["ident"][alive].astype(np.int64)
+    # No label is an identity like any other, where identities do not matter.
+    identity = identity - identity.min(initial=0)
+    noise = duplicates.score_noise * _spread(db)
+    wrong = members["verdict"][alive] == VERDICTS.index(LabelVerdict.WRONG_LABEL)
+    quality = members["quality"][alive]
+    shape = members["pixels"][alive], members["quantisation"][alive], members["bytes"][alive]
+    gone = near_duplicates(
+        nearness(members["rid"], thing, len(things), pairs),
+        thing[alive],
+        identity,
+        duplicates.near,
+        lambda group: original_first(group, wrong, quality, shape, noise),
     )
-    equal = f"SELECT x.node, y.node, 1::FLOAT FROM nodes x JOIN nodes y ON {_same_digest('x', 'y')} WHERE {relation}"
-    both = f"{named} UNION ALL {equal}" if scope == "across" else named
-    db.execute(
-        "CREATE TABLE near AS SELECT least(x, y) AS a, greatest(x, y) AS b, max(similarity) AS similarity "
-        f"FROM ({both}) GROUP BY least(x, y), greatest(x, y)"
-    )
-    _resolve_nodes(db)
-    goes = (
-        "SELECT rid, other, similarity FROM nodes JOIN "
-        "(SELECT lost.rid AS node, arg_min(kept.rid, (-similarity, kept.place)) AS other, "
-        "max(similarity) AS similarity "
-        "FROM (SELECT a, b, similarity FROM near UNION ALL SELECT b, a, similarity FROM near) n "
-        "JOIN judged lost ON lost.rid = n.a AND lost.gone JOIN judged kept ON kept.rid = n.b AND NOT kept.gone "
-        "GROUP BY lost.rid) USING (node)"
-    )
-    if scope != "across":
-        gone = "SELECT rid FROM judged WHERE gone"
-        goes += f" UNION ALL SELECT rid, node, 1 FROM nodes WHERE rid <> node AND node NOT IN ({gone})"
-    db.execute(f"INSERT INTO linked SELECT rid, {reason_code(Drop.DUPLICATE_NEAR)}, other, similarity FROM ({goes})")
-    for table in ("judged", "near", "nodes"):
-        db.execute(f"DROP TABLE {table}")
-
-
-def _make_nodes(db: Any, scope: str) -> None:
-    """`nodes`: kept rows that a pair or the same bytes could take away, with the best row of their node."""
-    group = "s0, s1, s2, s3, CASE WHEN s0 IS NULL THEN r.rid END" + ("" if scope == "all" else ", ident")
-    labelled = "true" if scope == "all" else "ident IS NOT NULL"
-    db.execute(
-        "CREATE TABLE nodes AS "
-        f"WITH alive AS (SELECT r.*, s.ident, s.verdict FROM raw r JOIN state s ON s.rid = r.rid "
-        f"WHERE {_alive('r.rid')} AND {labelled}), "
-        "paired AS (SELECT a AS rid FROM pairs UNION SELECT b FROM pairs), "
-        "digests AS (SELECT s0 FROM raw SEMI JOIN paired USING (rid) WHERE s0 IS NOT NULL "
-        "UNION SELECT s0 FROM alive WHERE s0 IS NOT NULL GROUP BY s0 HAVING count(*) > 1) "
-        f"SELECT rid, ident, quality, verdict, s0, s1, s2, s3, "
-        f"first_value(rid) OVER (PARTITION BY {group.replace('r.rid', 'rid')} ORDER BY {BEST_FIRST}) AS node "
-        "FROM alive WHERE s0 IN (SELECT s0 FROM digests) OR (s0 IS NULL AND rid IN (SELECT rid FROM paired))"
-    )
-
-
-def _resolve_nodes(db: Any) -> None:
-    """`judged` (rid of the node, place, gone) of all nodes that are in a pair, from `nodes` and `near`."""
-    rows = db.execute(
-        f"SELECT rid FROM nodes WHERE rid IN (SELECT a FROM near UNION SELECT b FROM near) ORDER BY {BEST_FIRST}"
-    ).fetchnumpy()["rid"]
-    pairs = db.execute("SELECT a, b FROM near").fetchnumpy()
-    by_rid = np.argsort(rows)
-    a, b = (by_rid[np.searchsorted(rows, pairs[name], sorter=by_rid)] for name in ("a", "b"))
-    gone = resolve(a, b, np.arange(len(rows)))
-    db.register("resolved", pa.table({"rid": rows, "place": np.arange(len(rows)), "gone": gone}))
-    db.execute("CREATE TABLE judged AS SELECT * FROM resolved")
+    found = pa.table({"rid": rid[gone.row], "other": rid[gone.other], "similarity": gone.similarity})
+    db.register("resolved", found)
+    db.execute(f"INSERT INTO linked SELECT rid, {reason_code(Drop.DUPLICATE_NEAR)}, other, similarity FROM resolved")
     db.unregister("resolved")
 
 
-def _same_digest(one: str, other: str, rid: str = "") -> str:
-    """Condition that two rows hold the same bytes; where the digest is not known, that they are one (`rid`)."""
-    words = " AND ".join(f"{one}.{word} = {other}.{word}" for word in _DIGEST.split(", "))
-    return f"(({words}) OR ({other}.s0 IS NULL AND {one}.rid = {rid}))" if rid else words
+def nearness(rid: np.ndarray, thing: np.ndarray, things: int, pairs: Mapping[str, np.ndarray]) -> Nearness:
+    """The pairs of the findings by things.
+
+    Args:
+        rid: int64 (n,), rising, all rows that a pair names. thing: int64 (n,), what each shows.
+        pairs: columns a, b, similarity, crowd (-1: a plain pair), and hashed: found by perceptual hash.
+    """
+    a, b = (thing[np.searchsorted(rid, pairs[name])] for name in ("a", "b"))
+    similarity, hashed, crowd = (np.ma.getdata(pairs[name]) for name in ("similarity", "hashed", "crowd"))
+    plain = crowd < 0
+    # One row is the middle of a crowd of equal hashes and perhaps of another of near embeddings: two crowds.
+    crowds, number = np.unique(np.stack([crowd, hashed], axis=1)[~plain], axis=0, return_inverse=True)
+    number = number.ravel()
+    middle = thing[np.searchsorted(rid, crowds[:, 0])]
+    in_pair = np.where(pairs["a"][~plain] == crowd[~plain], b[~plain], a[~plain])
+    member, of, closeness = _nearest_once(
+        np.concatenate([in_pair, middle]),
+        np.concatenate([number, np.arange(len(crowds))]),
+        np.concatenate([similarity[~plain], np.ones(len(crowds), np.float32)]),
+    )
+    # Rows of one hash are alike to the last bit, so what is near one of them by hash is near all of them.
+    hub = np.arange(things)
+    by_hash = crowds[:, 1].astype(bool)
+    hub[middle[by_hash]] = things + np.flatnonzero(by_hash)
+    one, other = (np.where(hashed, hub[side], side)[plain] for side in (a, b))
+    low, high, similarity = _nearest_once(np.minimum(one, other), np.maximum(one, other), similarity[plain])
+    apart = low != high
+    return Nearness(things, low[apart], high[apart], similarity[apart], member, things + of, closeness, len(crowds))
+
+
+def _nearest_once(a: np.ndarray, b: np.ndarray, similarity: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Each pair once, with its greatest similarity."""
+    order = np.lexsort((-similarity, b, a))
+    a, b, similarity = a[order], b[order], similarity[order]
+    new = np.ones(len(a), bool)
+    new[1:] = (a[1:] != a[:-1]) | (b[1:] != b[:-1])
+    return a[new], b[new], similarity[new]
+
+
+def _gather_members(db: Any, labelled: str, near: Near) -> None:
+    """`members`: own rows that a pair names or that are not alone with their bytes; `alive`: still kept.
+
+    `thing` is the first row with the same bytes.
+    """
+    db.execute(
+        "CREATE TABLE members AS "
+        f"WITH alive AS (SELECT rid FROM state WHERE reason = 0 AND {labelled} EXCEPT SELECT rid FROM linked), "
+        f"paired AS (SELECT a AS rid FROM pairs WHERE {_own_pairs(near)} "
+        f"UNION SELECT b FROM pairs WHERE {_own_pairs(near)}), "
+        "digests AS (SELECT s0 FROM raw SEMI JOIN paired USING (rid) WHERE s0 IS NOT NULL "
+        "UNION SELECT s0 FROM raw SEMI JOIN alive USING (rid) WHERE s0 IS NOT NULL GROUP BY s0 HAVING count(*) > 1), "
+        "chosen AS (SELECT * FROM raw WHERE own AND "
+        "(s0 IN (SELECT s0 FROM digests) OR (s0 IS NULL AND rid IN (SELECT rid FROM paired)))) "
+        f"SELECT c.rid, min(c.rid) OVER (PARTITION BY {_DIGEST}, CASE WHEN s0 IS NULL THEN c.rid END) AS thing, "
+        "c.rid IN (SELECT rid FROM alive) AS alive, coalesce(s.ident, -1) AS ident, s.verdict, "
+        "coalesce(c.quality, '-inf'::FLOAT) AS quality, coalesce(pixels, 0) AS pixels, "
+        "coalesce(quantisation, 'inf'::FLOAT) AS quantisation, coalesce(bytes, 0) AS bytes "
+        "FROM chosen c LEFT JOIN state s ON s.rid = c.rid"
+    )
+
+
+def _spread(db: Any) -> float:
+    """Half the distance between the 0.16 and the 0.84 quantile of all qualities: a standard deviation of the bulk."""
+    quantiles = row(db, "SELECT quantile_disc(quality, [0.16, 0.84]) FROM state")[0]
+    return 0.0 if quantiles is None else (quantiles[1] - quantiles[0]) / 2
+
+
+def _own_pairs(near: Near) -> str:
+    return f"b < (SELECT count(*) FROM state) AND {_similar_enough(near)}"
 
 
 def _similar_enough(near: Near) -> str:

@@ -8,6 +8,7 @@ from fiqa_core.curation.embeddings import EmbeddingFile, EmbeddingSource, join_d
 from fiqa_core.curation.parts import Part, TableError
 from fiqa_core.curation.rows import Rows
 from fiqa_core.curation.tasks import Counts
+from fiqa_core.wording import counted
 
 
 def supply(
@@ -40,8 +41,8 @@ def supply(
     number, rid = number[new], rid[new]
     if not len(rid):
         raise TableError(
-            f"{files[0].url}: none of its {len(theirs[0]):,} embeddings belongs to a row of the quality tables "
-            f"(joined by {source.join}). Were they made from the same stored files?"
+            f"{files[0].url}: none of its {counted(len(theirs[0]), 'embedding')} belongs to a row of the quality "
+            f"tables (joined by {source.join}). Were they made from the same stored files?"
         )
     order = np.lexsort((rid, number))
     counts = {
@@ -72,8 +73,8 @@ def _refuse_ambiguous(number: np.ndarray, rid: np.ndarray, files: Sequence[Embed
     values, count = np.unique(rid, return_counts=True)
     if (count > 1).any():
         raise TableError(
-            f"{files[0].url}: {int((count > 1).sum()):,} keys have several embeddings (row {int(values[count > 1][0])} "
-            "of the quality tables has). A key must be there once; or join by sha256."
+            f"{files[0].url}: {counted(int((count > 1).sum()), 'key has', 'keys have')} several embeddings (row "
+            f"{int(values[count > 1][0])} of the quality tables has). A key must be there once; or join by sha256."
         )
     # The same key in the dataset and in --against is two pictures as well.
     values, count = np.unique(number, return_counts=True)

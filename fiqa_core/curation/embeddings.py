@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fiqa_core.curation.parts import Part, TableError, find_parts, table_files
-from fiqa_core.storage import filesystem, is_local, open_read
+from fiqa_core.npy import NpyError, map_npy
+from fiqa_core.shards.label_text import sidecar_text
+from fiqa_core.storage import is_local, open_read
+from fiqa_core.wording import counted
 
 _ROWS_AT_ONCE = 8192
 
@@ -210,9 +212,9 @@ def _npy(url: str) -> np.ndarray:
     if not is_local(url):
         raise TableError(f"{url}: a .npy file is mapped into memory, so it must lie on a local disk. Copy it there.")
     try:
-        values: np.ndarray = np.load(Path(filesystem(url)[1]), mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise TableError(f"{url}: not a .npy file of plain numbers ({error}).") from error
+        values = map_npy(url)
+    except NpyError as error:
+        raise TableError(str(error)) from error
     if values.ndim != 2 or not np.issubdtype(values.dtype, np.floating):
         raise TableError(f"{url}: {values.dtype} {values.shape}, expected floating point numbers of shape (N, D).")
     return values
@@ -225,17 +227,31 @@ def join_digests(source: EmbeddingSource, files: Sequence[EmbeddingFile]) -> tup
         TableError: no such column, or not as many keys as embeddings.
     """
     if source.kind == "npy":
-        with open_read(source.keys) as stream:
-            lines = stream.read().decode("utf-8").splitlines()
+        lines = _key_lines(source.keys)
         if len(lines) != files[0].rows:
             raise TableError(
-                f"{source.keys}: {len(lines):,} lines, {files[0].url} has {files[0].rows:,} rows. "
+                f"{source.keys}: {counted(len(lines), 'line')}, {files[0].url} has {counted(files[0].rows, 'row')}. "
                 "Expected one key a line, in the order of the rows."
             )
-        return _hashed(list(lines), source.join)
+        return _hashed([*lines], source.join)
     name = source.join_column or source.join
     halves = [_join_column(file.url, name, source.join) for file in files]
     return np.concatenate([half[0] for half in halves]), np.concatenate([half[1] for half in halves])
+
+
+def _key_lines(url: str) -> list[str]:
+    """The lines of a text file. Only line feeds (and a carriage return before one) end a line: keys may hold other
+    characters that Python takes for line breaks."""
+    with open_read(url) as stream:
+        data = stream.read()
+    try:
+        text = sidecar_text(data)
+    except ValueError as error:
+        raise TableError(f"{url}: not readable as text: {error}. Save it as UTF-8, with one key a line.") from error
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines]
 
 
 def key_digests(parts: Sequence[Part]) -> tuple[np.ndarray, np.ndarray]:
@@ -271,5 +287,6 @@ def _sha256(value: Any, url: str) -> bytes:
     except (ValueError, TypeError):
         digest = b""
     if len(digest) != 32:
-        raise TableError(f"{url}: {value!r:.80} is no SHA-256: expected 32 bytes, or 64 hexadecimal digits.")
+        kind = type(value).__name__
+        raise TableError(f"{url}: a {kind} in it is no SHA-256: expected 32 bytes, or 64 hexadecimal digits.")
     return digest[:16]

@@ -17,6 +17,8 @@ from fiqa_core.curation.parts import Part
 from fiqa_core.curation.policy import Policy
 from fiqa_core.curation.subset import SUBSET
 from fiqa_core.scoring.output import OutputError
+from fiqa_core.scoring.progress import FOLDER as PROGRESS
+from fiqa_core.scoring.progress import NOTE, remove_notes
 from fiqa_core.shards.run_files import (
     FILTER_KIND,
     LOCK,
@@ -34,11 +36,15 @@ POLICY = "policy.yaml"
 
 _FOOTERS_AT_ONCE = 16
 _SHOWN = 5
-_OURS = {RUN, SUMMARY, LOCK, TEMPORARIES, DECISIONS, MANIFEST, REMOVED, POLICY, FINDINGS, FINDINGS_WORK, SUBSET}
+_OURS = {
+    *(RUN, SUMMARY, LOCK, TEMPORARIES, PROGRESS, DECISIONS, MANIFEST),
+    *(REMOVED, POLICY, FINDINGS, FINDINGS_WORK, SUBSET),
+}
 _OURS_BELOW = {
     DECISIONS: re.compile(r"part-\d{6,}\.parquet"),
     MANIFEST: re.compile(r"part-\d{6,}\.parquet"),
     TEMPORARIES: re.compile(r"fiqa-[0-9a-f]+"),
+    PROGRESS: NOTE,
     FINDINGS: re.compile(r"(labels|pairs|pairs-phash)-\d{6,}-[0-9a-f]{12}\.parquet|identities\.parquet|findings\.json"),
     FINDINGS_WORK: re.compile(r"[0-9a-f]{12}"),
     SUBSET: re.compile(r"data|index|_work|_tmp|labels\.csv|plan\.json|summary\.json"),
@@ -52,6 +58,7 @@ class Writing:
     what: str
     shard_size: int
     relabel: bool = False
+    recordio_layout: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,7 @@ class FilterRun:
         policy: as applied. quality, against: name, rows and digest of each table file, in order.
         findings: name and digest of each that was given. search: digest of the search that makes them, "" without one.
         write: what is written of the kept rows. shard_size: rows a file of it. relabel: labels become numbers.
+        recordio_layout: what was asked for, "" for nothing.
     """
 
     policy: Policy
@@ -72,6 +80,7 @@ class FilterRun:
     write: str
     shard_size: int
     relabel: bool = False
+    recordio_layout: str = ""
 
     def digest(self) -> str:
         """SHA-256 of what decides each row, hexadecimal (not of how kept rows are written)."""
@@ -81,7 +90,8 @@ class FilterRun:
 
     def to_dict(self) -> dict[str, Any]:
         """What `run.json` says."""
-        return {
+        asked = {"recordio_layout": self.recordio_layout} if self.recordio_layout else {}
+        return asked | {
             "kind": FILTER_KIND,
             "decisions_version": versions.DECISIONS_VERSION,
             "package_version": versions.PACKAGE_VERSION,
@@ -120,6 +130,7 @@ def describe_run(
         writing.what,
         writing.shard_size,
         writing.relabel,
+        writing.recordio_layout,
     )
 
 
@@ -147,13 +158,14 @@ def prepare_output(output: str, resume: bool, overwrite: bool) -> None:
             f"{output}: not empty (it holds {sorted(present - {LOCK, TEMPORARIES})[0]!r}) and not a filter run (there "
             f"is no {RUN}), so nothing in it is resumed or overwritten. Choose another --output."
         )
-    _refuse_foreign(output, (TEMPORARIES, FINDINGS_WORK), overwrite)
+    _refuse_foreign(output, (TEMPORARIES, PROGRESS, FINDINGS_WORK), overwrite)
     if RUN in present and not (resume or overwrite or _nothing_finished(output)):
         raise OutputError(
             f"{output}: holds an earlier run. --resume keeps its finished files and does the rest, "
             "--overwrite starts afresh; or choose another --output."
         )
     storage.sweep(output)
+    remove_notes(output)
 
 
 def begin(output: str, run: FilterRun, overwrite: bool) -> dict[str, Any] | None:
@@ -187,11 +199,12 @@ def _refuse_other_writing(output: str, then: Mapping[str, Any], now: Mapping[str
     Raises:
         OutputError: it names what was written.
     """
-    changed = [name for name in ("write", "shard_size", "relabel") if then.get(name) != now[name]]
+    writing = ("write", "shard_size", "relabel", "recordio_layout")
+    changed = [name for name in writing if then.get(name) != now.get(name)]
     manifest = storage.list_names(storage.join(output, MANIFEST))
     listed = bool(manifest) and then.get("write") == now["write"] == "manifest"
     if changed and (subset_files.is_begun(output) or listed):
-        said = ", ".join(f"{name.replace('_', ' ')} {then.get(name)} then, {now[name]} now" for name in changed)
+        said = ", ".join(f"{name.replace('_', ' ')} {then.get(name)} then, {now.get(name)} now" for name in changed)
         raise OutputError(
             f"{output}: the kept rows were written in another way ({said}), and --resume removes nothing that is "
             "finished. Use the earlier options, or --overwrite to replace it, or another --output."
@@ -268,10 +281,12 @@ def _refuse_differences(output: str, then: Mapping[str, Any], now: Mapping[str, 
         if not changed and before != after:
             differences.append(f"{name}: the same files in another order")
     if differences:
-        raise OutputError(
-            f"{output}: the earlier run was another one, so --resume would mix two:\n  "
-            + "\n  ".join(differences)
-            + "\nUse the earlier settings, or --overwrite, or another --output."
+        raise OutputError.of_lines(
+            [
+                f"{output}: the earlier run was another one, so --resume would mix two:",
+                *(f"  {difference}" for difference in differences),
+                "Use the earlier settings, or --overwrite, or another --output.",
+            ]
         )
 
 

@@ -106,6 +106,13 @@ def find(search: Search, run_stage: RunStage) -> Findings:
         pairs += more
         counts["pairs_left_out"] = counts.get("pairs_left_out", 0) + found.pop("pairs_left_out")
         counts |= found
+    if counts.get("pairs_left_out"):
+        _log.warning(
+            "near duplicates: %s candidates were not compared (a row is compared with its nearest %d), so that some "
+            "copies may stay",
+            f"{counts['pairs_left_out']:,}",
+            near.most if near is not None else 0,
+        )
     result = Findings(tuple(labels), tuple(pairs), people, counts, thresholds)
     publish_bytes(json.dumps(_named(result) | {"digest": digest}, indent=1).encode(), search.output, done)
     remove(join(search.output, WORK))
@@ -132,7 +139,8 @@ class _Gathered:
         self.counts |= run_stage("gather", tasks)
         if self.counts["not_finite"] or self.counts["zero"] or self.counts["without_embedding"]:
             _log.warning(
-                "%d scored rows have no embedding, %d one with NaN or infinity, %d one of zeros: these are not judged",
+                "scored rows that are not judged: %d without an embedding, %d with NaN or infinity in it, %d "
+                "with zeros alone",
                 *(self.counts[name] for name in ("without_embedding", "not_finite", "zero")),
             )
         if not self.counts["embeddings"]:
@@ -154,7 +162,10 @@ class _Gathered:
         urls = [self._url("labels", number) for number in range(many)]
         counts |= self._run(
             "judge",
-            [JudgeTask(output, work, urls[number], number, many, self._spills, threads) for number in range(many)],
+            [
+                JudgeTask(output, work, urls[number], number, many, self._spills, threads, settings.recognised_cosine)
+                for number in range(many)
+            ],
         )
         people = join(output, FOLDER, "identities.parquet")
         _write_identities(self._rows, work, many, output, people)

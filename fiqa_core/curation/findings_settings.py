@@ -22,6 +22,8 @@ class LabelNoiseSettings:
         poor_quantile: images whose quality is in this lowest share of the dataset are too poor to be believed.
         match_cosine: from here on an image clearly belongs to another identity. merge_cosine: from here on two
             identities are one person. split_cosine: below it two coherent groups are two people.
+        recognised_cosine: images whose mean cosine to the others of their identity is this or more are compared with
+            the centres of other identities, so that it is known which are recognised; None: only doubtful ones are.
     """
 
     cosine: float | None = None
@@ -32,11 +34,12 @@ class LabelNoiseSettings:
     match_cosine: float | None = None
     merge_cosine: float | None = None
     split_cosine: float | None = None
+    recognised_cosine: float | None = None
 
     def __post_init__(self) -> None:
         if self.cosine is not None and self.own_quantile is not None:
             raise ValueError("label noise: give the threshold as a cosine or as a quantile of own cosines, not as both")
-        for name in ("cosine", "match_cosine", "merge_cosine", "split_cosine"):
+        for name in ("cosine", "match_cosine", "merge_cosine", "split_cosine", "recognised_cosine"):
             value = getattr(self, name)
             if value is not None and not -1 <= value <= 1:
                 raise ValueError(f"label noise: {name} is a cosine, expected -1 to 1, found {value}")

@@ -22,7 +22,10 @@ from schemas.label_verdicts import LabelVerdict
 
 # A smaller group of more than this share of the larger: which of the two people the label means is not known.
 _AMBIGUOUS = 0.5
-_SUSPECTS_AT_ONCE = 65_536
+_COMPARED_AT_ONCE = 65_536
+# How much nearer another identity must be, in standard deviations of what images have with the centres of others: for
+# an image that is no suspect, and for one too poor to be believed else. Measured: docs/label_noise.md.
+_NEARER, _NEARER_IF_POOR = 2.0, 3.0
 
 FOUND = pa.schema(
     [
@@ -56,14 +59,20 @@ def verdicts(
             split into groups of like size.
 
     An image is a suspect below `thresholds.suspect`. Where another identity is clearly its own (nearer than the
-    own one, and from `match` on) the label is wrong, however poor the image. Else a poor image says nothing, an
-    identity without a consensus neither, and a good one has a wrong label if another identity is nearer, or if it
-    is so far from its own that chance hardly makes it nearer (`sure`).
+    own one, and from `match` on) the label is wrong, however poor the image; that holds too where no other picture
+    of its identity has a vote (`own` NaN), and up to `doubt` where the other is nearer by far. Else a poor image says
+    nothing, unless another identity is nearer by more than chance gives; an identity without a consensus neither;
+    and a good one has a wrong label if another identity is nearer, or if it is so far from its own that chance hardly
+    makes it nearer (`sure`).
     """
     suspect = own < thresholds.suspect
     nearer = nearest > own
     poor = quality < thresholds.poor
-    matches = suspect & nearer & (nearest >= thresholds.match)
+    gap, spread = nearest - own, thresholds.impostor_deviation
+    doubted = suspect | ((own < thresholds.doubt) & (gap >= _NEARER * spread)) | np.isnan(own)
+    matches = doubted & ~(nearest <= own) & (nearest >= thresholds.match)
+    halfway = (thresholds.suspect + thresholds.match) / 2
+    poor &= ~(is_certain & (gap >= _NEARER_IF_POOR * spread) & (nearest >= halfway))
     believed = suspect & (nearer | (own < thresholds.sure))
     found = np.full(len(own), LabelVerdict.UNSURE, object)
     found[own >= thresholds.suspect] = LabelVerdict.AGREES
@@ -84,6 +93,7 @@ class JudgeTask:
     partitions: int
     spills: int
     threads: int
+    recognised: float | None = None
 
     @property
     def name(self) -> str:
@@ -101,12 +111,13 @@ class JudgeTask:
         ambiguous = is_split & (sizes[:, 1] > _AMBIGUOUS * sizes[:, 0])
         agreeing = np.bincount(position[own["cosine"] >= thresholds.suspect], minlength=len(people["code"]))
         is_certain = (agreeing[position] >= 2) & ~(ambiguous[position] & own["second"])
-        nearest_code, nearest, merge_code, merge = self._nearest(own, people, thresholds)
+        nearest_code, nearest, merge_code, merge = self._nearest(own, people, position, thresholds)
         quality = load_array(join(self.work, "quality.npy"))[own["rid"]]
         verdict = verdicts(thresholds, own["cosine"], nearest, quality, is_certain)
         labels = {
             "rid": own["rid"],
             "centre_cosine": pa.array(own["cosine"], pa.float32(), from_pandas=True),
+            "genuine_cosine": pa.array(own["genuine"], pa.float32(), from_pandas=True),
             "nearest_label": names.take(pa.array(nearest_code, mask=nearest_code < 0)),
             "nearest_cosine": pa.array(nearest, pa.float32(), from_pandas=True),
             "label_verdict": pa.array(verdict.tolist(), pa.string()),
@@ -134,18 +145,26 @@ class JudgeTask:
         return np.stack([np.bincount(position, minlength=count) - second, second], axis=1)
 
     def _nearest(
-        self, own: dict[str, np.ndarray], people: dict[str, np.ndarray], thresholds: Thresholds
+        self,
+        own: dict[str, np.ndarray],
+        people: dict[str, np.ndarray],
+        position: np.ndarray,
+        thresholds: Thresholds,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Nearest other centre of suspects, and of every identity's own centre."""
+        """Nearest other centre of images that are doubted or may be recognised, and of every identity's own centre."""
         code = np.full(len(own["rid"]), -1, np.int64)
         cosine = np.full(len(own["rid"]), np.nan, np.float32)
         rows = partition_rows(self.work, self.spills, self.partition, self.partitions)
         if rows is None:
             return code, cosine, np.empty(0, np.int64), np.empty(0, np.float32)
-        suspects = np.flatnonzero(own["cosine"] < thresholds.suspect)
+        outvoted = np.isnan(own["cosine"]) & (people["votes"][position] > 1)
+        compared = (own["cosine"] < thresholds.suspect) | (own["cosine"] < thresholds.doubt) | outvoted
+        if self.recognised is not None:
+            compared |= own["genuine"] >= np.float32(self.recognised)
+        looked_for = np.flatnonzero(compared)
         ((_, centres),) = read_centres(self.work, self.partition, self.partition + 1)
-        for part in blocks(len(suspects), _SUSPECTS_AT_ONCE):
-            some = suspects[part]
+        for part in blocks(len(looked_for), _COMPARED_AT_ONCE):
+            some = looked_for[part]
             code[some], cosine[some] = self._best_other(rows.vector[some], own["code"][some])
         return code, cosine, *self._best_other(centres, people["code"])
 

@@ -27,13 +27,17 @@ def large_centre(vectors: np.ndarray, picture: np.ndarray, most: int = MOST_VOTE
     cosine = np.concatenate([block @ found.centre[0] for block in _floats(vectors)])
     kept = cosine >= np.min(found.cosine[found.kept], initial=np.inf)
     cosine[voting], kept[voting] = found.cosine, found.kept
+    mean = sample[found.kept].astype(np.float32).mean(axis=0)
+    genuine = np.concatenate([block @ mean for block in _floats(vectors)])
+    genuine[voting] = found.genuine
     groups = {}
     for number, group in found.groups.items():
         means = np.stack([sample[of].astype(np.float32).mean(axis=0) for of in (~group.minority, group.minority)])
         means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
         across = np.concatenate([block @ means.T for block in _floats(vectors)])
         groups[number] = group._replace(minority=across[:, 1] > across[:, 0])
-    return Centres(np.clip(cosine, -1, 1), found.centre, np.array([len(distinct)]), kept, groups)
+    votes = np.array([len(distinct)])
+    return Centres(np.clip(cosine, -1, 1), found.centre, votes, kept, groups, np.clip(genuine, -1, 1))
 
 
 def _floats(vectors: np.ndarray) -> Iterator[np.ndarray]:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from fiqa_core.curation.findings_settings import NearSettings
-from fiqa_core.curation.near_pairs import Pairs, joined
+from fiqa_core.curation.near_pairs import Pairs, joined, plain
 from fiqa_core.curation.tasks import Counts, load_array, save_table
 from fiqa_core.storage import join
 from schemas.findings import PAIRS
@@ -49,51 +50,58 @@ def close_values(values: np.ndarray, bits: int, band: int) -> Iterator[tuple[np.
         step += 1
 
 
-def phash_pairs(phash: np.ndarray, rid: np.ndarray, own: int, bits: int, most: int, band: int) -> Pairs:
+def phash_pairs(phash: np.ndarray, rid: np.ndarray, own: int, bits: int, band: int) -> Pairs:
     """Pairs of rows with at least one of the dataset, of those values whose first equal band is `band`.
 
-    Of rows with one value every row is paired with the first only (band 0 does it): a placeholder that is there ten
-    thousand times makes ten thousand pairs. Two groups of different values make all their pairs up to `most` of
-    them, and else that of their first rows.
+    The dataset's rows of one value are a crowd around the first (band 0 does it), and two values are one pair, of
+    their first rows: a placeholder that is there ten thousand times makes ten thousand pairs. Each row is paired with
+    one row that is not the dataset's, of the nearest value.
 
     Args:
         phash: uint64 (n,). rid: int64 (n,), rising.
     """
-    order = np.argsort(phash, kind="stable")
-    values, starts, sizes = np.unique(phash[order], return_index=True, return_counts=True)
-    members = rid[order]
-    found = [_of_one_value(members, starts, sizes, own)] if band == 0 else []
+    mine = int(np.searchsorted(rid, own))
+    values, number = np.unique(phash, return_inverse=True)
+    first = np.full((2, len(values)), np.iinfo(np.int64).max)
+    np.minimum.at(first[0], number[:mine], rid[:mine])
+    np.minimum.at(first[1], number[mine:], rid[mine:])
+    is_own, is_other = first < np.iinfo(np.int64).max
+    found = []
+    # Of each value the nearest one that another dataset has: fewest bits, then the first row.
+    nearest = np.full(len(values), bits + 1), np.full(len(values), np.iinfo(np.int64).max)
+    if band == 0:
+        middle = first[0][number[:mine]]
+        some = rid[:mine][middle != rid[:mine]]
+        middle = middle[middle != rid[:mine]]
+        found.append(Pairs(middle, some, np.ones(len(some), np.float32), middle))
+        nearest[0][is_own & is_other] = 0
+        nearest[1][is_own & is_other] = first[1][is_own & is_other]
     for i, j, count in close_values(values, bits, band):
-        found.append(_of_two(members, starts, sizes, (i, j, count), own, most))
+        both = is_own[i] & is_own[j]
+        a, b = first[0][i[both]], first[0][j[both]]
+        found.append(plain(np.minimum(a, b), np.maximum(a, b), _similarity(count[both])))
+        for one, other in ((i, j), (j, i)):
+            good = is_own[one] & is_other[other]
+            _take_nearer(nearest, one[good], count[good], first[1][other[good]])
+    paired = nearest[0][number[:mine]] <= bits
+    of = number[:mine][paired]
+    found.append(plain(rid[:mine][paired], nearest[1][of], _similarity(nearest[0][of])))
     return joined(found)
 
 
-def _of_one_value(members: np.ndarray, starts: np.ndarray, sizes: np.ndarray, own: int) -> Pairs:
-    first = np.repeat(members[starts], sizes)
-    good = (members != first) & (first < own)
-    return Pairs(first[good], members[good], np.ones(int(good.sum()), np.float32), 0)
+def _similarity(bits: np.ndarray) -> np.ndarray:
+    return np.asarray((1 - bits / 64).astype(np.float32))
 
 
-def _of_two(
-    members: np.ndarray,
-    starts: np.ndarray,
-    sizes: np.ndarray,
-    values: tuple[np.ndarray, np.ndarray, np.ndarray],
-    own: int,
-    most: int,
-) -> Pairs:
-    i, j, count = values
-    pairs = sizes[i] * sizes[j]
-    whole = pairs <= most
-    made = np.where(whole, pairs, 1)
-    pair = np.repeat(np.arange(len(i)), made)
-    within = np.arange(len(pair)) - np.repeat(np.cumsum(made) - made, made)
-    one = members[starts[i][pair] + np.where(whole[pair], within // sizes[j][pair], 0)]
-    two = members[starts[j][pair] + np.where(whole[pair], within % sizes[j][pair], 0)]
-    a, b = np.minimum(one, two), np.maximum(one, two)
-    good = a < own
-    similarity = (1 - count[pair] / 64).astype(np.float32)
-    return Pairs(a[good], b[good], similarity[good], int((pairs - made).sum()))
+def _take_nearer(nearest: tuple[np.ndarray, np.ndarray], at: np.ndarray, bits: np.ndarray, row: np.ndarray) -> None:
+    """Keep for each value (`at`) the row with the fewest bits, of equals the first."""
+    order = np.lexsort((row, bits, at))
+    at, bits, row = at[order], bits[order], row[order]
+    new = np.ones(len(at), bool)
+    new[1:] = at[1:] != at[:-1]
+    at, bits, row = at[new], bits[new], row[new]
+    nearer = (bits < nearest[0][at]) | ((bits == nearest[0][at]) & (row < nearest[1][at]))
+    nearest[0][at[nearer]], nearest[1][at[nearer]] = bits[nearer], row[nearer]
 
 
 @dataclass(frozen=True)
@@ -116,13 +124,14 @@ class PhashTask:
         first = load_array(join(self.work, "first.npy"))
         rid = np.flatnonzero(load_array(join(self.work, "hashed.npy")) & (first == np.arange(len(first))))
         phash, high = load_array(join(self.work, "phash.npy")), load_array(join(self.work, "high.npy"))
-        pairs = phash_pairs(phash[rid], rid, self.own, self.settings.most_bits, self.settings.most, self.band)
+        pairs = phash_pairs(phash[rid], rid, self.own, self.settings.most_bits, self.band)
         other = (high[pairs.a] != high[pairs.b]) | (high[pairs.a] == 0)
         columns = {
             "a": pairs.a[other],
             "b": pairs.b[other],
             "similarity": pairs.similarity[other],
             "kind": np.full(int(other.sum()), "phash", object),
+            "crowd": pa.array(pairs.crowd[other], mask=pairs.crowd[other] < 0),
         }
         save_table(columns, PAIRS, self.output, self.target)
         return {"pairs_phash": int(other.sum()), "pairs_left_out": pairs.left_out}

@@ -2,7 +2,8 @@
 
 One order stands behind every rule that says better or worst: of two rows the better has the higher quality, and of
 two of equal quality the one with the smaller row number. Where members of a group of duplicates are compared, a row
-whose label is judged wrong comes after all others.
+whose label is judged wrong comes after all others, and scores of near duplicates that differ by no more than noise
+count as equal (`originals`).
 """
 
 import hashlib
@@ -17,10 +18,13 @@ from fiqa_core.curation.policy_fields import (
     Choice,
     Numbers,
     PolicyError,
+    Recognised,
+    at_least_zero,
     count,
     fraction,
     number,
     optional,
+    recognised,
     setting,
     similarity,
     switch,
@@ -149,6 +153,14 @@ class Duplicates:
         "nearly the same picture, same bytes among them (needs embeddings or phash): scope as above",
         "SCOPE",
     )
+    score_noise: float = setting(
+        2.0,
+        "--score-noise",
+        at_least_zero,
+        "of near duplicates whose scores differ by less than this many standard deviations of all scores the original "
+        "stays: larger picture, finer compression, more bytes, first row (2)",
+        "N",
+    )
 
 
 @dataclass(frozen=True)
@@ -167,6 +179,15 @@ class Quality:
         "--keep-at-least",
         optional(count),
         "the best N rows of each identity stay, whatever the three rules above and --target-size say",
+    )
+    protect_recognised: Recognised | None = setting(  # noqa: RUF009
+        None,
+        "--protect-recognised",
+        recognised,
+        "a face that the embeddings place surely in its own identity stays, whatever the three rules of quality say: "
+        "its mean cosine to the other images of its identity is 0.5 or more, and the centre of its identity is nearer "
+        "than any other by 0.15 or more (or the two numbers given)",
+        "COSINE,MARGIN",
     )
     action: str = setting(
         "drop",
@@ -277,7 +298,7 @@ class Policy:
 
     def needs_labels(self) -> bool:
         """Whether it asks for what the embedding says of labels."""
-        return self.labels.drop_wrong
+        return self.labels.drop_wrong or self.quality.protect_recognised is not None
 
     def needs_pairs(self) -> bool:
         """Whether it asks for pairs of nearly the same picture."""

@@ -3,7 +3,7 @@
 import argparse
 import math
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -48,6 +48,14 @@ def number(value: Any) -> float:
     return _number(value, "a finite number")
 
 
+def at_least_zero(value: Any) -> float:
+    """A finite number of at least 0."""
+    found = _number(value, "a number of at least 0")
+    if found < 0:
+        raise ValueError("a number of at least 0")
+    return found
+
+
 def fraction(value: Any) -> float:
     """A share of at least 0 and less than 1."""
     return _between(value, 0, 1, "a share of at least 0 and less than 1", open_end=True)
@@ -71,6 +79,37 @@ def switch(value: Any) -> bool:
     if isinstance(value, str) and value.lower() in known:
         return known[value.lower()]
     raise ValueError("true or false")
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """When the embeddings place a face surely in its own identity (docs/curation.md).
+
+    Attributes:
+        cosine: least mean cosine to the other images of its identity. margin: how much nearer, at least, the centre of
+            its own identity is than that of any other, as a difference of cosines.
+    """
+
+    cosine: float = 0.5
+    margin: float = 0.15
+
+
+def recognised(value: Any) -> Recognised | None:
+    """`true` (the default limits), `false`, or {cosine, margin}; on the command line COSINE,MARGIN."""
+    expected = "true, false, or a cosine and a margin, {cosine: 0.5, margin: 0.15} (as an option: 0.5,0.15)"
+    if isinstance(value, str) and "," in value:
+        value = dict(zip(("cosine", "margin"), value.split(","), strict=False)) if value.count(",") == 1 else value
+    if isinstance(value, dict):
+        if not value.keys() <= {"cosine", "margin"}:
+            raise ValueError(expected)
+        limits = {name: similarity(limit) for name, limit in value.items()}
+        if limits.get("margin", 0.0) < 0:
+            raise ValueError("a margin from 0 to 1")
+        return Recognised(**limits)
+    try:
+        return Recognised() if value is not None and switch(value) else None
+    except ValueError:
+        raise ValueError(expected) from None
 
 
 class Choice:

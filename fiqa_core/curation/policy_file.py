@@ -42,8 +42,10 @@ def parse_policy(data: bytes, name: str) -> Policy:
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or type(error).__name__
+        # What stands in quotes in it is the file's own text.
+        problem = re.sub(r"\s*['\"`].*", "", getattr(error, "problem", None) or type(error).__name__)
         raise PolicyError(f"{name}{place}: no YAML ({problem}).") from error
+    _refuse_what_is_no_policy(root, name)
     values: dict[str, dict[str, Any]] = {}
     for section, node, line in _entries(root, name, "the policy"):
         if section == "version":
@@ -57,6 +59,14 @@ def parse_policy(data: bytes, name: str) -> Policy:
         return apply(Policy(), values)
     except PolicyError as error:
         raise PolicyError(f"{name}: {error}") from error
+
+
+def _refuse_what_is_no_policy(root: yaml.Node | None, name: str) -> None:
+    """Refuse a file without any name of a policy, unless all are misspelt ones: it may be any file."""
+    names = [key for key, _, _ in _entries(root, name, "the policy")] if root is not None else []
+    known = [*SECTIONS, "version", *(item.name for kind in SECTIONS.values() for item in fields(kind))]
+    if names and set(known).isdisjoint(names) and not all(_nearest(word[:100], dict.fromkeys(known)) for word in names):
+        raise PolicyError(f"{name}: none of its {len(names)} names is of a policy. Known: {', '.join(SECTIONS)}.")
 
 
 def apply(policy: Policy, values: Mapping[str, Mapping[str, Any]]) -> Policy:
@@ -113,13 +123,16 @@ def _entries(node: yaml.Node | None, where: str, what: str) -> Iterator[tuple[st
         if not isinstance(key, yaml.ScalarNode):
             raise PolicyError(f"{where}: {what}: line {line}: a key must be a word.")
         if key.value in seen:
-            raise PolicyError(f"{where}: {what}: line {line}: {key.value!r} is there twice.")
+            raise PolicyError(f"{where}: {what}: line {line}: {key.value[:50]!r} is there twice.")
         seen.add(key.value)
         yield key.value, value, line
 
 
 def _plain(node: yaml.Node, name: str) -> Any:
-    """The value of a scalar, or of a list of scalars."""
+    """The value of a scalar, of a list of scalars, or of a mapping of them."""
+    if isinstance(node, yaml.MappingNode):
+        where = f"{name}, line {node.start_mark.line + 1}"
+        return {key: _plain(value, name) for key, value, _ in _entries(node, where, "the value")}
     if isinstance(node, yaml.SequenceNode):
         nested = [item for item in node.value if not isinstance(item, yaml.ScalarNode)]
         if nested:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from fiqa_core.ahead import ahead
 from fiqa_core.curation.parts import Part, TableError
 from fiqa_core.storage import open_read
+from fiqa_core.wording import counted
 
 T = TypeVar("T")
 ROWS_AT_ONCE = 65_536
@@ -26,7 +27,8 @@ def read_part(part: Part, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         rows += batch.num_rows
         yield batch
     if rows != part.rows:
-        raise TableError(f"{part.url}: {rows} rows, {part.rows} a moment ago. Is a scoring run still at work on it?")
+        found = counted(rows, "row")
+        raise TableError(f"{part.url}: {found}, {part.rows:,} a moment ago. Is a scoring run still at work on it?")
 
 
 def read_batches(url: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

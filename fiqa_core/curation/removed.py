@@ -1,7 +1,6 @@
 """`removed.csv`: the rows that are not kept, for people: why, and the numbers behind it."""
 
 import csv
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -10,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fiqa_core import storage
+from fiqa_core.curation.csv_cells import defused, defused_column
 from fiqa_core.curation.database import REASONS
 from fiqa_core.curation.run_gaps import Gap
 from schemas.drops import Drop
@@ -19,17 +19,15 @@ COLUMNS = (
     "centre_cosine", "nearest_label", "nearest_cosine", "duplicate_of", "duplicate_of_shard", "duplicate_of_index",
     "duplicate_similarity",
 )  # fmt: skip
-# Names come from strangers' files; a spreadsheet would run one that begins like this.
-_FORMULA = r"^[=+\-@\t\r]"
-_PLAIN_NUMBER = r"^[+\-]?[0-9]+(\.[0-9]+)?$"
 _NAMES = ("key", "shard", "label", "nearest_label", "duplicate_of", "duplicate_of_shard")
 
 
 class RemovedFile:
     """Writes the file (RFC 4180, UTF-8) as rows come; a context manager. It is there only once `publish` was called.
 
-    Names that a spreadsheet would take for a formula have an apostrophe before them. What the table lacks (`gaps`) is
-    in it too: a part of the dataset without rows has a line of its own, without a key.
+    Names that a spreadsheet would take for a formula have an apostrophe before them (`csv_cells.restored`). Line breaks
+    in names are inside quotes: open the file with `newline=""`. What the table lacks (`gaps`) is in it too: a part of
+    the dataset without rows has a line of its own, without a key.
     """
 
     def __init__(self, output: str, url: str, explained: Mapping[Drop, str], gaps: Sequence[Gap] = ()) -> None:
@@ -47,7 +45,7 @@ class RemovedFile:
         for gap in self._gaps:
             if gap.kind != "shard":  # a shard that broke off has its row in the table
                 known = {"shard": gap.shard, "index": gap.index if gap.shard else "", "reason": Drop.NOT_READ.value}
-                self._csv.writerow([*(_safe(known.get(name, "")) for name in COLUMNS), _of_gap(gap)])
+                self._csv.writerow([*(defused(str(known.get(name, ""))) for name in COLUMNS), _of_gap(gap)])
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -92,17 +90,6 @@ def _of_gap(gap: Gap) -> str:
     return f"{known}: {gap.reason}"
 
 
-def _safe(value: object) -> object:
-    """A name that no spreadsheet takes for a formula."""
-    text = str(value)
-    return f"'{text}" if re.match(_FORMULA, text) else value
-
-
 def _texts(table: pa.Table, name: str) -> Any:
     column = table[name].cast(pa.string())
-    if name not in _NAMES:
-        return column
-    risky = pc.and_(
-        pc.match_substring_regex(column, _FORMULA), pc.invert(pc.match_substring_regex(column, _PLAIN_NUMBER))
-    )
-    return pc.if_else(risky, pc.binary_join_element_wise("'", column, ""), column)
+    return defused_column(column) if name in _NAMES else column

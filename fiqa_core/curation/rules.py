@@ -2,40 +2,53 @@
 
 `place` is a row's rank among the rows of its identity that are neither wrong nor duplicates, 1 = best. Every later
 rule takes rows from the end of that order or the whole identity, so what is left of an identity is always its first
-rows, and `place` needs to be worked out only once.
+rows, and `place` needs to be worked out only once; but where recognised faces stay among dropped ones, it is worked
+out again.
 """
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from fiqa_core.curation.database import VERDICTS, Findings, reason_code, scalar
 from fiqa_core.curation.duplicates import link_duplicates
 from fiqa_core.curation.policy import Policy
+from fiqa_core.curation.recognised import is_recognised
+from fiqa_core.wording import counted
 from schemas.drops import DROPS, Drop
 from schemas.label_verdicts import LabelVerdict
 
 _KEPT = "reason = 0"
+_PLACE = (
+    f"CASE WHEN ident IS NOT NULL AND {_KEPT} THEN (row_number() OVER "
+    f"(PARTITION BY ident, {_KEPT} ORDER BY quality DESC, rid))::INTEGER END"
+)
 # A share of n rows is rounded down; 0.1 * 30 is 3.0000000000000004, and 0.29 * 100 is 28.999999999999996.
 _ROUNDING = 1e-9
 
 
-def decide(db: Any, policy: Policy) -> Mapping[Drop, str]:
+class Decided(NamedTuple):
+    """explained: what each rule came to, in words (the reason's meaning with this run's numbers). spared: the rows
+    that a rule of quality found, and that stay because they are recognised."""
+
+    explained: Mapping[Drop, str]
+    spared: Mapping[Drop, int]
+
+
+def decide(db: Any, policy: Policy) -> Decided:
     """Give every row of `state` its reason (0 = kept); needs `raw`, `labels`, `findings` and `pairs`.
 
     Columns of `state`: rid, ident (code of its label), quality, verdict, reason, found (a rule of quality found it),
-    lower (scored rows of lower quality), identity_lower, identity_images, place; `linked` has what duplicates are of.
-
-    Returns:
-        What each rule came to, in words: the reason's meaning with this run's numbers.
+    lower (scored rows of lower quality), identity_lower, identity_images, place, recognised (null unless asked for);
+    `linked` has what duplicates are of.
     """
     explained = {drop: DROPS[drop] for drop in Drop}
     _begin(db, policy)
     link_duplicates(db, policy)
-    _rank(db)
+    _rank(db, policy)
     rules = _Rules(db, policy)
     explained |= rules.quality() | rules.size()
-    return explained
+    return Decided(explained, rules.spared)
 
 
 def check_needs(policy: Policy, findings: Findings, against: bool) -> None:
@@ -45,7 +58,10 @@ def check_needs(policy: Policy, findings: Findings, against: bool) -> None:
         ValueError: it names what is missing.
     """
     if policy.needs_labels() and not findings.labels:
-        raise ValueError("the policy drops wrong labels (labels: drop_wrong), but no findings about labels were given")
+        asks = "drops wrong labels (labels: drop_wrong)"
+        if not policy.labels.drop_wrong:
+            asks = "protects recognised faces (quality: protect_recognised)"
+        raise ValueError(f"the policy {asks}, but no findings about labels were given")
     if policy.needs_pairs() and not findings.pairs:
         raise ValueError(
             "the policy drops near duplicates (duplicates: near, overlap: near_*), but no findings of pairs were given"
@@ -71,13 +87,16 @@ def _begin(db: Any, policy: Policy) -> None:
     )
 
 
-def _rank(db: Any) -> None:
+def _rank(db: Any, policy: Policy) -> None:
     """Take the linked rows away, and rank the others."""
+    protect = policy.quality.protect_recognised
+    recognised = f"{is_recognised(protect)} AND ident IS NOT NULL" if protect is not None else "NULL::BOOLEAN"
     db.execute(
         "CREATE TABLE ranked AS SELECT s.rid, s.ident, s.quality, s.verdict, "
         "(CASE WHEN s.reason = 0 THEN coalesce(l.reason, 0) ELSE s.reason END)::UTINYINT AS reason, false AS found, "
+        f"{recognised} AS recognised, "
         "CASE WHEN quality IS NOT NULL THEN rank() OVER (ORDER BY quality NULLS LAST) - 1 END AS lower "
-        "FROM state s LEFT JOIN linked l ON l.rid = s.rid"
+        "FROM state s LEFT JOIN linked l ON l.rid = s.rid LEFT JOIN findings f ON f.rid = s.rid"
     )
     _replace(
         db,
@@ -87,11 +106,7 @@ def _rank(db: Any) -> None:
         "FROM ranked",
     )
     db.execute("DROP TABLE ranked")
-    _replace(
-        db,
-        f"SELECT *, CASE WHEN ident IS NOT NULL AND {_KEPT} THEN (row_number() OVER "
-        f"(PARTITION BY ident, {_KEPT} ORDER BY quality DESC, rid))::INTEGER END AS place FROM state",
-    )
+    _replace(db, f"SELECT *, {_PLACE} AS place FROM state")
 
 
 class _Rules:
@@ -102,6 +117,7 @@ class _Rules:
         self._quality, self._size = policy.quality, policy.size
         least = self._quality.keep_at_least
         self._protected = f"(ident IS NOT NULL AND place <= {least})" if least else "false"
+        self.spared: dict[Drop, int] = {}
 
     def quality(self) -> dict[Drop, str]:
         rule, said = self._quality, {}
@@ -112,7 +128,8 @@ class _Rules:
             rows = self._count(_KEPT)
             condition, cut = self._worst(_share(rule.drop_fraction, rows), _KEPT)
             self._find(Drop.BELOW_GLOBAL_QUANTILE, condition)
-            said[Drop.BELOW_GLOBAL_QUANTILE] = f"Among the worst {rule.drop_fraction:.6g} of {rows:,} rows{cut}."
+            worst = f"{rule.drop_fraction:.6g} of {counted(rows, 'row')}{cut}"
+            said[Drop.BELOW_GLOBAL_QUANTILE] = f"Among the worst {worst}."
         if rule.drop_identity_fraction:
             self._find_in_identities(
                 Drop.BELOW_IDENTITY_QUANTILE,
@@ -135,13 +152,21 @@ class _Rules:
             self._drop(
                 Drop.IDENTITY_TOO_SMALL, f"n < {rule.min_per_identity}", f"LEFT JOIN ({_identities()}) USING (ident)"
             )
-            said[Drop.IDENTITY_TOO_SMALL] = f"Its identity was left with fewer than {rule.min_per_identity:,} images."
+            least = counted(rule.min_per_identity, "image")
+            said[Drop.IDENTITY_TOO_SMALL] = f"Its identity was left with fewer than {least}."
         return said
 
     def _find(self, drop: Drop, condition: str, join: str = "") -> None:
         condition = f"({condition}) AND NOT {self._protected}"
+        protects = self._quality.protect_recognised is not None
+        if protects:
+            found = f"SELECT count(*) FROM state {join} WHERE {_KEPT} AND {condition} AND recognised"
+            self.spared[drop] = int(scalar(self._db, found))
+            condition += " AND NOT recognised"
         if self._quality.action == "drop":
             self._drop(drop, condition, join)
+            if protects:
+                _replace(self._db, f"SELECT state.* REPLACE ({_PLACE} AS place) FROM state")
         else:
             found = f"found OR ({_KEPT} AND coalesce({condition}, false))"
             _replace(self._db, f"SELECT state.* REPLACE ({found} AS found) FROM state {join}")
@@ -172,7 +197,7 @@ class _Rules:
         surplus = min(max(0, rows - target), rows - protected)
         condition, cut = self._worst(surplus, open_rows)
         self._drop(Drop.OVER_TARGET_SIZE, f"({condition}) AND NOT {self._protected}")
-        return f"The dataset was cut from {rows:,} to {rows - surplus:,} rows, worst images first{cut}."
+        return f"The dataset was cut from {rows:,} to {counted(rows - surplus, 'row')}, worst images first{cut}."
 
     def _worst(self, rows: int, among: str) -> tuple[str, str]:
         """Condition that holds for exactly the worst rows among some, and where it cuts, in words."""

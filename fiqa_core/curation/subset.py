@@ -14,6 +14,7 @@ DATA, INDEX, WORK = "data", "index", "_work"
 PLAN, LABELS, REPORT = "plan.json", "labels.csv", "summary.json"
 FORMATS = ("same", "webdataset", "recordio", "parquet", "folder")
 DEFAULT_SHARD_SIZE = 10_000
+RECORDIO_LAYOUTS = ("insightface", "plain")
 
 
 class SubsetError(ValueError):
@@ -33,6 +34,8 @@ class SubsetSettings:
         shard_size: images an output shard (RecordIO has one file whatever it is).
         relabel: labels become 0 .. n-1, in the order of the labels as numbers or else as text. RecordIO always.
         moved: (old, new) prefixes of the source's URLs, where it was moved since it was scored.
+        recordio_layout: one of `RECORDIO_LAYOUTS`, with header and identity records or without; "": with them, unless
+            there are more records than they can count.
         read: names of columns, and the limit of stored bytes, as the table was made with.
     """
 
@@ -40,6 +43,7 @@ class SubsetSettings:
     shard_size: int = DEFAULT_SHARD_SIZE
     relabel: bool = False
     moved: tuple[tuple[str, str], ...] = ()
+    recordio_layout: str = ""
     read: ReadSettings = field(default_factory=ReadSettings)
 
     @property
@@ -48,8 +52,11 @@ class SubsetSettings:
         return self.relabel or self.format == "recordio"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
+        """Plain values, for JSON (the layout of RecordIO only where it is the plain one)."""
+        values = asdict(self)
+        if self.recordio_layout != "plain":
+            del values["recordio_layout"]
+        return values
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fiqa_core.curation.csv_cells import defused, quoted, restored
 from fiqa_core.curation.subset import LABELS, SubsetError, place
 from fiqa_core.storage import open_read, publish_bytes
 
 _WHOLE = re.compile(r"-?[0-9]{1,30}")
+_REPORT = "This is a fault of the program: please report it. Without --relabel no numbers are needed."
 _COLUMNS = ["label", "new_label", "images"]
 
 
@@ -25,12 +27,12 @@ def in_order(labels: Mapping[str, int]) -> list[str]:
 
 
 def publish_labels(output: str, counts: Mapping[str, int]) -> str:
-    """Write `labels.csv` (label, new_label, images); returns its digest."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    writer.writerows((label, number, counts[label]) for number, label in enumerate(in_order(counts)))
-    data = text.getvalue().encode()
+    """Write `labels.csv` (label, new_label, images; labels as `csv_cells` writes them); returns its digest."""
+    ordered = in_order(counts)
+    lines = [f"{quoted(defused(label))},{number},{counts[label]}\n" for number, label in enumerate(ordered)]
+    data = "".join([",".join(_COLUMNS) + "\n", *lines]).encode()
+    if _parsed(data) != ordered:
+        raise SubsetError(f"{place(output, LABELS)}: a label cannot be read back as it was written. {_REPORT}")
     publish_bytes(data, output, place(output, LABELS))
     return hashlib.sha256(data).hexdigest()[:16]
 
@@ -47,9 +49,14 @@ def read_labels(output: str, expected: str) -> pa.Array:
         data = stream.read()
     if hashlib.sha256(data).hexdigest()[:16] != expected:
         raise SubsetError(f"{url}: changed since the subset was planned. Write the subset again.")
+    return pa.array(_parsed(data), pa.string())
+
+
+def _parsed(data: bytes) -> list[str]:
+    """The labels of the file, in order."""
     rows = csv.reader(io.StringIO(data.decode(), newline=""))
     next(rows)
-    return pa.array([row[0] for row in rows], pa.string())
+    return [restored(row[0]) for row in rows]
 
 
 def numbers(labels: pa.Array, known: pa.Array) -> pa.Array:

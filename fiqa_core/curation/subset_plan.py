@@ -23,6 +23,7 @@ from fiqa_core.shards.recordio_write import MAX_EXACT
 from fiqa_core.shards.run_files import RUN, read_own_json, read_run_file
 from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.storage import exists, in_flight, join, open_read, publish_bytes, stat
+from fiqa_core.wording import counted
 
 _log = logging.getLogger(__name__)
 _READ_AT_ONCE = 4
@@ -73,7 +74,12 @@ class _Seen:
 
 
 def plan_subset(
-    parts: Sequence[Part], decisions_folder: str, settings: SubsetSettings, output: str, resume: bool = False
+    parts: Sequence[Part],
+    decisions_folder: str,
+    settings: SubsetSettings,
+    output: str,
+    resume: bool = False,
+    most_exact: int = MAX_EXACT,
 ) -> SubsetPlan:
     """Plan a subset and write down what its workers need (`labels.csv`, `plan.json`) under `<output>/subset`.
 
@@ -81,6 +87,7 @@ def plan_subset(
         parts: files of the quality table whose rows the decisions are about; the order of the output is theirs.
         decisions_folder: has `part-NNNNNN.parquet` for each part.
         resume: keep finished shards of the same subset that lie there.
+        most_exact: numbers that float32 tells apart (RecordIO); another one is for tests.
 
     Raises:
         SubsetError: a part whose source is not known, several formats for `same`, images without a label for
@@ -97,6 +104,8 @@ def plan_subset(
     labels = {str(label): count for label, count in counts.items()}
     images = sum(labels.values()) + unlabelled
     _refuse(settings, images, labels, unlabelled)
+    if settings.format == "recordio":
+        settings = replace(settings, recordio_layout=_layout(settings.recordio_layout, images, len(labels), most_exact))
     # Where the source lies does not count: a run that was begun goes on after the dataset was moved.
     places = [replace(part.unit, version="").identity() for part in parts if part.unit is not None]
     identity: list[Any] = [replace(settings, moved=()).to_dict(), [one.digest for one in seen], places]
@@ -149,7 +158,8 @@ def _look_at(url: str) -> _Seen:
         raise SubsetError(f"{url}: not readable as decisions ({' '.join(str(error).split())[:300]})") from error
     kept = table.filter(table["keep"])
     if kept["sha256"].null_count:
-        raise SubsetError(f"{url}: {kept['sha256'].null_count} kept rows have no sha256, so nothing can be verified")
+        unknown = counted(kept["sha256"].null_count, "kept row has", "kept rows have")
+        raise SubsetError(f"{url}: {unknown} no sha256, so nothing can be verified")
     values = pc.value_counts(kept["label"]).to_pylist()
     return _Seen(kept.num_rows, {v["values"]: v["counts"] for v in values}, content.hexdigest()[:16])
 
@@ -214,18 +224,30 @@ def _refuse(settings: SubsetSettings, images: int, labels: Mapping[str, int], un
         _refuse_shared_folders(labels)
     if settings.format != "recordio":
         return
-    identities = len(labels)
     if unlabelled:
         raise SubsetError(
-            f"{unlabelled} of {images} kept images have no label, which InsightFace's RecordIO needs. Drop "
-            "them (--drop-unlabelled on), write another format, or score the set again with --label-field."
+            f"{unlabelled} of {counted(images, 'kept image has', 'kept images have')} no label, which InsightFace's "
+            "RecordIO needs. Drop them (--drop-unlabelled on), write another format, or score the set again with "
+            "--label-field."
         )
-    if images + identities + 1 > MAX_EXACT:
+
+
+def _layout(wanted: str, images: int, identities: int, most: int) -> str:
+    if identities > most:
+        raise SubsetError(f"{identities} identities: RecordIO's labels are float32, exact up to {most}. Keep fewer.")
+    if wanted == "plain" or images + identities + 1 <= most:
+        return wanted or "insightface"
+    counts = (
+        f"{images} images and {identities} identities: InsightFace's header and identity records count in float32, "
+        f"exact up to {most}"
+    )
+    if wanted:
         raise SubsetError(
-            f"{images} images and {identities} identities: InsightFace's RecordIO counts records in float32, exact up "
-            f"to {MAX_EXACT}; beyond it loaders lose an image or read a record that is none. Keep fewer, or write "
-            "another format."
+            f"{counts}; beyond it loaders lose an image or read a record that is none. Keep fewer, or write "
+            "--recordio-layout plain."
         )
+    _log.warning("%s. The set is written without them (--recordio-layout plain): loaders take all keys then.", counts)
+    return "plain"
 
 
 def _refuse_shared_folders(labels: Iterable[str]) -> None:
@@ -237,6 +259,15 @@ def _refuse_shared_folders(labels: Iterable[str]) -> None:
         if not folder or other != label:
             why = "is no name for a folder" if not folder else f"and {other!r} would be one folder"
             raise SubsetError(f"the label {label!r} {why}. Number the labels with --relabel; the map is written.")
+    changed = [label for label in labels if label_folder(label) != label]
+    if changed:
+        _log.warning(
+            "%d labels are written as folders of another name, since not every system takes them: %r as %r. The index "
+            "beside the images has the labels themselves.",
+            len(changed),
+            changed[0],
+            label_folder(changed[0]),
+        )
 
 
 def _settle(output: str, whole: str, resume: bool) -> None:

@@ -28,14 +28,16 @@ _USUAL = (112, 112)
 _SIZES_SHOWN = 3
 
 
-def merge_runs(tasks: Iterable[int], output: str, plan: str, images: int) -> None:
+def merge_runs(tasks: Iterable[int], output: str, plan: str, images: int, layout: str = "insightface") -> None:
     """Merge the runs of all tasks into `data/train.rec`, unless it lies there; then remove them.
+
+    `layout`: as in the plan's settings.
 
     Raises:
         SubsetError: a run is not what was written.
     """
     if finished_set(output, plan, images) is None:
-        _write_set(merged([run_files(output, number) for number in tasks]), output, plan, images)
+        _write_set(merged([run_files(output, number) for number in tasks]), output, plan, images, layout)
     clear_work(output)
 
 
@@ -44,11 +46,12 @@ def write_grouped(task: SubsetTask, settings: SubsetSettings, output: str) -> Su
     there = finished_set(output, task.plan, task.images)
     if there is not None:
         return SubsetSummary(task.images, there.bytes, 1)
-    total = _write_set(map(packed, kept_batches(task, settings, output)), output, task.plan, task.images)
+    batches = map(packed, kept_batches(task, settings, output))
+    total = _write_set(batches, output, task.plan, task.images, settings.recordio_layout)
     return SubsetSummary(task.images, total, 1, task.images)
 
 
-def _write_set(batches: Iterable[Packed], output: str, plan: str, images: int) -> int:
+def _write_set(batches: Iterable[Packed], output: str, plan: str, images: int, layout: str) -> int:
     """Write and publish the set; its bytes of images. What readers open first (`.idx`) is published last."""
     with (
         temporary_for(output) as rec_path,
@@ -62,7 +65,7 @@ def _write_set(batches: Iterable[Packed], output: str, plan: str, images: int) -
             idx_path.open("wb", buffering=_WRITE_BYTES) as idx,
             property_path.open("wb") as properties,
             IndexWriter(index_path, plan) as index,
-            InsightFaceWriter(rec, idx, properties) as writer,
+            InsightFaceWriter(rec, idx, properties, plain=layout == "plain") as writer,
         ):
             last = -1
             for batch in batches:

@@ -29,7 +29,8 @@ def finish(summary: SubsetSummary, brief: PlanBrief, output: str) -> SubsetSumma
     found = problems(summary, brief.images, brief.tasks)
     if not found and brief.settings.format == "recordio" and not brief.grouped:
         try:
-            merge_runs(range(brief.tasks), output, brief.digest, brief.images)
+            layout = brief.settings.recordio_layout
+            merge_runs(range(brief.tasks), output, brief.digest, brief.images, layout)
         except (OSError, SubsetError) as error:
             found = [f"the runs could not be merged: {error}"]
     if not found and brief.settings.format != "recordio":

@@ -2,7 +2,7 @@
 
 A run has blocks of bounded size, each in order of (number, position), and a listing that has a row group a block. The
 merge takes from all blocks the records of a range of identities, some megabytes of them, and puts them in order; so
-each block is read once, from its start to its end. Of every record 8 bytes are held all the time (2^24 is the most).
+each block is read once, from its start to its end. Of every record 8 bytes are held all the time.
 """
 
 import resource

@@ -11,7 +11,7 @@ from fiqa_core.curation.subset import SubsetSettings
 from fiqa_core.curation.subset_rows import KeptRows, sha256_of
 from fiqa_core.shards.batch import ImageBatch
 from fiqa_core.shards.recordio_blocks import image_blocks
-from fiqa_core.shards.tar import BLOCK
+from fiqa_core.shards.tar_format import BLOCK
 from fiqa_core.shards.unit import Unit
 from fiqa_core.shards.webdataset_scan import StoredSamples, choose, sample_blocks
 from fiqa_core.storage import open_read

@@ -13,6 +13,7 @@ from fiqa_core.curation.subset import Slice, SourceChangedError, SubsetSettings,
 from fiqa_core.curation.subset_labels import read_labels
 from fiqa_core.curation.subset_rows import KeptRows, sha256_of
 from fiqa_core.curation.subset_scan import scanned
+from fiqa_core.scoring.progress import Heartbeat
 from fiqa_core.shards.batch import ImageBatch
 from fiqa_core.shards.formats import container_of
 from fiqa_core.shards.names import printable
@@ -21,6 +22,7 @@ from fiqa_core.shards.webdataset import read_samples
 
 _BATCH_BYTES = 4 << 20
 _BATCHES_AHEAD = 6
+_BYTES_AHEAD = 48 << 20
 _NONE: Mapping[str, bytes] = {}
 
 
@@ -35,18 +37,25 @@ def kept_batches(task: SubsetTask, settings: SubsetSettings, output: str) -> Ite
         SourceChangedError: an image that was scored is not there, or has other bytes.
         OSError: the store failed, or a shard is gone.
     """
-    return ahead(_batches(task, settings, output), _BATCHES_AHEAD)
+    return ahead(_batches(task, settings, output), _BATCHES_AHEAD, _weight, _BYTES_AHEAD)
+
+
+def _weight(batch: ImageBatch) -> int:
+    """Bytes of images and of their further files that a batch holds in memory."""
+    return batch.data.nbytes + sum(sum(map(len, other.values())) for other in batch.others or ())
 
 
 def _batches(task: SubsetTask, settings: SubsetSettings, output: str) -> Iterator[ImageBatch]:
     known = read_labels(output, task.labels) if settings.dense else None
     position = task.first
+    heartbeat = Heartbeat(output)
     for piece in task.slices:
         rows = KeptRows(piece, known)
         for batches in (scanned(piece.unit, rows, settings), _read(piece, rows, settings)):
             for batch in batches:
                 yield replace(batch, position=position)
                 position += len(batch)
+                heartbeat.add(len(batch), 0, 0)
 
 
 def _read(piece: Slice, rows: KeptRows, settings: SubsetSettings) -> Iterator[ImageBatch]:

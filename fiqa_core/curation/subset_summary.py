@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from fiqa_core.wording import counted
+
 
 @dataclass(frozen=True)
 class SubsetSummary:
@@ -44,9 +46,11 @@ def problems(summary: SubsetSummary, images: int, tasks: int) -> list[str]:
         some = [str(number) for number in range(tasks) if missing >> number & 1][:10]
         found.append(f"the runner lost tasks {', '.join(some)}: run again with --resume")
     if summary.repeated:
-        found.append(f"the runner counted {summary.repeated} tasks twice: run again with --resume")
+        found.append(f"the runner counted {counted(summary.repeated, 'task')} twice: run again with --resume")
     if not found and summary.images != images:
-        found.append(f"{images} images were to be written, {summary.images} are")
+        found.append(
+            f"{counted(images, 'image was', 'images were')} to be written, {counted(summary.images, 'is', 'are')}"
+        )
     return found
 
 

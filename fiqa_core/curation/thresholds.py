@@ -20,6 +20,8 @@ _IMAGES, _CENTRES = 2048, 16_384
 # Wrong "clearly another identity" by chance: once in so many images; wrong merges: once in all pairs of identities.
 _CHANCE_MATCH = 0.01
 _MATCH_OWN_QUANTILE, _MERGE_OWN_QUANTILE = 0.02, 0.05
+# At most this share of the images that are no suspects is compared with other centres all the same.
+_DOUBTED = 0.05
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,13 @@ class Thresholds:
 
     Attributes:
         suspect: an image below it may be mislabelled. sure: below it, it need not be nearer to another identity.
+        doubt: up to here images are compared with other centres too (`suspect` where that was given).
         match, merge, split: see `LabelNoiseSettings`. poor: qualities below it are too poor to be believed.
         impostor_mean, impostor_deviation: of images with the centres of others.
     """
 
     suspect: float
+    doubt: float
     sure: float
     match: float
     merge: float
@@ -124,7 +128,8 @@ def find_thresholds(
         between: of centres with other centres. identities: number of them. poor: quality below which an image is poor.
     """
     own = own[np.isfinite(own)]
-    suspect = next(_given(settings, own), _quantile(impostors, settings.impostor_quantile))
+    given = next(_given(settings, own), None)
+    suspect = _quantile(impostors, settings.impostor_quantile) if given is None else given
     sure = min(suspect, _quantile(impostors, settings.sure_quantile)) if len(impostors) else suspect
     agreeing = own[own >= suspect]
     mean, deviation = (float(impostors.mean()), float(impostors.std())) if len(impostors) else (np.nan, np.nan)
@@ -135,7 +140,10 @@ def find_thresholds(
     if merge is None:
         merge = max(_quantile(agreeing, _MERGE_OWN_QUANTILE), _by_chance(between, 1 / max(identities, 2) ** 2))
     split = suspect if settings.split_cosine is None else settings.split_cosine
-    return Thresholds(suspect, sure, match, merge, split, poor, mean, deviation)
+    doubt = suspect
+    if given is None and len(agreeing) and match > suspect:
+        doubt = min(match, _quantile(agreeing, _DOUBTED))
+    return Thresholds(suspect, doubt, sure, match, merge, split, poor, mean, deviation)
 
 
 def threshold_file(work: str) -> str:

@@ -12,6 +12,7 @@ from fiqa_core.evaluation.errors import EvaluationError
 from fiqa_core.evaluation.pairs import Pairs, read_pairs
 from fiqa_core.evaluation.sources import Embeddings, Qualities
 from fiqa_core.evaluation.templates import Templates, read_templates
+from fiqa_core.wording import counted
 
 _log = logging.getLogger(__name__)
 UNSCORED = ("error", "worst")
@@ -71,9 +72,10 @@ class Dataset:
         if len(lacking):
             if unscored == "error":
                 raise EvaluationError(
-                    f"{self.name}, quality {method}: {len(lacking):,} images of the pairs have no quality, the first "
-                    f"is {self.images[int(lacking[0])]!r}. Leave their pairs out, or count them as the worst with "
-                    "--unscored worst."
+                    f"{self.name}, quality {method}: "
+                    f"{counted(len(lacking), 'image of the pairs has', 'images of the pairs have')} no quality, the "
+                    f"first is {self.images[int(lacking[0])]!r}. Leave their pairs out, or count them as the worst "
+                    "with --unscored worst."
                 )
             values = np.where(np.isnan(values), -np.inf, values)
         if self.templates is None:
@@ -95,7 +97,7 @@ class Dataset:
         zero = np.flatnonzero(~matrix.any(axis=1))
         if len(zero):
             raise EvaluationError(
-                f"{asked_by}: {len(zero):,} embeddings are all zeros, the first is that of "
+                f"{asked_by}: {counted(len(zero), 'embedding is', 'embeddings are')} all zeros, the first is that of "
                 f"{self.pairs.names[int(zero[0])]!r}; they have no direction to compare. Leave their pairs out, "
                 "or embed the images again."
             )
@@ -119,11 +121,11 @@ class Dataset:
             if None not in found:
                 return found if self.templates is None else self._of_templates(found)
             _log.warning(
-                "%s: the labels of %s are not used: %d of %d images have none (%d of them are not in it)",
+                "%s: the labels of %s are not used: %d of %s none (not in it at all: %d)",
                 self.name,
                 source.index.where,
                 found.count(None),
-                len(found),
+                counted(len(found), "image has", "images have"),
                 missing,
             )
         return None
@@ -140,17 +142,19 @@ class Dataset:
         count = int((same != self.pairs.mated).sum())
         if count:
             _log.warning(
-                "%s: the labels contradict %d of %d pairs (mated with two labels, or non-mated with one); the pair "
+                "%s: the labels contradict %d of %s (mated with two labels, or non-mated with one); the pair "
                 "list is believed",
                 self.name,
                 count,
-                len(self.pairs),
+                counted(len(self.pairs), "pair"),
             )
         return count
 
 
 def _warn_of_oddities(pairs: Pairs, url: str) -> None:
     if alone := pairs.self_pairs():
-        _log.warning("%s: %d pairs are of an image with itself; they count like any other", url, alone)
+        _log.warning(
+            "%s: %s of an image with itself, and counted like any other", url, counted(alone, "pair is", "pairs are")
+        )
     if repeated := pairs.repeated():
-        _log.warning("%s: %d pairs are in the list already; each counts as often as it is there", url, repeated)
+        _log.warning("%s: %s in the list already, and counted as often", url, counted(repeated, "pair is", "pairs are"))

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fiqa_core.evaluation.errors import EvaluationError
+from fiqa_core.wording import counted
 
 _EXTENSION = r"(?i)\.(jpe?g|png|bmp|webp|npy)$"
 _NEAREST_AMONG = 200_000
@@ -64,8 +65,8 @@ class KeyIndex:
             missing = np.flatnonzero(rows < 0)
             name = str(_array(names)[int(missing[0])].as_py())
             raise EvaluationError(
-                f"{asked_by}: {len(missing):,} of {len(rows):,} names are not in {self.where}; the first is {name!r}. "
-                + self._nearest(name)
+                f"{asked_by}: {len(missing):,} of {counted(len(rows), 'name is', 'names are')} not in {self.where}; "
+                f"the first is {name!r}. " + self._nearest(name)
             )
         return rows
 

@@ -15,6 +15,7 @@ from fiqa_core.evaluation.text_lines import blocks, check_utf8, tidy
 from fiqa_core.storage import open_read
 
 _LFW_HEADER = re.compile(rb"\d+([ \t]+\d+)?[ \t]*\r?\n")
+_LINE_END = re.compile("\r\n|\r|\n")
 _LFW_LINE = re.compile(r"(\S+)\t(\d+)\t(\d+)|(\S+)\t(\d+)\t(\S+)\t(\d+)")
 _EXPECTED = "Expected `a b 1` (same person) or `a b 0`."
 
@@ -111,20 +112,20 @@ def _first_bad_line(url: str, block: bytes, before: int) -> str:
     for number, line in enumerate(block.split(b"\n"), before + 1):
         fields = line.split()
         if fields and (len(fields) != 3 or fields[2] not in (b"0", b"1")):
-            return f"{url}, line {number}: {line[:100].decode('utf-8', 'replace')!r} is no pair. {_EXPECTED}"
+            return f"{url}, line {number}: {len(fields)} words that are no pair. {_EXPECTED}"
     return f"{url}: not readable as a pair list. {_EXPECTED}"
 
 
 def _lfw(url: str, data: bytes) -> tuple[pa.Array, pa.Array, np.ndarray]:
     check_utf8(url, data, 0)
     a, b, mated = [], [], []
-    for number, line in enumerate(data.decode().splitlines()[1:], 2):
+    for number, line in enumerate(_LINE_END.split(data.decode())[1:], 2):
         if not line.strip():
             continue
         match = _LFW_LINE.fullmatch(line.strip())
         if match is None:
             raise EvaluationError(
-                f"{url}, line {number}: {line[:100]!r} is no pair. After a header of numbers, LFW's `name n m` or "
+                f"{url}, line {number}: no pair. After a header of numbers, LFW's `name n m` or "
                 "`name n other m` with tabs is expected."
             )
         same, first, second, one, first_place, other, second_place = match.groups()

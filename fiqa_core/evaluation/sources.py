@@ -1,11 +1,9 @@
 """Where qualities and embeddings come from: quality tables, score files of the original tools, folders of .npy."""
 
-import io
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +12,8 @@ from fiqa_core.evaluation.columns import read_columns, read_embedded
 from fiqa_core.evaluation.errors import EvaluationError
 from fiqa_core.evaluation.keys import KeyIndex
 from fiqa_core.evaluation.text_lines import blocks, check_utf8
-from fiqa_core.storage import absolute, has_glob, in_flight, is_folder, join, open_read, read_bytes, stat, walk
+from fiqa_core.npy import NpyError, read_npy
+from fiqa_core.storage import absolute, has_glob, in_flight, is_folder, join, open_read, stat, walk
 
 _FILES_AT_ONCE = 16
 _ROWS_AT_ONCE = 4096
@@ -134,12 +133,12 @@ def _known(labels: pa.Array | None) -> pa.Array | None:
 def _score_line(url: str, number: int, line: str) -> tuple[str, float]:
     fields = line.strip().rsplit(None, 1)
     if not _NUMBER.fullmatch(fields[-1]):
-        raise EvaluationError(f"{url}, line {number}: {line.strip()[:100]!r} has no score. Expected `path score`.")
+        raise EvaluationError(f"{url}, line {number}: has no score as its last word. Expected `path score`.")
     if len(fields) < 2:
-        raise EvaluationError(f"{url}, line {number}: {line.strip()[:100]!r} has no path. Expected `path score`.")
+        raise EvaluationError(f"{url}, line {number}: has a score and no path. Expected `path score`.")
     score = float(fields[1])
     if math.isinf(score):
-        raise EvaluationError(f"{url}, line {number}: {fields[1][:50]!r} is too large a score")
+        raise EvaluationError(f"{url}, line {number}: its score is too large a number")
     return fields[0], score
 
 
@@ -167,10 +166,9 @@ def _vector(url: str) -> np.ndarray:
 def _array(url: str, dimensions: int = 0) -> np.ndarray:
     """Floats in a .npy file, float32 or (where stored so) float64; of any number of dimensions if that is 0."""
     try:
-        found: Any = np.load(io.BytesIO(read_bytes(url)), allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise EvaluationError(f"{url}: not readable as .npy ({error}). Expected floats.") from error
-    values = np.asarray(found)
+        values = read_npy(url)
+    except NpyError as error:
+        raise EvaluationError(f"{error} Expected floats.") from error
     if values.dtype.kind != "f" or not values.size or (dimensions and values.ndim != dimensions):
         expected = {0: "one embedding of floats", 1: "floats (N,)", 2: "floats (N, D)"}[dimensions]
         raise EvaluationError(f"{url}: holds {values.dtype} {values.shape}. Expected {expected}.")

@@ -89,8 +89,10 @@ def read_templates(url: str) -> Templates:
                 ),
             )
     except pa.ArrowInvalid as error:
-        reason = " ".join(str(error).split())[:200]
-        raise EvaluationError(f"{url}: no template list ({reason}). {_EXPECTED}") from error
+        # Arrow's own message quotes the line.
+        row = next((row for row, line in enumerate(lines.split(b"\n"), 1) if line and len(line.split()) != 3), None)
+        place = f", line {row}" if row else ""
+        raise EvaluationError(f"{url}{place}: no template list. {_EXPECTED}") from error
     if not table.num_rows:
         raise EvaluationError(f"{url}: holds no templates. {_EXPECTED}")
     template, media = (table[name].combine_chunks().dictionary_encode() for name in ("template", "media"))

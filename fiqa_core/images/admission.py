@@ -76,6 +76,8 @@ def decoder_failure(
     said, text = str(error) or type(error).__name__, str(error).lower()
     if isinstance(error, MemoryError):
         status, said = Status.TOO_LARGE, "there is not enough memory to decode it"
+    elif "exceeds limit" in text:
+        status = Status.TOO_LARGE
     elif any(words in text for words in ("truncated", "no more images", "unexpected end")):
         status = Status.TRUNCATED
     elif any(words in text for words in ("unsupported", "not supported", "not available", "unknown")):

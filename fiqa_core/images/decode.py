@@ -3,24 +3,30 @@
 What pixels mean here, format by format (the tests hold each line; OpenCV's `IMREAD_COLOR`, with which the
 original reads, gives the same unless a line says otherwise):
 
-- formats: JPEG (with MPO), PNG, WebP, GIF, BMP, TIFF; all else is NOT_AN_IMAGE;
+- formats: JPEG (with MPO), PNG (with APNG), WebP, GIF, BMP, TIFF; other known ones (AVIF, HEIC, JPEG 2000, JPEG XL,
+  camera raw, PSD, SVG, PDF, videos ...) are UNSUPPORTED by name, all else is NOT_AN_IMAGE;
 - grey: the one channel three times; 1 bit: 0 and 255; a palette: its colours;
 - alpha, and a palette's or PNG's transparent colour: dropped, colours as stored under it (OpenCV multiplies
   TIFF colours by alpha);
 - 16 bits a sample: the high byte (OpenCV rounds in TIFF); 32-bit and float samples, Lab: UNSUPPORTED;
 - CMYK and YCCK JPEG: Pillow's conversion, without colour profile (OpenCV's differs by a few levels);
 - colour profiles and gamma: not applied;
-- EXIF orientation (JPEG, PNG, WebP) and the TIFF tag: applied;
-- several frames or pages: the first.
+- EXIF orientation (JPEG, PNG, WebP) and the TIFF tag: applied, whatever integer type it is stored in;
+- several frames or pages: the first; of an animated PNG the picture that other readers show;
+- text, profiles, thumbnails, unknown parts and bytes behind the end: never looked at, whatever their size and state.
 
 What counts as damage:
 
-- JPEG: anything libjpeg warns of in the coded data, where Pillow and OpenCV pass grey or shifted blocks on.
-  A missing end marker is harmless if all rows are there and the coding is of one scan; a progressive file
-  that ends early may lack detail everywhere, and is TRUNCATED. Bytes after the end are harmless.
-- PNG: a chunk whose checksum does not fit is CORRUPT; a file without its last chunk (IEND) is TRUNCATED.
-- WebP: fewer bytes than the header announces is TRUNCATED. Neither JPEG nor WebP has a checksum: damage
-  that still decodes to something cannot be seen.
+- JPEG: anything libjpeg warns of in the coded data, where Pillow and OpenCV pass grey or shifted blocks on. (Rare
+  subsamplings, which simplejpeg does not decode, are Pillow's, which tells only of missing data.) Bytes between the
+  segments of the header, up to two left over before the end marker, and all behind it are harmless. So is a missing
+  end marker if all rows are there and the coding is Huffman's in one scan; a progressive file that ends early may
+  lack detail everywhere, and is TRUNCATED.
+- PNG: a chunk of the pixels (IHDR, PLTE, IDAT) whose checksum does not fit or which is out of place is CORRUPT; a file
+  without its last chunk (IEND), or with too few rows, is TRUNCATED. Other chunks may be damaged: they hold no pixels.
+- WebP: fewer bytes than the header announces is TRUNCATED. Neither JPEG nor WebP has a checksum: damage that still
+  decodes to something cannot be seen.
+- TIFF: fewer strips or tiles than the pixels take is CORRUPT; a directory or tag that ends behind the file TRUNCATED.
 """
 
 from dataclasses import dataclass
@@ -28,6 +34,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fiqa_core.images.admission import ImageLimits, ImageRejected
+from fiqa_core.images.foreign_formats import foreign_format
 from fiqa_core.images.headers import ImageFormat, recognise
 from fiqa_core.images.jpeg import decode_jpeg
 from fiqa_core.images.pillow_formats import decode_with_pillow
@@ -63,6 +70,11 @@ def decode_rgb(data: bytes | memoryview, limits: ImageLimits) -> DecodedImage:
         raise ImageRejected(Status.EMPTY, "the image is zero bytes long")
     image_format = recognise(data)
     if image_format is None:
+        foreign = foreign_format(data)
+        if foreign is not None:
+            raise ImageRejected(
+                Status.UNSUPPORTED, f"{foreign} is not decoded here; convert it to {', '.join(ImageFormat)}"
+            )
         raise ImageRejected(
             Status.NOT_AN_IMAGE,
             f"the bytes begin with {data[:12]!r}; expected {', '.join(ImageFormat)}",

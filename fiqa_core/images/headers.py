@@ -1,14 +1,15 @@
 """What the first bytes of an image say, read without a decoder: format, stored size, whether it is whole.
 
-Decoders allocate by the header's size as they open a file, and some of them (Pillow's WebP and PNG readers)
-pass over missing or damaged bytes; so both questions are answered here first.
+Decoders allocate by the header's size as they open a file, and some of them (Pillow's WebP reader) pass over missing
+bytes; so both questions are answered here first.
 """
 
-import zlib
 from enum import StrEnum
 from typing import Literal
 
 from fiqa_core.images.admission import ImageRejected
+from fiqa_core.images.png_chunks import MAGIC as PNG_MAGIC
+from fiqa_core.images.webp_chunks import canvas_size, picture_size
 from schemas.reasons import Status
 
 
@@ -23,7 +24,6 @@ class ImageFormat(StrEnum):
     TIFF = "TIFF"
 
 
-_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # "BM" alone is the start of many a text; the size of the header that follows makes it a bitmap.
 _BMP_HEADER_SIZES = (12, 16, 40, 52, 56, 64, 108, 124)
@@ -33,7 +33,7 @@ def recognise(data: bytes) -> ImageFormat | None:
     """The format that the content (never a name) shows, or None for anything that is not admitted."""
     if data.startswith(b"\xff\xd8\xff"):
         return ImageFormat.JPEG
-    if data.startswith(_PNG_MAGIC):
+    if data.startswith(PNG_MAGIC):
         return ImageFormat.PNG
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return ImageFormat.WEBP
@@ -51,7 +51,7 @@ def stored_size(image_format: ImageFormat, data: bytes) -> tuple[int, int] | Non
 
     JPEG and TIFF keep theirs behind segments and directories: `jpeg.scan` and the TIFF reader find them.
     """
-    if image_format is ImageFormat.PNG and len(data) >= 24:
+    if image_format is ImageFormat.PNG and len(data) >= 24 and data[12:16] == b"IHDR":
         return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     if image_format is ImageFormat.GIF and len(data) >= 10:
         return int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
@@ -71,29 +71,18 @@ def _bmp_size(data: bytes) -> tuple[int, int]:
 
 
 def _webp_size(data: bytes) -> tuple[int, int] | None:
-    chunk = data[12:16]
-    if chunk == b"VP8X":
-        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
-    if chunk == b"VP8 " and data[23:26] == b"\x9d\x01\x2a":
-        width, height = int.from_bytes(data[26:28], "little"), int.from_bytes(data[28:30], "little")
-        return width & 0x3FFF, height & 0x3FFF
-    if chunk == b"VP8L" and data[20] == 0x2F:
-        bits = int.from_bytes(data[21:25], "little")
-        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    return None
+    return canvas_size(data[20:30]) if data[12:16] == b"VP8X" else picture_size(data[12:30])
 
 
 def check_whole(image_format: ImageFormat, data: bytes) -> None:
-    """Refuse a PNG, WebP or TIFF file that ends early, and a PNG with a checksum that does not fit.
+    """Refuse a WebP or TIFF file that ends early.
 
     Bytes after the end of the image are common and harmless, and pass. The other formats' readers notice.
 
     Raises:
-        ImageRejected: TRUNCATED or CORRUPT, without a size.
+        ImageRejected: TRUNCATED, without a size.
     """
-    if image_format is ImageFormat.PNG:
-        _check_png_chunks(data)
-    elif image_format is ImageFormat.WEBP:
+    if image_format is ImageFormat.WEBP:
         _check_length(image_format, data, 8 + int.from_bytes(data[4:8], "little"))
     elif image_format is ImageFormat.TIFF:
         _check_length(image_format, data, _end_of_directory(data))
@@ -112,22 +101,3 @@ def _end_of_directory(data: bytes) -> int:
     place, count_size, entry_size = (slice(8, 16), 8, 20) if 43 in data[2:4] else (slice(4, 8), 2, 12)
     entries = int.from_bytes(data[place], order) + count_size
     return entries + entry_size * int.from_bytes(data[entries - count_size : entries], order)
-
-
-def _check_png_chunks(data: bytes) -> None:
-    position = len(_PNG_MAGIC)
-    with memoryview(data) as view:
-        while True:
-            body = position + 8
-            end = body + int.from_bytes(data[position : position + 4], "big")
-            kind = data[position + 4 : body]
-            if len(data) < max(body, end + 4):
-                raise ImageRejected(Status.TRUNCATED, "PNG: the file ends before its last chunk (IEND)")
-            if zlib.crc32(view[position + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-                raise ImageRejected(
-                    Status.CORRUPT,
-                    f"PNG: the checksum of chunk {kind!r} at byte {position} does not fit its content",
-                )
-            if kind == b"IEND":
-                return
-            position = end + 4

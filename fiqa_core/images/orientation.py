@@ -4,19 +4,26 @@ from typing import Literal
 
 import numpy as np
 
+EXIF = b"Exif\0\0"
 _ORIENTATION_TAG = 0x0112
-_SHORT = 3
+# Bytes of one number of each integer type of TIFF, by its code: BYTE, SHORT, LONG, their signed kinds, IFD.
+_INTEGER_SIZES = {1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 13: 4}
 
 
 def exif_orientation(exif: bytes) -> int:
-    """The Orientation tag, 1..8, of an EXIF block with or without its `Exif\\0\\0` prefix.
+    """The Orientation tag, 1..8, of an EXIF block as `stored_orientation` reads it; 1 (upright) where there is none."""
+    return stored_orientation(exif) or 1
 
-    1 (upright) where there is none and wherever the block is damaged: as in OpenCV, bad metadata are no
-    reason to refuse good pixels. (Read here because Pillow's reader warns, raises, and asks XMP as well.)
+
+def stored_orientation(exif: bytes) -> int | None:
+    """The Orientation tag, 1..8, of an EXIF block with or without its `Exif\\0\\0` prefix, whatever its integer type.
+
+    None where there is none and wherever the block is damaged: as in OpenCV, bad metadata are no reason to refuse
+    good pixels. (Read here because Pillow's reader warns, raises, and asks XMP as well.)
     """
-    block = exif.removeprefix(b"Exif\0\0")
+    block = exif.removeprefix(EXIF)
     if block[:4] not in (b"II*\0", b"MM\0*"):
-        return 1
+        return None
     order: Literal["little", "big"] = "little" if block[:1] == b"I" else "big"
 
     def number(start: int, size: int) -> int:
@@ -25,11 +32,13 @@ def exif_orientation(exif: bytes) -> int:
     directory = number(4, 4)
     for entry in range(directory + 2, directory + 2 + 12 * number(directory, 2), 12):
         if entry + 12 > len(block):
-            return 1
-        if number(entry, 2) == _ORIENTATION_TAG and number(entry + 2, 2) == _SHORT:
-            value = number(entry + 8, 2)
-            return value if 1 <= value <= 8 else 1
-    return 1
+            return None
+        if number(entry, 2) == _ORIENTATION_TAG:
+            size, count = _INTEGER_SIZES.get(number(entry + 2, 2), 0), number(entry + 4, 4)
+            # More than four bytes of numbers lie elsewhere; the first of them counts.
+            value = number(entry + 8 if size * count <= 4 else number(entry + 8, 4), size)
+            return value if 1 <= value <= 8 else None
+    return None
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:

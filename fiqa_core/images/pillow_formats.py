@@ -1,5 +1,8 @@
 """PNG, WebP, GIF, BMP and TIFF through Pillow, and what each kind of pixel means as 8-bit RGB.
 
+Pillow sees a copy of the file that holds the first picture's pixels and nothing else: what surrounds them can then
+neither cost the image nor take memory and time.
+
 The readers are called by name. `Image.open` would try all formats that Pillow knows and hold the size
 against `Image.MAX_IMAGE_PIXELS`, a global of the whole process with a warning attached; the limits here are
 the caller's, and are checked before a reader allocates.
@@ -13,8 +16,13 @@ from PIL import BmpImagePlugin, GifImagePlugin, Image, PngImagePlugin, TiffImage
 from PIL.ImageFile import ImageFile
 
 from fiqa_core.images.admission import ImageLimits, ImageRejected, check_size, decoder_failure
+from fiqa_core.images.bmp_rle import uncompressed
+from fiqa_core.images.gif_blocks import first_picture as first_picture_of_gif
 from fiqa_core.images.headers import ImageFormat, check_whole, stored_size
 from fiqa_core.images.orientation import exif_orientation, upright
+from fiqa_core.images.png_chunks import read_png
+from fiqa_core.images.tiff_directory import first_page
+from fiqa_core.images.webp_chunks import first_picture as first_picture_of_webp
 from schemas.reasons import Status
 
 _READERS: dict[ImageFormat, Callable[[io.BytesIO], ImageFile]] = {
@@ -42,14 +50,13 @@ def decode_with_pillow(image_format: ImageFormat, data: bytes, limits: ImageLimi
     try:
         # First, because a damaged header tells a wrong size.
         check_whole(image_format, data)
-        if size is not None:
-            check_size(*size, limits)
-        with _READERS[image_format](io.BytesIO(data)) as image:
+        image_file, orientation = _pixels_alone(image_format, data, size, limits)
+        with _READERS[image_format](io.BytesIO(image_file)) as image:
             if isinstance(image, TiffImagePlugin.TiffImageFile):
                 size = _checked_tiff(image, data, limits)
             # A GIF's first frame may be larger than its screen, and Pillow then goes by the frame.
             check_size(*image.size, limits)
-            return rgb_pixels(image), *(size or image.size)
+            return upright(rgb_pixels(image), orientation), *(size or image.size)
     except ImageRejected as error:
         width, height = size or (error.width, error.height)
         raise ImageRejected(error.status, error.message, width, height) from error
@@ -57,6 +64,27 @@ def decode_with_pillow(image_format: ImageFormat, data: bytes, limits: ImageLimi
     # struct.error, KeyError, OverflowError, zlib.error, ...); each of them is about this one image.
     except Exception as error:
         raise decoder_failure(image_format, error, *(size or (None, None))) from error
+
+
+def _pixels_alone(
+    image_format: ImageFormat, data: bytes, size: tuple[int, int] | None, limits: ImageLimits
+) -> tuple[bytes, int]:
+    """(a file of the first picture without anything around it, its orientation 1..8); the header's size is checked."""
+    if image_format is ImageFormat.PNG:
+        png = read_png(data)
+        if size is not None:
+            check_size(*size, limits)
+        png.check_rows()
+        return png.as_file(), png.orientation
+    if size is not None:
+        check_size(*size, limits)
+    if image_format is ImageFormat.WEBP:
+        return first_picture_of_webp(data)
+    if image_format is ImageFormat.TIFF:
+        return first_page(data)
+    if image_format is ImageFormat.GIF:
+        return first_picture_of_gif(data), 1
+    return (uncompressed(data, *size) if size is not None else data), 1
 
 
 def rgb_pixels(image: Image.Image) -> np.ndarray:
@@ -75,7 +103,7 @@ def rgb_pixels(image: Image.Image) -> np.ndarray:
         raise ImageRejected(
             Status.UNSUPPORTED, f"pixels of Pillow mode {image.mode!r} have no defined 8-bit RGB value", *image.size
         )
-    # PNG may keep EXIF behind the pixels, so it is asked for after loading. Pillow has turned TIFFs itself.
+    # For images that a caller has opened; in stored ones, which hold pixels alone by now, there is none.
     exif = image.info.get("exif")
     return upright(pixels, exif_orientation(exif)) if isinstance(exif, bytes) else pixels
 
@@ -91,7 +119,6 @@ def _opaque(image: Image.Image) -> Image.Image:
 
 def _checked_tiff(image: TiffImagePlugin.TiffImageFile, data: bytes, limits: ImageLimits) -> tuple[int, int]:
     tags = image.tag_v2
-    # `image.size` is that of the image once turned upright.
     width, height = int(tags[_TAG_WIDTH]), int(tags[_TAG_HEIGHT])
     check_size(width, height, limits)
     if int(tags.get(_TAG_TILE_WIDTH, 0)) * int(tags.get(_TAG_TILE_HEIGHT, 0)) > limits.max_pixels:

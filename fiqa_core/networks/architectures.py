@@ -16,12 +16,14 @@ import torch
 from torch import Tensor
 
 from fiqa_core.networks import iresnet, vit_fiqa
+from fiqa_core.networks.checkpoint_files import shown
 from fiqa_core.networks.iresnet import IResNet, IResNetConfig
 from fiqa_core.networks.vit_fiqa import ViTConfig, ViTFIQA
 
 FRMode = Literal["fr"]
 AnyMode = vit_fiqa.Mode | FRMode
 IMAGE = 112
+_DIGITS = 3  # of a block's number
 
 ARCHITECTURES: dict[str, ViTConfig | IResNetConfig] = {**vit_fiqa.ARCHITECTURES, **iresnet.ARCHITECTURES}
 
@@ -80,16 +82,24 @@ def _own_size(name: str) -> ViTConfig | IResNetConfig | None:
     return None
 
 
+def heads_named(arch: str | None) -> int | None:
+    """Attention heads that the name of an architecture stands for; None: no name, or not that of a ViT."""
+    config = None if arch is None else ARCHITECTURES.get(arch) or _own_size(arch)
+    return config.heads if isinstance(config, ViTConfig) else None
+
+
 def recognise(tensors: Mapping[str, Tensor], heads: int | None = None) -> Architecture:
     """The architecture that these tensors spell; ValueError says which tensor decides and why none fits.
 
-    `heads`: a ViT's attention heads if the file names them, else the original's 8.
+    `heads`: a ViT's attention heads, which no tensor shows; None where nobody says: known of the original sizes (8).
     """
     if "patch_embed.proj.weight" in tensors and "pos_embed" in tensors:
-        return _recognise_vit(tensors, heads or vit_fiqa.HEADS)
+        return _recognise_vit(tensors, heads)
     if "conv1.weight" in tensors and "layer1.0.conv1.weight" in tensors:
+        if heads is not None:
+            raise ValueError(f"{heads} attention heads were asked for, but it is an IResNet, which has none")
         return _recognise_iresnet(tensors)
-    some = ", ".join(list(tensors)[:5])
+    some = ", ".join(shown(name) for name in list(tensors)[:5])
     raise ValueError(
         f"not a network known here: {len(tensors)} tensors, the first of them {some}; expected a ViT "
         "(patch_embed.proj.weight, "
@@ -97,7 +107,7 @@ def recognise(tensors: Mapping[str, Tensor], heads: int | None = None) -> Archit
     )
 
 
-def _recognise_vit(tensors: Mapping[str, Tensor], heads: int) -> Architecture:
+def _recognise_vit(tensors: Mapping[str, Tensor], heads: int | None) -> Architecture:
     kernel, positions = tensors["patch_embed.proj.weight"].shape, tensors["pos_embed"].shape
     if len(kernel) != 4 or kernel[2] != kernel[3] or len(positions) != 3 or not kernel[2]:
         raise ValueError(
@@ -115,10 +125,24 @@ def _recognise_vit(tensors: Mapping[str, Tensor], heads: int) -> Architecture:
             f"and mode {mode}. "
             f"It seems trained on images of about {side}x{side} pixels, which this network does not take."
         )
-    depth = _count(tensors, r"blocks\.(\d+)\.")
+    depth = _count(tensors, r"blocks\.([0-9]+)\.")
+    if heads is None:
+        heads = _known_heads(width, depth, patch)
     config = ViTConfig(width, depth, heads, patch, mode=mode)
     standard = {replace(known, mode=mode): name for name, known in vit_fiqa.ARCHITECTURES.items()}
     return Architecture(standard.get(config, _own_name(config)), mode, config)
+
+
+def _known_heads(width: int, depth: int, patch: int) -> int:
+    for known in vit_fiqa.ARCHITECTURES.values():
+        if (known.width, known.depth, known.patch) == (width, depth, patch):
+            return known.heads
+    possible = ", ".join(str(heads) for heads in range(1, min(width, 64) + 1) if width % heads == 0)
+    raise ValueError(
+        f"a ViT of width {width}, depth {depth} and patch {patch}, which is not one of the original sizes, and neither "
+        "its tensors nor its file say how many attention heads it has; other heads give other scores without an error. "
+        f"Give the number that it was trained with: --heads N (in Python heads=N; it divides {width}: {possible})"
+    )
 
 
 def _vit_mode(tensors: Mapping[str, Tensor], width: int, tokens: int) -> vit_fiqa.Mode:
@@ -131,7 +155,7 @@ def _vit_mode(tensors: Mapping[str, Tensor], width: int, tokens: int) -> vit_fiq
 
 
 def _recognise_iresnet(tensors: Mapping[str, Tensor]) -> Architecture:
-    one, two, three, four = (_count(tensors, rf"layer{stage}\.(\d+)\.") for stage in (1, 2, 3, 4))
+    one, two, three, four = (_count(tensors, rf"layer{stage}\.([0-9]+)\.") for stage in (1, 2, 3, 4))
     config = IResNetConfig((one, two, three, four), has_quality="qs.weight" in tensors)
     standard = {known.stages: name for name, known in iresnet.ARCHITECTURES.items()}
     name = standard.get(config.stages, f"iresnet_{one}-{two}-{three}-{four}")
@@ -141,4 +165,7 @@ def _recognise_iresnet(tensors: Mapping[str, Tensor]) -> Architecture:
 def _count(tensors: Mapping[str, Tensor], pattern: str) -> int:
     """One more than the highest index in names that begin with the pattern; 1 where there is none."""
     hits = (re.match(pattern, name) for name in tensors)
-    return 1 + max((int(hit.group(1)) for hit in hits if hit), default=0)
+    numbers = [hit.group(1) for hit in hits if hit]
+    if any(len(number) > _DIGITS for number in numbers):
+        raise ValueError(f"has a tensor of a block with a number of more than {_DIGITS} digits")
+    return 1 + max(map(int, numbers), default=0)

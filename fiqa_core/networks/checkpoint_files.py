@@ -19,11 +19,15 @@ from torch import Tensor
 
 from fiqa_core import storage
 from fiqa_core.models import EMBEDDED, read_embedded
+from fiqa_core.networks import checkpoint_bounds
 
 FOLDER_ORDER = ("model.pt", "*backbone.pth", "model.safetensors")
 NESTED_KEYS = ("state_dict_backbone", "state_dict", "model_state_dict", "model")
 # DistributedDataParallel and torch.compile put these in front of every name.
 WRAPPERS = ("module.", "_orig_mod.")
+_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
+_MOST_BYTES = 16 << 30
+_MOST_HEADS = 4096
 EXPECTED = "a state dict saved with torch.save, or a .safetensors file"
 
 
@@ -34,7 +38,7 @@ class CheckpointError(ValueError):
 @dataclass(frozen=True)
 class CheckpointFile:
     """One file's tensors by name (wrapper prefixes removed), its own URI, and the sha256 (hex) of its
-    bytes. `heads`: a ViT's attention heads, where the file names them: tensors do not show it.
+    bytes. `heads`: a ViT's attention heads, where the file names them (tensors do not show it), else None.
     """
 
     tensors: dict[str, Tensor]
@@ -52,7 +56,8 @@ def read_checkpoint_file(uri: str) -> CheckpointFile:
     found, data = _read(uri)
     content = _parse(found, data)
     tensors = _unwrap(found, _state_dict(found, content))
-    return CheckpointFile(tensors, found, sha256(data).hexdigest(), _heads(data, content))
+    _refuse(found, checkpoint_bounds.refusal_of_tensors(tensors, len(data)))
+    return CheckpointFile(tensors, found, sha256(data).hexdigest(), _heads(found, data, content))
 
 
 def _read(uri: str) -> tuple[str, bytes]:
@@ -64,7 +69,7 @@ def _read(uri: str) -> tuple[str, bytes]:
     try:
         if storage.is_folder(uri):
             uri = _choose(uri)
-        return uri, storage.read_bytes(uri)
+        return uri, storage.read_bytes(uri, _MOST_BYTES)
     except FileNotFoundError as error:
         raise CheckpointError(
             f"{uri}: no such file or folder; expected a checkpoint file, or a folder with one of "
@@ -95,20 +100,33 @@ def _parse(uri: str, data: bytes) -> object:
     _refuse_lookalikes(uri, data)
     if _is_safetensors(data) or uri.endswith(".safetensors"):
         return _parse_safetensors(uri, data)
+    if not data.startswith((_ZIP, _PICKLE)):
+        raise CheckpointError(
+            f"{uri}: not a checkpoint ({len(data):,} bytes of another kind of file); expected {EXPECTED}. "
+            "Check that this is the file you meant."
+        )
+    is_zip = data.startswith(_ZIP)
+    _refuse(uri, checkpoint_bounds.refusal_of_zip(data) if is_zip else checkpoint_bounds.refusal_of_old_file(data))
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise CheckpointError(_refused_pickle(uri, data, str(error))) from error
+        raise CheckpointError(_refused_pickle(uri, str(error))) from error
     except Exception as error:  # a damaged pickle fails as its bytes happen to say: IndexError, struct.error ...
+        # Its message may quote the file.
         raise CheckpointError(
-            f"{uri}: cannot be read as a checkpoint ({len(data):,} bytes; {_first_line(error)}); expected "
+            f"{uri}: cannot be read as a checkpoint ({len(data):,} bytes; {type(error).__name__}); expected "
             f"{EXPECTED}. "
             "The file is damaged or cut short, or of another kind: download or save it again."
         ) from error
 
 
+def _refuse(uri: str, reason: str | None) -> None:
+    if reason is not None:
+        raise CheckpointError(f"{uri}: {reason}. Not read: it is damaged or made to do harm; expected {EXPECTED}.")
+
+
 def _refuse_lookalikes(uri: str, data: bytes) -> None:
-    """Name the usual failed downloads before torch says something obscure of them."""
+    """Name the usual failed downloads before torch says something obscure of them; their content is not quoted."""
     head = data[:512]
     if not data:
         raise CheckpointError(f"{uri}: the file is empty; expected {EXPECTED}. Download or save it again.")
@@ -124,8 +142,7 @@ def _refuse_lookalikes(uri: str, data: bytes) -> None:
             f"then give that file; expected {EXPECTED}."
         )
     if head.isascii() and all(byte >= 32 or byte in b"\t\r\n" for byte in head):
-        begin = head[:40].decode("ascii")
-        raise CheckpointError(f"{uri}: a text file that begins {begin!r}, not weights; expected {EXPECTED}")
+        raise CheckpointError(f"{uri}: a text file, not weights; expected {EXPECTED}. Check the path.")
 
 
 def _is_safetensors(data: bytes) -> bool:
@@ -133,45 +150,46 @@ def _is_safetensors(data: bytes) -> bool:
 
 
 def _parse_safetensors(uri: str, data: bytes) -> dict[str, Tensor]:
+    _refuse(uri, checkpoint_bounds.refusal_of_header(data))
     try:
         tensors: dict[str, Tensor] = safetensors.torch.load(data)
         return tensors
-    except (safetensors.SafetensorError, KeyError) as error:
+    except Exception as error:  # as its bytes happen to say
         raise CheckpointError(
-            f"{uri}: not a readable safetensors file ({len(data):,} bytes; {_first_line(error)}). "
-            "It is damaged or cut short: download or save it again."
+            f"{uri}: not a readable safetensors file ({len(data):,} bytes; {type(error).__name__}). "
+            "It is damaged or cut short, or has a type of numbers that is not known here: download or save it again."
         ) from error
 
 
-def _heads(data: bytes, content: object) -> int | None:
+def _heads(uri: str, data: bytes, content: object) -> int | None:
     """`heads` in a safetensors file's metadata, or beside the state dict in a training checkpoint."""
     named: object = None
     if _is_safetensors(data):
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        try:
+            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        except (ValueError, RecursionError) as error:  # the library reads what Python does not: long numbers
+            raise CheckpointError(
+                f"{uri}: the header of this safetensors file cannot be read. Save the file again."
+            ) from error
         named = header.get("__metadata__", {}).get("heads")
     elif isinstance(content, Mapping):
         named = content.get("heads")
-    return int(str(named)) if isinstance(named, int | str) and str(named).isdecimal() else None
+    if isinstance(named, bool) or not isinstance(named, int | str):
+        return None
+    text = named if isinstance(named, str) else f"{min(max(named, -1), _MOST_HEADS + 1)}"
+    if not re.fullmatch(r"[0-9]{1,4}", text) or not 0 < int(text) <= _MOST_HEADS:
+        raise CheckpointError(f"{uri}: the `heads` that it names are not a whole number from 1 to {_MOST_HEADS:,}")
+    return int(text)
 
 
-def _refused_pickle(uri: str, data: bytes, reason: str) -> str:
-    if not data.startswith((b"PK\x03\x04", b"\x80")):
-        return (
-            f"{uri}: not a checkpoint ({len(data):,} bytes, beginning {data[:8].hex(' ')}); expected "
-            f"{EXPECTED}. "
-            "Check that this is the file you meant."
-        )
-    named = re.search(r"GLOBAL (\S+)", reason)
+def _refused_pickle(uri: str, reason: str) -> str:
+    named = re.search(r"GLOBAL ([\w.]{1,100})", reason)
     return (
         f"{uri}: holds {named.group(1) if named else 'Python objects'}, not only tensors; loading that could "
         "run "
         "any code, so it was refused. If you trust its source, load it in a sandbox and save only "
         "`model.state_dict()` with torch.save."
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:160]}"
 
 
 def _state_dict(uri: str, content: object) -> dict[str, Tensor]:
@@ -182,15 +200,23 @@ def _state_dict(uri: str, content: object) -> dict[str, Tensor]:
         )
     nested = next((key for key in NESTED_KEYS if _holds_tensors(content.get(key))), None)
     entries = content[nested] if nested else content
-    junk = {str(name): type(value).__name__ for name, value in entries.items() if not isinstance(value, Tensor)}
+    unnamed = next((type(name).__name__ for name in entries if not isinstance(name, str)), None)
+    if unnamed:
+        raise CheckpointError(f"{uri}: its entries have names of type {unnamed}; expected texts (names of tensors)")
+    junk = {name: type(value).__name__ for name, value in entries.items() if not isinstance(value, Tensor)}
     if junk or not entries:
-        some = ", ".join(f"{name} ({kind})" for name, kind in list(junk.items())[:5]) or "an empty dict"
+        some = ", ".join(f"{shown(name)} ({kind})" for name, kind in list(junk.items())[:5]) or "an empty dict"
         raise CheckpointError(
             f"{uri}: {len(junk)} entries are not tensors: {some}; expected a dict of tensor names to "
             "tensors, or a training "
             f"checkpoint with such a dict under {', '.join(NESTED_KEYS)}. Save `model.state_dict()` alone."
         )
-    return {str(name): tensor for name, tensor in entries.items()}
+    return dict(entries)
+
+
+def shown(name: str) -> str:
+    """A tensor's name as an error shows it: short, and without what a terminal would act on."""
+    return name[:100].encode("unicode_escape").decode("ascii") + ("..." if len(name) > 100 else "")
 
 
 def _holds_tensors(value: object) -> bool:
@@ -204,6 +230,8 @@ def _unwrap(uri: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         while short.startswith(WRAPPERS):
             short = short.split(".", 1)[1]
         if short in bare:
-            raise CheckpointError(f"{uri}: {short} is there twice, with and without a {' or '.join(WRAPPERS)} prefix")
+            raise CheckpointError(
+                f"{uri}: {shown(short)} is there twice, with and without a {' or '.join(WRAPPERS)} prefix"
+            )
         bare[short] = tensor
     return bare

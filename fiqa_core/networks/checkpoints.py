@@ -6,14 +6,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fiqa_core.networks.architectures import Architecture, named, recognise
-from fiqa_core.networks.checkpoint_files import CheckpointError, read_checkpoint_file
+from fiqa_core.networks.architectures import Architecture, heads_named, named, recognise
+from fiqa_core.networks.checkpoint_files import CheckpointError, CheckpointFile, read_checkpoint_file, shown
 from fiqa_core.networks.iresnet import IResNet
 from fiqa_core.networks.vit_fiqa import ViTConfig, ViTFIQA
 
 __all__ = ["CheckpointError", "LoadedNetwork", "load_checkpoint", "require_quality"]
 
 SHOWN = 4
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 @dataclass(frozen=True)
@@ -34,17 +36,23 @@ class LoadedNetwork:
 
 
 def load_checkpoint(
-    uri: str, arch: str | None = None, mode: str | None = None, embeddings: bool = True
+    uri: str,
+    arch: str | None = None,
+    mode: str | None = None,
+    embeddings: bool = True,
+    heads: int | None = None,
 ) -> LoadedNetwork:
     """Load original ViT-FIQA, CR-FIQA or plain IResNet weights from a file or folder at any fsspec URI.
 
     Architecture and mode are recognised from the tensors; `arch` and `mode` only assert them.
+    `heads`: a ViT's attention heads, which no tensor shows. Needed where neither its file nor `arch` names them and
+    it is not one of the original sizes; where they are not 8 they are part of the name `LoadedNetwork.arch`.
     `embeddings=False` leaves out tensors that the score does not need. Raises CheckpointError (a ValueError)
     for anything that does not fit.
     """
     file = read_checkpoint_file(uri)
     try:
-        found = recognise(file.tensors, file.heads)
+        found = recognise(file.tensors, _heads(file, arch, heads))
     except ValueError as error:
         raise CheckpointError(f"{file.uri}: {error}") from error
     _refuse_contradiction(file.uri, file.tensors, found, arch, mode)
@@ -54,6 +62,17 @@ def load_checkpoint(
     _refuse_unusable(file.uri, tensors)
     network = _fill(file.uri, found, tensors, embeddings)
     return LoadedNetwork(network, found.name, found.mode, found.embedding_dim, found.has_quality, file.sha256, file.uri)
+
+
+def _heads(file: CheckpointFile, arch: str | None, heads: int | None) -> int | None:
+    """The heads that the file, the caller or an architecture's name tells; ValueError where the first two differ."""
+    if heads is not None and (isinstance(heads, bool) or not isinstance(heads, int) or heads < 1):
+        raise ValueError(f"heads is {heads!r}; expected a whole number of at least 1")
+    if heads is not None and file.heads not in (None, heads):
+        raise ValueError(
+            f"asked for {heads} attention heads, but the file names {file.heads}. Leave it out to take the file's"
+        )
+    return heads or file.heads or (heads_named(arch) if "patch_embed.proj.weight" in file.tensors else None)
 
 
 def require_quality(loaded: LoadedNetwork) -> None:
@@ -137,7 +156,9 @@ def _differences(network: torch.nn.Module, tensors: Mapping[str, Tensor]) -> lis
         for name, shape in expected.items()
         if name not in tensors and not name.endswith("num_batches_tracked")
     ]
-    unexpected = [f"{name} {tuple(tensors[name].shape)} is not expected" for name in tensors if name not in expected]
+    unexpected = [
+        f"{shown(name)} {tuple(tensors[name].shape)} is not expected" for name in tensors if name not in expected
+    ]
     return shapes + missing + unexpected
 
 
@@ -155,19 +176,18 @@ def _some(differences: list[str]) -> str:
 
 
 def _refuse_unusable(uri: str, tensors: Mapping[str, Tensor]) -> None:
-    integers = [
-        f"{name} ({str(tensor.dtype).removeprefix('torch.')})"
+    others = [
+        f"{shown(name)} ({str(tensor.dtype).removeprefix('torch.')})"
         for name, tensor in tensors.items()
-        if not tensor.is_floating_point() and not name.endswith("num_batches_tracked")
+        if tensor.dtype not in _FLOATS and not (name.endswith("num_batches_tracked") and tensor.dtype in _WHOLE)
     ]
-    if integers:
+    if others:
         raise CheckpointError(
-            f"{uri}: {len(integers)} tensors are not floating point: {', '.join(integers[:SHOWN])}; expected "
-            "float weights. "
-            "Quantised checkpoints cannot be loaded: give the float one, and choose the precision when "
-            "scoring."
+            f"{uri}: {len(others)} tensors are not floating point of 16, 32 or 64 bits: {', '.join(others[:SHOWN])}; "
+            "expected float weights. Quantised checkpoints (integers, 8-bit floats) cannot be loaded: give the float "
+            "one, and choose the precision when scoring."
         )
-    broken = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+    broken = [shown(name) for name, tensor in tensors.items() if not bool(torch.isfinite(tensor.float()).all())]
     if broken:
         raise CheckpointError(
             f"{uri}: {len(broken)} tensors hold NaN or infinity: {', '.join(broken[:SHOWN])}; every score "

@@ -10,13 +10,16 @@ from fiqa_core.networks.onnx_input import Layout, OnnxInput, OnnxOptions
 from fiqa_core.networks.onnx_session import OnnxError, OnnxFile, open_session
 
 _TYPES: dict[str, type[np.floating[Any]]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+# Shares of the largest number by which outputs of one image differ between batches that are added up in another order.
+_ROUNDING, _COARSE_ROUNDING = 1e-3, 2e-2
 _PROBE = 2  # images: one alone would not show a network whose output has no axis for them
 
 
 class OnnxNetwork:
     """A network on a device, checked by one call on black images.
 
-    `input` says how it is fed; `dim` is the length of its output for one image. Thread-safe.
+    `input` says how it is fed; `dim` is the length of its output for one image; `tolerance` the difference between two
+    outputs of one image, as a share of its largest number, that rounding explains. Thread-safe.
 
     Raises:
         OnnxError: its file, input or output is not what faces need; nothing has been scored then.
@@ -31,6 +34,8 @@ class OnnxNetwork:
         self._mean = np.asarray(self.input.mean, np.float32)
         self._std = np.asarray(self.input.std, np.float32)
         self.dim = self._probe()
+        is_exact = device == "cpu" and self._type is np.float32
+        self.tolerance = _ROUNDING if is_exact else _COARSE_ROUNDING
 
     def forward(self, pixels: np.ndarray) -> np.ndarray:
         """Outputs, float32 (B, dim), of uint8 RGB (B, 112, 112, 3), B at most `input.batch` where that is fixed.

@@ -1,27 +1,18 @@
 """An ONNX file on a device, by onnxruntime (extra `onnx`)."""
 
-from hashlib import sha256
+import tempfile
+from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
-from fiqa_core import storage
+from fiqa_core.networks.onnx_file import OnnxError, OnnxFile, read_onnx, write_for_opening
 from fiqa_core.scoring.devices import DeviceError, TorchGpus, worker_device
+
+__all__ = ["OnnxError", "OnnxFile", "onnx_device", "onnxruntime", "open_session", "read_onnx"]
 
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
 _ERRORS_ONLY = 3
-
-
-class OnnxError(ValueError):
-    """An ONNX network that cannot be used; the message says where it is, what was found and what to do."""
-
-
-class OnnxFile(NamedTuple):
-    """Where a model lies, its bytes, and their sha256 (hex)."""
-
-    uri: str
-    data: bytes
-    sha256: str
 
 
 def onnxruntime() -> ModuleType:
@@ -34,17 +25,6 @@ def onnxruntime() -> ModuleType:
             "on a machine with a GPU"
         ) from error
     return module  # type: ignore[no-any-return]
-
-
-def read_onnx(uri: str) -> OnnxFile:
-    """Read a model from any URI. Raises OnnxError where it is not there or may not be read."""
-    try:
-        data = storage.read_bytes(uri)
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise OnnxError(f"{uri}: no such file; expected an ONNX model (.onnx). Check the path.") from error
-    except PermissionError as error:
-        raise OnnxError(f"{uri}: may not be read ({error}); check its permissions or credentials") from error
-    return OnnxFile(uri, data, sha256(data).hexdigest())
 
 
 def onnx_device(name: str) -> str:
@@ -89,12 +69,14 @@ def open_session(file: OnnxFile, device: str, threads: int = 0) -> Any:
         if device == "cuda":
             device = worker_device(device) if TorchGpus().count() > 1 else "cuda:0"
         providers = [(_CUDA, {"device_id": int(device.partition(":")[2])}), _CPU]
+    # Of what it makes before a session has options of its own.
+    module.set_default_logger_severity(_ERRORS_ONLY)
     try:
-        session = module.InferenceSession(file.data, options, providers=providers)
+        session = _session(module, file, options, providers)
     except Exception as error:
         raise OnnxError(
-            f"{file.uri}: onnxruntime {module.__version__} cannot open it: {_first_line(error)}. Expected one "
-            "self-contained .onnx file (weights in a file beside it are not read)."
+            f"{file.uri}: onnxruntime {module.__version__} cannot open it: {_first_line(error)}. Expected an ONNX "
+            "model with all of its weights."
         ) from error
     if device != "cpu" and _CUDA not in session.get_providers():
         # onnxruntime goes on with the CPU where CUDA's libraries or the GPU are missing.
@@ -103,6 +85,15 @@ def open_session(file: OnnxFile, device: str, threads: int = 0) -> Any:
             "and the CUDA and cuDNN libraries, or run with --device cpu."
         )
     return session
+
+
+def _session(module: ModuleType, file: OnnxFile, options: Any, providers: list[Any]) -> Any:
+    if not file.beside:
+        return module.InferenceSession(file.data, options, providers=providers)
+    # A folder of our own: given bytes, onnxruntime would look for the weights in the current folder. What it maps
+    # into memory stays there when the files are gone.
+    with tempfile.TemporaryDirectory(prefix="fiqa-onnx-") as folder:
+        return module.InferenceSession(str(write_for_opening(file, Path(folder))), options, providers=providers)
 
 
 def _first_line(error: Exception) -> str:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:  # a worker that has no network of its own does without torch
     import torch
 
+from fiqa_core.wording import counted
+
 _log = logging.getLogger(__name__)
 
 
@@ -77,7 +79,7 @@ def resolve_device(name: str, gpus: Gpus | None = None) -> "torch.device":
     count = gpus.count()
     if int(number or 0) >= count:
         raise DeviceError(
-            f"device {name!r} was asked for, but torch {torch.__version__} sees {count} GPUs here. "
+            f"device {name!r} was asked for, but torch {torch.__version__} sees {counted(count, 'GPU')} here. "
             "Check the driver and that torch is a CUDA build, or run with --device cpu."
         )
     return torch.device(name)

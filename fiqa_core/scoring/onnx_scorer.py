@@ -1,9 +1,13 @@
 """OnnxScorer: an ONNX network that embeds, or scores, batches of 112x112 RGB faces."""
 
+import logging
+
 import numpy as np
 
 from fiqa_core.networks.onnx_network import OnnxNetwork
 from fiqa_core.scoring.batch_scorer import Scores, joined
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_BATCH = {"cpu": 16, "cuda": 128}
 
@@ -22,6 +26,7 @@ class OnnxScorer:
         self.flip = flip
         self.batch_size = batch_size
         self._call_size = network.input.batch or batch_size
+        self._checked = False
 
     @property
     def embedding_dim(self) -> int:
@@ -35,8 +40,26 @@ class OnnxScorer:
 
     def _scores(self, pixels: np.ndarray) -> Scores:
         outputs = self.network.forward(pixels)
+        if not self._checked:
+            self._checked = True
+            self._warn_of_dependence(pixels[0], outputs[0])
         if self.network.input.kind == "quality":
             return Scores(outputs[:, 0], None)
         if self.flip:
             outputs = np.concatenate([outputs, self.network.forward(pixels[:, :, ::-1])], axis=1)
         return Scores(None, outputs)
+
+    def _warn_of_dependence(self, image: np.ndarray, output: np.ndarray) -> None:
+        """Say so where the first image has another output with another image beside it than in its batch."""
+        beside = [image, 255 - image][: self.network.input.batch or 2]
+        again = self.network.forward(np.stack(beside))[0]
+        size = float(np.abs(output).max()) or 1.0
+        difference = float(np.abs(again - output).max()) / size
+        if not difference <= self.network.tolerance:
+            _log.warning(
+                "%s: what it gives for an image depends on the other images of the batch (the same face differs by "
+                "%.2g %% of its largest number): exported in training mode, or quantised as it runs? Its values change "
+                "with --batch-size and the order of the images. Export it in evaluation mode.",
+                self.network.file.uri,
+                100 * difference,
+            )

@@ -1,10 +1,12 @@
 """What lies in the output folder of a scoring run, and what in it is not the run's."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from fiqa_core.scoring.progress import FOLDER as PROGRESS_FOLDER
 from fiqa_core.scoring.progress import NOTE
+from fiqa_core.shards.names import visible
 from fiqa_core.shards.run_files import LOCK, PLAN, QUALITY, RUN, SUMMARY, TEMPORARIES, UNITS
 from fiqa_core.storage import is_local, join, list_names
 
@@ -28,7 +30,7 @@ BEFORE_A_RUN = frozenset({PLAN, PROGRESS_FOLDER, TEMPORARIES, LOCK})
 
 _OURS_BELOW = {
     QUALITY: re.compile(r"part-\d{6,}-[0-9a-f]{12}\.parquet"),
-    PLAN: re.compile(r"units\.parquet|files-[0-9a-f]{12}\.parquet|_tmp"),
+    PLAN: re.compile(r"units\.parquet|files-[0-9a-f]{12}\.parquet|class_labels\.json|_tmp"),
     f"{PLAN}/{TEMPORARIES}": re.compile(r"fiqa-[0-9a-f]+"),
     TEMPORARIES: re.compile(r"fiqa-[0-9a-f]+"),
     PROGRESS_FOLDER: NOTE,
@@ -42,7 +44,19 @@ _OURS = {RUN, SUMMARY, LOCK, QUALITY, PLAN, TEMPORARIES, PROGRESS_FOLDER}
 
 
 class OutputError(ValueError):
-    """The output folder cannot be used as asked; the message says why and what to do."""
+    """The output folder cannot be used as asked; the message says why and what to do.
+
+    `several_lines`: whether line breaks in the message are meant (each line is `visible` then).
+    """
+
+    several_lines = False
+
+    @classmethod
+    def of_lines(cls, lines: Sequence[str]) -> "OutputError":
+        """An error whose message has several lines."""
+        error = cls("\n".join([visible(line) for line in lines]))
+        error.several_lines = True
+        return error
 
 
 def refuse_links(output: str) -> None:

@@ -43,7 +43,8 @@ def hold_output(output: str) -> Iterator[None]:
     nor removed, and so are links in the place of the folders that a run makes.
 
     Raises:
-        OutputError: another command holds it (the message names its process), or `_lock` is somebody else's.
+        OutputError: another command holds it (the message names its process), `_lock` is somebody else's, or nothing
+            can be written there.
     """
     if not is_local(output):
         yield
@@ -51,9 +52,15 @@ def hold_output(output: str) -> Iterator[None]:
     folder = Path(absolute(output))
     refuse_links(str(folder))
     is_new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
     try:
-        held = _acquire(folder / LOCK)
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(_unwritable(folder, error)) from error
+    try:
+        try:
+            held = _acquire(folder / LOCK)
+        except OSError as error:
+            raise OutputError(_unwritable(folder, error)) from error
         try:
             yield
         finally:
@@ -148,6 +155,18 @@ def _not_ours(path: Path, found: str) -> OutputError:
 def _holder(descriptor: int) -> str:
     content = os.pread(descriptor, _MOST_BYTES, 0)
     return content.decode() if _OURS.fullmatch(content) and content.isascii() else "another process"
+
+
+def _unwritable(folder: Path, error: OSError) -> str:
+    """Why nothing can be written to an output, and what to do."""
+    file = next((place for place in (folder, *folder.parents) if place.exists() and not place.is_dir()), None)
+    if file is not None:
+        return f"{folder}: {file} is a file; expected a folder. Choose another --output, or move that file away."
+    there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    return (
+        f"{folder}: cannot be written to ({error.strerror}; its nearest folder that exists is {there}). Choose another "
+        "--output, or see to the permissions, the space or the mount of that one."
+    )
 
 
 def _is_still(descriptor: int, path: Path) -> bool:

@@ -62,14 +62,14 @@ class Heartbeat:
             self._path = Path(absolute(join(output, FOLDER))) / f"{os.getpid()}-{uuid.uuid4().hex[:8]}.json"
         self._progress = Progress()
         self._attempt = Tally()
-        self._unit_size = self._stored = 0
+        self._unit_size = self._stored = self._reached = 0
         self._finished_size = self._finished_stored = 0
         self._next = 0.0
 
     @contextmanager
     def attempt(self, unit_size: int) -> Iterator[None]:
         """Score one unit of `unit_size` bytes (-1: not known) inside; if that raises, its rows never counted."""
-        self._attempt, self._unit_size, self._stored = Tally(), max(unit_size, 0), 0
+        self._attempt, self._unit_size, self._stored, self._reached = Tally(), max(unit_size, 0), 0, 0
         try:
             yield
         except BaseException:
@@ -81,11 +81,16 @@ class Heartbeat:
         self._count_attempt(Tally(size=self._unit_size - self._attempt.size, units=1))
         self._renew()
 
-    def add(self, rows: int, rejected: int, stored: int) -> None:
-        """Count rows of the unit in hand, whose images are `stored` bytes; the note is renewed once a second."""
+    def add(self, rows: int, rejected: int, stored: int, reached: int = 0) -> None:
+        """Count rows of the unit in hand, whose images are `stored` bytes; the note is renewed once a second.
+
+        `reached`: bytes of the shard that had been read for them, sidecars and headers too; 0: not known, then the
+        part that is done is estimated from the images.
+        """
         self._stored += stored + rows * _OVERHEAD_BYTES
+        self._reached = max(self._reached, reached)
         ratio = self._finished_size / self._finished_stored if self._finished_stored else 1.0
-        size = min(self._unit_size, int(self._stored * ratio))
+        size = min(self._unit_size, self._reached or int(self._stored * ratio))
         self._count_attempt(Tally(rows, rejected, size - self._attempt.size))
         if time.monotonic() >= self._next:
             self._renew()

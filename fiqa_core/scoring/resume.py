@@ -20,7 +20,7 @@ from schemas.reasons import SHARD_LEVEL
 
 _SHOWN = 5
 _GROWN = (
-    "\nA dataset that grew need not be scored again: score only what is new (--input names the new shards, or a folder "
+    "A dataset that grew need not be scored again: score only what is new (--input names the new shards, or a folder "
     "or pattern of the new images) into a second --output, and give both tables to the filter: --quality FIRST SECOND."
 )
 
@@ -86,11 +86,13 @@ def settle_differences(output: str, unit_size: int, settings: ScoreSettings, uni
         grown = bool(whole) and {unit.container for unit in units if unit.shard in whole} == {Folder.name}
         gone = [row["file"] for row in other]
     if differences:
-        raise OutputError(
-            f"{output}: the earlier run was another one, so --resume would mix two tables:\n  "
-            + "\n  ".join(differences)
-            + "\nUse the earlier settings, or --overwrite, or another --output."
-            + (_GROWN if grown else "")
+        raise OutputError.of_lines(
+            [
+                f"{output}: the earlier run was another one, so --resume would mix two tables:",
+                *(f"  {difference}" for difference in differences),
+                "Use the earlier settings, or --overwrite, or another --output.",
+                *([_GROWN] if grown else []),
+            ]
         )
     for name in gone:
         storage.remove(storage.join(output, QUALITY, name))

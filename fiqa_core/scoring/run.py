@@ -31,6 +31,7 @@ from fiqa_core.scoring.summary import Summary, report
 from fiqa_core.shards.plan import Plan
 from fiqa_core.shards.run_files import sealed, unsealed
 from fiqa_core.shards.unit import Unit
+from fiqa_core.wording import counted
 from schemas import versions
 
 _READ_AT_ONCE = 4
@@ -158,7 +159,7 @@ def _finished(output: str, units: Sequence[Unit], settings: ScoreSettings) -> di
 def _clear(output: str, plan: Plan) -> None:
     """Remove an earlier run, its `run.json` last: broken off before that, it can still be resumed."""
     _refuse_foreign(output, everywhere=True)
-    listings = {unit.listing.rpartition("/")[2] for unit in plan.units}
+    listings = {unit.listing.rpartition("/")[2] for unit in plan.units} | set(plan.written)
     stale = [f"{PLAN}/{n}" for n in storage.list_names(storage.join(output, PLAN)) if n not in listings]
     keep = {PLAN, LOCK, TEMPORARIES, RUN, SUMMARY, QUALITY}
     others = sorted(set(storage.list_names(output)) - keep)
@@ -204,8 +205,7 @@ def close_account(output: str, units: Sequence[Unit], settings: ScoreSettings) -
     absent = expected - found - {file_name(unit, settings) for unit in units if unit.number in failed}
     problems = [f"unit {f['unit']} of {f['shard']} failed: {f['reason']}" for f in summary["failed_units"]]
     if summary["shards_not_read_to_their_end"]:
-        number = summary["shards_not_read_to_their_end"]
-        problems.append(f"{number} {'shard' if number == 1 else 'shards'} could not be read to the end:")
+        problems.append(f"{counted(summary['shards_not_read_to_their_end'], 'shard')} could not be read to the end:")
         problems += [in_words(loss) for loss in summary["shards_broken_off"][:_SHOWN]]
         if len(summary["shards_broken_off"]) > _SHOWN:
             problems.append(f"and more: all are in {SUMMARY} (`shards_broken_off`)")

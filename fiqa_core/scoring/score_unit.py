@@ -21,6 +21,7 @@ from fiqa_core.scoring.table import QualityWriter, read_summary
 from fiqa_core.shards.formats import container_of
 from fiqa_core.shards.unit import Unit
 from fiqa_core.storage import StorageError, join, open_read, publish, remove, stat, temporary_for
+from fiqa_core.wording import counted
 from schemas.reasons import SHARD_LEVEL, Status
 
 _log = logging.getLogger(__name__)
@@ -139,12 +140,14 @@ def _score(
             for rows in score_records(records, scorer, settings, threads):
                 writer.write(rows)
                 rejected = sum(row.status is not Status.SCORED for row in rows)
-                heartbeat.add(len(rows), rejected, sum(row.stored for row in rows))
+                reached = max((row.record.reached for row in rows), default=0)
+                heartbeat.add(len(rows), rejected, sum(row.stored for row in rows), reached)
         # A row for the lost rest of a shard stands for records whose number nobody knows.
         whole = SHARD_LEVEL.isdisjoint(writer.summary.status)
         if whole and unit.records >= 0 and writer.summary.rows != unit.records:
             raise RuntimeError(
-                f"{unit.records} records were planned, {writer.summary.rows} were read: the shard changed"
+                f"{counted(unit.records, 'record was', 'records were')} planned, "
+                f"{counted(writer.summary.rows, 'was', 'were')} read: the shard changed"
             )
         publish(path, target)
     return writer.summary

@@ -2,10 +2,11 @@
 
 import functools
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -41,6 +42,12 @@ class QualityScorer:
         flip: bool = False,
         compiled: bool = False,
     ) -> None:
+        if not isinstance(loaded, LoadedNetwork):
+            given = repr(loaded) if isinstance(loaded, str | os.PathLike) else "..."
+            raise TypeError(
+                f"QualityScorer takes a loaded network, found {type(loaded).__name__}; for a file or folder call "
+                f"QualityScorer.from_checkpoint({given})"
+            )
         if batch_size is not None and (not isinstance(batch_size, Integral) or batch_size < 1):
             raise ValueError(f"batch_size is {batch_size!r}; expected a whole number of at least 1, or None")
         if flip and not embeddings:
@@ -80,15 +87,18 @@ class QualityScorer:
         batch_size: int | None = None,
         embeddings: bool = False,
         flip: bool = False,
+        heads: int | None = None,
         compiled: bool = False,
     ) -> "QualityScorer":
         """Load a checkpoint (file or folder, any store; by default the package's small one) and put it on a device.
+
+        `heads`: attention heads of a ViT whose file does not name them and whose size is not one of the original's.
 
         Raises:
             CheckpointError: the file is no checkpoint of a known network, or not the one named.
             DeviceError: the device is not there.
         """
-        loaded = load_checkpoint(uri, arch, mode, embeddings)
+        loaded = load_checkpoint(uri, arch, mode, embeddings, heads)
         return cls(loaded, device, precision, batch_size, embeddings, flip, compiled)
 
     def score_pixels(self, pixels: np.ndarray) -> Scores:
@@ -98,11 +108,15 @@ class QualityScorer:
         with self._lock:
             return joined(self._score_parts(pixels))
 
-    def score(self, images: Iterable[Any]) -> np.ndarray:
+    def score(self, images: Iterable[Any], errors: Literal["raise", "nan"] = "raise") -> np.ndarray:
         """Quality, float32 (N,), of a list of paths, PIL images or uint8 RGB arrays (H, W, 3).
+
+        `errors="nan"`: an image that cannot be used, or a path that cannot be read, has NaN for its quality, and a
+        warning in the log says why; the others are scored.
 
         Raises:
             ImageRejected: an image that cannot be used; the message says which (counted from 0) and why.
+            OSError: a path that cannot be read.
             CheckpointError: the network has no quality head.
             TypeError: one image was given, not a list; or an item is no image.
         """
@@ -110,23 +124,41 @@ class QualityScorer:
 
         if is_one_image(images):
             raise TypeError("score() takes a list of images, and this is one image: give it as score([image])[0]")
+        if errors not in ("raise", "nan"):
+            raise ValueError(f"errors is {errors!r}; expected 'raise' or 'nan'")
         require_quality(self.loaded)
-        qualities: list[Any] = []
+        qualities: list[float] = []
         batch: list[np.ndarray] = []
+        places: list[int] = []
+
+        def score_batch() -> None:
+            found = self.score_pixels(np.stack(batch)).quality
+            for place, quality in zip(places, np.asarray(found), strict=True):
+                qualities[place] = quality
+            batch.clear()
+            places.clear()
+
         for number, image in enumerate(images):
+            qualities.append(np.nan)
             try:
                 batch.append(from_image(image))
+                places.append(number)
             except ImageRejected as error:
                 message = f"image {number}: {error.message}"
-                raise ImageRejected(error.status, message, error.width, error.height) from error
+                if errors == "raise":
+                    raise ImageRejected(error.status, message, error.width, error.height) from error
+                _log.warning("%s", message)
+            except OSError as error:
+                if errors == "raise":
+                    raise
+                _log.warning("image %d: %s", number, error)
             except TypeError as error:
                 raise TypeError(f"image {number}: {error}") from error
             if len(batch) == self.batch_size:
-                qualities.append(self.score_pixels(np.stack(batch)).quality)
-                batch = []
+                score_batch()
         if batch:
-            qualities.append(self.score_pixels(np.stack(batch)).quality)
-        return np.concatenate(qualities) if qualities else np.empty(0, np.float32)
+            score_batch()
+        return np.array(qualities, np.float32)
 
     def _score_parts(self, pixels: np.ndarray) -> list[Scores]:
         parts: list[Scores] = []

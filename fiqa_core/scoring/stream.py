@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +19,9 @@ from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.unit import Record
 from schemas.reasons import Status
 
-T = TypeVar("T")
 _CHUNK = 32  # records a decoding task: large enough that handing it over costs nothing
+_CHUNK_BYTES = 4 << 20  # or fewer, where images are large
+_BYTES_IN_FLIGHT = 64 << 20  # stored bytes that wait to be decoded, or are; one chunk more while it is read
 SIDE = 112
 
 
@@ -82,7 +83,7 @@ def prepare_row(record: Record, settings: ScoreSettings) -> Row:
 
 
 def prepare_rows(records: Iterable[Record], settings: ScoreSettings, threads: int) -> Iterator[Row]:
-    """Rows in the records' order, decoded by `threads` threads with a bounded number in flight."""
+    """Rows in the records' order, decoded by `threads` threads with a bounded number, and bounded bytes, in flight."""
 
     def prepare_chunk(chunk: list[Record]) -> list[Row]:
         return [prepare_row(record, settings) for record in chunk]
@@ -91,17 +92,21 @@ def prepare_rows(records: Iterable[Record], settings: ScoreSettings, threads: in
         for record in records:
             yield prepare_row(record, settings)
         return
-    pending: deque[Future[list[Row]]] = deque()
+    pending: deque[tuple[Future[list[Row]], int]] = deque()
+    weight = 0
     with ThreadPoolExecutor(threads, "decode") as pool:
         try:
-            for chunk in _chunks(records, _CHUNK):
-                pending.append(pool.submit(prepare_chunk, chunk))
-                if len(pending) > 2 * threads:
-                    yield from pending.popleft().result()
+            for chunk, size in _chunks(records):
+                while pending and (len(pending) >= 2 * threads or weight + size > _BYTES_IN_FLIGHT):
+                    future, less = pending.popleft()
+                    yield from future.result()
+                    weight -= less
+                pending.append((pool.submit(prepare_chunk, chunk), size))
+                weight += size
             while pending:
-                yield from pending.popleft().result()
+                yield from pending.popleft()[0].result()
         finally:
-            for future in pending:
+            for future, _ in pending:
                 future.cancel()
 
 
@@ -188,12 +193,15 @@ def _scored(
             close()
 
 
-def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    chunk: list[T] = []
-    for item in items:
-        chunk.append(item)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
+def _chunks(records: Iterable[Record]) -> Iterator[tuple[list[Record], int]]:
+    """Records some at a time, and their stored bytes."""
+    chunk: list[Record] = []
+    size = 0
+    for record in records:
+        chunk.append(record)
+        size += len(record.data or b"")
+        if len(chunk) == _CHUNK or size >= _CHUNK_BYTES:
+            yield chunk, size
+            chunk, size = [], 0
     if chunk:
-        yield chunk
+        yield chunk, size

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from fiqa_core.scoring.label_counts import LabelCounts, add, count_labels, label_report
 from fiqa_core.scoring.losses import MOST_LOSSES, Loss, described, losses_in
 from schemas.reasons import SHARD_LEVEL
 
@@ -26,7 +28,7 @@ class Summary:
     counted twice is seen; `failures` names units that gave no file; `scored_now`/`rows_now` count what
     this run did itself (not kept from an earlier one); `seconds` is worker time; `sample` is an array of
     (hash, quality) pairs, in that order, as bytes; `losses` are the shards that were not read to their end (the first
-    of them, `losses.MOST_LOSSES`).
+    of them, `losses.MOST_LOSSES`); `labels` counts labels and their identities.
     """
 
     rows: int = 0
@@ -41,10 +43,11 @@ class Summary:
     seconds: float = 0.0
     failures: tuple[tuple[int, str, str], ...] = ()
     losses: tuple[Loss, ...] = ()
+    labels: LabelCounts = field(default_factory=LabelCounts)
 
 
 def summarise(table: pa.Table) -> Summary:
-    """Summary of rows of the quality table (columns shard, index, quality, status, message)."""
+    """Summary of rows of the quality table (columns shard, index, quality, status, message, label)."""
     counts = table["status"].cast(pa.string()).value_counts().to_pylist()
     quality = table["quality"].to_numpy(zero_copy_only=False).astype(np.float64)
     known = ~np.isnan(quality)
@@ -59,7 +62,15 @@ def summarise(table: pa.Table) -> Summary:
         quality_max=float(scored.max(initial=-np.inf)),
         sample=_smallest(pairs),
         losses=losses_in(table) if any(entry["values"] in SHARD_LEVEL for entry in counts) else (),
+        labels=_labels(table),
     )
+
+
+def _labels(table: pa.Table) -> LabelCounts:
+    if "label" not in table.column_names:
+        return LabelCounts()
+    lost = pc.is_in(table["status"].cast(pa.string()), pa.array([status.value for status in SHARD_LEVEL]))
+    return count_labels(table["label"].filter(pc.invert(lost)))
 
 
 def merge(a: Summary, b: Summary) -> Summary:
@@ -80,6 +91,7 @@ def merge(a: Summary, b: Summary) -> Summary:
         seconds=a.seconds + b.seconds,
         failures=tuple(sorted(a.failures + b.failures)),
         losses=tuple(sorted(a.losses + b.losses))[:MOST_LOSSES],
+        labels=add(a.labels, b.labels),
     )
 
 
@@ -111,6 +123,7 @@ def report(summary: Summary) -> dict[str, Any]:
         "records": summary.rows,
         "status": dict(sorted(summary.status.items())),
         "quality": quality,
+        "labels": label_report(summary.labels),
         "failed_units": failures,
         "shards_broken_off": described(summary.losses),
     }

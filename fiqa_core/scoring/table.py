@@ -1,6 +1,8 @@
 """Rows of the quality table to a Parquet file, a bounded number of rows at a time."""
 
 import json
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -10,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fiqa_core.networks.onnx_session import onnxruntime
+from fiqa_core.scoring.label_counts import origins_text, read_origins, with_origins
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.scoring.stream import Row
 from fiqa_core.scoring.summary import Summary, merge, summarise
@@ -34,6 +37,7 @@ class QualityWriter:
         self._settings = settings
         self._rows: list[Row] = []
         self._characters = 0
+        self._origins: Counter[tuple[str, bool]] = Counter()
         self.summary = Summary()
         schema = self._schema.with_metadata(file_metadata(unit, settings))
         self._writer = pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True)
@@ -43,6 +47,8 @@ class QualityWriter:
         for row in rows:
             self._rows.append(row)
             key, _, label, *_ = row.record
+            if key is not None:
+                self._origins[row.record.label_from, label is not None] += 1
             self._characters += len(key or "") + len(label or "") + len(row.message or "")
             if len(self._rows) == _ROWS_AT_ONCE or self._characters >= _CHARACTERS_AT_ONCE:
                 self._flush()
@@ -61,6 +67,9 @@ class QualityWriter:
     ) -> None:
         if kind is None:
             self._flush()
+            labels = with_origins(self.summary.labels, self._origins)
+            self.summary = replace(self.summary, labels=labels)
+            self._writer.add_key_value_metadata({provenance.LABELS: origins_text(labels)})
         self._writer.close()
 
 
@@ -112,7 +121,7 @@ def read_summary(stream: Any) -> Summary:
         table = file.read_row_group(group)
         table.validate(full=True)  # text that is not UTF-8
         summary = merge(summary, summarise(table))
-    return summary
+    return replace(summary, labels=read_origins(summary.labels, (file.metadata.metadata or {}).get(provenance.LABELS)))
 
 
 def file_metadata(unit: Unit, settings: ScoreSettings) -> dict[bytes, bytes]:

@@ -33,6 +33,7 @@ from schemas.reasons import Status
 
 _LISTING = pa.schema([pa.field("path", pa.binary(), nullable=False), pa.field("size", pa.int64())])
 _LISTING_ROWS = 65_536
+LABEL_FROM = "folder names"
 _CHUNK = 1 << 20
 # A sparse file of 8 EiB costs nothing to make, and centuries to hash.
 _MAX_HASHED_BYTES = 16 << 30
@@ -63,7 +64,7 @@ class Folder:
         yield from in_flight(
             _listed(unit),
             lambda file: _fetch_record(unit, *file, limit),
-            weigh=lambda file: max(0, min(file[2], limit)),
+            weigh=lambda file: min(file[2], limit) if file[2] >= 0 else limit,
         )
 
 
@@ -124,7 +125,8 @@ def _record(
     index: int, path: bytes, data: bytes | None, fault: Fault | None = None, digest: bytes | None = None
 ) -> Record:
     key = path.decode("utf-8", "backslashreplace")
-    return Record(key, index, parent(key), data, fault, digest)
+    label = parent(key)
+    return Record(key, index, label, data, fault, digest, label_from=LABEL_FROM if label else "")
 
 
 def _fetch_record(unit: Unit, index: int, path: bytes, size: int, limit: int) -> Record:

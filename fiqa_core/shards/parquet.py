@@ -1,25 +1,22 @@
 """Parquet with image bytes: a struct column {bytes, path} as Hugging Face writes it, or a binary column."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from fiqa_core.shards.label_text import names_in
 from fiqa_core.shards.names import MAX_LABEL_CHARACTERS, MAX_NAME_CHARACTERS, shortened
+from fiqa_core.shards.parquet_groups import RowGroups, is_store_failure
+from fiqa_core.shards.parquet_labels import LabelColumn, find_label, has_column, is_bytes, is_text, plain, texts
+from fiqa_core.shards.row_numbers import passed_over
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
-from fiqa_core.shards.webdataset import LABEL_FIELDS
 from fiqa_core.storage import StorageError, StoredFile, open_read
 from schemas.reasons import Status
 
 IMAGE_FIELDS = ("image", "img", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "data")
 KEY_FIELDS = ("key", "__key__", "path", "file_name", "filename", "image_path")
-_ROWS_AT_ONCE = 64
-_BUFFER_BYTES = 1 << 20
 _FOOTER_BLOCK = 256 << 10  # planning reads the file's end only
-
-# What a file that is damaged, or no Parquet at all, makes Arrow raise (names of columns need not be UTF-8).
-_UNREADABLE = (pa.ArrowException, EOFError, UnicodeDecodeError)
 
 
 class ColumnError(ValueError):
@@ -27,13 +24,13 @@ class ColumnError(ValueError):
 
 
 class Parquet:
-    """A unit is a run of row groups; a record is a row, its key the image's path or the row's number."""
+    """A unit is a run of row groups or of rows of one; a record is a row, its key the image's path or its number."""
 
     name = "parquet"
     suffixes: tuple[str, ...] = (".parquet", ".pq")
 
     def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:
-        """Whole row groups, until a unit has at least `unit_size` rows.
+        """Whole row groups, until a unit has at least `unit_size` rows; a group of twice as many is cut by rows.
 
         Raises:
             ColumnError: `settings` are given, and the file has no column for the image, or not the one named
@@ -41,72 +38,76 @@ class Parquet:
         """
         try:
             with open_read(file.url, file.version, _FOOTER_BLOCK) as stream:
-                parquet = pq.ParquetFile(stream)
-                footer = parquet.metadata
+                groups = RowGroups(stream)
                 if settings is not None:
-                    _Columns(parquet.schema_arrow, settings)
+                    _Columns(groups.schema, settings, file.url)
         except ColumnError as error:
             raise ColumnError(f"{file.shown}: {error}") from error
-        except _UNREADABLE:
+        except Exception as error:
+            if is_store_failure(error):
+                raise
             # Its reading will fail in the same way and become the shard's row, with the reason.
             yield Unit(0, self.name, file.shown, file.url, 0, 0, 0, -1, file.size, file.version)
             return
-        groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
-        start = first = rows = size = 0
-        for number, group in enumerate(groups, 1):
-            rows += group.num_rows
-            size += sum(group.column(i).total_compressed_size for i in range(group.num_columns))
-            if rows >= unit_size or number == len(groups):
-                yield Unit(0, self.name, file.shown, file.url, start, number, first, rows, size, file.version)
-                start, first, rows, size = number, first + rows, 0, 0
+        for run in groups.runs(unit_size):
+            yield Unit(
+                0, self.name, file.shown, file.url, run.start, run.stop, run.first, run.rows, run.size, file.version
+            )
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
-        """One record a row. A damaged row group costs its own rows only, each with its reason."""
+        """One record a row. Damage costs the rows behind it in its row group, each with its reason."""
         with open_read(unit.url, unit.version) as stream:
             try:
-                # pre_buffer=False and a small buffer: pages are read as they are needed, so a row group
-                # of a gigabyte costs a megabyte.
-                file = pq.ParquetFile(stream, pre_buffer=False, buffer_size=_BUFFER_BYTES)
-                columns = _Columns(file.schema_arrow, settings)
-            except (*_UNREADABLE, ColumnError) as error:
-                fault = Fault(Status.SHARD_UNREADABLE, _one_line(error))
-                yield Record(None, unit.first_index, None, None, fault)
+                groups = RowGroups(stream)
+                columns = _Columns(groups.schema, settings, unit.url, passed_over(unit))
+            except Exception as error:
+                if is_store_failure(error):
+                    raise
+                yield Record(None, unit.first_index, None, None, Fault(Status.SHARD_UNREADABLE, _one_line(error)))
                 return
             if unit.records < 0:
                 raise StorageError(f"{unit.url}: could not be read when it was planned; start the run again")
-            index = unit.first_index
+            end = unit.first_index + unit.records
+            if unit.stop > len(groups.rows) or end > sum(groups.rows[: unit.stop]):
+                raise StorageError(f"{unit.url}: has fewer rows than when it was planned; start the run again")
+            first = sum(groups.rows[: unit.start])
             for group in range(unit.start, unit.stop):
-                end = index + file.metadata.row_group(group).num_rows
-                for record in _read_group(file, group, columns, index, settings.max_stored_bytes):
-                    yield record
-                    index += 1
-                index = end
+                stop = min(end, first + groups.rows[group])
+                skip = max(0, unit.first_index - first)
+                yield from _read_group(groups, group, columns, first + skip, stop, skip, settings.max_stored_bytes)
+                first += groups.rows[group]
 
 
-def _read_group(file: pq.ParquetFile, group: int, columns: "_Columns", index: int, limit: int) -> Iterator[Record]:
-    end = index + file.metadata.row_group(group).num_rows
+def _read_group(
+    groups: RowGroups, group: int, columns: "_Columns", index: int, stop: int, skip: int, limit: int
+) -> Iterator[Record]:
+    """The rows `index` to `stop` of the file, which lie in this group behind `skip` others."""
     try:
-        for batch in file.iter_batches(_ROWS_AT_ONCE, row_groups=[group], columns=columns.wanted):
-            for row in columns.records(batch, index, limit):
+        batches = groups.batches(group, columns.wanted, skip)
+        while index < stop and (batch := next(batches, None)) is not None:
+            for row in columns.records(batch.slice(0, stop - index), index, limit):
                 yield row
                 index += 1
-    except (pa.ArrowException, OSError, EOFError) as error:
-        if isinstance(error, StorageError) or (isinstance(error, OSError) and error.errno is not None):
-            raise  # the store's failure, not the file's content (Arrow's own errors carry no errno)
-        fault = Fault(Status.UNREADABLE, f"row group {group}: {_one_line(error)}")
-        for lost in range(index, end):
-            yield Record(str(lost), lost, None, None, fault)
+        reason = f"{groups.rows[group]} rows are named in the footer, but its pages end before this one"
+    except Exception as error:
+        if is_store_failure(error):
+            raise
+        reason = _one_line(error)
+    for lost in range(index, stop):
+        yield Record(str(lost), lost, None, None, Fault(Status.UNREADABLE, f"row group {group}: {reason}"))
 
 
 class _Columns:
     """Which columns hold image, label and key, found once per file."""
 
-    def __init__(self, schema: pa.Schema, settings: ReadSettings) -> None:
+    def __init__(self, schema: pa.Schema, settings: ReadSettings, url: str, not_labels: Sequence[str] = ()) -> None:
         self.image = _image_column(schema, settings.image_field)
         self.is_struct = pa.types.is_struct(schema.field(self.image).type)
-        self.label = _label_column(schema, settings.label_field, self.image)
-        self.key = next((name for name in KEY_FIELDS if _has(schema, name, _is_text)), None)
-        self.wanted = [name for name in (self.image, self.label, self.key) if name]
+        self.label = _label_column(schema, settings.label_field, self.image, url, not_labels)
+        self.key = next(
+            (name for name in names_in(schema.names, KEY_FIELDS) if has_column(schema, name, is_text)), None
+        )
+        self.wanted = list(dict.fromkeys(name for name in (self.image, self.label.column, self.key) if name))
 
     def records(self, batch: pa.RecordBatch, index: int, limit: int) -> Iterator[Record]:
         images = batch.column(self.image)
@@ -115,15 +116,18 @@ class _Columns:
             # .field() ignores the struct's own nulls, .flatten() folds them into its children.
             children = dict(zip((f.name for f in images.type), images.flatten(), strict=True))
             images = children["bytes"]
-            if "path" in children and _is_text(children["path"].type):
-                paths = _texts(children["path"])
-        keys = _texts(batch.column(self.key)) if self.key else paths
-        labels = _texts(batch.column(self.label)) if self.label else [None] * len(batch)
-        for place, (image, path, key, label) in enumerate(zip(_plain(images), paths, keys, labels, strict=True)):
-            yield _row(image, path, key or path, label, index + place, limit)
+            if "path" in children and is_text(children["path"].type):
+                paths = texts(children["path"])
+        keys = texts(batch.column(self.key)) if self.key else paths
+        labels = self.label.texts(batch)
+        for place, (image, path, key, label) in enumerate(zip(plain(images), paths, keys, labels, strict=True)):
+            origin = self.label.source if label is not None or not self.label.found else ""
+            yield _row(image, path, key or path, label, index + place, limit, origin)
 
 
-def _row(image: pa.Scalar, path: str | None, key: str | None, label: str | None, index: int, limit: int) -> Record:
+def _row(
+    image: pa.Scalar, path: str | None, key: str | None, label: str | None, index: int, limit: int, origin: str
+) -> Record:
     name, note = shortened(key or str(index), MAX_NAME_CHARACTERS), None
     if key and name != key:
         note = f"the key has {len(key)} characters and is shortened to {MAX_NAME_CHARACTERS}"
@@ -131,46 +135,26 @@ def _row(image: pa.Scalar, path: str | None, key: str | None, label: str | None,
     buffer = image.as_buffer()
     if buffer is None:
         hint = f"; its path is {shortened(path, 300)!r}, but files outside the table are not read" if path else ""
-        return Record(name, index, text, None, Fault(Status.MISSING_IMAGE, f"image bytes are null{hint}"))
+        return Record(
+            name, index, text, None, Fault(Status.MISSING_IMAGE, f"image bytes are null{hint}"), label_from=origin
+        )
     if buffer.size > limit:
         fault = Fault(Status.TOO_LARGE, f"{buffer.size} stored bytes; the limit is {limit}")
-        return Record(name, index, text, None, fault, hashlib.sha256(buffer).digest())
-    return Record(name, index, text, buffer.to_pybytes(), note=note)
-
-
-def _plain(column: pa.Array) -> pa.Array:
-    """A dictionary-encoded column (pandas' categorical) as its values."""
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-
-
-def _texts(column: pa.Array) -> list[str | None]:
-    """A column of text or numbers as text. Strings in Parquet need not be UTF-8: other bytes become `\\xff`."""
-    column = _plain(column)
-    if _is_text(column.type) or _is_bytes(column.type):
-        values = column.cast(pa.large_binary()).to_pylist()
-        return [None if value is None else value.decode("utf-8", "backslashreplace") for value in values]
-    return [_number_text(value) for value in column.to_pylist()]
-
-
-def _number_text(value: float | None) -> str | None:
-    """Whole floats lose their `.0`: pandas makes floats of integers where one is missing."""
-    if value is None or value != value:
-        return None
-    return str(int(value)) if float(value).is_integer() else str(value)
+        return Record(name, index, text, None, fault, hashlib.sha256(buffer).digest(), label_from=origin)
+    return Record(name, index, text, buffer.to_pybytes(), note=note, label_from=origin)
 
 
 def _image_column(schema: pa.Schema, named: str) -> str:
     if named:
-        if _has(schema, named, _holds_image):
+        if has_column(schema, named, _holds_image):
             return named
         raise ColumnError(
             f"{named!r} cannot be the image column (binary, or a struct with binary `bytes`). {_listed(schema)} "
             "Name another with --image-field."
         )
-    found = [name for name in schema.names if _has(schema, name, _holds_image)]
-    for name in IMAGE_FIELDS:
-        if name in found:
-            return name
+    found = [name for name in schema.names if has_column(schema, name, _holds_image)]
+    if known := names_in(found, IMAGE_FIELDS):
+        return known[0]
     if len(found) == 1:
         return str(found[0])
     raise ColumnError(
@@ -180,20 +164,14 @@ def _image_column(schema: pa.Schema, named: str) -> str:
     )
 
 
-def _label_column(schema: pa.Schema, named: str, image: str) -> str | None:
-    if named and not _has(schema, named, _holds_label):
+def _label_column(schema: pa.Schema, named: str, image: str, url: str, not_labels: Sequence[str]) -> LabelColumn:
+    try:
+        return find_label(schema, named, image, url, not_labels)
+    except KeyError:
         raise ColumnError(
-            f"{named!r} cannot be the label column (text, binary, or numbers). {_listed(schema)} "
+            f"{named!r} cannot be the label column (text, binary, numbers or dates). {_listed(schema)} "
             "Name another with --label-field."
-        )
-    names = (named,) if named else (name for name in LABEL_FIELDS if name != image)
-    return next((name for name in names if _has(schema, name, _holds_label)), None)
-
-
-def _has(schema: pa.Schema, name: str, fits: Callable[[pa.DataType], bool]) -> bool:
-    """Whether there is one column of this name (a name that occurs twice names nothing), and of a type that fits."""
-    place = schema.get_field_index(name)
-    return place >= 0 and fits(schema.field(place).type)
+        ) from None
 
 
 def _listed(schema: pa.Schema) -> str:
@@ -204,29 +182,9 @@ def _listed(schema: pa.Schema) -> str:
 
 def _holds_image(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
-        return kind.get_field_index("bytes") >= 0 and _is_bytes(kind.field("bytes").type)
-    return _is_bytes(kind)
-
-
-def _holds_label(kind: pa.DataType) -> bool:
-    value = _value_type(kind)
-    types = pa.types
-    return (
-        _is_text(kind) or _is_bytes(kind) or types.is_integer(value) or types.is_floating(value) or value == pa.null()
-    )
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    return _value_type(kind) in (pa.binary(), pa.large_binary(), pa.binary_view())
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return _value_type(kind) in (pa.string(), pa.large_string(), pa.string_view())
-
-
-def _value_type(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+        return kind.get_field_index("bytes") >= 0 and is_bytes(kind.field("bytes").type)
+    return is_bytes(kind)
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:1000]
+    return " ".join(str(error).split())[:1000] or type(error).__name__

@@ -1,5 +1,6 @@
 """From what the user names (URIs, globs, folders) to a numbered list of units."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -8,21 +9,27 @@ import pyarrow.parquet as pq
 
 from fiqa_core.shards.folder import plan_folder
 from fiqa_core.shards.formats import CONTAINERS, FORMATS, PlanError, container_of, format_of, what_instead
+from fiqa_core.shards.label_plan import check_label_field, write_class_labels
+from fiqa_core.shards.recordio import RecordIO
+from fiqa_core.shards.row_numbers import mark_row_numbers
 from fiqa_core.shards.run_files import UNITS, RunFiles
 from fiqa_core.shards.sources import ImageSet, PassedOver, Source, find_sources, several_formats
 from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.storage import StorageError, exists, in_flight, join, open_read
+from fiqa_core.wording import counted
 
 __all__ = ["CONTAINERS", "FORMATS", "Plan", "PlanError", "container_of", "plan_dataset"]
 
+_log = logging.getLogger(__name__)
 _PLANNED_AT_ONCE = 16  # shards whose footers are read at the same time: planning waits for the store, not for a core
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The units of a dataset."""
+    """The units of a dataset; `written`: files of the workspace that no unit names."""
 
     units: tuple[Unit, ...]
+    written: tuple[str, ...] = ()
 
     @property
     def records(self) -> int | None:
@@ -54,9 +61,13 @@ def plan_dataset(
     plans = in_flight(sources, lambda s: _plan_source(s, container, unit_size, workspace, own, read), _PLANNED_AT_ONCE)
     for found in plans:
         units += found
+    if read is not None:
+        check_label_field(units, read)
+    units = mark_row_numbers(units, read or ReadSettings())
+    written = write_class_labels(units, read or ReadSettings(), workspace)
     shown = _names_given_before(workspace)
     numbered = (replace(u, number=n, shard=shown.get(u.url, u.shard)) for n, u in enumerate(units))
-    return Plan(tuple(numbered))
+    return Plan(tuple(numbered), written)
 
 
 def _plan_source(
@@ -67,14 +78,22 @@ def _plan_source(
         units = plan_folder(source.folder, source.files(own, passed_over), unit_size, workspace)
         if container == "auto" and passed_over.others:
             raise several_formats(
-                source.folder.shown, {"folder": f"{sum(u.records for u in units)} images"} | passed_over.others
+                source.folder.shown, {"folder": counted(sum(u.records for u in units), "image")} | passed_over.others
             )
         if not units:
             raise PlanError(f"{source.folder.shown}: the folder holds no image files.{what_instead(passed_over.names)}")
         passed_over.log(source.folder.shown)
         return units
-    kind = container if container != "auto" else format_of(source.url)
-    return list(CONTAINERS[str(kind)].plan(source, unit_size, read))
+    kind = str(container if container != "auto" else format_of(source.url))
+    try:
+        return list(CONTAINERS[kind].plan(source, unit_size, read))
+    except StorageError:
+        raise
+    except OSError as error:
+        # One shard of a disk that cannot be looked at is not the end of the others: its unit says so when it is read.
+        _log.warning("%s: could not be planned (%s), and is one unit", source.shown, error)
+        stop = source.size if kind == RecordIO.name else 0
+        return [Unit(0, kind, source.shown, source.url, 0, stop, 0, -1, source.size, source.version)]
 
 
 def _names_given_before(workspace: str) -> dict[str, str]:

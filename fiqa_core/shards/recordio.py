@@ -3,24 +3,26 @@
 import hashlib
 from collections.abc import Iterator
 
+import numpy as np
+
 from fiqa_core.shards.recordio_format import (
     IMAGE_HEADER,
-    LABEL,
     PART_HEADER,
     ImageHeader,
     aligned,
     label_text,
     parse_image_header,
 )
-from fiqa_core.shards.recordio_index import keys_between, offset_of_zero
+from fiqa_core.shards.recordio_keys import HEADER_BYTES, RecordKeys, header_of
 from fiqa_core.shards.recordio_plan import IndexFile, index_of, ranges
 from fiqa_core.shards.recordio_scan import Extent, RecordFile
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
 from fiqa_core.storage import StoredFile, open_read
 from schemas.reasons import Status
 
-_BEGIN = IMAGE_HEADER.size + 2 * LABEL.size
-_HEADER_RECORD = PART_HEADER.size + aligned(_BEGIN)
+_HEADER_RECORD = PART_HEADER.size + aligned(HEADER_BYTES)
+_LEAST_RECORD = PART_HEADER.size + IMAGE_HEADER.size  # in fewer bytes no record can be lost
+LABEL_FROM = "record headers"
 _COMPANIONS = (".idx", ".lst", ".meta", "property")
 
 
@@ -48,9 +50,9 @@ class RecordIO:
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """The images whose records begin in the unit's bytes, and a row with the reason for what lies behind one of
         them and cannot be read (up to the next record that can)."""
-        names = _Names(unit)
         with open_read(unit.url, unit.version) as stream:
             file = RecordFile(stream)
+            names = RecordKeys(unit, file)
             identities = _identity_keys(file, names.zero)
             yield from _Reader(file, names, identities, settings.max_stored_bytes).records(unit.start, unit.stop)
 
@@ -60,53 +62,51 @@ def is_companion(name: str) -> bool:
     return name.lower().endswith(_COMPANIONS)
 
 
-class _Names:
-    """What the `.idx`, if there is one, says of a unit: keys by offset, and `zero`, the offset of key 0."""
-
-    def __init__(self, unit: Unit) -> None:
-        self._index = IndexFile.from_text(unit.listing)
-        self._stop = unit.stop
-        self._keys: dict[int, str] = {}
-        self.zero: int | None = None
-        if self._index is not None:
-            url, version, part, size = self._index
-            self._keys = keys_between(url, version, part, unit.start, unit.stop)
-            self.zero = offset_of_zero(url, version, size)
-
-    def of(self, at: int) -> str | None:
-        """The key of the record that begins at byte `at`."""
-        if at >= self._stop and self._index is not None:
-            # Damage behind the unit's last record: once a unit at most, so the index may be read on for it.
-            url, version, (first, _), size = self._index
-            return keys_between(url, version, (first, size), at, at + 1).get(at)
-        return self._keys.get(at)
-
-
 class _Reader:
     """The records of one range of a `.rec`."""
 
-    def __init__(self, file: RecordFile, names: _Names, identities: range | None, limit: int) -> None:
+    def __init__(self, file: RecordFile, names: RecordKeys, identities: range | None, limit: int) -> None:
         self._file, self._names, self._identities, self._limit = file, names, identities, limit
 
     def records(self, start: int, stop: int) -> Iterator[Record]:
         file = self._file
-        if start == 0 and not file.believable(0):
-            yield self._lost(0, file.next_record(4, file.size))
-        at = file.next_record(start, stop)
+        at = file.first_record(start, stop)
+        if start == 0 and at != 0:
+            following = file.next_record(1, file.size)
+            if following is None or following >= min(stop, _LEAST_RECORD):
+                yield self._lost(0, following)
         while at is not None and at < stop:
             extent = file.extent(at)
             if not extent.whole:
-                at = file.next_record(extent.end, file.size)
+                at = file.next_record(extent.stop, file.size)
                 yield self._broken(extent, at)
                 continue
             record = self._record(extent)
-            if record is not None:
-                yield record
             at = extent.end
+            if at >= file.size or file.believable(at):
+                if record is not None:
+                    yield record
+                continue
             # What lies behind a record is told of by the unit that has the record, also where the next one begins.
-            if at < file.size and not file.believable(at):
-                lost, at = at, file.next_record(at + 4, file.size)
-                yield self._lost(lost, at)
+            # That may be in its padding, where bytes are missing.
+            at = file.next_record(extent.stop, file.size)
+            yield from self._before_gap(record, extent.end, at)
+
+    def _before_gap(self, record: Record | None, at: int, following: int | None) -> Iterator[Record]:
+        """A record and what cannot be read behind it: one row, where no other record can have been lost."""
+        count = (self._file.size if following is None else following) - at
+        if record is None:
+            yield self._lost(at, following)
+        elif count < _LEAST_RECORD and not (following is None and self._file.is_cut_off(at)):
+            self._names.moved()
+            what = f"{count} bytes behind it belong to no record" if count > 0 else "the next record begins too early"
+            yield _noted(record, f"{what}: bytes were inserted or removed here, or in the record")
+        elif record.fault is not None and following is not None:
+            self._names.moved()
+            yield _noted(record, f"What lies behind it, before byte {following}, is lost")
+        else:
+            yield record
+            yield self._lost(at, following)
 
     def _record(self, extent: Extent) -> Record | None:
         """The row of a whole record; None for what is no image of the table."""
@@ -114,38 +114,35 @@ class _Reader:
         begin = b""
         for piece in pieces:
             begin += piece
-            if len(begin) >= _BEGIN:
+            if len(begin) >= HEADER_BYTES:
                 break
-        header = parse_image_header(begin[:_BEGIN], extent.size)
-        key = self._key(extent.at)
+        header = parse_image_header(begin[:HEADER_BYTES], extent.size)
+        key = self._names.of(extent) or f"@{extent.at}"
         if header is None:
             message = f"its {extent.size} bytes do not hold the header (24 bytes and its labels) of an image record"
             return Record(key, extent.at, None, None, Fault(Status.CORRUPT, message))
         label = label_text(header.labels[0])
+        origin = "" if label is None else LABEL_FROM
         size = extent.size - header.size
         if not size:
-            if self._is_bookkeeping(extent.at, header):
+            if self._is_bookkeeping(key, header):
                 return None
             fault = Fault(Status.MISSING_IMAGE, "the record has a header and labels, but no image bytes")
-            return Record(key, extent.at, label, None, fault)
+            return Record(key, extent.at, label, None, fault, label_from=origin)
         image = _after(begin, pieces, header.size)
         if size > self._limit:
             digest = hashlib.sha256()
             for piece in image:
                 digest.update(piece)
             fault = Fault(Status.TOO_LARGE, f"{size} stored bytes; the limit is {self._limit}")
-            return Record(key, extent.at, label, None, fault, digest.digest())
-        return Record(key, extent.at, label, b"".join(image))
+            return Record(key, extent.at, label, None, fault, digest.digest(), label_from=origin)
+        return Record(key, extent.at, label, b"".join(image), label_from=origin)
 
-    def _is_bookkeeping(self, at: int, header: ImageHeader) -> bool:
+    def _is_bookkeeping(self, key: str, header: ImageHeader) -> bool:
         if self._identities is None or header.flag != 2:
             return False
-        key = self._names.of(at) or ""
         number = int(key) if key.isdecimal() else header.id
         return number == 0 or number in self._identities
-
-    def _key(self, at: int) -> str:
-        return self._names.of(at) or f"@{at}"
 
     def _broken(self, extent: Extent, following: int | None) -> Record:
         reason = f"a part of the record is missing: at byte {extent.end} {self._file.found(extent.end)}"
@@ -159,9 +156,16 @@ class _Reader:
     def _fault(self, at: int, reason: str, following: int | None, cut_off: bool) -> Record:
         if following is not None:
             message = f"{reason}. What lies before byte {following}, where a record begins again, is lost"
-            return Record(self._key(at), at, None, None, Fault(Status.CORRUPT, message))
+            key = self._names.of_gap(at, self._file.extent(following)) or f"@{at}"
+            return Record(key, at, None, None, Fault(Status.CORRUPT, message))
         status = Status.SHARD_TRUNCATED if cut_off else Status.SHARD_UNREADABLE
         return Record(None, at, None, None, Fault(status, f"{reason}. No record follows"))
+
+
+def _noted(record: Record, note: str) -> Record:
+    if record.fault is None:
+        return record._replace(note=note)
+    return record._replace(fault=Fault(record.fault.status, f"{record.fault.message}. {note}"))
 
 
 def _after(begin: bytes, pieces: Iterator[bytes], skip: int) -> Iterator[bytes]:
@@ -184,13 +188,15 @@ def _identity_keys(file: RecordFile, zero: int | None) -> range | None:
         extent = file.extent(at)
         if not extent.whole:
             continue
-        begin = next(file.payload(extent), b"")[:_BEGIN]
-        header = parse_image_header(begin, extent.size)
+        header = header_of(file, extent)
         if header is None or header.flag != 2 or header.size != extent.size or (header.id and at != zero):
             continue
         first, last = header.labels
         if 1 <= first <= last < 1 << 32 and first.is_integer() and last.is_integer():
-            # Beyond 2^24 (Glint360K) a float32 key may be off by one.
-            slack = int(last > 1 << 24)
-            return range(int(first) - slack, int(last) + slack)
+            # Above 2^24 (Glint360K) not every number is a float32: a key may be off by half of what lies between two.
+            return range(int(first) - _half_spacing(first), int(last) + _half_spacing(last))
     return None
+
+
+def _half_spacing(value: float) -> int:
+    return int(np.spacing(np.float32(value))) // 2

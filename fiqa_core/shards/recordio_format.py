@@ -25,7 +25,7 @@ class Part(NamedTuple):
 
     @property
     def end(self) -> int:
-        return aligned(self.stop)
+        return self.start + aligned(self.stop - self.start)
 
 
 class ImageHeader(NamedTuple):

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fiqa_core.shards.label_text import MARK
 from fiqa_core.shards.names import MAX_NAME_CHARACTERS, printable, shortened
 from fiqa_core.storage import open_read
 
 _CHUNK = 1 << 20
+_NEAR = 256 << 10  # bytes of the .idx before and behind a unit's own, where records have moved
 _MAX_LINE = 1 << 16  # a line is two numbers; what is longer is damage, and must not fill the memory
 
 
@@ -57,23 +59,41 @@ def keys_between(url: str, version: str, part: tuple[int, int], start: int, stop
     `.idx` to look at. Of two lines for one offset the first counts."""
     keys: dict[int, str] = {}
     for _, lines in _lines(url, version, *part):
-        offsets = _offsets(lines)
-        for place in np.flatnonzero((offsets >= start) & (offsets < stop)):
-            key = lines[place].split()[0].decode("utf-8", "surrogateescape")
-            keys.setdefault(int(offsets[place]), shortened(printable(key), MAX_NAME_CHARACTERS))
+        _take(lines, start, stop, keys)
     return keys
 
 
-def offset_of_zero(url: str, version: str, size: int) -> int | None:
-    """Where key 0 lies, if the first or the last line says so (writers put it first, or last)."""
-    first = next((lines[0] for _, lines in _lines(url, version, 0, min(size, _MAX_LINE))), b"")
+def keys_near(
+    url: str, version: str, part: tuple[int, int], size: int, start: int, stop: int
+) -> tuple[dict[int, str], bool]:
+    """As `keys_between`, from some lines before and behind the part too; and whether the last line is among them."""
+    begin, end = max(0, part[0] - _NEAR), min(size, part[1] + _NEAR)
+    keys: dict[int, str] = {}
+    for at, lines in _lines(url, version, begin, end):
+        # A number that is cut off would be another number.
+        whole = lines[int(at == begin > 0) : len(lines) - int(end < size and at + sum(map(len, lines)) >= end)]
+        _take(whole, start, stop, keys)
+    return keys, end == size and (not keys or stop > max(keys))
+
+
+def ends(url: str, version: str, size: int) -> list[tuple[str, int]]:
+    """(key, offset) of the first two lines and of the last, as far as they name a record."""
+    first = next((lines[:2] for _, lines in _lines(url, version, 0, min(size, _MAX_LINE))), [])
     last = b""
     for _, lines in _lines(url, version, max(0, size - _MAX_LINE), size):
         last = next((line for line in reversed(lines) if not line.isspace()), last)
-    for line in (first, last):
-        if (offset := _offset(line)) >= 0 and line.split()[0] == b"0":
-            return offset
-    return None
+    return [
+        (line.removeprefix(MARK).split()[0].decode("utf-8", "surrogateescape"), offset)
+        for line in (*first, last)
+        if (offset := _offset(line)) >= 0
+    ]
+
+
+def _take(lines: list[bytes], start: int, stop: int, keys: dict[int, str]) -> None:
+    offsets = _offsets(lines)
+    for place in np.flatnonzero((offsets >= start) & (offsets < stop)):
+        key = lines[place].removeprefix(MARK).split()[0].decode("utf-8", "surrogateescape")
+        keys.setdefault(int(offsets[place]), shortened(printable(key), MAX_NAME_CHARACTERS))
 
 
 def _lines(url: str, version: str, start: int, stop: int | None) -> Iterator[tuple[int, list[bytes]]]:

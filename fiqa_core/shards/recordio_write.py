@@ -1,4 +1,5 @@
-"""Write RecordIO as InsightFace's loader wants it: `.rec`, `.idx`, `property`, header and identity records."""
+"""Write RecordIO as InsightFace's loader wants it: `.rec`, `.idx`, `property`, header and identity records, or the
+images alone."""
 
 from types import TracebackType
 from typing import IO
@@ -10,10 +11,7 @@ from fiqa_core.shards.recordio_pack import pack_record, set_keys
 
 # Labels and key ranges are float32: above this, neighbouring whole numbers are one.
 MAX_EXACT = 1 << 24
-_TOO_MANY = (
-    f"more than {MAX_EXACT} records: the key ranges of InsightFace's layout are float32, which cannot tell larger keys "
-    "apart. Write several sets."
-)
+_MAX_KEYS = 1 << 32
 
 
 class InsightFaceWriter:
@@ -21,24 +19,36 @@ class InsightFaceWriter:
 
     The header record comes first (key 0), images have the keys 1 .. n in the order in which they are added, and one
     identity record for each run follows, so the images of an identity must be added one after another, with
-    labels 0, 1, 2 ... Streams are the caller's; `rec` must be seekable (the header record is filled in at the end).
+    labels 0, 1, 2 ... `plain`: without header and identity records, and with keys from 0; InsightFace's loader takes
+    all keys then, since the record of key 0 has flag 0.
+    Streams are the caller's; `rec` must be seekable (the header record is filled in at the end).
     `height` and `width` go to `property`, and may be set until the end.
     Leaving the `with` block by an exception leaves a file without a header record, not to be published.
 
     Raises:
-        ValueError: labels that do not follow on one another, or more records than float32 key ranges can tell apart.
+        ValueError: labels that do not follow on one another, more than `most` labels, or more records than that, which
+            float32 key ranges cannot tell apart (not if `plain`).
     """
 
     def __init__(
-        self, rec: IO[bytes], idx: IO[bytes], properties: IO[bytes], height: int = 112, width: int = 112
+        self,
+        rec: IO[bytes],
+        idx: IO[bytes],
+        properties: IO[bytes],
+        height: int = 112,
+        width: int = 112,
+        plain: bool = False,
+        most: int = MAX_EXACT,
     ) -> None:
         self._rec, self._idx, self._properties = rec, idx, properties
         self.height, self.width = height, width
+        self._plain, self._most = plain, most
         self._key = 0
         self._starts: list[int] = []
 
     def __enter__(self) -> "InsightFaceWriter":
-        self._put(_range_payload(0, 0, 0))
+        if not self._plain:
+            self._put(_range_payload(0, 0, 0))
         return self
 
     def add(self, label: int, image: bytes) -> int:
@@ -48,6 +58,7 @@ class InsightFaceWriter:
             self._starts.append(self._key)
         elif label != known - 1:
             raise ValueError(f"label {label} after {known - 1}: expected {max(known - 1, 0)} or {known}, in dense runs")
+        self._refuse_more(0)
         key = self._key
         self._put(IMAGE_HEADER.pack(0, label, key, 0) + image)
         return key
@@ -63,10 +74,9 @@ class InsightFaceWriter:
         steps = np.diff(np.concatenate(([known - 1], labels)))
         if ((steps != 0) & (steps != 1)).any() or (count and not known and labels[0]):
             raise ValueError(f"labels {labels[:3].tolist()} ... after {known - 1}: expected dense runs")
-        if self._key + count > MAX_EXACT:
-            raise ValueError(_TOO_MANY)
         keys = np.arange(self._key, self._key + count)
         self._starts += keys[steps == 1].tolist()
+        self._refuse_more(count)
         set_keys(packed, offsets[:-1], self._key)
         base = self._rec.tell()
         self._rec.write(packed.data)
@@ -82,6 +92,9 @@ class InsightFaceWriter:
             self._finish()
 
     def _finish(self) -> None:
+        if self._plain:
+            self._put_properties()
+            return
         first = self._key
         for start, stop in zip(self._starts, [*self._starts[1:], first], strict=True):
             self._put(_range_payload(self._key, start, stop))
@@ -89,11 +102,24 @@ class InsightFaceWriter:
         self._rec.seek(0)
         self._rec.write(pack_record(_range_payload(0, first, self._key)))
         self._rec.seek(end)
+        self._put_properties()
+
+    def _put_properties(self) -> None:
         self._properties.write(f"{len(self._starts)},{self.height},{self.width}\n".encode())
 
+    def _refuse_more(self, records: int) -> None:
+        if len(self._starts) > self._most:
+            raise ValueError(f"more than {self._most} labels, which are float32 and tell no more apart. Keep fewer.")
+        if not self._plain and self._key + records > self._most:
+            raise ValueError(
+                f"more than {self._most} records: the key ranges of InsightFace's header and identity records are "
+                "float32, which cannot tell larger keys apart. Write the plain layout, or several sets."
+            )
+        if self._key + records > _MAX_KEYS:
+            raise ValueError(f"more than {_MAX_KEYS} records in one set. Write several sets.")
+
     def _put(self, payload: bytes) -> None:
-        if self._key >= MAX_EXACT:
-            raise ValueError(_TOO_MANY)
+        self._refuse_more(1)
         self._idx.write(f"{self._key}\t{self._rec.tell()}\n".encode())
         self._rec.write(pack_record(payload))
         self._key += 1

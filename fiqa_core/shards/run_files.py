@@ -47,7 +47,7 @@ def parse_run(data: bytes) -> dict[str, Any]:
         raise ValueError("not what a scoring run writes")
     size = run["unit_size"]
     if type(size) is not int or not 1 <= size <= _MOST_UNIT_SIZE:
-        raise ValueError(f"unit_size is {str(size)[:40]}, expected a whole number of at least 1")
+        raise ValueError("its unit_size is not a whole number of at least 1, as a run writes it")
     return run
 
 

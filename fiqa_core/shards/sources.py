@@ -22,6 +22,7 @@ from fiqa_core.storage import (
     stat,
     walk,
 )
+from fiqa_core.wording import counted
 
 _log = logging.getLogger(__name__)
 _LOOK_AT = 2000  # files of a folder that are looked at to tell what kind of dataset it is
@@ -50,7 +51,12 @@ class PassedOver:
         """Say what was passed over."""
         if self.count:
             names = ", ".join(self.names[:_NAMES_SHOWN]) + (" ..." if self.count > _NAMES_SHOWN else "")
-            _log.warning("%s: passed over %d files that are no records: %s", folder, self.count, names)
+            _log.warning(
+                "%s: passed over %s: %s",
+                folder,
+                counted(self.count, "file that is no record", "files that are no records"),
+                names,
+            )
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,9 @@ def walk_input(folder: str, own: RunFiles) -> Iterator[Listed]:
         else:
             yield file
     if count:
-        _log.info("%s: %d files in it are the output of scoring runs, not input", folder, count)
+        _log.info(
+            "%s: %s the output of scoring runs, not input", folder, counted(count, "file in it is", "files in it are")
+        )
 
 
 def several_formats(folder: str, examples: dict[str, str]) -> PlanError:
@@ -200,7 +208,7 @@ def _expand_folder(uri: str, container: str, own: RunFiles) -> Iterator[StoredFi
         elif not belongs_to_a_shard(os.fsdecode(file.path), kind):
             passed_over.add(file.path)
     if container == "auto" and passed_over.others:
-        raise several_formats(uri, {kind: f"{count} files"} | passed_over.others)
+        raise several_formats(uri, {kind: counted(count, "file")} | passed_over.others)
     passed_over.log(uri)
     if not count:
         suffixes = " or ".join(CONTAINERS[kind].suffixes)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fiqa_core.shards.tar import BLOCK
+from fiqa_core.shards.tar_format import BLOCK
 
 _MAGIC_AT, _KIND_AT, _PREFIX_AT = 257, 156, 345
 _NAME = slice(0, 100)

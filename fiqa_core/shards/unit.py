@@ -73,6 +73,8 @@ class Record(NamedTuple):
 
     `key` is None only in the one record that stands for the rest of a shard. `sha256` is set where the
     bytes were hashed but not kept. `note` goes to the table's message although the image is usable.
+    `label_from` says where the label was found; without a label, which fields look like one ("" where none does).
+    `reached`: bytes of the shard that were read when it was found, for progress; 0 where that is not known.
     """
 
     key: str | None
@@ -82,6 +84,8 @@ class Record(NamedTuple):
     fault: Fault | None = None
     sha256: bytes | None = None
     note: str | None = None
+    label_from: str = ""
+    reached: int = 0
 
 
 @dataclass(frozen=True)

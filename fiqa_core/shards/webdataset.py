@@ -1,12 +1,12 @@
 """WebDataset: tar shards in which the files of one sample share a key and lie next to each other."""
 
-import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import IO
 
+from fiqa_core.shards.label_text import Found, json_label, sidecar_text
 from fiqa_core.shards.names import (
-    IMAGE_SUFFIXES,
     MAX_LABEL_CHARACTERS,
     MAX_NAME_CHARACTERS,
     is_litter,
@@ -14,50 +14,41 @@ from fiqa_core.shards.names import (
     printable,
     shortened,
 )
-from fiqa_core.shards.tar import FOLDER, LINK, REGULAR, Member, TarDamagedError, members, open_tar
+from fiqa_core.shards.tar import FOLDER, LINK, REGULAR, Gap, Member, TarDamagedError, members, open_tar
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
+from fiqa_core.shards.webdataset_sample import MAX_SIDECAR_BYTES, Sample
 from fiqa_core.storage import StoredFile, open_read
 from schemas.reasons import Status
 
 _log = logging.getLogger(__name__)
 
-# Samples are a handful of files; one that never ends is handed on in parts so that memory stays bounded.
-_MAX_SAMPLE_MEMBERS = 256
-_MAX_SAMPLE_BYTES = 128 << 20
-_MAX_SIDECAR_BYTES = 1 << 20
 _MAX_LINK_CHARACTERS = 300
+_PLACES_TOLD = 4  # of so many records one tells how far the shard is read; to ask costs a microsecond
 _KEYS_COMPARED = 1000  # incomplete samples of a shard that are remembered, to see files that lie apart
 
+_NO_LABEL = Found(None)
 _OVERLONG = "file with an overlong name"
 
-LABEL_FIELDS = ("label", "identity", "cls", "class", "id", "subject", "person_id", "subject_id")
+
+_DAMAGED_BESIDE = "bytes of the archive beside this sample are lost: files of it may be among them"
 
 
-class _Sample:
-    """The members of one key so far: images as (name without suffix, name, member), sidecars by name."""
+@dataclass
+class _Lost:
+    """A stretch of the archive that is lost, and names of files beside it whose image is lost in it."""
 
-    __slots__ = ("count", "images", "key", "limit", "sidecars", "size")
+    gap: Gap
+    left: list[str] = field(default_factory=list)
 
-    def __init__(self, key: str, limit: int = _MAX_SIDECAR_BYTES) -> None:
-        self.key = key
-        self.limit = limit
-        self.images: list[tuple[str, str, Member]] = []
-        self.sidecars: dict[str, bytes] = {}
-        self.count = 0
-        self.size = 0
-
-    def add(self, name: str, member: Member) -> None:
-        self.count += 1
-        self.size += member.size
-        root, dot, extension = name.rpartition(".")
-        lower = extension.lower()
-        if dot and lower in IMAGE_SUFFIXES:
-            self.images.append((root, name, member))
-        elif member.data is not None and member.size <= self.limit:
-            self.sidecars[name if lower == extension else f"{root}.{lower}"] = member.data
-
-    def full(self) -> bool:
-        return self.count >= _MAX_SAMPLE_MEMBERS or self.size >= _MAX_SAMPLE_BYTES
+    @property
+    def message(self) -> str:
+        """For the row that stands for it."""
+        begin, end, reason = self.gap
+        beside = f". Files whose image is lost there: {', '.join(self.left)[:300]}" if self.left else ""
+        return (
+            f"bytes {begin} to {end} of the archive are lost ({end - begin} bytes, an unknown number of records): "
+            f"{reason}{beside}"
+        )
 
 
 class WebDataset:
@@ -72,61 +63,95 @@ class WebDataset:
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record for each image member; one for a sample without any image; one for a lost rest."""
-        index = 0
         apart = _Apart(unit.shard)
-        try:
-            with open_read(unit.url, unit.version) as stream:
-                for sample in _samples(stream, settings.max_stored_bytes):
-                    records = _records(sample, index, settings)
-                    index += len(records)
-                    if not (sample.images and sample.sidecars):
-                        apart.see(sample)
-                    yield from records
-        except TarDamagedError as error:
-            status = Status.SHARD_TRUNCATED if error.truncated else Status.SHARD_UNREADABLE
-            yield Record(None, index, None, None, Fault(status, str(error)))
+        for records, sample in _read(unit, settings, MAX_SIDECAR_BYTES):
+            if sample is not None and not (sample.images and sample.sidecars):
+                apart.see(sample)
+            yield from records
 
 
-def read_samples(unit: Unit, settings: ReadSettings) -> Iterator[tuple[Record, dict[str, bytes]]]:
+def read_samples(unit: Unit, settings: ReadSettings) -> Iterator[tuple[Record, Mapping[str, bytes]]]:
     """As `WebDataset.read`, with the other files of each image's sample, whole, by their suffix (lower case).
 
-    A file that is named after another image of the sample (`a.left.json` beside `a.right.jpg`) is not among them.
+    Of several images under one key, each has the files that are named after it, and those named by the key alone.
     """
+    warned = False
+    for records, sample in _read(unit, settings, settings.max_stored_bytes):
+        if sample is None or not sample.images:
+            yield from ((record, {}) for record in records)
+            continue
+        others, stray = sample.others()
+        if stray and not warned:
+            warned = True
+            _log.warning(
+                "%s: %r (maybe others) is named after no image of its sample %r, which has several: it is not copied.",
+                printable(unit.shard),
+                printable(stray[0]),
+                printable(sample.key),
+            )
+        yield from zip(records, others, strict=True)
+
+
+def _read(unit: Unit, settings: ReadSettings, sidecar_bytes: int) -> Iterator[tuple[list[Record], Sample | None]]:
+    """The records of each sample; those of a lost stretch without a sample. Indices do not depend on the limit."""
     index = 0
-    try:
-        with open_read(unit.url, unit.version) as stream:
-            for sample in _samples(stream, settings.max_stored_bytes, settings.max_stored_bytes):
-                records = _records(sample, index, settings)
-                for place, record in enumerate(records):
-                    yield record, _others(sample, sample.images[place][0]) if sample.images else {}
+    with open_read(unit.url, unit.version) as stream:
+        for part in _parts(stream, settings.max_stored_bytes, sidecar_bytes):
+            if isinstance(part, Sample):
+                records = _records(part, index, settings)
+                if records and not index % _PLACES_TOLD:
+                    records[-1] = records[-1]._replace(reached=stream.tell())
                 index += len(records)
+                yield records, part
+            else:
+                fault = part if isinstance(part, Fault) else Fault(Status.SHARD_UNREADABLE, part.message)
+                yield [Record(None, index, None, None, fault)], None
+                index += 1
+
+
+def _parts(stream: IO[bytes], max_bytes: int, sidecar_bytes: int) -> Iterator[Sample | _Lost | Fault]:
+    """Samples and lost stretches in order; a fault where the rest of the archive is lost.
+
+    The sample at a break is kept as far as it came: its image may be whole. One that has no image is told of with the
+    stretch: its image is in there.
+    """
+    before: list[_Lost] = []
+    try:
+        for sample, after in _runs(stream, max_bytes, sidecar_bytes):
+            if (before or after) and not sample.images:
+                (after[:1] or before[-1:])[0].left.extend(_listed(sample))
+                yield from before
+            else:
+                sample.damaged |= bool(before or after)
+                yield from before
+                yield sample
+            before = after
     except TarDamagedError as error:
+        yield from before
         status = Status.SHARD_TRUNCATED if error.truncated else Status.SHARD_UNREADABLE
-        yield Record(None, index, None, None, Fault(status, str(error))), {}
+        yield Fault(status, str(error))
+        return
+    yield from before
 
 
-def _others(sample: _Sample, root: str) -> dict[str, bytes]:
-    skip = len(sample.key) + 1
-    if root == sample.key and len(sample.images) == 1:
-        return {name[skip:]: data for name, data in sample.sidecars.items()}
-    roots = {image[0] for image in sample.images} - {root, sample.key}
-    found = {
-        name[skip:]: data for name, data in sample.sidecars.items() if not any(name.startswith(f"{r}.") for r in roots)
-    }
-    own = {name[len(root) + 1 :]: data for name, data in sample.sidecars.items() if name.startswith(f"{root}.")}
-    for name in sample.sidecars:
-        if name.startswith(f"{root}.") and root != sample.key:
-            found.pop(name[skip:], None)
-    return found | own
+def _listed(sample: Sample) -> list[str]:
+    return [printable(name) for name in sorted(sample.names)[:10]]
 
 
-def _samples(stream: IO[bytes], max_bytes: int, sidecar_bytes: int = _MAX_SIDECAR_BYTES) -> Iterator[_Sample]:
-    """Runs of members with the same key. A damaged archive raises after the sample at the break, as far as it
-    came: its image may be whole."""
-    sample = _Sample("", sidecar_bytes)
+def _runs(stream: IO[bytes], max_bytes: int, sidecar_bytes: int) -> Iterator[tuple[Sample, list[_Lost]]]:
+    """Runs of members with the same key, with the stretches that are lost inside of them or right behind.
+
+    Raises:
+        TarDamagedError: the rest of the archive is lost; the sample before that was yielded if it has an image.
+    """
+    sample = Sample("", sidecar_bytes)
+    lost: list[_Lost] = []
     damage: TarDamagedError | None = None
     try:
         for member in members(open_tar(stream), max_bytes):
+            if isinstance(member, Gap):
+                lost.append(_Lost(member))
+                continue
             name = member.name
             if member.kind is FOLDER:
                 continue
@@ -140,15 +165,24 @@ def _samples(stream: IO[bytes], max_bytes: int, sidecar_bytes: int = _MAX_SIDECA
             if not stem and is_litter(base):
                 continue
             key = folder + slash + stem
-            if key != sample.key or sample.full():
-                if sample.count:
-                    yield sample
-                sample = _Sample(key, sidecar_bytes)
+            if key != sample.key or name in sample.names:
+                if sample.names or lost:
+                    yield sample, lost
+                    lost = []
+                sample = Sample(key, sidecar_bytes)
+            elif sample.full():
+                part, sample = sample.split()
+                part.damaged |= bool(lost)
+                yield part, []
             sample.add(name, member)
     except TarDamagedError as error:
         damage = error
-    if sample.count:
-        yield sample
+    if damage is None or sample.images or lost:
+        if sample.names or lost:
+            yield sample, lost
+    elif sample.names:
+        left = ", ".join(_listed(sample))[:300]
+        raise TarDamagedError(f"{damage}. Files whose image is lost there: {left}", damage.truncated)
     if damage is not None:
         raise damage
 
@@ -161,7 +195,7 @@ class _Apart:
         self._seen: dict[str, bool] = {}
         self._warned = False
 
-    def see(self, sample: _Sample) -> None:
+    def see(self, sample: Sample) -> None:
         """Take note of a sample that has images or other files, but not both."""
         has_images = bool(sample.images)
         if self._warned:
@@ -193,23 +227,28 @@ def _short_name(name: str) -> str:
     return shortened(folder + slash + stem, 256) + dot + rest[-64:]
 
 
-def _records(sample: _Sample, first_index: int, settings: ReadSettings) -> list[Record]:
+def _records(sample: Sample, first_index: int, settings: ReadSettings) -> list[Record]:
+    if not sample.images and (sample.continued or not sample.names):
+        # Nothing, or the last files of a sample whose images were handed on.
+        return []
     if sample.images:
         return [
             _record(sample, root, name, image, first_index + place, settings)
             for place, (root, name, image) in enumerate(sample.images)
         ]
-    label, _ = _label(sample, sample.key, settings)
+    label, origin, _ = _label(sample, sample.key, settings)
     found = ", ".join(sorted(sample.sidecars)) or "no regular file"
     fault = Fault(Status.MISSING_IMAGE, f"the sample holds no image, only: {printable(found[:300])}")
-    return [Record(printable(sample.key), first_index, label, None, fault)]
+    return [Record(printable(sample.key), first_index, label, None, fault, label_from=origin)]
 
 
-def _record(sample: _Sample, root: str, name: str, image: Member, index: int, settings: ReadSettings) -> Record:
-    label, note = _label(sample, root, settings) if sample.sidecars else (None, None)
+def _record(sample: Sample, root: str, name: str, image: Member, index: int, settings: ReadSettings) -> Record:
+    label, origin, note = _label(sample, root, settings) if sample.sidecars else _NO_LABEL
+    if sample.damaged and note is None and (label is None or len(sample.images) == 1):
+        note = _DAMAGED_BESIDE
     key = printable(root)
     if image.kind is REGULAR and image.data is not None and is_safe(image.name):
-        return Record(key, index, label, image.data, None, None, note)
+        return Record(key, index, label, image.data, None, None, note, origin)
     shown = repr(printable(name))
     if image.kind == _OVERLONG:
         fault = Fault(
@@ -225,38 +264,24 @@ def _record(sample: _Sample, root: str, name: str, image: Member, index: int, se
         fault = Fault(Status.UNREADABLE, f"member is a {image.kind}, not a stored image")
     else:
         fault = Fault(Status.TOO_LARGE, f"{image.size} stored bytes; the limit is {settings.max_stored_bytes}")
-    return Record(key, index, label, image.data, fault, image.sha256, note)
+    return Record(key, index, label, image.data, fault, image.sha256, note, origin)
 
 
-def _label(sample: _Sample, key: str, settings: ReadSettings) -> tuple[str | None, str | None]:
-    """Label and note: `.cls` before `.json` before `.txt`; a `label_field` looks into `.json` only."""
-    note = None
+def _label(sample: Sample, key: str, settings: ReadSettings) -> Found:
+    """The label: `.cls` before `.json` before `.txt`; a `label_field` looks into `.json` only."""
+    note, looks_like = None, ""
     for kind in ("json",) if settings.label_field else ("cls", "json", "txt"):
-        data = sample.sidecars.get(f"{key}.{kind}")
+        data = sample.sidecar(key, kind)
         if data is None:
-            data = sample.sidecars.get(f"{sample.key}.{kind}")
-            if data is None:
-                continue
+            continue
         try:
-            text = data.decode("utf-8").strip()
-            label = json_label(text, settings.label_field) if kind == "json" else text
+            text = sidecar_text(data).strip()
+            found = json_label(text, settings.label_field) if kind == "json" else Found(text or None, f".{kind}")
         except ValueError as error:
             note = f"label sidecar .{kind} is not readable: {error}"
             continue
-        if label is not None:
-            return printable(shortened(label, MAX_LABEL_CHARACTERS)), None
-    return None, note
-
-
-def json_label(text: str, label_field: str) -> str | None:
-    """The label in a JSON sidecar: the named field, else the first of `LABEL_FIELDS`, else a bare value."""
-    try:
-        value = json.loads(text)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-    if isinstance(value, dict):
-        names = (label_field,) if label_field else LABEL_FIELDS
-        value = next((value[name] for name in names if value.get(name) is not None), None)
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    return str(value)
+        if found.label is not None:
+            return Found(printable(shortened(found.label, MAX_LABEL_CHARACTERS)), found.source)
+        note = found.note or note
+        looks_like = looks_like or (found.source if kind == "json" else "")
+    return Found(None, looks_like, note)

@@ -15,7 +15,8 @@ import numpy as np
 
 from fiqa_core.shards.names import IMAGE_SUFFIXES
 from fiqa_core.shards.output_names import PLAIN_KEY
-from fiqa_core.shards.tar import BLOCK, open_tar
+from fiqa_core.shards.tar import open_tar
+from fiqa_core.shards.tar_format import BLOCK
 from fiqa_core.shards.tar_scan import PlainMembers, scan
 
 _READ = 4 << 20

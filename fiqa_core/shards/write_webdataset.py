@@ -1,6 +1,7 @@
 """Write WebDataset tars: the image, its `.cls`, and the sample's other files, byte for byte the same on every run."""
 
 import itertools
+import json
 import operator
 import zlib
 from collections.abc import Sequence
@@ -9,10 +10,11 @@ from typing import IO
 import numpy as np
 
 from fiqa_core.shards.batch import ImageBatch
+from fiqa_core.shards.label_text import is_plain_sidecar, json_label, sidecar_text
 from fiqa_core.shards.output import OutputImage
 from fiqa_core.shards.output_names import image_suffix, sample_key
 from fiqa_core.shards.shard_format import ShardWriter
-from fiqa_core.shards.tar import BLOCK
+from fiqa_core.shards.tar_format import BLOCK
 from fiqa_core.shards.webdataset_scan import LABEL, StoredSamples
 
 _RECORD = 20 * BLOCK  # tar archives are a multiple of this
@@ -52,9 +54,8 @@ class TarWriter:
         self._taken.add(key)
         picture = image_suffix(image.data, image.key)
         self._member(f"{key}.{picture}", image.data)
-        label = _label_bytes(image, self._dense)
-        if label is not None:
-            self._member(f"{key}.cls", label)
+        for suffix, data in _label_files(image, self._dense).items():
+            self._member(f"{key}.{suffix}", data)
         for suffix, data in sorted(image.others.items()):
             if suffix not in (picture, "cls"):
                 self._member(f"{key}.{suffix}", data)
@@ -69,6 +70,7 @@ class TarWriter:
         keys: list[str] = batch.rows["key"].to_pylist()
         fit = self._fit(keys, batch, samples)
         labels = self._fresh_labels(batch, samples)
+        fit &= np.fromiter((label is None or is_plain_sidecar(label) for label in labels), bool, len(keys))
         if fit.all() and not any(label is not None for label in labels):
             self._taken.update(keys)
             self._copy(samples)
@@ -119,16 +121,13 @@ class TarWriter:
         if self._dense:
             return [None if number is None else str(number) for number in batch.rows["number"].to_pylist()]
         labels: list[str | None] = batch.rows["label"].to_pylist()
-        found: list[str | None] = [None] * len(labels)
+        same = [label is None for label in labels]
         at = np.flatnonzero(samples.roles == LABEL)
         owners = (np.searchsorted(samples.first, at, "right") - 1).tolist()
         starts, sizes = (samples.begin[at] + BLOCK).tolist(), samples.sizes[at].tolist()
         for place, start, size in zip(owners, starts, sizes, strict=True):
-            found[place] = str(samples.data[start : start + size], "utf-8", "backslashreplace")
-        return [
-            None if label is None or text == label or (text is not None and text.strip() == label) else label
-            for label, text in zip(labels, found, strict=True)
-        ]
+            same[place] = same[place] or _says(bytes(samples.data[start : start + size]), labels[place])
+        return [None if known else label for label, known in zip(labels, same, strict=True)]
 
     def _copy(self, samples: StoredSamples) -> None:
         seams = np.flatnonzero(samples.begin[1:] != samples.end[:-1]) + 1
@@ -158,14 +157,33 @@ class TarWriter:
         self._size += BLOCK + len(data) + padding
 
 
-def _label_bytes(image: OutputImage, dense: bool) -> bytes | None:
-    if image.label is None:
-        return None if dense else image.others.get("cls")
-    if not dense:
-        stored = image.others.get("cls")
-        if stored is not None and stored.decode("utf-8", "backslashreplace").strip() == image.label:
-            return stored
-    return str(image.label_text).encode()
+def _label_files(image: OutputImage, dense: bool) -> dict[str, bytes]:
+    """The file that says the label, by its suffix: `.cls`, or `.json` where a `.cls` would be read as another label
+    (spaces at its ends, nothing at all); none where the sample's own `.json` says it."""
+    stored = image.others.get("cls")
+    label = image.label_text
+    if image.label is None or label is None:
+        return {"cls": stored} if stored is not None and not dense else {}
+    if not dense and stored is not None and _says(stored, label):
+        return {"cls": stored}
+    if is_plain_sidecar(label) or ("json" in image.others and not _says_in_json(image.others["json"], label)):
+        return {"cls": label.encode()}
+    return {} if "json" in image.others else {"json": json.dumps({"label": label}, ensure_ascii=False).encode()}
+
+
+def _says(stored: bytes, label: str | None) -> bool:
+    """Whether a `.cls` is read as this label."""
+    try:
+        return sidecar_text(stored).strip() == label
+    except ValueError:
+        return False
+
+
+def _says_in_json(stored: bytes, label: str) -> bool:
+    try:
+        return json_label(sidecar_text(stored), "").label == label
+    except ValueError:
+        return False
 
 
 def _header(name: bytes, prefix: bytes, size: int, kind: bytes) -> bytes:

@@ -55,14 +55,33 @@ def has_glob(uri: str) -> bool:
     return _MAGIC.search(uri) is not None and not exists(uri)
 
 
+def special_file(uri: str) -> StorageError:
+    """The error for what is neither a file nor a folder: reading it may wait for ever, or never end."""
+    return StorageError(f"{uri}: a device, pipe or socket; expected a regular file. Save its content as a file.")
+
+
 def stat(uri: str) -> StoredFile | None:
-    """What the store says of one file; None if there is no such file (or it is a folder)."""
+    """What the store says of one file; None if there is no such file (or it is a folder).
+
+    Raises:
+        StorageError: it is a device, pipe or socket; or the store failed.
+    """
     if is_local(uri):
         path = filesystem(uri)[1]
-        found = Path(path)
-        if not found.is_file():
+        try:
+            details = os.stat(path)  # noqa: PTH116
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        details = found.stat()
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
+                return None
+            raise
+        except ValueError:  # a zero byte in the name
+            return None
+        if S_ISDIR(details.st_mode):
+            return None
+        if not S_ISREG(details.st_mode):
+            raise special_file(uri)
         return StoredFile(uri, path, details.st_size, str(details.st_mtime))
     store, path = store_of(uri)
     with explained(uri):

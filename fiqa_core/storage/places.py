@@ -9,12 +9,26 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
-from fiqa_core.storage.errors import StorageError, explained
+from fiqa_core.storage.errors import StorageError, explained, first_line
+from fiqa_core.storage.http import HttpStore, is_http
 from fiqa_core.storage.store import PlainStore, Store
 
 _SCHEMES = {"gs": "gs", "gcs": "gs", "s3": "s3", "s3a": "s3"}
 _CLIENTS = {"gs": ("google", "GoogleStore"), "s3": ("amazon", "AmazonStore")}
 _EXTRAS = {"s3": "'fiqa-pipelines[s3]'", "gs": "gcsfs"}
+# fsspec's file systems that show what lies inside another file or store.
+_WRAPPERS = {
+    "zip",
+    "tar",
+    "libarchive",
+    "dir",
+    "simplecache",
+    "filecache",
+    "blockcache",
+    "cached",
+    "reference",
+    "generic",
+}
 
 # One client a process (its connections are shared by all threads), made anew after a fork.
 _opened: dict[tuple[int, str], Store] = {}
@@ -27,13 +41,23 @@ def filesystem(uri: str) -> tuple[Any, str]:
     if not separator or scheme in ("file", "local"):
         # Not by fsspec's own parser: it takes `::` in a file's name for a chain of file systems.
         local = fsspec.filesystem("file")
-        return local, _normal(local._strip_protocol(uri))
+        path = _normal(local._strip_protocol(uri))
+        if uri.partition("::")[0] in _WRAPPERS and "::" in uri and not os.path.lexists(path):
+            raise _chained(uri)
+        return local, path
+    if is_http(uri):
+        # Nor here: an IPv6 address has `::` in it.
+        return fsspec.filesystem(scheme), uri
+    if "::" in uri or scheme in _WRAPPERS:
+        raise _chained(uri)
     try:
         return fsspec.core.url_to_fs(uri)  # type: ignore[no-any-return]
     except ImportError as error:
         raise _not_installed(uri, error) from error
     except ValueError as error:
         raise StorageError(f"{uri}: not a URI this installation can open: {error}") from error
+    except (TypeError, OSError) as error:
+        raise StorageError(f"{uri}: cannot be opened: {first_line(error)}. Check the URI.") from error
 
 
 def store_of(uri: str) -> tuple[Store, str]:
@@ -45,7 +69,7 @@ def store_of(uri: str) -> tuple[Store, str]:
     kind, rest = _cloud(uri)
     if kind is None:
         fs, path = filesystem(uri)
-        return PlainStore(fs), path
+        return HttpStore(fs) if is_http(uri) else PlainStore(fs), path
     if not rest.partition("/")[0]:
         raise StorageError(f"{uri}: names no bucket; expected {kind}://BUCKET/PATH")
     with _opening:
@@ -114,6 +138,14 @@ def _open(kind: str, uri: str) -> Store:
     with explained(uri):
         opened: Store = opener()
         return opened
+
+
+def _chained(uri: str) -> StorageError:
+    return StorageError(
+        f"{uri}: a chain of file systems, or a look into an archive, which is not supported (a file's path alone does "
+        "not say which archive it is in). Copy or unpack it and name the result; tar archives, on any store, are read "
+        "as they are."
+    )
 
 
 def _not_installed(uri: str, error: ImportError) -> StorageError:

@@ -1,17 +1,19 @@
 """Read from any store: in ranges whose length is checked, a few in flight, never a whole shard in memory."""
 
+import errno
 import io
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import IO, TypeVar
 
 from fsspec.spec import AbstractBufferedFile
 
-from fiqa_core.storage.errors import ChangedError, MissingError, ShortReadError, explained
-from fiqa_core.storage.listing import StoredFile, stat
+from fiqa_core.storage.errors import ChangedError, MissingError, ShortReadError, StorageError, explained
+from fiqa_core.storage.listing import StoredFile, special_file, stat
 from fiqa_core.storage.places import filesystem, is_local, store_of
 from fiqa_core.storage.retry import retrying_here
 from fiqa_core.storage.store import Entry, Store
@@ -24,6 +26,8 @@ T = TypeVar("T")
 BLOCK_BYTES = 4 << 20
 _BLOCKS = 4
 _WHOLE_WORKERS = 4
+# Far more than any network, table of settings or list that is read whole.
+MOST_BYTES = 8 << 30
 
 # It tells of every block it fetches, as if that were news.
 logging.getLogger("fsspec").setLevel(logging.WARNING)
@@ -61,7 +65,7 @@ def open_read(url: str, version: str = "", block_bytes: int = BLOCK_BYTES) -> IO
     if is_local(url):
         if version:
             _refuse_change(stat(url), version)
-        return Path(filesystem(url)[1]).open("rb", buffering=1 << 18)
+        return _open_local(url)
     store, path = store_of(url)
     with explained(url):
         entry = store.head(path)
@@ -71,16 +75,34 @@ def open_read(url: str, version: str = "", block_bytes: int = BLOCK_BYTES) -> IO
     return io.BufferedReader(RangedFile(store, entry, url, block_bytes), 1 << 16)
 
 
-def read_bytes(url: str) -> bytes:
-    """The whole of one file (checkpoints, settings), a few blocks at once."""
+def _open_local(url: str) -> IO[bytes]:
+    # Without O_NONBLOCK the opening of a pipe waits until somebody writes to it. It does nothing to a file.
+    descriptor = os.open(filesystem(url)[1], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if S_ISREG(mode):
+        return os.fdopen(descriptor, "rb", buffering=1 << 18)
+    os.close(descriptor)
+    if S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), url)
+    raise special_file(url)
+
+
+def read_bytes(url: str, most: int = MOST_BYTES) -> bytes:
+    """The whole of one file (checkpoints, settings), a few blocks at once.
+
+    Raises:
+        StorageError: it is larger than `most` bytes.
+    """
     if is_local(url):
         with open_read(url) as stream:
-            return stream.read()
+            return _read_local(url, stream, most)
     store, path = store_of(url)
     with explained(url):
         entry = store.head(path)
     if entry is None:
         raise MissingError(f"{url}: no such file. Check the name.")
+    if entry.size > most:
+        raise _too_large(url, most)
     starts = range(0, entry.size, BLOCK_BYTES)
     blocks = in_flight(
         starts,
@@ -167,6 +189,20 @@ def _fetch(store: Store, entry: Entry, uri: str, start: int, end: int) -> bytes:
             return retrying_here(once, uri)
     except MissingError as error:
         raise ChangedError(_changed(uri, "gone, or replaced")) from error
+
+
+def _read_local(url: str, stream: IO[bytes], most: int) -> bytes:
+    size = os.fstat(stream.fileno()).st_size
+    data = stream.read(size + 1) if size <= most else b""
+    while size < len(data) <= most and (more := stream.read(BLOCK_BYTES)):
+        data += more  # it grows, or is one of those whose size the system does not know
+    if max(size, len(data)) > most:
+        raise _too_large(url, most)
+    return data
+
+
+def _too_large(url: str, most: int) -> StorageError:
+    return StorageError(f"{url}: larger than {most:,} bytes, so it is not read whole. Is it the file that you meant?")
 
 
 def _refuse_change(file: StoredFile | None, version: str) -> None:

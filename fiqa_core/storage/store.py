@@ -52,21 +52,20 @@ class PlainStore:
             info = self._fs.info(path)
         except FileNotFoundError:
             return None
-        return _entry(info) if info["type"] == "file" else None
+        return plain_entry(info) if info["type"] == "file" else None
 
     def entries(self, prefix: str, deep: bool, first: bool = False) -> Iterator[Entry]:  # noqa: ARG002
         """Files whose path begins with `prefix`; the folder before its last slash is listed."""
         folder = prefix.rpartition("/")[0]
-        if deep:
-            found = self._fs.find(folder, detail=True).values()
-        else:
-            try:
-                found = self._fs.ls(folder, detail=True)
-            except (FileNotFoundError, NotADirectoryError):
-                return
+        try:
+            found = self._fs.find(folder, detail=True).values() if deep else self._fs.ls(folder, detail=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return
         listed = (
-            Entry(f"{info['name'].rstrip('/')}/", -1, "") if info["type"] == "directory" else _entry(info)
+            Entry(f"{info['name'].rstrip('/')}/", -1, "") if info["type"] == "directory" else plain_entry(info)
             for info in found
+            # fsspec's `find` tells of a path that is a file itself as of a file without name and type.
+            if "type" in info and "name" in info
         )
         yield from sorted(entry for entry in listed if entry.path.startswith(prefix) and entry.path != prefix)
 
@@ -96,7 +95,10 @@ class PlainStore:
         return 0
 
 
-def _entry(info: dict[str, Any]) -> Entry:
-    version = next((str(info[key]) for key in ("ETag", "etag", "mtime", "created") if info.get(key)), "")
+def plain_entry(info: dict[str, Any]) -> Entry:
+    """What fsspec tells of a file."""
+    version = next(
+        (str(info[key]) for key in ("ETag", "etag", "mtime", "created", "Last-Modified", "sha") if info.get(key)), ""
+    )
     size = info.get("size")
     return Entry(info["name"], -1 if size is None else int(size), version)

@@ -23,7 +23,9 @@ from fiqa_core.training.augment import Augmentation
 from fiqa_core.training.dataset_index import DatasetIndex
 from fiqa_core.training.distill import Targets
 from fiqa_core.training.errors import TrainingError
+from fiqa_core.training.in_flight import InFlight
 from fiqa_core.training.pool import Pool
+from fiqa_core.wording import counted
 
 _log = logging.getLogger(__name__)
 _WINDOW_BYTES = 2 << 30  # of stored images that wait to be drawn
@@ -107,29 +109,32 @@ class ShardBatches:
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
         """As `Batches.epoch`; the records of skipped batches are read again, but not decoded."""
         share = self._share
-        chosen = _chunks(self._drawn(number), share.batch)
-        for _ in range(skip):
+        chosen = self._drawn(number)
+        for _ in range(skip * share.batch):
             next(chosen)
         try:
             yield from self._made(chosen, number, skip)
         finally:  # also where the run ends inside an epoch
             if self.passed_over:
-                _log.warning("epoch %d: %d images could not be decoded, passed over", number, self.passed_over)
+                _log.warning(
+                    "epoch %d: %s could not be decoded, passed over", number, counted(self.passed_over, "image")
+                )
             self.passed_over = 0
 
-    def _made(self, chosen: Iterator[list[tuple[bytes, int, float]]], epoch: int, skip: int) -> Iterator[Batch]:
+    def _made(self, chosen: Iterator[tuple[bytes, int, float]], epoch: int, skip: int) -> Iterator[Batch]:
         share = self._share
         with ThreadPoolExecutor(max(1, share.threads), "decode") as pool:
             pending: deque[list[Future[tuple[np.ndarray, int, float] | None]]] = deque()
+            stored = InFlight()
             for step in range(skip, self.steps_per_epoch + 2):
                 if step < self.steps_per_epoch:
-                    first = step * share.batch
-                    pending.append(
-                        [
-                            pool.submit(self._image, *item, [share.seed, _AUGMENT, epoch, share.number, place])
-                            for place, item in enumerate(next(chosen), first)
-                        ]
-                    )
+                    pending.append([])
+                    for place in range(step * share.batch, (step + 1) * share.batch):
+                        item = next(chosen)
+                        stored.make_room(len(item[0]))
+                        seed = [share.seed, _AUGMENT, epoch, share.number, place]
+                        pending[-1].append(pool.submit(self._image, *item, seed))
+                        stored.add(pending[-1][-1], len(item[0]))
                 if len(pending) > 2 or (pending and step >= self.steps_per_epoch):
                     yield self._batch(pending.popleft())
 
@@ -255,8 +260,3 @@ class PoolBatches:
 def _as_input(pixels: np.ndarray) -> Tensor:
     """As the scorer makes network input of pixels."""
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255).sub_(0.5).div_(0.5).contiguous()
-
-
-def _chunks(items: Iterator[tuple[bytes, int, float]], size: int) -> Iterator[list[tuple[bytes, int, float]]]:
-    while True:
-        yield [next(items) for _ in range(size)]

@@ -15,6 +15,7 @@ from fiqa_core.shards.formats import CONTAINERS
 from fiqa_core.shards.run_files import SUMMARY, parse_filter_run, read_run_file
 from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.training.errors import TrainingError
+from fiqa_core.wording import counted
 
 _log = logging.getLogger(__name__)
 _COLUMNS = ("shard", "index", "label", "keep", "weight")
@@ -87,7 +88,9 @@ def index_of_records(units: Sequence[Unit], read: ReadSettings) -> DatasetIndex:
                 index.append(record.index)
                 classes.append(labels.setdefault(record.label, len(labels)))
     if without_image or without_label:
-        _log.warning("not trained on: %d records without an image, %d without a label", without_image, without_label)
+        _log.warning(
+            "not trained on: %s without an image, %d without a label", counted(without_image, "record"), without_label
+        )
     if not index:
         raise TrainingError("no labelled image in the input; training needs identities (labels). See --label-field.")
     rows = ShardRows(np.array(index), np.array(classes), np.ones(len(index), np.float32))
@@ -112,7 +115,7 @@ def index_of_decisions(units: Sequence[Unit], decisions: str) -> DatasetIndex:
     keep = table["keep"].to_numpy()
     labelled = table["label"].is_valid().to_numpy()
     if lost := int((keep & ~labelled).sum()):
-        _log.warning("%s: %d kept rows have no label and are not trained on", decisions, lost)
+        _log.warning("%s: %s no label: not trained on", decisions, counted(lost, "kept row has", "kept rows have"))
     kept = keep & labelled
     if not kept.any():
         raise TrainingError(f"{decisions}: it keeps no labelled row; nothing is left to train on")

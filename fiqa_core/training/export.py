@@ -1,5 +1,6 @@
 """Write the result of a run: `model.pt` as the original's is, and a small file for scoring only."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import safetensors.torch
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fiqa_core import storage
-from fiqa_core.networks.vit_fiqa import HEADS, ViTFIQA
+from fiqa_core.networks.vit_fiqa import ARCHITECTURES, ViTFIQA
 from fiqa_core.training.errors import TrainingError
 
 TYPES = {"float32": torch.float32, "float16": torch.float16}
@@ -16,13 +17,13 @@ TYPES = {"float32": torch.float32, "float16": torch.float16}
 def write_model(network: ViTFIQA, output: Path) -> Path:
     """`model.pt`: the state dict under the original's tensor names, float32.
 
-    Heads cannot be read from tensors. Where they are not the original's 8, the file is a dict with the state dict under
-    `state_dict_backbone` and the number under `heads`.
+    Heads cannot be read from tensors. Where the network is not of an original size with the original's heads, the file
+    is a dict with the state dict under `state_dict_backbone` and the number under `heads`.
     """
     tensors = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
-    content = (
-        tensors if network.config.heads == HEADS else {"state_dict_backbone": tensors, "heads": network.config.heads}
-    )
+    config = network.config
+    is_original = any(replace(known, mode=config.mode) == config for known in ARCHITECTURES.values())
+    content = tensors if is_original else {"state_dict_backbone": tensors, "heads": config.heads}
     target = output / "model.pt"
     with storage.temporary_for(str(output)) as path:
         with path.open("wb") as stream:  # a stream: torch writes a path's name into the file

@@ -25,6 +25,8 @@ import pyarrow.parquet as pq
 from fiqa_core import storage
 from fiqa_core.images.decode import ImageRejected
 from fiqa_core.images.preprocess import ChannelOrder, prepare
+from fiqa_core.networks.onnx_session import read_onnx
+from fiqa_core.npy import map_npy, read_npy
 from fiqa_core.shards.formats import CONTAINERS
 from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.training.augment import randomly_degraded
@@ -93,7 +95,7 @@ def _claim(
         **asdict(settings),
         **{name: value for name, value in named.items() if value},
         "teacher": {field.name: getattr(teacher, field.name) for field in fields(TeacherSettings)}
-        | {"model": sha256(storage.read_bytes(teacher.model)).hexdigest()},
+        | {"model": read_onnx(teacher.model).sha256},
         "units": sha256(json.dumps([unit.identity() for unit in units], sort_keys=True).encode()).hexdigest(),
     }
     place = folder / SETTINGS
@@ -267,8 +269,8 @@ def open_pool(folder: Path) -> Pool:
     parts = [part for part in sorted(folder.glob("part-*")) if pq.read_metadata(part / "rows.parquet").num_rows]
     if not parts:
         raise TrainingError(f"{folder}: no pool with images in it")
-    pixels = tuple(np.load(part / "pixels.npy", mmap_mode="r") for part in parts)
+    pixels = tuple(map_npy(str(part / "pixels.npy")) for part in parts)
     firsts = np.cumsum([0, *(len(block) for block in pixels[:-1])])
     rows = pa.concat_tables([pq.read_table(part / "rows.parquet") for part in parts])
-    embeddings = np.concatenate([np.load(part / "embeddings.npy") for part in parts])
+    embeddings = np.concatenate([read_npy(str(part / "embeddings.npy")) for part in parts])
     return Pool(pixels, firsts, rows, embeddings, tuple(int(part.name.removeprefix("part-")) for part in parts))

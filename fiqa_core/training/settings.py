@@ -1,6 +1,7 @@
 """What a training run depends on, as read from a YAML file with one block a dataclass."""
 
 import dataclasses
+import reprlib
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -190,9 +191,11 @@ def parse(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> TrainingS
 
 def _dataclass(kind: Any, values: Any, path: str) -> Any:
     if not isinstance(values, Mapping):
-        raise TrainingError(f"{path or 'the configuration'}: expected names and values, found {values!r}")
+        raise TrainingError(f"{path or 'the configuration'}: expected names and values, found {_shown(values)}")
     fields = {entry.name: entry for entry in dataclasses.fields(kind)}
     if unknown := sorted(str(name) for name in values if name not in fields):
+        if len(unknown) == len(values):  # another file's names are not told
+            unknown = [f"none of the {len(unknown)} names" if len(unknown) > 1 else "the only name"]
         where = f" in {path}" if path else ""
         raise TrainingError(f"{', '.join(unknown)}: not known{where}; expected {', '.join(fields)}")
     hints = typing.get_type_hints(kind)
@@ -206,6 +209,11 @@ def _dataclass(kind: Any, values: Any, path: str) -> Any:
     return kind(**{name: _value(hints[name], value, f"{path}.{name}".strip(".")) for name, value in values.items()})
 
 
+def _shown(value: Any) -> str:
+    """A setting's value, shortened: an alias in YAML makes a few bytes stand for a billion."""
+    return reprlib.repr(value)
+
+
 def _value(hint: Any, value: Any, path: str) -> Any:
     if typing.get_origin(hint) in (types.UnionType, typing.Union):  # of a Literal it is typing's own
         kinds = typing.get_args(hint)
@@ -214,14 +222,14 @@ def _value(hint: Any, value: Any, path: str) -> Any:
         hint = next(kind for kind in kinds if kind is not type(None))
     if typing.get_origin(hint) is typing.Literal:
         if value not in typing.get_args(hint):
-            raise TrainingError(f"{path}: expected {' or '.join(typing.get_args(hint))}, found {value!r}")
+            raise TrainingError(f"{path}: expected {' or '.join(typing.get_args(hint))}, found {_shown(value)}")
         return value
     if dataclasses.is_dataclass(hint):
         return _dataclass(hint, value, path)
     if typing.get_origin(hint) is tuple:
         items = [value] if isinstance(value, str) else value
         if not isinstance(items, list | tuple) or not items or not all(isinstance(item, str) for item in items):
-            raise TrainingError(f"{path}: expected a text or a list of texts, found {value!r}")
+            raise TrainingError(f"{path}: expected a text or a list of texts, found {_shown(value)}")
         return tuple(items)
     if hint is float and isinstance(value, str):
         # YAML 1.1 reads 1e-3 as text: it wants 1.0e-3.
@@ -232,5 +240,5 @@ def _value(hint: Any, value: Any, path: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise TrainingError(f"{path}: expected {hint.__name__}, found {value!r}")
+        raise TrainingError(f"{path}: expected {hint.__name__}, found {_shown(value)}")
     return value

@@ -1,20 +1,26 @@
 """The command's own manners: exit codes, messages, and outputs left alone by a run that never began."""
 
+import io
 import logging
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.command_line import set_up_logging
+from pipelines import filter_dataset
+from pipelines.command_line import guarded, set_up_logging
 from pipelines.score_dataset import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK, run
 from tests.fakes import MeanScorerSource
+from tests.fiqa_core.curation.tables import frame, write_quality
 from tests.makers.containers import face_records, write_folder
 from tests.makers.stand_in import write_checkpoint
 
@@ -50,6 +56,9 @@ def test_ctrl_c_stops_soon_with_code_130_and_says_how_to_go_on(tmp_path, faces, 
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == EXIT_INTERRUPTED, said
     assert "--resume" in said
+    # Beam's workers may warn as they start; of the interruption itself there is one line.
+    told = [line for line in said.splitlines() if not line.startswith(("INFO ", "WARNING "))]
+    assert len(told) == 1, said
     assert run([*command, "--resume"], MeanScorerSource()) == EXIT_OK
 
 
@@ -80,6 +89,123 @@ def test_a_network_without_a_quality_head_is_refused_before_anything_is_begun(tm
     assert run(command) == EXIT_BAD_INPUT
     assert "no quality head" in caplog.text
     assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_while_a_command_is_still_importing_is_one_line():
+    for module in ("score_dataset", "evaluate_quality"):
+        process = subprocess.Popen(
+            [sys.executable, "-X", "importtime", "-m", f"pipelines.{module}", "--help"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+        assert process.stderr is not None
+        before = iter(process.stderr.readline, "")
+        assert any("pipelines.interrupts" in line for line in before)
+        next(before)
+        process.send_signal(signal.SIGINT)
+        said = [line for line in process.communicate(timeout=60)[1].splitlines() if not line.startswith("import time")]
+        assert process.returncode == EXIT_INTERRUPTED
+        assert said == ["interrupted; nothing was begun"]
+
+
+def test_what_was_interrupted_in_a_library_is_one_line_of_the_command(caplog, monkeypatch):
+    log = logging.getLogger("some_command")
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.default_int_handler)
+
+    def body() -> int:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            logging.getLogger("apache_beam").error("a trace")
+            raise RuntimeError("the engine gave up: interrupted") from None
+        return EXIT_OK
+
+    handler = logging.StreamHandler(io.StringIO())
+    logging.getLogger().addHandler(handler)
+    try:
+        assert guarded(log, body, "interrupted; run it again") == EXIT_INTERRUPTED
+    finally:
+        logging.getLogger().removeHandler(handler)
+        signal.signal(signal.SIGINT, before)
+    assert handler.stream.getvalue() == "interrupted; run it again\n"
+
+
+@pytest.mark.parametrize("error", [KeyError("type"), TypeError("x"), ZeroDivisionError("x"), AssertionError()])
+def test_an_error_that_nobody_foresaw_has_its_trace_and_a_request_to_report_it(error, caplog):
+    def body() -> int:
+        raise error
+
+    assert guarded(logging.getLogger("some_command"), body, "") == EXIT_BAD_INPUT
+    assert "Traceback" in caplog.text
+    assert f"{type(error).__name__}: this is a fault of the program, not of your input: please report" in caplog.text
+
+
+def test_an_error_that_a_library_raised_as_a_value_error_has_its_trace_too(caplog):
+    assert guarded(logging.getLogger("some_command"), lambda: int(datetime.fromisoformat("x").year), "") == 2
+    assert "fromisoformat" in caplog.text
+
+
+def unwritable(tmp_path: Path) -> dict[str, Path]:
+    """Outputs where nothing can be written, whoever runs this."""
+    (tmp_path / "file").write_text("mine")
+    return {
+        f"{tmp_path / 'file'} is a file; expected a folder": tmp_path / "file",
+        f"{tmp_path / 'file'} is a file; expected": tmp_path / "file" / "below",
+        "File name too long. Choose a shorter name": tmp_path / ("n" * 300),
+        "cannot be written to (": Path("/proc/no/such"),
+    }
+
+
+def test_an_output_that_cannot_be_written_is_one_sentence_with_the_place_and_what_to_do(tmp_path, faces, caplog):
+    quality = write_quality(tmp_path / "quality", frame([0.5, 0.6]))
+    for said, output in unwritable(tmp_path).items():
+        for start in (
+            lambda place: run(["--input", str(faces), "--output", place], MeanScorerSource()),
+            lambda place: filter_dataset.run(["--quality", str(quality), "--output", place]),
+        ):
+            assert start(str(output)) == EXIT_BAD_INPUT
+            assert said in caplog.text
+            assert "Traceback" not in caplog.text
+            assert "[Errno" not in caplog.text
+            caplog.clear()
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_the_next_line_runs_as_it_is_and_shows_the_worst_first_and_the_command_that_filters(tmp_path, faces, capfd):
+    out = tmp_path / "it's here"
+    assert run(["--input", str(faces), "--output", str(out)], MeanScorerSource()) == EXIT_OK
+    said = capfd.readouterr().out.splitlines()
+    shown, then = (next(line for line in said if line.startswith(word)) for word in ("next: ", "then: "))
+    printed = subprocess.run(
+        shown.removeprefix("next: "), shell=True, capture_output=True, text=True, check=True, timeout=120
+    ).stdout
+    assert printed.split()[:4] == ["key", "label", "quality", "status"]
+    qualities = [float(line.split()[3]) for line in printed.splitlines()[1:4]]
+    assert qualities == sorted(qualities)
+    words = shlex.split(then.removeprefix("then: "), comments=True)
+    assert words[1:3] == ["-m", "pipelines.filter_dataset"]
+    assert filter_dataset.run(words[3:]) == EXIT_OK
+
+
+def test_one_record_in_one_unit_is_not_said_as_several(tmp_path, capsys, caplog):
+    caplog.set_level(logging.INFO)
+    one = write_folder(tmp_path / "one", face_records(1))
+    assert run(["--input", str(one), "--output", str(tmp_path / "out")], MeanScorerSource()) == EXIT_OK
+    assert filter_dataset.run(["--quality", str(tmp_path / "out"), "--output", str(tmp_path / "f")]) == EXIT_OK
+    said = capsys.readouterr().out
+    assert "1 record in 1 unit:" in said
+    assert "1 row: 1 kept" in said
+    assert "planned 1 unit, 1 record" in caplog.text
+    assert not re.search(r"\b1 (units|records|rows|images|files)\b", said + caplog.text)
+
+
+def test_nothing_points_at_what_is_gone_when_the_process_ends(faces, capsys):
+    assert run(["--input", str(faces), "--output", "memory://gone"], MeanScorerSource()) == EXIT_OK
+    assert "next:" not in capsys.readouterr().out
 
 
 def test_a_run_of_no_records_says_so(tmp_path, capsys):

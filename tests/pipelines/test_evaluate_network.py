@@ -13,7 +13,7 @@ from pipelines.evaluate_quality import run
 from tests.makers.onnx_models import write_linear
 
 
-def test_a_network_gives_the_curves_of_the_table_that_embed_dataset_writes_with_it(tmp_path):
+def test_a_network_gives_the_curves_of_the_table_that_embed_dataset_writes_with_it(tmp_path, capsys):
     random = np.random.default_rng(0)
     faces = tmp_path / "faces"
     keys = [f"p{person}/{image}" for person in range(3) for image in range(3)]
@@ -29,6 +29,8 @@ def test_a_network_gives_the_curves_of_the_table_that_embed_dataset_writes_with_
     options = ["--flip", "--onnx-mean", "100", "--device", "cpu"]
     flags = ["--embeddings", f"fr={network}", "--images", f"set={faces}", "--output", str(tmp_path / "direct")]
     assert run([*common, *flags, *options]) == 0
+    # What was embedded lay in a folder that is gone now.
+    assert "next:" not in capsys.readouterr().out
     table = str(tmp_path / "table")
     assert embed_dataset(["--model", network, "--input", str(faces), "--output", table, *options]) == 0
     assert run([*common, "--embeddings", f"fr={table}", "--output", str(tmp_path / "by-table")]) == 0

@@ -201,7 +201,7 @@ def test_an_image_without_a_quality_is_an_error_or_the_worst(faces, tmp_path, ca
     flags = faces.flags(tmp_path / "out", "--no-plots", "--random-seeds", "1")
     flags[1] = f"q={faces.folder / 'holes.parquet'}"
     assert run(flags) == 2
-    assert "1 images of the pairs have no quality, the first is 'p3/1'" in caplog.text
+    assert "1 image of the pairs has no quality, the first is 'p3/1'" in caplog.text
     assert run([*flags, "--unscored", "worst"]) == 0
 
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from fiqa_core.curation.decision_files import DecisionFiles
 from fiqa_core.curation.policy_file import read_policy
 from fiqa_core.shards.plan import plan_dataset
 from fiqa_core.storage import filesystem
@@ -203,6 +204,17 @@ def test_a_row_without_a_place_is_refused_by_the_name_of_its_file(tmp_path, capl
     assert run(command(quality, tmp_path / "out")) == EXIT_BAD_INPUT
     assert f"{file.name}: the column 'index' holds nulls" in caplog.text
     assert not (tmp_path / "out" / "summary.json").exists()
+
+
+def test_the_account_is_printed_before_anything_of_it_is_written(scored, tmp_path, capsys, monkeypatch):
+    def fails(*_: object) -> int:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(DecisionFiles, "write", fails)
+    assert run(command(scored, tmp_path / "out", "--drop-worst", 0.3)) == EXIT_BAD_INPUT
+    said = capsys.readouterr().out
+    assert "below_global_quantile" in said
+    assert "next:" not in said
 
 
 def test_a_dry_run_prints_the_same_and_writes_nothing(scored, tmp_path, capsys):

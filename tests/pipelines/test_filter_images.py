@@ -93,6 +93,15 @@ def test_images_in_the_wrong_folder_and_copies_are_not_in_the_recordio_set_that_
     assert f"written: {len(kept)} images" in said
 
 
+def test_a_run_that_writes_images_says_what_it_is_at_and_leaves_no_notes_of_its_progress(faces, tmp_path, caplog):
+    caplog.set_level("INFO")
+    assert run(command(faces, tmp_path / "out", "--write", "parquet", "--drop-worst", 0.2)) == 0
+    stages = ("reading 73 rows", "deciding", "writing the decisions", "writing 59 images as parquet")
+    places = [caplog.text.index(stage) for stage in stages]
+    assert places == sorted(places)
+    assert not (tmp_path / "out" / "_progress").exists()
+
+
 def test_findings_of_an_earlier_run_serve_another_policy_without_embeddings(faces, tmp_path):
     assert run(judged(faces, tmp_path / "a")) == 0
     again = command(faces, tmp_path / "b", "--findings", tmp_path / "a" / "findings", "--drop-wrong-labels", "on")

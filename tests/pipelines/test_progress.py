@@ -17,7 +17,7 @@ import pytest
 
 from fiqa_core.scoring import progress as notes
 from fiqa_core.scoring.progress import Progress, Tally
-from pipelines.progress import Whole, progress_line
+from pipelines.progress import SubsetMonitor, Whole, progress_line
 from pipelines.score_dataset import run
 from tests.fakes import MeanScorerSource, SlowMeanScorerSource
 from tests.makers.images import jpeg_bytes
@@ -170,3 +170,8 @@ UNITS = Whole(records=None, size=None, units=8)
 )
 def test_the_line_after_ten_seconds(done, whole, line):
     assert progress_line(done, whole, 10.0) == line
+
+
+def test_images_that_are_written_again_are_counted_without_rejects():
+    monitor = SubsetMonitor(Progress, 60, 3)
+    assert monitor._line(Progress(Tally(30)), 10.0) == "written: 30 of 60 images, 3.0 images/s, 0:00:10 left"

@@ -183,6 +183,24 @@ def test_recordio_has_the_header_and_the_ranges_of_identities_that_insightface_r
     assert ranges[-1][1] == first
 
 
+def test_plain_recordio_has_nothing_but_images_in_order_of_identity_with_keys_from_0(scored, tmp_path):
+    write(scored, tmp_path, format="recordio", recordio_layout="plain")
+    data = tmp_path / "subset" / "data"
+    records = read_rec((data / "train.rec").read_bytes())
+    offsets = dict(map(int, line.split("\t")) for line in (data / "train.idx").read_text().splitlines())
+    found = [(*records[offsets[key]][0], sha(records[offsets[key]][1])) for key in range(len(offsets))]
+    numbers = {row["label"]: n for n, row in enumerate(csv.DictReader((tmp_path / "subset" / "labels.csv").open()))}
+    wanted = sorted(
+        ((float(numbers[row["label"]]), row["sha256"]) for row in kept_rows(scored)), key=lambda one: one[0]
+    )
+    assert found == wanted
+    assert len(records) == len(offsets)
+    # The loader asks key 0 whether it is a header.
+    assert int.from_bytes((data / "train.rec").read_bytes()[8:12], "little") == 0
+    assert (data / "property").read_text() == f"{len(numbers)},24,24\n"
+    assert [row["out_key"] for row in index_of(tmp_path)] == [str(key) for key in range(len(offsets))]
+
+
 @pytest.mark.parametrize("scored", ["parquet"], indirect=True)
 def test_output_is_the_same_bytes_on_every_run(scored, tmp_path):
     for kind in FORMATS:

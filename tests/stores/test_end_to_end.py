@@ -15,6 +15,7 @@ from fiqa_core import storage
 from fiqa_core.scoring.score_unit import score_unit
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.plan import plan_dataset
+from pipelines import embed_dataset
 from pipelines.score_dataset import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_OK, run
 from tests.fakes import MeanScorer, MeanScorerSource
 from tests.makers.containers import (
@@ -25,6 +26,7 @@ from tests.makers.containers import (
     write_parquet_pyarrow,
     write_tar,
 )
+from tests.makers.onnx_models import write_linear
 from tests.shared import needs_shared, write_golden_checkpoint
 from tests.stores.conftest import Bucket, independent_client
 from tests.stores.fault_proxy import FirstThen, Seeded, gets
@@ -233,6 +235,23 @@ def test_a_checkpoint_in_a_bucket_scores_as_the_local_one(stored, tmp_path, data
     for weights, output in ((checkpoint, tmp_path / "out"), (f"{stored.uri}/zoo", f"{stored.uri}/out")):
         argv = ["--input", str(dataset / "tar" / "shard-0.tar"), "--output", str(output), "--checkpoint", str(weights)]
         assert run([*argv, "--device", "cpu"]) == EXIT_OK
+        tables.append(comparable(str(output)))
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_an_onnx_network_in_a_bucket_takes_its_weights_from_beside_it_there(stored, tmp_path, dataset):
+    import onnx
+
+    (tmp_path / "zoo").mkdir()
+    whole = write_linear(tmp_path / "whole.onnx", ("n", 3, 112, 112))
+    onnx.save_model(
+        onnx.load(whole), tmp_path / "zoo" / "fr.onnx", save_as_external_data=True, location="w.data", size_threshold=0
+    )
+    upload(tmp_path / "zoo", f"{stored.uri}/zoo")
+    tables = []
+    for model, output in ((whole, tmp_path / "out"), (f"{stored.uri}/zoo/fr.onnx", f"{stored.uri}/out")):
+        argv = ["--input", str(dataset / "tar" / "shard-0.tar"), "--output", str(output), "--model", str(model)]
+        assert embed_dataset.run([*argv, "--device", "cpu"]) == EXIT_OK
         tables.append(comparable(str(output)))
     pd.testing.assert_frame_equal(*tables)
 

@@ -48,7 +48,7 @@ class _Pending(NamedTuple):
     """A batch under way: `result` waits for its `Scores`."""
 
     worker: _Worker
-    count: int
+    images: int
     result: Result
 
 

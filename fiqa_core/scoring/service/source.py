@@ -4,7 +4,7 @@ import logging
 import os
 import secrets
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from fiqa_core.scoring.batch_scorer import BatchScorer
 from fiqa_core.scoring.devices import resolve_device, worker_device
@@ -14,6 +14,7 @@ from fiqa_core.scoring.service.launch import Place, start
 _log = logging.getLogger(__name__)
 
 
+@runtime_checkable
 class DeviceSource(Protocol):
     """Something small and picklable that makes a scorer, on a device that it is told."""
 

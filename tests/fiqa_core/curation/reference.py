@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 
 from fiqa_core.curation.policy import Policy
@@ -21,7 +22,8 @@ def believed_first(rows: pd.DataFrame) -> pd.DataFrame:
 def decide(own: pd.DataFrame, against: pd.DataFrame, pairs: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     """`reason` ("" = kept), `other` (rid or None) and `found` of each own row.
 
-    `own`: rid, label, quality (NaN = not scored), sha, verdict. `against`: rid, sha. `pairs`: a, b, similarity, kind.
+    `own`: rid, label, quality (NaN = not scored), sha, verdict, and of judged rows centre, genuine, nearest (cosines).
+    `against`: rid, sha. `pairs`: a, b, similarity, kind.
     """
     out = own.set_index("rid", drop=False).rename_axis(None).assign(reason="", other=None, found=False)
 
@@ -91,16 +93,38 @@ def near_duplicates(out, kept, drop, pairs: pd.DataFrame, policy: Policy) -> Non
     if scope == "off":
         return
     rows = kept()
-    limits = policy.near.limits()
-    near: dict[int, dict[int, float]] = {}
-    alike = [
-        (x, y, pair.similarity)
-        for pair in pairs.itertuples()
-        if pair.b < len(out) and pair.similarity >= limits.get(pair.kind, 2)
-        for x in same_bytes(out, pair.a)
-        for y in same_bytes(out, pair.b)
-    ]
+    near = nearness(out, rows, pairs, policy)
+    order = original_first(rows[rows.rid.isin(near)], near, policy.duplicates.score_noise * spread(out))
+    stays: list[int] = []
+    for rid in order:
+        if not set(near[rid]) & set(stays):
+            stays.append(rid)
+    goes = {}
+    for rid in set(order) - set(stays):
+        goes[rid] = min((r for r in near[rid] if r in stays), key=lambda r: (-near[rid][r], order.index(r)))
+    drop(goes, "duplicate_near", goes)
+
+
+def nearness(out, rows, pairs: pd.DataFrame, policy: Policy) -> dict[int, dict[int, float]]:
+    """Of each row the rows that are near it, and how near."""
+    scope, limits = policy.duplicates.near, policy.near.limits()
+    counted = [pair for pair in pairs.itertuples() if pair.b < len(out) and pair.similarity >= limits.get(pair.kind, 2)]
+    crowd_of = {}
+    for pair in counted:
+        if getattr(pair, "crowd", -1) >= 0:
+            members = crowd_of.setdefault((pair.crowd, pair.kind == "phash"), {pair.crowd: 1.0})
+            member = pair.a if pair.b == pair.crowd else pair.b
+            members[member] = max(pair.similarity, members.get(member, -2))
+    alike = [(pair.a, pair.b, pair.similarity) for pair in counted if getattr(pair, "crowd", -1) < 0]
+    for (a, b, similarity), pair in zip(list(alike), [p for p in counted if getattr(p, "crowd", -1) < 0], strict=True):
+        if pair.kind == "phash":
+            sides = [crowd_of.get((row, True), {row: 1}) for row in (a, b)]
+            alike += [(x, y, similarity) for x in sides[0] for y in sides[1]]
+    for members in crowd_of.values():
+        alike += [(x, y, min(members[x], members[y])) for x in members for y in members if x < y]
+    alike = [(x, y, s) for a, b, s in alike for x in same_bytes(out, a) for y in same_bytes(out, b)]
     alike += [(x, y, 1.0) for x in rows.rid for y in same_bytes(out, x)]
+    near: dict[int, dict[int, float]] = {}
     for a, b, similarity in alike:
         if a == b or a not in rows.index or b not in rows.index:
             continue
@@ -109,15 +133,43 @@ def near_duplicates(out, kept, drop, pairs: pd.DataFrame, policy: Policy) -> Non
         if scope == "all" or (known and (one == two) == (scope == "within")):
             for x, y in ((a, b), (b, a)):
                 near.setdefault(x, {})[y] = max(similarity, near.get(x, {}).get(y, -2))
-    order = believed_first(rows).rid.tolist()
-    stays: list[int] = []
-    for rid in order:
-        if not set(near.get(rid, {})) & set(stays):
-            stays.append(rid)
-    goes = {}
-    for rid in set(order) - set(stays):
-        goes[rid] = min((r for r in near[rid] if r in stays), key=lambda r: (-near[rid][r], order.index(r)))
-    drop(goes, "duplicate_near", goes)
+    return near
+
+
+def spread(out: pd.DataFrame) -> float:
+    """Half of what lies between the 0.16 and the 0.84 quantile of all scores."""
+    scores = sorted(out.quality.dropna())
+    if not scores:
+        return 0.0
+    low, high = (scores[max(0, math.ceil(share * len(scores)) - 1)] for share in (0.16, 0.84))
+    return (high - low) / 2
+
+
+def original_first(rows: pd.DataFrame, near, noise: float) -> list[int]:
+    """Groups that pairs connect, one after the other; in each, scores within `noise` of the best left are one."""
+    order, seen = [], set()
+    for rid in rows.rid:
+        if rid in seen:
+            continue
+        group, open_rows = set(), {rid}
+        while open_rows:
+            group |= open_rows
+            open_rows = {y for x in open_rows for y in near[x]} - group
+        seen |= group
+        left = rows[rows.rid.isin(group)].assign(wrong=rows.verdict == "wrong_label")
+        while len(left):
+            part = left[left.wrong == left.wrong.min()]
+            alike = part[part.quality.max() - part.quality <= noise].sort_values(
+                ["pixels", "quantisation"], ascending=[False, True]
+            )
+            for _, same in alike.groupby(["pixels", "quantisation"], sort=False):
+                while len(same):
+                    sizes = np.log(same.bytes.astype(float).clip(lower=1))
+                    as_large = same[sizes.max() - sizes <= -math.log1p(-0.1)]
+                    order += sorted(as_large.rid)
+                    same = same.drop(as_large.index)
+            left = left.drop(alike.index)
+    return order
 
 
 def protected_rows(kept, policy: Policy) -> set[int]:
@@ -126,11 +178,21 @@ def protected_rows(kept, policy: Policy) -> set[int]:
     return {rid for _, rows in labelled.groupby("label") for rid in better(rows).rid.head(least)}
 
 
+def recognised_rows(out: pd.DataFrame, policy: Policy) -> set[int]:
+    limits = policy.quality.protect_recognised
+    if limits is None:
+        return set()
+    judged = out[out.verdict.notna() & out.label.notna()]
+    margin = judged.centre.astype(float) - judged.nearest.astype(float)
+    near = (judged.genuine >= np.float32(limits.cosine)) & (margin >= limits.margin)
+    return set(judged[near].rid)
+
+
 def quality_rules(out: pd.DataFrame, kept, drop, policy: Policy) -> None:
     rule = policy.quality
 
     def find(rids, reason: str) -> None:
-        protected = protected_rows(kept, policy)
+        protected = protected_rows(kept, policy) | recognised_rows(out, policy)
         rids = [rid for rid in rids if rid not in protected]
         if rule.action == "drop":
             drop(rids, reason)

@@ -17,9 +17,17 @@ def frame(
     shas: Sequence[int | None] | None = None,
     verdicts: Sequence[str | None] | None = None,
     first: int = 0,
+    genuine: Sequence[float] | None = None,
+    nearest: Sequence[float] | None = None,
+    shapes: Sequence[tuple[int, float, int]] | None = None,
 ) -> pd.DataFrame:
-    """Rows as the reference takes them; by default one identity, all bytes different, labels not judged."""
+    """Rows as the reference takes them; by default one identity, all bytes different, labels not judged.
+
+    Judged rows: cosine 0.25 to their own centre, 0.75 (or `nearest`) to another, none (or `genuine`) to images.
+    `shapes`: side, quantisation and bytes of each stored image.
+    """
     rows = len(qualities)
+    shapes = [(112, 4.5, 3000)] * rows if shapes is None else shapes
     return pd.DataFrame(
         {
             "rid": np.arange(first, first + rows),
@@ -27,6 +35,12 @@ def frame(
             "quality": pd.Series(list(qualities), dtype=float),
             "sha": pd.Series([1000 + first + i for i in range(rows)] if shas is None else list(shas), dtype=object),
             "verdict": pd.Series([None] * rows if verdicts is None else list(verdicts), dtype=object),
+            "centre": np.full(rows, 0.25, np.float32),
+            "genuine": np.array([np.nan] * rows if genuine is None else genuine, np.float32),
+            "nearest": np.array([0.75] * rows if nearest is None else nearest, np.float32),
+            "pixels": np.array([side * side for side, _, _ in shapes], np.int64),
+            "quantisation": np.array([step for _, step, _ in shapes], float),
+            "bytes": np.array([size for _, _, size in shapes], np.int64),
         }
     )
 
@@ -45,11 +59,15 @@ def write_quality(folder: Path, rows: pd.DataFrame, per_file: int = 1000, prefix
             "quality": pa.array(part.quality.to_numpy(np.float32), mask=~scored.to_numpy()),
             "status": pa.array(np.where(scored, "scored", "truncated").astype(str), pa.string()).dictionary_encode(),
             "message": pa.nulls(len(part), pa.string()),
-            "width": pa.nulls(len(part), pa.int32()),
-            "height": pa.nulls(len(part), pa.int32()),
+            "width": np.sqrt(part.pixels.to_numpy()).astype(np.int32),
+            "height": np.sqrt(part.pixels.to_numpy()).astype(np.int32),
+            "bytes": part.bytes.to_numpy(),
+            "quantisation": part.quantisation.to_numpy(np.float32),
             "sha256": [None if pd.isna(sha) else int(sha).to_bytes(32, "big") for sha in part.sha],
         }
-        pq.write_table(pa.table(columns, schema=quality_schema()), folder / f"part-{number:06d}-0123456789ab.parquet")
+        pq.write_table(
+            pa.table(columns, schema=quality_schema(storage=True)), folder / f"part-{number:06d}-0123456789ab.parquet"
+        )
     return folder
 
 
@@ -59,9 +77,10 @@ def write_labels(folder: Path, rows: pd.DataFrame) -> Path:
     judged = rows[rows.verdict.notna()]
     columns = {
         "rid": pa.array(judged.rid.to_numpy(), pa.int64()),
-        "centre_cosine": pa.array(np.full(len(judged), 0.25, np.float32)),
+        "centre_cosine": pa.array(judged.centre.to_numpy()),
+        "genuine_cosine": pa.array(judged.genuine.to_numpy(), from_pandas=True),
         "nearest_label": pa.array(["b"] * len(judged), pa.string()),
-        "nearest_cosine": pa.array(np.full(len(judged), 0.75, np.float32)),
+        "nearest_cosine": pa.array(judged.nearest.to_numpy(), from_pandas=True),
         "label_verdict": pa.array(judged.verdict.tolist(), pa.string()),
     }
     pq.write_table(pa.table(columns), folder / "labels-000000.parquet")
@@ -77,6 +96,8 @@ def write_pairs(folder: Path, pairs: pd.DataFrame) -> Path:
         "similarity": pa.array(pairs.similarity.to_numpy(), pa.float32()),
         "kind": pa.array(pairs.kind.tolist(), pa.string()),
     }
+    if "crowd" in pairs:
+        columns["crowd"] = pa.array(pairs.crowd.to_numpy(), pa.int64(), mask=(pairs.crowd < 0).to_numpy())
     pq.write_table(pa.table(columns), folder / "pairs-000000.parquet")
     return folder
 

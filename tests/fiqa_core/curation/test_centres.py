@@ -20,6 +20,15 @@ def leave_one_out(vectors: np.ndarray, segment: np.ndarray) -> np.ndarray:
     return found
 
 
+def mean_of_others(vectors: np.ndarray, segment: np.ndarray) -> np.ndarray:
+    """Mean cosine of each to the others of its identity, plainly and in float64; NaN for a single one."""
+    x = vectors.astype(np.float64)
+    cosines = x @ x.T
+    np.fill_diagonal(cosines, 0)
+    same = segment[:, None] == segment
+    return np.array([c[s].sum() / (s.sum() - 1) if s.sum() > 1 else np.nan for c, s in zip(cosines, same, strict=True)])
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 9), min_size=1, max_size=8))
 def test_cosines_of_clean_identities_are_those_of_float64(seed, sizes):
@@ -29,6 +38,7 @@ def test_cosines_of_clean_identities_are_those_of_float64(seed, sizes):
     vectors = unit(people[segment] + random.standard_normal((len(segment), 64)) * 0.05).astype(np.float32)
     found = robust_centres(vectors, segment, np.arange(len(segment)))
     np.testing.assert_allclose(found.cosine, leave_one_out(vectors, segment), atol=2e-5)
+    np.testing.assert_allclose(found.genuine, mean_of_others(vectors, segment), atol=2e-5)
     assert found.kept.all()
     assert found.votes.tolist() == sizes
 
@@ -52,6 +62,9 @@ def test_copies_of_the_same_bytes_vote_once_and_not_for_each_other():
     assert found.kept.tolist() == [True] * 4 + [False] * 3
     assert (found.cosine[4:] < 0.4).all()
     assert (found.cosine[:4] > 0.6).all()
+    clean = robust_centres(vectors[:4], np.zeros(4, np.int64), np.arange(4))
+    np.testing.assert_allclose(found.genuine[:4], clean.genuine, atol=1e-6)
+    assert (found.genuine[4:] < 0.4).all()
 
 
 def test_a_single_image_has_no_cosine():

@@ -75,7 +75,7 @@ def test_a_npy_with_a_text_file_of_keys(tmp_path, plain, vectors):
     with pytest.raises(TableError, match=r"2 lines, .* has 20 rows"):
         joined(source, plain)
     np.save(tmp_path / "e.npy", np.array([{"a": 1}], object), allow_pickle=True)
-    with pytest.raises(TableError, match=r"not a \.npy file of plain numbers"):
+    with pytest.raises(TableError, match=r"holds Python objects, not plain numbers"):
         joined(source, plain)
 
 
@@ -91,7 +91,7 @@ def test_equal_bytes_share_an_embedding_and_repeated_ones_are_counted(tmp_path, 
 def test_a_key_that_is_there_twice_cannot_join(tmp_path, plain, vectors):
     keys = [f"k{row}" for row in range(19)] + ["k0"]
     pq.write_table(pa.table({"embedding": list(vectors), "key": keys}), tmp_path / "f.parquet")
-    with pytest.raises(TableError, match="keys have several embeddings"):
+    with pytest.raises(TableError, match=r"key(s have| has) several embeddings"):
         joined(EmbeddingSource("parquet", (str(tmp_path / "f.parquet"),), join="key"), plain)
 
 

@@ -30,6 +30,7 @@ def test_a_part_of_its_images_gives_the_same_centre_cosines_and_groups(crowd):
     part, whole = large_centre(crowd, picture, 2_000), robust_centres(crowd, np.zeros(len(crowd), np.int64), picture)
     np.testing.assert_allclose(part.centre, whole.centre, atol=0.02)
     np.testing.assert_allclose(part.cosine, whole.cosine, atol=0.03)
+    np.testing.assert_allclose(part.genuine, whole.genuine, atol=0.03)
     assert (part.groups[0].minority == whole.groups[0].minority).all()
     assert part.votes.tolist() == whole.votes.tolist() == [22_000]
     assert np.mean(part.kept == whole.kept) > 0.99
@@ -53,7 +54,7 @@ def test_a_label_that_many_people_share_and_no_label_at_all_go_through_the_searc
     """Half of the rows are under one label, a quarter has none; everything else is judged as ever."""
     monkeypatch.setattr(centre_task, "MOST_VOTES", 200)
     monkeypatch.setattr(large_identity, "MOST_VOTES", 200)
-    monkeypatch.setattr(label_noise, "_SUSPECTS_AT_ONCE", 64)
+    monkeypatch.setattr(label_noise, "_COMPARED_AT_ONCE", 64)
     monkeypatch.setattr(findings._Gathered, "_parts_of", lambda *_: 5)
     vectors, person = people_images(100, 12)
     labels = ["crowd" if who < 50 else None if who < 75 else f"p{who}" for who in person]

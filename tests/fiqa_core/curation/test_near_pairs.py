@@ -38,12 +38,30 @@ def test_pairs_by_cosine_are_those_of_every_pair(seed, rows, own, cosine):
         assert len(set(of(found))) == len(found.a)
 
 
-def test_a_picture_that_is_there_a_thousand_times_makes_a_bounded_number_of_pairs():
+def test_a_picture_that_is_there_a_thousand_times_is_one_crowd_around_the_best():
     same = np.tile(unit(np.ones((1, 8), np.float32)), (1000, 1))
-    found = near_pairs(same, np.arange(1000), 1000, 0.9, 5)
-    assert np.bincount(found.b).max() == 5
-    assert (found.a < 5).all()
-    assert found.left_out == 1000 * 999 // 2 - len(found.a)
+    quality = np.random.default_rng(0).random(1000).astype(np.float32)
+    found = near_pairs(same, np.arange(1000), 1000, 0.9, 5, quality=quality)
+    best = int(quality.argmax())
+    assert (found.crowd == best).all()
+    assert set(found.a.tolist()) | set(found.b.tolist()) == set(range(1000))
+    assert (len(found.a), found.left_out) == (999, 0)
+
+
+def test_rows_near_a_crowd_and_alone_are_paired_with_each_row_of_it_that_is_near():
+    vectors = unit(np.random.default_rng(1).standard_normal((40, 3)).astype(np.float32))
+    found = near_pairs(vectors, np.arange(40), 40, 0.9, 3)
+    products = vectors @ vectors.T
+    degree = (products >= 0.9).sum(axis=1) - 1
+    true = {(a, b) for a, b in brute_cosine(vectors, 40, 0.9) if min(degree[a], degree[b]) <= 3}
+    assert true <= set(of(found))
+    assert (degree > 3).any()
+
+
+def test_of_a_leaked_picture_that_is_there_many_times_each_row_is_paired_with_the_other_dataset():
+    same = np.tile(unit(np.ones((1, 8), np.float32)), (301, 1))
+    found = near_pairs(same, np.arange(301), 300, 0.9, 5)
+    assert set(found.a[found.b == 300].tolist()) == set(range(300))
 
 
 def test_cells_lose_hardly_any_pair_that_a_look_at_every_pair_finds():
@@ -71,14 +89,20 @@ def test_pairs_by_hash_are_those_of_every_pair(bases, changes, bits, own):
         values.append(bases[base % len(bases)] ^ sum(1 << bit for bit in flips))
     phash = np.array(values, np.uint64)
     rid = np.arange(len(phash))
-    found = [phash_pairs(phash, rid, own, bits, MANY, band) for band in range(bits + 1)]
+    found = [phash_pairs(phash, rid, own, bits, band) for band in range(bits + 1)]
     pairs = [pair for some in found for pair in of(some)]
-    assert len(set(pairs)) == len(pairs)
     differing = np.bitwise_count(phash[:, None] ^ phash[None, :])
-    true = {(a, b) for b in rid for a in range(min(b, own)) if differing[a, b] <= bits}
-    first = {value: place for place, value in reversed(list(enumerate(values)))}
-    # Rows of one value are paired with its first row only.
-    assert set(pairs) == {(a, b) for a, b in true if values[a] != values[b] or first[values[a]] == a}
+    mine = {value: place for place, value in reversed(list(enumerate(values[:own])))}
+    middles = set(mine.values())
+    # Rows of one value are a crowd around the first, which stands for them all.
+    crowd = {(mine[values[b]], b) for b in range(min(own, len(values))) if mine[values[b]] != b}
+    true = {(a, b) for a in middles for b in middles if a < b and differing[a, b] <= bits}
+    for a in range(min(own, len(values))):
+        others = [(differing[a, b], b) for b in rid[own:] if differing[a, b] <= bits]
+        true |= {(a, min(others)[1])} if others else set()
+    of_other = {pair for pair in pairs if pair[1] >= own}
+    assert set(pairs) - of_other == {pair for pair in true if pair[1] < own} | crowd
+    assert {pair for pair in true if pair[1] >= own} <= of_other
 
 
 def test_bands_cover_every_bit_once():
@@ -91,6 +115,6 @@ def test_bands_cover_every_bit_once():
 
 def test_a_hash_that_is_there_ten_thousand_times_makes_ten_thousand_pairs():
     phash = np.append(np.full(10_000, 7, np.uint64), np.uint64(6))
-    found = [phash_pairs(phash, np.arange(10_001), 10_001, 4, 64, band) for band in range(5)]
+    found = [phash_pairs(phash, np.arange(10_001), 10_001, 4, band) for band in range(5)]
     assert sum(len(some.a) for some in found) == 10_000
-    assert sum(some.left_out for some in found) == 9_999
+    assert sum((some.crowd == 0).sum() for some in found) == 9_999

@@ -3,7 +3,7 @@
 import pytest
 
 from fiqa_core.curation.policy import Duplicates, Policy, Quality, Tiers, Weights
-from fiqa_core.curation.policy_fields import PolicyError
+from fiqa_core.curation.policy_fields import PolicyError, Recognised
 from fiqa_core.curation.policy_file import parse_policy, read_policy
 
 
@@ -29,6 +29,23 @@ def test_what_is_not_named_has_its_default_and_an_empty_file_is_the_default_poli
     assert parsed("quality: {min: 0.5}") == Policy(quality=Quality(min=0.5))
 
 
+@pytest.mark.parametrize(
+    ("text", "limits"),
+    [
+        ("true", Recognised(0.5, 0.15)),
+        ("{}", Recognised(0.5, 0.15)),
+        ("{cosine: 0.6}", Recognised(0.6, 0.15)),
+        ("{cosine: 0.6, margin: 0.2}", Recognised(0.6, 0.2)),
+        ("off", None),
+        ("null", None),
+    ],
+)
+def test_recognised_faces_are_protected_by_the_limits_that_are_named(text, limits):
+    policy = parsed(f"quality: {{protect_recognised: {text}}}")
+    assert policy.quality.protect_recognised == limits
+    assert parsed(policy.to_yaml()) == policy
+
+
 def test_a_bare_off_is_the_word_off_although_yaml_reads_false():
     assert parsed("duplicates: {exact: off}").duplicates.exact == "off"
 
@@ -49,8 +66,12 @@ def test_a_bare_off_is_the_word_off_although_yaml_reads_false():
         ("tiers: {edges: [0.2, 0.4, 0.6, 0.8]}", ["4 numbers, each less than the one before"]),
         ("tiers: {edges: [8, 6, 4, 2]}", ["from 0 to 1"]),
         ("weights: {mode: linear}", ["p.yaml", "low < high"]),
-        ("quality: {min: {a: 1}}", ["line 1", "expected a value or a list"]),
+        ("quality: {min: {a: 1}}", ["line 1", "min is {'a': 1}", "a finite number"]),
         ("quality: [1]", ["must be a mapping"]),
+        ("quality: {protect_recognised: {cosine: 0.5, marge: 0.1}}", ["line 1", "cosine and a margin"]),
+        ("quality: {protect_recognised: {margin: -0.1}}", ["a margin from 0 to 1"]),
+        ("quality: {protect_recognised: {cosine: 5}}", ["a similarity from -1 to 1"]),
+        ("quality: {protect_recognised: 0.5}", ["cosine and a margin"]),
         ("- 1", ["must be a mapping"]),
         ("quality: {min: 1, min: 2}", ["'min' is there twice"]),
         ("version: 2", ["version 2", "reads version 1"]),

@@ -13,6 +13,7 @@ from fiqa_core.curation.database import REASONS, Findings, load_findings, load_r
 from fiqa_core.curation.findings_settings import WAYS
 from fiqa_core.curation.parts import find_parts
 from fiqa_core.curation.policy import Duplicates, Labels, Near, Overlap, Policy, Quality, Size
+from fiqa_core.curation.policy_fields import Recognised
 from fiqa_core.curation.rules import decide
 from tests.fiqa_core.curation import reference
 from tests.fiqa_core.curation.tables import frame, no_pairs, write_labels, write_pairs, write_quality
@@ -79,13 +80,31 @@ def cases(draw):
     shas = rng.integers(0, draw(st.sampled_from([3, 30, 3000])), rows + others).astype(object)
     shas[rng.random(rows + others) < 0.1] = None
     verdicts = rng.choice(np.array(["agrees", "wrong_label", "low_quality", None], dtype=object), rows)
-    own = frame(qualities, labels, shas[:rows], verdicts)
+    genuine, nearest = (rng.choice(np.array([np.nan, 0.0, 0.125, 0.5, 0.625]), rows) for _ in range(2))
+    sides, steps, sizes = (
+        rng.choice([96, 112], rows),
+        rng.choice([0.5, 4.5, 9.25], rows),
+        rng.integers(1, 40, rows) * 100,
+    )
+    shapes = list(zip(sides.tolist(), steps.tolist(), sizes.tolist(), strict=True))
+    own = frame(qualities, labels, shas[:rows], verdicts, genuine=genuine, nearest=nearest, shapes=shapes)
     against = frame(np.zeros(others), shas=shas[rows:], first=rows)
     count = draw(st.integers(0, 80))
     a, b = rng.integers(0, rows, count), rng.integers(0, rows + others, count)
     pairs = pd.DataFrame({"a": np.minimum(a, b), "b": np.maximum(a, b)})
     pairs["similarity"] = rng.integers(6, 17, count) / 16
     pairs["kind"] = rng.choice(["cosine", "picture", "phash"], count)
+    # Some pairs belong to a crowd instead: of few middles, so that crowds have members.
+    middles = rng.choice(rows, 4)
+    chosen = np.flatnonzero((pairs.b < rows) & (rng.random(count) < draw(st.sampled_from([0, 0.5]))))
+    pairs["crowd"] = -1
+    for place in chosen.tolist():
+        middle, member = int(rng.choice(middles)), int(pairs.a[place])
+        if middle == member:
+            continue
+        pairs.loc[place, ["a", "b", "crowd"]] = [min(middle, member), max(middle, member), middle]
+        if pairs.kind[place] == "phash":
+            pairs.loc[place, "similarity"] = 1.0
     return own, against, pairs[pairs.a < pairs.b].reset_index(drop=True), draw(policies())
 
 
@@ -100,12 +119,18 @@ def policies(draw):
         Labels(draw(st.sampled_from([False, False, True])), draw(st.booleans())),
         Near(draw(st.sampled_from(WAYS)), maybe(LIMITS), maybe([0.75, 1.0]), maybe([0.8125, 0.9375])),
         Overlap(draw(st.booleans()), draw(st.booleans())),
-        Duplicates(draw(scopes), draw(st.sampled_from(["best", "drop_all"])), draw(scopes)),
+        Duplicates(
+            draw(scopes),
+            draw(st.sampled_from(["best", "drop_all"])),
+            draw(scopes),
+            draw(st.sampled_from([0.0, 0.3, 1.0, 4.0])),
+        ),
         Quality(
             maybe([-0.25, 0.125, 2.0]),
             draw(st.sampled_from([0.0, 0.1, 0.29, 0.5, 0.99])),
             draw(st.sampled_from([0.0, 0.1, 1 / 3, 0.9])),
             maybe(counts),
+            maybe([Recognised(), Recognised(0.125, 0.125), Recognised(-1, 0)]),
             draw(st.sampled_from(["drop", "drop", "weight"])),
         ),
         Size(maybe(counts), maybe(counts), maybe([1, 4, 20, 50]), maybe(counts)),
@@ -138,6 +163,31 @@ def test_the_best_of_an_identity_stay_whatever_their_quality():
     policy = Policy(quality=Quality(min=0.85, keep_at_least=2), size=Size(target=1))
     found = assert_as_reference(own, policy)
     assert found.reason.tolist() == ["", "", "below_threshold", "", "below_threshold"]
+
+
+def test_a_recognised_face_is_not_dropped_for_quality_and_the_rows_behind_it_count_as_before():
+    own = frame(
+        [0.1, 0.2, 0.3, 0.4, 0.9, 0.95, 0.05],
+        ["a"] * 6 + [None],
+        verdicts=["agrees"] * 7,
+        genuine=[0.5, 0.49, 0.5, 0.6, 0.9, 0.9, 0.9],
+        nearest=[0.0625, 0.0, 0.125, 0.0, 0.0, 0.0, 0.0],
+    )
+    policy = Policy(quality=Quality(drop_fraction=0.6, protect_recognised=Recognised()))
+    found = assert_as_reference(own, policy)
+    # The worst four of seven: the first is recognised, one is not near enough to its identity, one too near to another,
+    # one has no label. The fifth is never found.
+    assert found.reason.tolist() == ["", *["below_global_quantile"] * 2, "", "", "", "below_global_quantile"]
+
+
+def test_sizes_are_cut_from_recognised_faces_too_and_after_a_gap_the_best_are_counted_afresh():
+    own = frame([0.1, 0.2, 0.3, 0.9], verdicts=["agrees"] * 4, genuine=[0.9, 0, 0, 0.9], nearest=[0] * 4)
+    quality = Quality(min=0.5, protect_recognised=Recognised())
+    assert assert_as_reference(own, Policy(quality=quality)).reason.tolist() == ["", *["below_threshold"] * 2, ""]
+    policy = Policy(quality=quality, size=Size(best_per_identity=2))
+    assert assert_as_reference(own, policy).reason.tolist() == ["", *["below_threshold"] * 2, ""]
+    policy = Policy(quality=quality, size=Size(target=1))
+    assert assert_as_reference(own, policy).reason.tolist() == ["over_target_size", *["below_threshold"] * 2, ""]
 
 
 def test_a_wrong_label_is_never_the_duplicate_that_stays_if_another_is_there():

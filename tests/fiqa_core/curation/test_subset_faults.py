@@ -204,7 +204,20 @@ def test_tasks_written_twice_at_once_by_two_processes_give_the_same_bytes(lastin
     assert all(files_of(tmp_path / "twice")[name] == data for name, data in alone.items())
 
 
-def test_more_records_than_insightface_can_count_are_refused_before_any_work(lasting, tmp_path, monkeypatch):
-    monkeypatch.setattr("fiqa_core.curation.subset_plan.MAX_EXACT", 20)
-    with pytest.raises(SubsetError, match="float32"):
-        planned(lasting, tmp_path, "recordio")
+def test_more_records_than_insightface_can_count_are_written_without_header_and_identity_records(
+    lasting, tmp_path, caplog
+):
+    arguments = [find_parts([str(lasting / "table")]), str(lasting / "decisions")]
+    asked = SubsetSettings("recordio", recordio_layout="insightface")
+    with pytest.raises(SubsetError, match=r"float32.*--recordio-layout plain"):
+        plan_subset(*arguments, asked, str(tmp_path), most_exact=20)
+    with caplog.at_level("WARNING"):
+        plan = plan_subset(*arguments, SubsetSettings("recordio"), str(tmp_path), most_exact=20)
+    assert "written without them" in caplog.text
+    assert plan.settings.recordio_layout == "plain"
+
+
+def test_more_identities_than_float32_tells_apart_are_refused(lasting, tmp_path):
+    arguments = [find_parts([str(lasting / "table")]), str(lasting / "decisions")]
+    with pytest.raises(SubsetError, match="labels are float32"):
+        plan_subset(*arguments, SubsetSettings("recordio", recordio_layout="plain"), str(tmp_path), most_exact=2)

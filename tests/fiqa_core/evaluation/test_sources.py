@@ -17,7 +17,7 @@ def test_a_score_file_of_the_original_tools_is_read_by_path(tmp_path):
     path.write_text("XQLFW/images/Ann/Ann 1.jpg 0.5\nXQLFW/images/Bob/Bob_2.jpg -1.25e-1\n\n")
     assert read_qualities(str(path)).of(["Bob/Bob_2", "Ann/Ann 1"], "pairs").tolist() == [-0.125, 0.5]
     path.write_text("a.jpg 0.5\nb.jpg good\n")
-    with pytest.raises(EvaluationError, match=r"line 2: 'b\.jpg good' has no score"):
+    with pytest.raises(EvaluationError, match=r"line 2: has no score"):
         read_qualities(str(path))
 
 
@@ -30,10 +30,10 @@ def test_a_score_file_may_have_tabs_and_a_byte_order_mark(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (b"a 0.5\nb 1_0\n", "line 2: 'b 1_0' has no score"),
-        (b"a inf\n", "line 1: 'a inf' has no score"),
-        (b"a 1e999\n", "line 1: '1e999' is too large"),
-        (b"a 0.5\n 0.5\n", "line 2: '0.5' has no path"),
+        (b"a 0.5\nb 1_0\n", "line 2: has no score"),
+        (b"a inf\n", "line 1: has no score"),
+        (b"a 1e999\n", "line 1: its score is too large"),
+        (b"a 0.5\n 0.5\n", "line 2: has a score and no path"),
         (b"a 0.5\n\xff 0.5\n", "line 2: byte 0xff is not UTF-8"),
         (b"\n", "holds no scores"),
     ],
@@ -56,7 +56,7 @@ def test_a_folder_of_npy_files_is_read_by_their_paths(tmp_path):
 
 def test_an_npy_that_would_run_code_is_refused(tmp_path):
     np.save(tmp_path / "a.npy", np.array([{}], object), allow_pickle=True)
-    with pytest.raises(EvaluationError, match=r"a\.npy: not readable"):
+    with pytest.raises(EvaluationError, match=r"a\.npy: holds Python objects"):
         read_embeddings(str(tmp_path))
 
 
@@ -133,7 +133,5 @@ def test_labels_that_are_not_used_are_said(tmp_path, caplog):
 def test_an_embedding_of_zeros_is_named_with_its_dataset_and_model(tmp_path):
     (tmp_path / "p.txt").write_text("a b 1\na c 0\n")
     model = Embeddings(KeyIndex(list("abc"), "m"), np.array([[1.0, 0], [1, 1], [0, 0]]), None)
-    with pytest.raises(
-        EvaluationError, match="set, embeddings m: 1 embeddings are all zeros, the first is that of 'c'"
-    ):
+    with pytest.raises(EvaluationError, match="set, embeddings m: 1 embedding is all zeros, the first is that of 'c'"):
         Dataset.read("set", str(tmp_path / "p.txt")).compare([model], "m", "arccos")

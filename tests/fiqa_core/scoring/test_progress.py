@@ -1,6 +1,7 @@
 """What workers tell of their progress: finished, kept and failed units, and the part of one in hand."""
 
 import errno
+import io
 import tarfile
 from pathlib import Path
 
@@ -162,3 +163,26 @@ def test_a_full_disk_is_known_by_what_the_table_s_writer_raises(tar, out, monkey
     summary = score_unit(tar, MeanScorer(), SETTINGS, out, sleep=pauses.append)
     assert "No space left" in summary.failures[0][2]
     assert pauses == []
+
+
+def test_the_part_done_of_a_first_tar_is_what_was_read_of_it_whatever_lies_beside_its_images(tmp_path, out):
+    (tmp_path / "many").mkdir()
+    path = tmp_path / "many" / "a.tar"
+    with tarfile.open(path, "w") as archive:
+        for number in range(40):
+            for suffix, data in (("jpg", jpeg_bytes(number)), ("json", b" " * 60_000)):
+                info = tarfile.TarInfo(f"{number:03}.{suffix}")
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+    (unit,) = plan_dataset([str(path)], "auto", 100, str(tmp_path / "plan")).units
+    seen: list[tuple[int, float]] = []
+
+    class Watching(Heartbeat):
+        def count(self, change: Progress) -> None:
+            super().count(change)
+            seen.append((self._progress.now.rows, self._progress.now.size / unit.size))
+
+    score_unit(unit, MeanScorer(), SETTINGS, out, heartbeat=Watching(out))
+    halfway = [share for rows, share in seen if rows == 16]
+    assert halfway
+    assert all(0.3 < share < 0.6 for share in halfway)

@@ -77,6 +77,27 @@ def test_what_cannot_be_scored_is_named_by_its_place(scorer, tmp_path):
         scorer.score([good, 5])
 
 
+def test_an_image_that_cannot_be_used_is_nan_where_that_is_asked_for(scorer, tmp_path, caplog):
+    good, small = np.asarray(Image.open(GOLDEN / "images" / "00_112x112.png")), np.zeros((4, 4, 3), np.uint8)
+    (tmp_path / "text.jpg").write_text("no image")
+    images = [small, *[good] * 9, tmp_path / "text.jpg", tmp_path / "gone.jpg", good]
+    scores = scorer.score(images, errors="nan")
+    assert np.isnan(scores).tolist() == [True, *[False] * 9, True, True, False]
+    np.testing.assert_allclose(scores[[1, 12]], scorer.score([good, good]), atol=1e-5)
+    assert "image 0: " in caplog.text
+    assert "gone.jpg" in caplog.text
+    assert np.isnan(scorer.score([small], errors="nan")).all()
+    with pytest.raises(ValueError, match="errors is 'skip'; expected 'raise' or 'nan'"):
+        scorer.score([good], errors="skip")
+    with pytest.raises(TypeError, match="image 0"):
+        scorer.score([5], errors="nan")
+
+
+def test_a_path_instead_of_a_loaded_network_says_what_to_call():
+    with pytest.raises(TypeError, match=r"QualityScorer\.from_checkpoint\('m\.pt'\)"):
+        QualityScorer("m.pt")
+
+
 @pytest.mark.parametrize("size", [-1, 0, 2.5, "8"])
 def test_a_batch_size_that_is_none_is_refused(scorer, size):
     with pytest.raises(ValueError, match=r"batch_size is .*expected a whole number of at least 1"):

@@ -83,7 +83,7 @@ def test_unknown_files_among_images_are_counted_and_named(root, plan, caplog):
     write_images(root, "a/1.png")
     (root / "a" / "notes.md").touch()
     assert len(records(plan(root))) == 1
-    assert f"{root}: passed over 1 files that are no records: a/notes.md" in caplog.text
+    assert f"{root}: passed over 1 file that is no record: a/notes.md" in caplog.text
 
 
 @pytest.mark.parametrize("first", ["images", "shards"])

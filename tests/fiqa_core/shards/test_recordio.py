@@ -5,6 +5,7 @@ import random
 import shutil
 import struct
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,17 @@ def test_insightface_bookkeeping_is_no_row_but_an_image_without_bytes_is_one(tmp
     assert statuses(read(tmp_path / "t.rec", 1)) == statuses(found)
 
 
+@pytest.mark.parametrize("first", [17_091_658, 17_186_135, 40_000_006, 42_474_558, 100_000_009])
+def test_identity_records_are_no_rows_where_float32_rounds_their_keys(tmp_path, first):
+    images = [(key, payload(FACES[key], (key - 1) // 2 * 1.0, key)) for key in range(1, 7)]
+    ranges = [(first + n, payload(b"", (1.0 + 2 * n, 3.0 + 2 * n), first + n)) for n in range(3)]
+    rows = [(0, payload(b"", (float(first), float(first + 3)))), *images, *ranges]
+    offsets = write_rec(tmp_path / "t.rec", [row for _, row in rows])
+    lines = (f"{key}\t{at}\n" for (key, _), at in zip(rows, offsets, strict=True))
+    (tmp_path / "t.idx").write_text("".join(lines))
+    assert statuses(read(tmp_path / "t.rec")) == ["image"] * 6
+
+
 @pytest.mark.parametrize("unit_size", [1, 100])
 @pytest.mark.parametrize("index", [True, False])
 @pytest.mark.parametrize(
@@ -196,6 +208,75 @@ def test_garbage_between_records_is_one_row(tmp_path, unit_size):
     found = read(tmp_path / "t.rec", unit_size)
     assert survivors(found) == list(range(12))
     assert [(r.index, r.fault.status) for r in found if r.fault] == [(offsets[4], Status.CORRUPT)]
+
+
+def named_or_at(found: list[Record]) -> bool:
+    """Whether every intact face has its own key, or the byte at which it begins."""
+    faces = [r for r in found if r.fault is None and r.data in FACES]
+    return all(r.key in (str(FACES.index(r.data)), f"@{r.index}") for r in faces)
+
+
+@pytest.mark.parametrize("unit_size", [1, 3, 100])
+@pytest.mark.parametrize("index", [True, False])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7, -1, -2, -4, -5])
+def test_bytes_inserted_or_removed_cost_one_record_and_no_row_more(tmp_path, unit_size, index, count):
+    offsets = written(tmp_path / "t.rec", index=index)
+    data = (tmp_path / "t.rec").read_bytes()
+    for at in [*range(offsets[5], offsets[5] + 44, 5), offsets[5] + 500, offsets[6] - 5]:
+        (tmp_path / "t.rec").write_bytes(data[:at] + b"\x99" * count + data[at - min(count, 0) :])
+        found = read(tmp_path / "t.rec", unit_size)
+        assert set(range(12)) - set(survivors(found)) <= {5}
+        assert len(found) == 12
+        assert named_or_at(found)
+        assert [r.key for r in found if r.data in FACES and r.data != FACES[5]] == [
+            str(n) if index else f"@{offsets[n] + (count if n > 5 else 0)}" for n in range(12) if n != 5
+        ]
+        told = [r for r in found if r.fault or r.note]
+        assert [r.index for r in told] == [offsets[4 if at == offsets[5] and count > 0 else 5]]
+
+
+def test_a_record_is_entered_where_it_begins_also_behind_inserted_bytes(tmp_path):
+    offsets = written(tmp_path / "t.rec")
+    data = (tmp_path / "t.rec").read_bytes()
+    (tmp_path / "t.rec").write_bytes(data[: offsets[2] + 300] + b"x" + data[offsets[2] + 300 :])
+    (unit,) = plan(tmp_path / "t.rec")
+    for record in read(tmp_path / "t.rec"):
+        assert next(RecordIO().read(replace(unit, start=record.index), ReadSettings())).data == record.data
+
+
+@pytest.mark.parametrize("unit_size", [1, 2, 100])
+def test_a_whole_rec_at_an_odd_byte_of_an_image_is_no_records(tmp_path, unit_size):
+    hidden = FACES[0] + b"?" + b"".join(part(payload(face)) for face in FACES[1:4])
+    hidden += bytes(1 + len(hidden) % 4)
+    write_rec(tmp_path / "t.rec", [payload(image) for image in (FACES[5], hidden, FACES[6])], index=False)
+    file = stat(str(tmp_path / "t.rec"))
+    units = [
+        replace(plan(tmp_path / "t.rec")[0], start=at, stop=min(at + 400, file.size)) for at in range(0, file.size, 400)
+    ]
+    found = [r for unit in units for r in RecordIO().read(unit, ReadSettings())]
+    assert [r.data for r in found] == [FACES[5], hidden, FACES[6]]
+
+
+def test_two_breaks_and_a_removed_record_never_give_a_wrong_key(tmp_path):
+    same = [b"\xff\xd8\xff" + random.Random(seed).randbytes(697) for seed in range(40)]
+    for faces, ids in [(same, 0), (same, 1), ([jpeg_bytes(n, 24) for n in range(40)], 0)]:
+        offsets = write_rec(tmp_path / "t.rec", [payload(face, 1.0, ids * n) for n, face in enumerate(faces)])
+        data = (tmp_path / "t.rec").read_bytes()
+        removed = data[: offsets[7]] + data[offsets[8] :]
+        twice = (
+            data[: offsets[7] + 90]
+            + b"a"
+            + data[offsets[7] + 90 : offsets[20] + 90]
+            + b"bcd"
+            + data[offsets[20] + 90 :]
+        )
+        # Of records of one length that have no numbers of their own, nothing tells that one is gone.
+        for damaged in (removed, twice) if ids or faces is not same else (twice,):
+            (tmp_path / "t.rec").write_bytes(damaged)
+            for unit_size in (3, 100):
+                found = [r for r in read(tmp_path / "t.rec", unit_size) if r.data in faces]
+                assert len(found) >= 38
+                assert all(r.key in (str(faces.index(r.data)), f"@{r.index}") for r in found)
 
 
 def test_a_missing_middle_part_is_one_row(tmp_path):

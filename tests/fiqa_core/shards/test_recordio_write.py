@@ -56,16 +56,19 @@ def test_labels_that_are_not_dense_runs_are_refused():
             writer.add(0, b"c")
 
 
-def test_more_keys_than_float32_tells_apart_are_refused(monkeypatch):
+def test_more_keys_than_float32_tells_apart_are_refused_but_in_the_plain_layout():
     assert MAX_EXACT == 2**24
-    monkeypatch.setattr("fiqa_core.shards.recordio_write.MAX_EXACT", 3)
-    streams = (io.BytesIO(), io.BytesIO(), io.BytesIO())
 
-    def write_five() -> None:
-        with InsightFaceWriter(*streams) as writer:
-            for label in range(5):
-                writer.add(label, b"a")
+    def write(images: int, labels: int, plain: bool) -> dict[int, tuple[tuple[float, ...], bytes]]:
+        streams = (io.BytesIO(), io.BytesIO(), io.BytesIO())
+        with InsightFaceWriter(*streams, plain=plain, most=5) as writer:
+            for number in range(images):
+                writer.add(number * labels // images, b"a")
+        return read_rec(streams[0].getvalue())
 
-    with pytest.raises(ValueError, match="Write several sets"):
-        write_five()
-    assert not streams[2].getvalue()
+    assert len(write(3, 1, False)) == 5
+    with pytest.raises(ValueError, match="Write the plain layout"):
+        write(4, 1, False)
+    assert set(write(40, 5, True).values()) == {((float(label),), b"a") for label in range(5)}
+    with pytest.raises(ValueError, match="more than 5 labels"):
+        write(40, 6, True)

@@ -153,10 +153,13 @@ def test_labels_that_are_not_there_at_all_are_no_reason_to_warn(tmp_path, caplog
     assert not caplog.records
 
 
-def test_a_damaged_archive_keeps_the_sample_at_the_break_and_adds_one_row_for_the_rest(tmp_path):
+def test_a_damaged_archive_keeps_the_samples_around_the_break_and_has_one_row_for_it(tmp_path):
     path = tmp_path / "t.tar"
     good = tar_member(b"a.jpg", b"1") + tar_member(b"a.cls", b"7")
-    path.write_bytes(good + tar_member(b"b.jpg", b"", size_field=b"-0000001000\0") + good)
-    first, rest = read(path)
-    assert (first.key, first.label, first.data) == ("a", "7", b"1")
-    assert (rest.key, rest.index, rest.fault.status.value) == (None, 1, "shard_unreadable")
+    path.write_bytes(good + tar_member(b"b.jpg", b"", size_field=b"-0000001000\0") + good + TAR_END)
+    first, gap, last = read(path)
+    for record in (first, last):
+        assert (record.key, record.label, record.data) == ("a", "7", b"1")
+    assert (gap.key, gap.index, gap.fault.status.value) == (None, 1, "shard_unreadable")
+    assert "bytes 2048 to 2560 of the archive are lost" in gap.fault.message
+    assert last.index == 2

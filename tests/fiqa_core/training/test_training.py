@@ -285,7 +285,7 @@ def test_a_unit_of_which_nothing_is_kept_is_no_processs_share_and_undecodable_im
     alone = ShardBatches(units, without, read, Augmentation(), Share(0, 9), shuffle=4)
     (batch,) = alone.epoch(0)
     assert batch.weights.tolist() == [1] * 8 + [0]
-    assert "epoch 0: 1 images could not be decoded, passed over" in caplog.text
+    assert "epoch 0: 1 image could not be decoded, passed over" in caplog.text
 
 
 def test_the_window_of_large_images_holds_fewer_and_still_gives_each_once(shards, tmp_path, monkeypatch):

@@ -1,0 +1,35 @@
+"""Whether the units of a plan can keep all workers busy."""
+
+from collections.abc import Sequence
+
+from fiqa_core.shards.unit import Unit
+
+_FAR_LARGER = 1.5  # times an equal share: the others wait for a third of the time, or longer
+
+
+def idle_workers(units: Sequence[Unit], workers: int) -> str | None:
+    """A sentence on tars that leave workers with nothing to do (a tar is read from its start, by one worker); None
+    where there are none."""
+    tars = [unit for unit in units if unit.container == "webdataset"]
+    if workers < 2 or not tars:
+        return None
+    if len(units) < workers:
+        return (
+            f"{len(units)} unit{'s' if len(units) > 1 else ''} for {workers} workers: {workers - len(units)} of them "
+            f"will have nothing to do, as a tar is read by one worker. {_advice(workers)}"
+        )
+    largest = max(tars, key=lambda unit: unit.size)
+    whole = sum(max(unit.size, 0) for unit in units)
+    if largest.size > _FAR_LARGER * whole / workers:
+        return (
+            f"{largest.shard} has {largest.size:,} of {whole:,} bytes, and a tar is read by one worker: the other "
+            f"{workers - 1} will wait for it. {_advice(workers)}"
+        )
+    return None
+
+
+def _advice(workers: int) -> str:
+    return (
+        f"Cut the images into shards of like size, {4 * workers} or more: filter_dataset --write webdataset "
+        "--shard-size N does that."
+    )

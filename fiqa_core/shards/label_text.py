@@ -1,0 +1,150 @@
+"""The text of a label, out of a sidecar file, a JSON value, or a column's value; and what looks like a label."""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+LABEL_FIELDS = ("label", "identity", "cls", "class", "id", "subject", "person_id", "subject_id")
+
+MARK = b"\xef\xbb\xbf"  # UTF-8's byte order mark, which Windows tools put in front of a text
+# UTF-32 first: its little-endian mark begins with UTF-16's.
+_OTHER_MARKS = (
+    (b"\xff\xfe\x00\x00", "utf-32"),
+    (b"\x00\x00\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
+# Parts of a name, in any case, by which people call an identity.
+_IDENTITY_WORDS = frozenset(
+    {
+        *("actor", "celeb", "celebrity", "class", "cls", "identities", "identity", "individual", "label", "labels"),
+        *("people", "person", "pid", "subject", "target", "who"),
+    }
+)
+_OF_A_PERSON = frozenset({"name", "names", "id", "ids"})
+_OF_A_FILE = frozenset({"box", "bbox", "count", "file", "image", "img", "landmarks", "path", "quality", "score", "url"})
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
+_MOST_HINTS = 5
+_MOST_DIGITS = 4000
+
+
+class Found(NamedTuple):
+    """What was found where a label is looked for.
+
+    `source`: where the label came from; without one the fields that look like a label, joined by ", ".
+    """
+
+    label: str | None
+    source: str = ""
+    note: str | None = None
+
+
+def sidecar_text(data: bytes) -> str:
+    """The text of a small file: UTF-8 with or without a byte order mark, or UTF-16/32 with one.
+
+    Raises:
+        ValueError: it is none of these, or UTF-16 without a mark.
+    """
+    if data.startswith(MARK):
+        return data[len(MARK) :].decode("utf-8")
+    for mark, encoding in _OTHER_MARKS:
+        if data.startswith(mark):
+            return data.decode(encoding)
+    if len(data) > 2 and not len(data) % 2 and (not any(data[::2]) or not any(data[1::2])):
+        raise ValueError("every other byte is zero, as in UTF-16 without a byte order mark; save it as UTF-8")
+    return data.decode("utf-8")
+
+
+def is_plain_sidecar(label: str) -> bool:
+    """Whether a `.cls` with just this text in it is read as this label."""
+    try:
+        return bool(label) and sidecar_text(label.encode()).strip() == label
+    except ValueError:
+        return False
+
+
+def value_text(value: Any) -> str | None:
+    """A value of a column or of JSON as text; None for null, NaN, and for what is no label (lists, objects).
+
+    Whole numbers lose their `.0`: pandas makes floats of integers where one is missing, and one identity is one label.
+    """
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return str(value) if value.bit_length() < 3 * _MOST_DIGITS else None
+    if isinstance(value, Decimal):
+        return _decimal_text(value)
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return str(value)
+    if isinstance(value, float):
+        if math.isnan(value):
+            return None
+        return str(int(value)) if value.is_integer() else str(value)
+    return None
+
+
+def json_label(text: str, label_field: str) -> Found:
+    """The label in a JSON sidecar: the named field, else the first of `LABEL_FIELDS` in any case, else a bare value.
+
+    Raises:
+        ValueError: not JSON, or nested too deeply.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(value, dict):
+        return Found(None) if label_field else Found(value_text(value), ".json")
+    unfit = None
+    for name in (label_field,) if label_field else names_in(value, LABEL_FIELDS):
+        label = value_text(value.get(name))
+        if label is not None:
+            return Found(label, f".json field {name!r}")
+        if isinstance(value.get(name), dict | list):
+            unfit = unfit or name
+    note = None if unfit is None else f"the .json field {unfit!r} is a list or an object, not a text or number"
+    return Found(None, hints(name for name in value if value_text(value[name]) is not None), note)
+
+
+def names_in(present: Iterable[str], wanted: Iterable[str]) -> list[str]:
+    """Those of `wanted` that are present, as they are written there: exactly, else in upper or lower case."""
+    there = dict.fromkeys(present)
+    folded: Mapping[str, str] | None = None
+    found = []
+    for name in wanted:
+        if name in there:
+            found.append(name)
+            continue
+        if folded is None:
+            folded = {each.casefold(): each for each in reversed(there)}
+        if name in folded:
+            found.append(folded[name])
+    return found
+
+
+def hints(names: Iterable[str]) -> str:
+    """Names that look like that of an identity, joined by ", "; at most five."""
+    return ", ".join([name for name in names if _looks_like_one(name)][:_MOST_HINTS])
+
+
+def _looks_like_one(name: str) -> bool:
+    words = {word.lower() for word in _WORD.findall(name[:100])}
+    if words & _OF_A_FILE:
+        return False
+    return bool(words & _IDENTITY_WORDS) or (bool(words & _OF_A_PERSON) and words != {"id"})
+
+
+def _decimal_text(value: Decimal) -> str | None:
+    if not value.is_finite():
+        return None
+    return str(int(value)) if value == value.to_integral_value() else format(value.normalize(), "f")

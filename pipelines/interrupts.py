@@ -1,0 +1,102 @@
+"""One Ctrl-C is one line: what libraries and worker processes would say of it is left out.
+
+Nothing but the standard library is imported here: it is set up before the seconds that the other imports take.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+INTERRUPTED = 130
+# Some senders of a signal send it to the process and to its group.
+_SAME_S = 2.0
+
+
+class Watch:
+    """Whether and when the command was interrupted."""
+
+    def __init__(self) -> None:
+        self.since: float | None = None
+
+    @property
+    def happened(self) -> bool:
+        """Whether there was a Ctrl-C."""
+        return self.since is not None
+
+
+_on_interrupt: list[Callable[[], None]] = []
+
+
+def on_interrupt(action: Callable[[], None]) -> None:
+    """Have something done at once when the command is interrupted, such as ending its worker processes."""
+    if action not in _on_interrupt:
+        _on_interrupt.append(action)
+
+
+def end_imports_quietly() -> None:
+    """A Ctrl-C while a command's modules are imported ends it with one line; nothing has begun by then."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end)
+
+
+@contextmanager
+def watched(log: logging.Logger) -> Iterator[Watch]:
+    """Raise KeyboardInterrupt at the first Ctrl-C, and let only `log` speak from then on.
+
+    A second one, seconds later, ends the process at once. Where Ctrl-C is ignored, or somebody else's, or this is not
+    the main thread, it stays as it is.
+    """
+    watch = Watch()
+    before = signal.getsignal(signal.SIGINT)
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or not (before in (signal.default_int_handler, _end) or hasattr(before, "is_ours")):
+        yield watch
+        return
+    hook, unraisable = threading.excepthook, sys.unraisablehook
+    handlers: list[logging.Handler] = []
+
+    def only_ours(record: logging.LogRecord) -> bool:
+        return record.name == log.name
+
+    def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if watch.since is not None:
+            if time.monotonic() - watch.since < _SAME_S:
+                return
+            sys.stderr.write("ended at once\n")
+            os._exit(INTERRUPTED)
+        watch.since = time.monotonic()
+        handlers.extend(logging.getLogger().handlers)
+        for handler in handlers:
+            handler.addFilter(only_ours)
+        threading.excepthook = _say_nothing
+        sys.unraisablehook = _say_nothing
+        for action in _on_interrupt:
+            action()
+        raise KeyboardInterrupt
+
+    note.is_ours = True  # type: ignore[attr-defined]
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield watch
+    finally:
+        signal.signal(signal.SIGINT, before)
+        for handler in handlers:
+            handler.removeFilter(only_ours)
+        if not watch.happened:
+            threading.excepthook, sys.unraisablehook = hook, unraisable
+
+
+def _say_nothing(_: object) -> None:
+    """Instead of the trace of a thread that the interruption broke off."""
+
+
+def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    sys.stderr.write("interrupted; nothing was begun\n")
+    sys.stderr.flush()
+    os._exit(INTERRUPTED)

@@ -1,0 +1,71 @@
+"""How log lines and reports are shown: names come from strangers' files, so nothing in them is obeyed by a terminal."""
+
+import logging
+from collections.abc import Callable, Iterable
+from numbers import Number
+from typing import Any
+
+from fiqa_core.shards.names import visible
+
+# Loggers whose texts are ours, so that a line break in one of their values can only be a name's.
+_OURS = frozenset(
+    {
+        *("fiqa_core", "pipelines", "transforms", "examples", "benchmarks", "__main__"),
+        *("score_dataset", "embed_dataset", "filter_dataset", "evaluate_quality", "train_fiqa", "measure_baselines"),
+    }
+)
+
+
+class Lines(str):
+    """A value of a log message whose line breaks are meant."""
+
+    __slots__ = ()
+
+
+class VisibleFormatter(logging.Formatter):
+    """Escapes control characters everywhere, and line breaks in the values of our own messages."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line; the record itself stays as it is (other handlers have it too)."""
+        shown = logging.makeLogRecord(record.__dict__)
+        ours = record.name.partition(".")[0] in _OURS
+        if isinstance(record.args, dict):
+            shown.args = {name: _shown(value, ours) for name, value in record.args.items()}
+        elif record.args:
+            shown.args = tuple(_shown(value, ours) for value in record.args)
+        shown.msg = lines_visible(str(record.msg))
+        return super().format(shown)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  # logging's name
+        """The trace, line by line."""
+        return lines_visible(super().formatException(ei))
+
+
+def lines_visible(text: str) -> str:
+    """A text of several lines, each as it is safe to show."""
+    return "\n".join([visible(line) for line in text.split("\n")])
+
+
+def report(lines: Iterable[str]) -> None:
+    """Print lines for people, each of them one line whatever names are in it."""
+    print("\n".join([visible(line) for line in lines]))
+
+
+def _shown(value: Any, ours: bool) -> Any:
+    if value is None or isinstance(value, Number):
+        return value
+    meant = isinstance(value, Lines) or getattr(value, "several_lines", False)
+    return _Shown(value, visible if ours and not meant else lines_visible)
+
+
+class _Shown:
+    """A value of a message, whose text is made when the message is."""
+
+    def __init__(self, value: Any, safe: Callable[[str], str]) -> None:
+        self._value, self._safe = value, safe
+
+    def __str__(self) -> str:
+        return self._safe(str(self._value))
+
+    def __repr__(self) -> str:
+        return self._safe(repr(self._value))

@@ -1,0 +1,130 @@
+"""Labels end to end: what a run says of them, and that none changes on its way through a subset."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fiqa_core.curation.csv_cells import restored
+from fiqa_core.curation.parts import find_parts
+from fiqa_core.curation.subset import SubsetSettings
+from fiqa_core.curation.subset_plan import plan_subset
+from fiqa_core.curation.subset_write import write_task
+from pipelines.score_dataset import EXIT_BAD_INPUT, run
+from tests.fakes import MeanScorerSource
+from tests.makers.containers import write_tar
+from tests.makers.decisions import write_decisions
+from tests.makers.images import png_bytes
+
+BREAKS = [*map(chr, range(1, 32)), "\0", "\x7f", "\x85", "\u2028", "\u2029", '"', ",", "'", "=", "\ufeff"]
+ODD = [*(f"a{c}b" for c in BREAKS), " Ann", "Ann ", "\nAnn", "Ann\r", "=1+1", "", "A\0n\0"]
+
+
+def score(source: Path, output: Path, *more: str) -> int:
+    return run(["--input", str(source), "--output", str(output), *more], MeanScorerSource())
+
+
+def said(output: Path) -> dict:
+    return json.loads((output / "summary.json").read_text())["labels"]
+
+
+def write_parquet(path: Path, labels: list[str]) -> Path:
+    images = [png_bytes(n % 7, 24) for n in range(len(labels))]
+    keys = [f"{n:03d}{label}" for n, label in enumerate(labels)]
+    pq.write_table(pa.table({"image": images, "label": pa.array(labels, pa.string()), "key": keys}), path)
+    return path
+
+
+def test_a_run_says_its_identities_their_source_and_the_records_without_also_when_resumed(tmp_path, caplog):
+    members = [(f"{n}.png", png_bytes(n, 24)) for n in range(6)]
+    members += []
+    sidecars = {0: b"Ann", 1: b"\xef\xbb\xbfAnn\r\n", 2: b"Ben", 3: "Ben".encode("utf-16")}
+    shard = [one for n in range(6) for one in (members[n], *([(f"{n}.cls", sidecars[n])] if n in sidecars else []))]
+    source = write_tar(tmp_path / "a.tar", shard)
+    caplog.set_level("INFO")
+    assert score(source, tmp_path / "out") == 0
+    expected = {"identities": 2, "records_with": 4, "records_without": 2, "sources": {".cls": 4}}
+    assert said(tmp_path / "out").items() >= expected.items()
+    assert "labels: 2 identities from .cls; 2 records without" in caplog.text
+    (tmp_path / "out" / "summary.json").unlink()
+    caplog.clear()
+    assert score(source, tmp_path / "out", "--resume") == 0
+    assert said(tmp_path / "out").items() >= expected.items()
+    assert "labels: 2 identities from .cls; 2 records without" in caplog.text
+
+
+def test_a_set_without_labels_is_warned_of_with_the_columns_that_look_like_one(tmp_path, caplog):
+    table = pa.table({"image": [png_bytes(n, 24) for n in range(4)], "person": list("aabb"), "width": [1] * 4})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert score(tmp_path / "a.parquet", tmp_path / "out") == 0
+    assert "no labels found; columns that look like one: person" in caplog.text
+    assert said(tmp_path / "out")["looks_like_a_label"] == {"person": 4}
+
+
+def test_one_folder_with_more_than_half_of_the_images_is_warned_of(tmp_path, caplog):
+    for n in range(60):
+        path = tmp_path / "set" / ("images" if n % 3 else "other") / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png_bytes(n % 5, 24))
+    assert score(tmp_path / "set", tmp_path / "out") == 0
+    assert "the label 'images' has 40 of 60 records" in caplog.text
+
+
+@pytest.mark.parametrize("count", [3, 70])
+def test_a_label_field_that_no_json_sidecar_has_ends_in_an_error_that_names_what_there_is(tmp_path, caplog, count):
+    sidecar = b'{"identity_id": 3}'
+    shard = [one for n in range(count) for one in ((f"{n}.png", png_bytes(n % 5, 24)), (f"{n}.json", sidecar))]
+    assert score(write_tar(tmp_path / "a.tar", shard), tmp_path / "out", "--label-field", "who") == EXIT_BAD_INPUT
+    assert "--label-field 'who'" in caplog.text
+    assert "identity_id" in caplog.text
+    # Of 3 records all are looked at before anything is scored; of 70 only reading tells.
+    assert (tmp_path / "out" / "summary.json").exists() == (count == 70)
+
+
+def write_subset(root: Path, kind: str, relabel: bool = False) -> Path:
+    output = root / f"{kind}-{relabel}"
+    plan = plan_subset(
+        find_parts([str(root / "table")]), str(root / "decisions"), SubsetSettings(kind, 1000, relabel), str(output)
+    )
+    for task in plan.tasks:
+        assert not write_task(task, plan.settings, str(output), plan.grouped).failures
+    return output / "subset"
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory) -> Path:
+    """A table whose labels and keys have every control character."""
+    root = tmp_path_factory.mktemp("odd")
+    assert score(write_parquet(root / "in.parquet", ODD), root / "table") == 0
+    assert pd.read_parquet(root / "table" / "quality").label.tolist() == ODD
+    write_decisions(find_parts([str(root / "table")]), root / "decisions", lambda _: True)
+    return root
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "parquet"])
+def test_every_label_is_the_same_when_a_subset_is_scored_again(odd, tmp_path, kind):
+    data = write_subset(odd, kind) / "data"
+    assert score(data, tmp_path / "again") == 0
+    assert pd.read_parquet(tmp_path / "again" / "quality").label.tolist() == ODD
+    if kind == "webdataset":  # and once more, from tar to tar
+        write_decisions(find_parts([str(tmp_path / "again")]), tmp_path / "decisions", lambda _: True)
+        (tmp_path / "table").symlink_to(tmp_path / "again")
+        assert score(write_subset(tmp_path, kind) / "data", tmp_path / "third") == 0
+        assert pd.read_parquet(tmp_path / "third" / "quality").label.tolist() == ODD
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "parquet"])
+def test_numbers_of_relabelled_images_are_those_of_labels_csv(odd, tmp_path, kind):
+    subset = write_subset(odd, kind, relabel=True)
+    table = pd.read_csv(subset / "labels.csv", keep_default_na=False)
+    number = {restored(label): str(new) for label, new in zip(table.label, table.new_label, strict=True)}
+    assert set(number) == set(ODD)
+    assert len(set(number.values())) == len(ODD)
+    assert score(subset / "data", tmp_path / "again") == 0
+    assert pd.read_parquet(tmp_path / "again" / "quality").label.tolist() == [number[label] for label in ODD]
+    index = pq.read_table(subset / "index").to_pandas()
+    assert index.label.tolist() == ODD
+    assert index.key.tolist() == [f"{n:03d}{label}" for n, label in enumerate(ODD)]
