@@ -67,15 +67,20 @@ def measure(program: list[str], options: list[str], output: Path) -> Run:
     """One run of a program that takes the command's options."""
     command = [sys.executable, "-m", *program, *options, "--output", str(output)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    files = sorted((output / "quality").glob("*.parquet"), key=lambda path: path.stat().st_mtime)
-    rows = [pq.read_metadata(path).num_rows for path in files]
-    seconds = files[-1].stat().st_mtime - files[0].stat().st_mtime
-    rate = sum(rows[1:]) / seconds
+    rate, _ = steady_rate(output)
     served, children = _SERVED.search(done.stderr), _CHILDREN.search(done.stdout)
     if served is None or children is None:
         return Run(rate)
     images, of_server = int(served[1]), float(served[2])
     return Run(rate, of_server / images * 1e6, (float(children[1]) - of_server) / images * 1e6)
+
+
+def steady_rate(output: Path) -> tuple[float, int]:
+    """Rows a second between the first and the last table file of a run, and all rows."""
+    files = sorted((output / "quality").glob("*.parquet"), key=lambda path: path.stat().st_mtime)
+    rows = [pq.read_metadata(path).num_rows for path in files]
+    seconds = files[-1].stat().st_mtime - files[0].stat().st_mtime
+    return (sum(rows[1:]) / seconds if seconds else float("nan")), sum(rows)
 
 
 if __name__ == "__main__":

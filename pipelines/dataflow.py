@@ -33,6 +33,7 @@ MIN_RAM = "14GB"
 _ONE_PROCESS = "no_use_multiple_sdk_containers"
 # Processes of one container see each other's scoring process; those of several containers may not.
 _SIBLINGS = "use_sibling_sdk_workers"
+_PROCESS_EXPERIMENTS = ("use_multiple_sdk_containers", "no_use_sibling_sdk_workers", _SIBLINGS)
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=parse_gpu,
         metavar="TYPE[:COUNT]",
         help="GPUs of each worker: nvidia-l4, nvidia-tesla-t4, nvidia-tesla-a100, nvidia-h100-80gb ...; becomes the "
-        "resource hint of the scoring stage, with one model a GPU. Machine type, disk, processes and threads are "
-        "chosen to fit and said in the log; your own --machine_type, --disk_size_gb, --experiments, "
+        "resource hint of the scoring stage, with one scoring process a GPU. Machine type, disk, processes and threads "
+        "are chosen to fit and said in the log; your own --machine_type, --disk_size_gb, --experiments, "
         "--number_of_worker_harness_threads ... come first",
     )
     group.add_argument(
@@ -195,11 +196,11 @@ def _choose_for_gpu(choices: _Choices, gpu: Gpu, as_hint: bool, device: str) -> 
         choices.note(f"--experiments {_ONE_PROCESS}", "as given: one process a worker, with one network for each GPU")
         why = f"{THREADS_PER_GPU} units at once for each GPU, so that reading and decoding keep it busy"
     else:
-        debug.add_experiment(_SIBLINGS)
-        choices.note(
-            f"--experiments {_SIBLINGS}",
-            "a worker process for each vCPU, all in one container; one scoring process for each GPU",
-        )
+        given = next((name for name in _PROCESS_EXPERIMENTS if debug.lookup_experiment(name)), None)
+        if given is None:
+            debug.add_experiment(_SIBLINGS)
+        said = "a worker process for each vCPU, all in one container; one scoring process for each GPU"
+        choices.note(f"--experiments {given or _SIBLINGS}", "as given" if given else said)
         why = "one unit at a time in each process"
     choices.default(
         DebugOptions, "number_of_worker_harness_threads", gpu.count * THREADS_PER_GPU if one_process else 1, why

@@ -58,17 +58,17 @@ def template(bucket: str, name: str, *arguments: str) -> dict:
     return json.loads(bucket_files().cat_file(place))
 
 
-def test_the_job_json_asks_for_gpu_workers_with_one_process_and_the_image(bucket, caplog):
+def test_the_job_json_asks_for_gpu_workers_with_processes_in_one_container_and_the_image(bucket, caplog):
     environment = template(bucket, "gpu", "--sdk_container_image", IMAGE, "--gpu", "nvidia-l4")["environment"]
     (pool,) = environment["workerPools"]
     assert pool["kind"] == "harness"
     assert pool["machineType"] == "g2-standard-4"
     assert pool["diskSizeGb"] == 50
-    assert pool["numThreadsPerWorker"] == 4
+    assert pool["numThreadsPerWorker"] == 1
     assert pool["autoscalingSettings"] == {"algorithm": "AUTOSCALING_ALGORITHM_BASIC", "maxNumWorkers": 10}
     assert {image["containerImage"] for image in pool["sdkHarnessContainerImages"]} == {IMAGE}
-    assert "no_use_multiple_sdk_containers" in environment["experiments"]
-    assert "use_multiple_sdk_containers" not in environment["experiments"]
+    assert "use_sibling_sdk_workers" in environment["experiments"]
+    assert not any(name.endswith("use_multiple_sdk_containers") for name in environment["experiments"])
     assert "serviceOptions" not in environment
     assert "Nothing runs until a job is started from it" in caplog.text
 
@@ -89,7 +89,7 @@ def test_everything_that_was_chosen_can_be_chosen_by_the_user(bucket):
     assert pool["numWorkers"] == 2
     assert pool["autoscalingSettings"] == {"algorithm": "AUTOSCALING_ALGORITHM_NONE"}
     assert "use_multiple_sdk_containers" in environment["experiments"]
-    assert "no_use_multiple_sdk_containers" not in environment["experiments"]
+    assert "use_sibling_sdk_workers" not in environment["experiments"]
 
 
 def test_without_a_gpu_there_is_one_process_a_core_with_one_unit_at_a_time(bucket):

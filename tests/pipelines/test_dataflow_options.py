@@ -158,15 +158,25 @@ def test_gpu_options_with_another_runner_are_explained(tmp_path, caplog):
         assert f"{arguments[0]} is for --runner DataflowRunner" in caplog.text
 
 
-def test_gpu_workers_score_on_their_gpus_with_one_model_each():
+def test_gpu_workers_are_a_process_a_core_that_feed_one_scoring_process_a_gpu():
     setup, options = prepare(gpu=Gpu("nvidia-l4", 2))
-    assert (setup.device, setup.gpus) == ("cuda", 2)
+    assert (setup.device, setup.gpus) == ("cuda", 1)
+    assert not dataflow.runs_in_one_process(options)
     assert setup.hints == {"accelerator": "type:nvidia-l4;count:2;install-nvidia-driver"}
     chosen = options.get_all_options()
     assert chosen["machine_type"] == "g2-standard-24"
+    assert chosen["number_of_worker_harness_threads"] == 1
+    assert chosen["experiments"] == ["use_sibling_sdk_workers"]
+    assert chosen["staging_location"] == "gs://fiqa-bucket/tmp"
+
+
+def test_one_process_a_gpu_worker_holds_a_network_for_each_gpu_where_the_user_wants_it():
+    setup, options = prepare("--experiments", "no_use_multiple_sdk_containers", gpu=Gpu("nvidia-l4", 2))
+    assert setup.gpus == 2
+    assert dataflow.runs_in_one_process(options)
+    chosen = options.get_all_options()
     assert chosen["number_of_worker_harness_threads"] == 8
     assert chosen["experiments"] == ["no_use_multiple_sdk_containers"]
-    assert chosen["staging_location"] == "gs://fiqa-bucket/tmp"
 
 
 def test_every_choice_is_logged_and_what_the_user_gave_stays(caplog):
@@ -176,8 +186,8 @@ def test_every_choice_is_logged_and_what_the_user_gave_stays(caplog):
         "--machine_type g2-standard-16: as given",
         "--disk_size_gb 50: ",
         "--max_num_workers 20: ",
-        "--experiments no_use_multiple_sdk_containers: one process a worker",
-        "--number_of_worker_harness_threads 4: ",
+        "--experiments use_sibling_sdk_workers: a worker process for each vCPU",
+        "--number_of_worker_harness_threads 1: ",
         "--device cuda: a worker without its GPU is an error, never a CPU run",
     ):
         assert line in caplog.text
