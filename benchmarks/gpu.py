@@ -3,8 +3,8 @@
 python -m benchmarks.gpu [--shards FOLDER] [--images 1000000] [--checkpoint FILE] [--batches 256 1024 4096]
 
 1. The network alone, images/s: pixels lie ready in pinned memory, and a batch is begun while the last one is computed,
-   as the scoring process does it. Scores are compared with fp32 on the same GPU: Spearman, and the largest difference in
-   standard deviations.
+   as the scoring process does it. Scores are compared with fp32 on the same GPU: Spearman, and the largest difference
+   in standard deviations.
 2. The command on real JPEGs (the shards under other names until there are --images of them): as it chooses by itself,
    one process, worker processes with a network each, and one scoring process with and without torch.compile. `steady`:
    rows a second between the first and the last table file, so without start and end. Over the network alone in the same

@@ -219,6 +219,9 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
     running.add_argument(
         "--memory-mb", type=positive, default=MEMORY_MB, metavar="N", help=f"of that engine (default {MEMORY_MB})"
     )
+    running.add_argument(
+        "--workers", type=positive, metavar="N", help="worker processes on this machine for searches and subsets (1)"
+    )
     again = running.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="keep finished files of an earlier run, do the others")
     again.add_argument("--overwrite", action="store_true", help="remove an earlier run first")

@@ -67,6 +67,26 @@ class UnstableSource:
         raise AssertionError("unreachable")
 
 
+class _Faulty:
+    batch_size = 4
+
+    def score_pixels(self, pixels: np.ndarray) -> Scores:
+        if not pixels.any():
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return Scores(np.ones(len(pixels), np.float32), None)
+
+
+@dataclass(frozen=True)
+class FaultySource:
+    """A device that fails for good at a black picture."""
+
+    def on(self, device: str) -> "FaultySource":
+        return self
+
+    def load(self) -> _Faulty:
+        return _Faulty()
+
+
 class _Failing:
     batch_size = 4
 

@@ -183,12 +183,13 @@ class QualityScorer:
         On a GPU nothing is waited for here, so the next batch is copied while this one is computed. `pixels` must
         stay as they are until the scores are there. For one thread; a batch that does not fit is scored at once.
         """
+        if len(pixels) > self.batch_size:  # the device ran out of memory before: in parts, as that left it
+            return self._at_once(pixels)
         try:
             outputs = self._launched(pixels)
         except torch.cuda.OutOfMemoryError:
             torch.cuda.empty_cache()
-            scores = self.score_pixels(pixels)
-            return lambda: scores
+            return self._at_once(pixels)
         if self.device.type != "cuda":
             return functools.partial(_to_numpy, outputs)
         copies = _Outputs(*(None if each is None else each.to("cpu", non_blocking=True) for each in outputs))
@@ -200,6 +201,10 @@ class QualityScorer:
             return _to_numpy(copies)
 
         return wait
+
+    def _at_once(self, pixels: np.ndarray) -> Callable[[], Scores]:
+        scores = self.score_pixels(pixels)
+        return lambda: scores
 
     def _forward(self, pixels: np.ndarray) -> Scores:
         return _to_numpy(self._launched(pixels))

@@ -9,6 +9,7 @@ from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
 from fiqa_core.shards.plan import Plan
 from fiqa_core.shards.unit import Unit
+from pipelines.filter_options import make_parser
 from pipelines.local_workers import choose_workers
 from pipelines.runners import OptionError, beam_options, processes_chosen, reason, worker_processes
 from tests.fiqa_core.scoring.test_devices import FakeGpus
@@ -82,6 +83,11 @@ def test_workers_named_twice_or_for_another_runner_are_refused():
         processes(WORKERS, "2", workers=2)
     with pytest.raises(OptionError, match="runs on this machine"):
         beam_options(["--runner", "DataflowRunner"], [], 2)
+
+
+def test_filter_dataset_takes_a_number_of_workers_too():
+    own = make_parser().parse_args(["--quality", "q", "--output", "o", "--workers", "3"])
+    assert worker_processes(beam_options([], [], own.workers)) == 3
 
 
 def test_a_number_of_workers_alone_means_that_many_processes():

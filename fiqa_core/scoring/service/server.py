@@ -164,7 +164,7 @@ class _Server:
         try:
             self._pending.append(_Pending(worker, count, self._started(worker.block, count)))
         except Exception as error:
-            self._answer(worker, to_message(error))
+            self._failed(worker, error)
 
     def _started(self, block: Block, count: int) -> Result:
         if self._stored is not None:
@@ -186,10 +186,17 @@ class _Server:
             if scores.embedding is not None:
                 worker.block.embedding[:count] = scores.embedding
         except Exception as error:
-            self._answer(worker, to_message(error))
+            self._failed(worker, error)
             return
         self.images += count
         self._answer(worker, {"count": count})
+
+    def _failed(self, worker: _Worker, error: Exception) -> None:
+        """Tell the worker; after a fault of the device itself this process ends, since nothing works there any more."""
+        if "CUDA error" in str(error):
+            _log.error("the device failed, so this scoring process ends; a new one is started: %s", error)
+            raise SystemExit(1) from error
+        self._answer(worker, to_message(error))
 
     def _answer(self, worker: _Worker, message: dict[str, Any]) -> None:
         if worker in self._workers:

@@ -21,7 +21,7 @@ from fiqa_core.scoring.service.errors import ScoringProcessError, ScoringProcess
 from fiqa_core.scoring.service.source import ServedSource
 from fiqa_core.scoring.service.wire import Block, PeerError, Shape, receive
 from tests.fakes import MeanScorer, MeanScorerSource, NoDeviceSource
-from tests.served import EmbeddingSource, FailingSource, UnstableSource, processes_of
+from tests.served import EmbeddingSource, FailingSource, FaultySource, UnstableSource, processes_of
 
 FACES = np.random.default_rng(0).integers(0, 256, (8, 112, 112, 3), np.uint8)
 
@@ -115,6 +115,16 @@ def test_a_batch_that_cannot_be_scored_is_told_and_the_next_one_is_scored() -> N
     with pytest.raises(ValueError, match="black"):
         scorer.score_pixels(np.zeros((1, 112, 112, 3), np.uint8))
     assert scorer.score_pixels(FACES[:2]).quality.tolist() == [1.0, 1.0]
+
+
+def test_after_a_fault_of_the_device_the_process_ends_and_a_new_one_is_started() -> None:
+    source = ServedSource(FaultySource(), "cpu", True)
+    scorer = source.load()
+    (first,) = processes_of(source)
+    with pytest.raises(ScoringProcessLostError):
+        scorer.score_pixels(np.zeros((1, 112, 112, 3), np.uint8))
+    assert scorer.score_pixels(FACES[:2]).quality.tolist() == [1.0, 1.0]
+    assert processes_of(source) != [first]
 
 
 def test_memory_of_another_size_is_refused() -> None:
