@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fiqa_core.shards.label_text import LABEL_FIELDS, hints, names_in
+from fiqa_core.shards.parquet_groups import FOOTER_BLOCK
 from fiqa_core.shards.parquet_labels import find_label, has_column, holds_label, is_bytes, is_text, texts
 from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.storage import StorageError, open_read
@@ -20,7 +21,6 @@ _ROW_NAMES = frozenset({"id"})
 _LOOKED_AT = 20_000
 _FILES = 16
 _ROWS_AT_ONCE = 1024
-_BLOCK = 256 << 10  # a column's pages are small, and what lies around them are images
 _SEPARATOR = "\n"
 
 
@@ -107,7 +107,7 @@ def _values(
     Nothing where so few rows cannot decide: planning should read footers only.
     """
     try:
-        with open_read(url, "", _BLOCK) as stream:
+        with open_read(url, "", FOOTER_BLOCK) as stream:
             footer = pq.ParquetFile(stream)
             schema = footer.schema_arrow
             if not names_in(schema.names, LABEL_FIELDS):
