@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fiqa_core.shards.formats import PlanError, container_of
+from fiqa_core.shards.parquet_groups import FOOTER_BLOCK
 from fiqa_core.shards.parquet_labels import find_label
 from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.storage import StorageError, join, open_read, publish_bytes
@@ -68,7 +69,7 @@ def write_class_labels(units: Sequence[Unit], read: ReadSettings, workspace: str
     if unit is None:
         return ()
     try:
-        with open_read(unit.url) as stream:
+        with open_read(unit.url, "", FOOTER_BLOCK) as stream:
             label = find_label(pq.ParquetFile(stream).schema_arrow, read.label_field, read.image_field, unit.url)
     except StorageError:
         raise

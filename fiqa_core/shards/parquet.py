@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from fiqa_core.shards.label_text import names_in
 from fiqa_core.shards.names import MAX_LABEL_CHARACTERS, MAX_NAME_CHARACTERS, shortened
-from fiqa_core.shards.parquet_groups import RowGroups, is_store_failure
+from fiqa_core.shards.parquet_groups import FOOTER_BLOCK, RowGroups, is_store_failure
 from fiqa_core.shards.parquet_labels import LabelColumn, find_label, has_column, is_bytes, is_text, plain, texts
 from fiqa_core.shards.row_numbers import passed_over
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
@@ -16,7 +16,6 @@ from schemas.reasons import Status
 
 IMAGE_FIELDS = ("image", "img", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "data")
 KEY_FIELDS = ("key", "__key__", "path", "file_name", "filename", "image_path")
-_FOOTER_BLOCK = 256 << 10  # planning reads the file's end only
 
 
 class ColumnError(ValueError):
@@ -37,7 +36,7 @@ class Parquet:
                 for image or label.
         """
         try:
-            with open_read(file.url, file.version, _FOOTER_BLOCK) as stream:
+            with open_read(file.url, file.version, FOOTER_BLOCK) as stream:
                 groups = RowGroups(stream)
                 if settings is not None:
                     _Columns(groups.schema, settings, file.url)

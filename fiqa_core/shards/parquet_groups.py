@@ -14,6 +14,7 @@ from fiqa_core.shards.parquet_pages import PageGuard, SmallerBatches
 from fiqa_core.storage import StorageError
 
 ROWS_AT_ONCE = 64
+FOOTER_BLOCK = 256 << 10  # bytes a request of planning, which reads the end of a file and little else
 _BUFFER_BYTES = 1 << 20
 _ROWS_OF_ANY_FILE = 1 << 16
 _MOST_PIECES = 16

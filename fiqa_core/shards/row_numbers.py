@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fiqa_core.shards.label_text import LABEL_FIELDS, hints, names_in
+from fiqa_core.shards.parquet_groups import FOOTER_BLOCK
 from fiqa_core.shards.parquet_labels import find_label, has_column, holds_label, is_bytes, is_text, texts
 from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.storage import StorageError, open_read
@@ -49,8 +50,10 @@ def mark_row_numbers(units: Sequence[Unit], read: ReadSettings) -> list[Unit]:
     if read.label_field or not files:
         return list(units)
     chosen = [files[place] for place in range(0, len(files), -(-len(files) // _FILES))]
+    looked_at = set(chosen)
+    rows = sum(unit.records for unit in units if unit.url in looked_at)
     found: list[str] = []
-    while name := _row_number(chosen, read, found):
+    while name := _row_number(chosen, rows, read, found):
         found.append(name)
     if not found:
         return list(units)
@@ -63,12 +66,12 @@ def passed_over(unit: Unit) -> list[str]:
     return unit.listing.split(_SEPARATOR) if unit.listing else []
 
 
-def _row_number(files: Sequence[str], read: ReadSettings, known: Sequence[str]) -> str | None:
-    """The column that would be taken for the label next, if it only numbers rows."""
+def _row_number(files: Sequence[str], rows: int, read: ReadSettings, known: Sequence[str]) -> str | None:
+    """The column that would be taken for the label next, if it only numbers rows; `rows`: how many the files have."""
     name, others = "", ""
     seen = _Seen()
     for url in files:
-        for column, schema, values in _values(url, read, known):
+        for column, schema, values in _values(url, rows, read, known):
             if name and column != name:
                 break
             name = column
@@ -96,10 +99,15 @@ def _is_row_name(name: str) -> bool:
     return name.casefold() in _ROW_NAMES
 
 
-def _values(url: str, read: ReadSettings, known: Sequence[str]) -> Iterator[tuple[str, pa.Schema, list[str | None]]]:
-    """The column of a file that would be its label, its schema, and values of the column, some at a time."""
+def _values(
+    url: str, rows: int, read: ReadSettings, known: Sequence[str]
+) -> Iterator[tuple[str, pa.Schema, list[str | None]]]:
+    """The column of a file that would be its label, its schema, and values of the column, some at a time.
+
+    Nothing where so few rows cannot decide: planning should read footers only.
+    """
     try:
-        with open_read(url) as stream:
+        with open_read(url, "", FOOTER_BLOCK) as stream:
             footer = pq.ParquetFile(stream)
             schema = footer.schema_arrow
             if not names_in(schema.names, LABEL_FIELDS):
@@ -107,6 +115,8 @@ def _values(url: str, read: ReadSettings, known: Sequence[str]) -> Iterator[tupl
             label = find_label(schema, "", read.image_field, url, known)
             # Bytes may be the images.
             if not label.column or is_bytes(schema.field(label.column).type):
+                return
+            if rows < _LOOKED_AT and not _is_row_name(label.column):
                 return
             text = [label.column] if is_text(schema.field(label.column).type) else None
             file = pq.ParquetFile(
