@@ -58,6 +58,8 @@ def _read(
 def _decode(control: Connection, queue: int, memory: Sequence[int], batch: int, maker: RowMaker) -> None:
     """Fill the rows that the reader deals out to this process."""
     slots = [Rows.shared(descriptor, batch) for descriptor in memory]
+    for descriptor in memory:
+        os.close(descriptor)  # the maps keep one each
     parts = Connection(queue)
     count = 0
     try:
