@@ -126,6 +126,11 @@ class ShardBatches:
         """As `Batches.close`."""
         self._feed.close()
 
+    @property
+    def worker_ids(self) -> list[int]:
+        """Process ids of the workers that are running, the one that reads first."""
+        return self._feed.process_ids
+
     def _made_here(self, epoch: int, skip: int) -> Iterator[Rows]:
         with ThreadPoolExecutor(max(1, self._share.threads), "decode") as pool:
             pending: deque[tuple[Rows, list[Future[None]]]] = deque()

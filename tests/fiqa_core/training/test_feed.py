@@ -89,7 +89,7 @@ def test_batches_are_equal_byte_for_byte_for_every_number_of_workers_and_undecod
         batches = batches_of(shards, tmp_path, workers)
         assert [[content(batch) for batch in batches.epoch(number)] for number in (0, 1)] == wanted
         assert "epoch 1: 1 image could not be decoded, passed over" in caplog.text
-        assert len(batches._feed.process_ids) == workers + 1
+        assert len(batches.worker_ids) == workers + 1
         batches.close()
 
 
@@ -99,14 +99,14 @@ def test_an_epoch_left_and_taken_up_again_goes_on_with_the_same_processes_and_an
     alone, batches = batches_of(shards, tmp_path, workers=0), batches_of(shards, tmp_path, workers=1)
     wanted = [content(batch) for batch in alone.epoch(0)]
     assert content(next(batches.epoch(0))) == wanted[0]
-    first = batches._feed.process_ids
+    first = batches.worker_ids
     for number in first:  # as a terminal or a job scheduler sends them to all processes
         os.kill(number, signal.SIGTERM)
         os.kill(number, signal.SIGINT)
     assert [content(batch) for batch in batches.epoch(0, skip=1)] == wanted[1:]
-    assert batches._feed.process_ids == first
+    assert batches.worker_ids == first
     assert [content(batch) for batch in batches.epoch(0, skip=2)] == wanted[2:]
-    second = batches._feed.process_ids
+    second = batches.worker_ids
     assert not set(first) & set(second)
     assert wait_until_gone(first) == []
     del batches
@@ -146,14 +146,14 @@ def test_a_run_that_goes_on_with_another_number_of_workers_ends_with_the_same_we
         if step == 4:
             break
     folder = broken.save()
-    workers = broken.batches._feed.process_ids
+    workers = broken.batches.worker_ids
     for number in workers:
         os.kill(number, signal.SIGKILL)
     again = trainer_of("broken", 1)
     again.resume(folder)
     assert again.step == 5
     assert again.run(lambda _: None)
-    assert again.batches._feed.process_ids == []  # the end of the run ended them
+    assert again.batches.worker_ids == []  # the end of the run ended them
     for one, other in ((whole.student, again.student), (whole.softmax, again.softmax)):
         left, right = one.state_dict(), other.state_dict()
         assert all(torch.equal(left[name], right[name]) for name in left)
@@ -163,7 +163,7 @@ def test_a_run_that_goes_on_with_another_number_of_workers_ends_with_the_same_we
 def test_a_killed_worker_is_an_error_that_says_what_to_do_and_the_others_end(shards, tmp_path, number, name):
     batches = batches_of(shards, tmp_path, workers=1, batch=4)
     next(batches.epoch(0))
-    workers = batches._feed.process_ids
+    workers = batches.worker_ids
     os.kill(workers[number], signal.SIGKILL)
     with pytest.raises(TrainingError, match=rf"'{name}' \({workers[number]}\).*SIGKILL.*--resume.*--workers 0"):
         list(itertools.chain(batches.epoch(0, skip=1), *map(batches.epoch, range(1, 9))))
