@@ -235,6 +235,8 @@ def _join_processes(settings: TrainingSettings) -> torch.device:
     """Meet the other processes, if there are any; the device of this one."""
     device = resolve_device(settings.run.device)
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        if device.index is not None:
+            torch.cuda.set_device(device)  # pinned memory belongs to the current one
         return device
     if device.type == "cuda":
         number, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import torch
 from fiqa_core.shards.plan import plan_dataset
 from fiqa_core.shards.unit import ReadSettings
 from fiqa_core.storage import StorageError
+from fiqa_core.training import feed, sequence
 from fiqa_core.training.augment import Augmentation
 from fiqa_core.training.data import PoolBatches, ShardBatches, network_input
 from fiqa_core.training.dataset_index import index_of_records
@@ -22,7 +24,7 @@ from fiqa_core.training.distill import targets_of
 from fiqa_core.training.errors import TrainingError
 from fiqa_core.training.loop import Trainer
 from fiqa_core.training.pool import PoolSettings, build_pool, open_pool
-from fiqa_core.training.sequence import Share
+from fiqa_core.training.sequence import Share, StoredSequence
 from fiqa_core.training.settings import parse
 from fiqa_core.training.teacher import TeacherSettings
 from fiqa_core.training.worker_count import RULE, default_workers
@@ -91,6 +93,28 @@ def test_batches_are_equal_byte_for_byte_for_every_number_of_workers_and_undecod
         assert "epoch 1: 1 image could not be decoded, passed over" in caplog.text
         assert len(batches.worker_ids) == workers + 1
         batches.close()
+
+
+def test_workers_are_at_most_four_batches_ahead_so_that_memory_is_bounded(shards, tmp_path):
+    batches = batches_of(shards, tmp_path, workers=2, batch=4)
+    next(batches.epoch(0))
+    running = batches._feed._running
+    while wait([worker.control for worker in running.workers], timeout=1.0):
+        feed._hear(running)
+    assert running.rows_done == dict.fromkeys((1, 2, 3, 4), 4)
+    batches.close()
+
+
+def test_large_images_are_handed_on_in_smaller_parts_of_the_same_order(shards, tmp_path, monkeypatch):
+    units, index, read = dataset(shards, tmp_path)
+    images = StoredSequence(tuple(units), index, read, Share(5, 12), shuffle=20, steps_per_epoch=4)
+    as_usual = list(images.parts(0))
+    assert [part.rows for part in as_usual] == [8, 4] * 4
+    monkeypatch.setattr(sequence, "_PART_BYTES", 5000)
+    smaller = list(images.parts(0))
+    assert max(part.stored_bytes for part in smaller) < 5000 + max(len(face.data) for face in smaller[0].content)
+    assert len(smaller) > len(as_usual)
+    assert [face for part in smaller for face in part.content] == [face for part in as_usual for face in part.content]
 
 
 def test_an_epoch_left_and_taken_up_again_goes_on_with_the_same_processes_and_another_place_with_new_ones(
