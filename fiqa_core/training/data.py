@@ -102,8 +102,9 @@ class ShardBatches:
         self.passed_over = 0
         if self.steps_per_epoch < 1:
             raise TrainingError(
-                f"{index.kept:,} images to train on are fewer than one step takes ({share.batch} images in each of "
-                f"{share.count} processes); use a smaller batch"
+                f"{counted(index.kept, 'image')} to train on: fewer than one step takes "
+                f"({counted(share.batch, 'image')} in each of "
+                f"{counted(share.count, 'process', 'processes')}); use a smaller batch"
             )
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
@@ -233,8 +234,9 @@ class PoolBatches:
         self.steps_per_epoch = (len(others) + self._clean_count) // (share.batch * share.count)
         if self.steps_per_epoch < 1:
             raise TrainingError(
-                f"the pool's {len(targets.classes):,} images are fewer than one step takes ({share.batch} in each of "
-                f"{share.count} processes); use a smaller batch"
+                f"the pool has {counted(len(targets.classes), 'image')}: fewer than one step takes "
+                f"({share.batch} in each of "
+                f"{counted(share.count, 'process', 'processes')}); use a smaller batch"
             )
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
