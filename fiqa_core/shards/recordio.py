@@ -124,8 +124,8 @@ class _Reader:
         header = parse_image_header(begin[:HEADER_BYTES], extent.size)
         key = self._names.of(extent) or f"@{extent.at}"
         if header is None:
-            size = counted(extent.size, "byte does", "bytes do")
-            message = f"its {size} not hold the header (24 bytes and its labels) of an image record"
+            stored = counted(extent.size, "byte does", "bytes do")
+            message = f"its {stored} not hold the header (24 bytes and its labels) of an image record"
             return Record(key, extent.at, None, None, Fault(Status.CORRUPT, message))
         label = label_text(header.labels[0])
         origin = "" if label is None else LABEL_FROM
