@@ -24,6 +24,7 @@ from pipelines.command_line import (
     named,
     run_command,
 )
+from pipelines.log_format import Lines
 from pipelines.table_job import (
     TableJob,
     by_quality,
@@ -77,7 +78,7 @@ def _settings(arguments: argparse.Namespace, source: ScorerSource | None) -> Sco
     loaded = load_checkpoint(checkpoint, arguments.arch, arguments.mode, embeddings, arguments.heads)
     require_quality(loaded)
     if loaded.uri == EMBEDDED:
-        _log.warning("%s", NOTICE)
+        _log.warning("%s", Lines(NOTICE))
     _log.info("network: %s, mode %s, sha256 %s", loaded.arch, loaded.mode, loaded.sha256[:16])
     dim = loaded.embedding_dim if embeddings else 0
     return ScoreSettings(loaded.arch, loaded.mode, loaded.sha256, dim, **choices)

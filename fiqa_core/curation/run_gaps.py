@@ -11,6 +11,7 @@ from fiqa_core.curation.table_footers import Footer
 from fiqa_core.scoring.output_lock import holder_of
 from fiqa_core.shards.run_files import RUN, SUMMARY, UNITS, read_own_json, read_run_file
 from fiqa_core.storage import StorageError, join, open_read, stat
+from fiqa_core.wording import counted
 
 _PLAN_COLUMNS = ["number", "shard", "first_index", "records", "file"]
 
@@ -70,7 +71,7 @@ def _units(
         elif file.damage:
             reason = f"{file.url} is damaged ({file.damage})"
         elif records >= 0 and file.rows != records and not file.breaks:
-            reason = f"{file.url} has {file.rows:,} rows for {records:,} records"
+            reason = f"{file.url} has {counted(file.rows, 'row')} for {counted(records, 'record')}"
             records = max(0, records - file.rows)
         else:
             continue

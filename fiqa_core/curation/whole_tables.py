@@ -71,11 +71,14 @@ def whole_files(names: Mapping[str, str], allow_incomplete: bool, compare: Compa
         gaps += found
         said += [f"{_shown(files, names)}: {line}" for line in lines_of(found, files)]
     if said and not allow_incomplete:
-        raise TableError(
-            "the table is not whole:\n  "
-            + "\n  ".join(said)
-            + "\nNumbers over a part (shares, quantiles, rules about identities) are not those of the whole. Mend it "
-            "with the scoring command's --resume, or go on with --allow-incomplete (in Python: allow_incomplete=True)."
+        raise TableError.of_lines(
+            [
+                "the table is not whole:",
+                *(f"  {line}" for line in said),
+                "Numbers over a part (shares, quantiles, rules about identities) are not those of the whole. Mend it "
+                "with the scoring command's --resume, or go on with --allow-incomplete (in Python: "
+                "allow_incomplete=True).",
+            ]
         )
     for line in said:
         _log.warning("incomplete table allowed: %s", line)

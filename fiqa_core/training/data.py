@@ -98,8 +98,9 @@ class ShardBatches:
         self.passed_over = 0
         if self.steps_per_epoch < 1:
             raise TrainingError(
-                f"{index.kept:,} images to train on are fewer than one step takes ({share.batch} images in each of "
-                f"{share.count} processes); use a smaller batch"
+                f"{counted(index.kept, 'image')} to train on: fewer than one step takes "
+                f"({counted(share.batch, 'image')} in each of "
+                f"{counted(share.count, 'process', 'processes')}); use a smaller batch"
             )
         self._sequence = StoredSequence(
             kept_units(units, index), index, read, share, max(1, shuffle), self.steps_per_epoch
@@ -198,8 +199,9 @@ class PoolBatches:
         self.steps_per_epoch = (len(others) + clean_count) // (share.batch * share.count)
         if self.steps_per_epoch < 1:
             raise TrainingError(
-                f"the pool's {len(targets.classes):,} images are fewer than one step takes ({share.batch} in each of "
-                f"{share.count} processes); use a smaller batch"
+                f"the pool has {counted(len(targets.classes), 'image')}: fewer than one step takes "
+                f"({share.batch} in each of "
+                f"{counted(share.count, 'process', 'processes')}); use a smaller batch"
             )
         self._sequence = PoolSequence(others, clean, clean_count, share, self.steps_per_epoch)
         self._maker = PoolMaker(augment, pool.images, share)
