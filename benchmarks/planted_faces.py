@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from benchmarks.faces import shards
 from fiqa_core.images.phash import perceptual_hash
+from fiqa_core.images.quantisation import quantisation_step
 from fiqa_core.images.thumbnail import thumbnail
 from schemas.quality import quality_schema
 
@@ -182,11 +183,13 @@ def write_table(
         "message": pa.nulls(rows, pa.string()),
         "width": np.full(rows, 112, np.int32),
         "height": np.full(rows, 112, np.int32),
+        "bytes": [len(face.data) for face in faces],
+        "quantisation": pa.array([quantisation_step(face.data) for face in faces], pa.float32()),
         "sha256": [hashlib.sha256(face.data).digest() for face in faces],
         "embedding": pa.FixedSizeListArray.from_arrays(flat, type=schema.field("embedding").type),
     }
     pixels = [np.asarray(Image.open(io.BytesIO(face.data)).convert("RGB")) for face in faces]
-    columns["phash"] = pa.array([perceptual_hash(image) for image in pixels], pa.uint64())
+    columns["phash"] = [f"{perceptual_hash(image):016x}" for image in pixels]
     columns["thumb"] = [thumbnail(image) for image in pixels]
     folder.mkdir(parents=True)
     pq.write_table(pa.table(columns, schema=schema), folder / "part-000000.parquet")
