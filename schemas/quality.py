@@ -19,8 +19,8 @@ COLUMNS: dict[str, str] = {
     "height": "Height of the stored image in pixels, before any resize or rotation; null if not known.",
     "sha256": "SHA-256 of the stored bytes (32 bytes); null if they could not be read.",
     "bytes": "Size of the stored image in bytes; null if it could not be read.",
-    "quantisation": "Mean quantisation step of a JPEG's luminance: smaller = finer compression. 0 for PNG, BMP and other "
-    "files coded without loss; null for the rest (lossy WebP, GIF), if the header does not say, and unless decoded.",
+    "quantisation": "Mean quantisation step of a JPEG's luminance: smaller = finer compression. 0 for PNG, BMP and "
+    "other files coded without loss; null for the rest (lossy WebP, GIF), where no header says it, and unless decoded.",
     "phash": "64-bit perceptual hash of the image as the network sees it (fiqa_core/images/phash.py), as 16 "
     "hexadecimal digits; null unless decoded.",
     "thumb": "Grey levels of the same image, 32 x 32 of a byte each, row by row (fiqa_core/images/thumbnail.py); null "
