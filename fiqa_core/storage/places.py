@@ -146,7 +146,7 @@ def _check_named(uri: str) -> None:
         StorageError: it says what was expected.
     """
     scheme, colon, rest = uri.partition(":")
-    if not colon or "/" in scheme or scheme in _WRAPPERS:
+    if not colon or "/" in scheme:
         return
     kind = _SCHEMES.get(scheme)
     expected = f"{scheme}://BUCKET/PATH" if kind else f"{scheme}://NAME"
