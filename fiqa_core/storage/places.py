@@ -124,6 +124,16 @@ def join(base: str, *parts: str) -> str:
     return "/".join([stem, *(part.strip("/") for part in parts)])
 
 
+def above(place: str) -> str | None:
+    """The folder that a file or folder lies in; None for a whole bucket, server or store, which lies in none."""
+    folder, slash, _ = place.rstrip("/").rpartition("/")
+    if not slash:
+        return None if place.startswith("/") else "."
+    if "://" in place and folder.rstrip("/").endswith(":"):
+        return None
+    return folder or "/"
+
+
 def _normal(path: str) -> str:
     """An absolute path without `.`, `..` and double slashes: one name for one place."""
     before, up, after = path.rpartition("/..")

@@ -102,6 +102,24 @@ def test_a_store_without_a_name_is_nowhere_taken_for_a_place(place):
             storage.join(place, "quality")
 
 
+@pytest.mark.parametrize(
+    ("place", "folder"),
+    [
+        *(("s3://b/t.parquet", "s3://b"), ("s3://b", None), ("s3://b/", None), ("memory:///q", None)),
+        *(("http://host/t.parquet", "http://host"), ("http://host", None)),
+        *(("/x/q", "/x"), ("/x", "/"), ("/", None), ("q", "."), ("a/q/", "a"), ("file:///x/q", "file:///x")),
+    ],
+)
+def test_above_a_whole_bucket_there_is_no_folder(place, folder):
+    assert storage.above(place) == folder
+
+
+def test_a_table_that_lies_directly_in_a_store_is_read(inputs, tmp_path):
+    (part,) = (inputs / "q").glob("*.parquet")
+    storage.publish(part, "memory://top/t.parquet")
+    assert filter_dataset.run(["--quality", "memory://top/t.parquet", "--output", str(tmp_path / "out")]) == 0
+
+
 def test_folders_of_such_names_and_whole_uris_are_places(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for place in ("./gs:/b", "a:b", "file:///", "s3.d/x", str(tmp_path / "memory:")):
