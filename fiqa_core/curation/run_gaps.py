@@ -37,7 +37,7 @@ def gaps_of_run(output: str | None, files: Sequence[Footer], without_damaged: bo
     """What the files of one run's table lack.
 
     Args:
-        output: folder of the run (of the table without a run: whatever folder the files' folder lies in; None: in none).
+        output: folder of the run (of the table without a run: whatever folder that of the files lies in; None: none).
         files: those of the table that were named.
         without_damaged: a damaged file of a table without a plan is a gap too (else whoever reads it says so).
     """
