@@ -10,7 +10,18 @@ from fiqa_core.shards.folder import Folder
 from fiqa_core.shards.names import visible
 from fiqa_core.shards.run_files import PLAN, QUALITY, UNITS
 from fiqa_core.shards.unit import PLAN_SCHEMA, Unit
-from fiqa_core.storage import absolute, expand_glob, has_glob, in_flight, is_folder, join, list_names, open_read, stat
+from fiqa_core.storage import (
+    above,
+    absolute,
+    expand_glob,
+    has_glob,
+    in_flight,
+    is_folder,
+    join,
+    list_names,
+    open_read,
+    stat,
+)
 from schemas.quality import COLUMNS
 
 _FOOTERS_AT_ONCE = 16
@@ -172,7 +183,9 @@ def _folder(url: str) -> str:
 
 def _units(quality: str) -> dict[str, Unit]:
     """The units of the run whose `quality` folder this is, by their files' names; none where its plan is not there."""
-    output = _folder(quality)
+    output = above(quality)
+    if output is None:
+        return {}
     place = join(output, UNITS)
     if stat(place) is None:
         return {}

@@ -12,6 +12,7 @@ from fiqa_core.ahead import ahead
 from fiqa_core.images.decode import ImageLimits, ImageRejected
 from fiqa_core.images.phash import perceptual_hash
 from fiqa_core.images.preprocess import ChannelOrder, prepare
+from fiqa_core.images.quantisation import quantisation_step
 from fiqa_core.images.thumbnail import thumbnail
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.unit import Record
@@ -42,6 +43,7 @@ class Row:
         "phash",
         "pixels",
         "quality",
+        "quantisation",
         "record",
         "sha256",
         "status",
@@ -60,7 +62,8 @@ class Row:
         self.sha256: bytes | None = record.sha256
         self.phash: int | None = None
         self.thumb: bytes | None = None
-        self.stored = len(record.data) if record.data is not None else 0  # bytes, for the progress line
+        self.stored = None if record.data is None else len(record.data)  # bytes
+        self.quantisation: float | None = None
         self.pixels: np.ndarray | None = None
         self.embedding: np.ndarray | None = None
 
@@ -79,6 +82,7 @@ def prepare_row(record: Record, settings: ScoreSettings) -> Row:
         try:
             prepared = prepare(record.data, limits, ChannelOrder(settings.channel_order))
             row.pixels, row.width, row.height = prepared.pixels, prepared.width, prepared.height
+            row.quantisation = quantisation_step(record.data)
             if settings.phash:
                 row.phash, row.thumb = perceptual_hash(prepared.pixels), thumbnail(prepared.pixels)
         except ImageRejected as error:
