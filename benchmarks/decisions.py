@@ -109,7 +109,7 @@ def _rows(rng: np.random.Generator, first: int, count: int, identities: int) -> 
         "height": pa.repeat(pa.scalar(112, pa.int32()), count),
         "sha256": pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), count, [None, pa.py_buffer(digests)]),
     }
-    return pa.table(columns, schema=quality_schema())
+    return pa.table(columns, schema=quality_schema(storage=False))
 
 
 def peak_kilobytes() -> int:

@@ -84,7 +84,7 @@ def write_file(
 ) -> None:
     """One quality file with embeddings, hashes (which are not used) and thumbnails."""
     rows, dim = vectors.shape
-    schema = quality_schema("float16", dim, phash=True)
+    schema = quality_schema("float16", dim, phash=True, storage=False)
     flat = pa.array(vectors.astype(np.float16).ravel())
     columns = {
         "key": [f"{first + place:08d}" for place in range(rows)],

@@ -15,6 +15,8 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from benchmarks.faces import shards
 from fiqa_core.images.phash import perceptual_hash
+from fiqa_core.images.preprocess import prepare
+from fiqa_core.images.quantisation import quantisation_step
 from fiqa_core.images.thumbnail import thumbnail
 from schemas.quality import quality_schema
 
@@ -154,7 +156,7 @@ class Network:
         return np.concatenate(found)
 
     def _pixels(self, data: bytes) -> np.ndarray:
-        image = Image.open(io.BytesIO(data)).convert("RGB")
+        image = Image.fromarray(prepare(data).pixels)
         if self._name == "quality":
             image = image.resize((96, 96), Image.Resampling.BILINEAR)
         pixels = np.asarray(image, np.float32)
@@ -170,6 +172,7 @@ def write_table(
 ) -> None:
     """A quality table with embeddings, as scoring writes it."""
     rows, dim = embeddings.shape
+    prepared = [prepare(face.data) for face in faces]
     schema = quality_schema("float32", dim, phash=True)
     flat = pa.array(embeddings.astype(np.float32).ravel())
     columns = {
@@ -180,14 +183,15 @@ def write_table(
         "quality": quality.astype(np.float32).ravel(),
         "status": pa.array(["scored"] * rows).dictionary_encode(),
         "message": pa.nulls(rows, pa.string()),
-        "width": np.full(rows, 112, np.int32),
-        "height": np.full(rows, 112, np.int32),
+        "width": [image.width for image in prepared],
+        "height": [image.height for image in prepared],
+        "bytes": [len(face.data) for face in faces],
+        "quantisation": pa.array([quantisation_step(face.data) for face in faces], pa.float32()),
         "sha256": [hashlib.sha256(face.data).digest() for face in faces],
         "embedding": pa.FixedSizeListArray.from_arrays(flat, type=schema.field("embedding").type),
     }
-    pixels = [np.asarray(Image.open(io.BytesIO(face.data)).convert("RGB")) for face in faces]
-    columns["phash"] = pa.array([perceptual_hash(image) for image in pixels], pa.uint64())
-    columns["thumb"] = [thumbnail(image) for image in pixels]
+    columns["phash"] = [f"{perceptual_hash(image.pixels):016x}" for image in prepared]
+    columns["thumb"] = [thumbnail(image.pixels) for image in prepared]
     folder.mkdir(parents=True)
     pq.write_table(pa.table(columns, schema=schema), folder / "part-000000.parquet")
 

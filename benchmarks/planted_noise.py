@@ -2,6 +2,7 @@
 
     python -m benchmarks.planted_noise [--shards FOLDER] [--models FOLDER] [--network mobilefacenet edgeface]
         [--split test] [--least-images 1] [--seeds 5] [--images N] [--show FOLDER]
+    python -m benchmarks.planted_noise --originals --seeds 2
 
 Planted, by seed: labels of 2, 5 and 10 % of the images swapped with another identity's; copies added of 4 % each:
 the same bytes, nearly the same picture (eight kinds), blurred, and half occluded. Swapped labels are measured alone
@@ -10,6 +11,8 @@ and together with the copies. Quality is LightQNet's. The defaults were chosen o
 A near pair is right where both rows show one photograph: a copy, however poor, and its original or another copy of
 it; and the pairs of `SAME_PHOTOGRAPH`, which LFW itself holds twice. Every other pair of two photographs counts as a
 mistake; --show writes these and those as pictures, side by side.
+
+--originals counts something else: how often the original stays beside an altered copy (`planted_originals.py`).
 """
 
 import argparse
@@ -265,8 +268,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--images", type=int, default=1_000_000)
     parser.add_argument("--show", type=Path, help="folder for pictures of the pairs that LFW itself holds")
+    parser.add_argument(
+        "--originals", action="store_true", help="only count the originals that stay beside their copies"
+    )
     arguments = parser.parse_args()
     faces = read_faces(arguments.shards, arguments.images, arguments.split, arguments.least_images)
+    if arguments.originals:
+        from benchmarks.planted_originals import count_originals
+
+        count_originals(faces, arguments.models, arguments.seeds)
+        return
     is_known = arguments.split == "test" and arguments.least_images == 1
     known = SAME_PHOTOGRAPH if is_known else frozenset()
     for network in arguments.network:

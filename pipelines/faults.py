@@ -43,6 +43,9 @@ def sentence(error: BaseException) -> str:
         places = [str(place) for place in (error.filename, error.filename2) if place]
         remedy = _REMEDIES.get(error.errno)
         return f"{' -> '.join(places)}: {error.strerror}." + (f" {remedy}." if remedy else "")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        # A write that fails does not name its file.
+        return f"{error.strerror}, where the output or temporary files lie. {_REMEDIES[error.errno]}."
     return str(error) or type(error).__name__
 
 

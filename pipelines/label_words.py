@@ -4,6 +4,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from fiqa_core.wording import counted
+
 _FEW = 50  # records of which one label may have more than half
 _ALL_DIFFERENT = 10
 
@@ -19,9 +21,9 @@ def log_labels(log: logging.Logger, labels: Mapping[str, Any]) -> None:
         return
     about = "" if labels["identities_exact"] else "about "
     sources = ", ".join(_source(name, count, labels) for name, count in labels["sources"].items()) or "an earlier run"
-    missing = f"; {without:,} records without" if without else ""
-    identities = "identity" if labels["identities"] == 1 else "identities"
-    log.info("labels: %s%s %s from %s%s", about, f"{labels['identities']:,}", identities, sources, missing)
+    missing = f"; {counted(without, 'record')} without" if without else ""
+    identities = counted(labels["identities"], "identity", "identities")
+    log.info("labels: %s%s from %s%s", about, identities, sources, missing)
     if len(labels["sources"]) > 1:
         log.warning("labels come from several places, which may name one person differently: %s", sources)
     for warning in _doubts(labels):
@@ -34,8 +36,9 @@ def label_problem(labels: Mapping[str, Any], label_field: str) -> str | None:
         return None
     looks_like = next(iter(labels["looks_like_a_label"]), "none")
     return (
-        f"--label-field {label_field!r}: none of {labels['records_without']:,} records has a value there, so no row "
-        f"has a label. Fields that look like one: {looks_like}. Score again with one of these, or without the option."
+        f"--label-field {label_field!r}: none of {counted(labels['records_without'], 'record')} has a value "
+        f"there, so no row has a label. Fields that look like one: {looks_like}. "
+        "Score again with one of these, or without the option."
     )
 
 

@@ -23,6 +23,7 @@ from pipelines.command_line import (
     named,
     run_command,
 )
+from pipelines.log_format import Lines
 from pipelines.precision_options import add_precision_options, settle_precision
 from pipelines.table_job import (
     TableJob,
@@ -86,7 +87,7 @@ def _loaded(arguments: argparse.Namespace) -> LoadedNetwork:
     loaded = load_checkpoint(checkpoint, arguments.arch, arguments.mode, embeddings, arguments.heads)
     require_quality(loaded)
     if loaded.uri == EMBEDDED:
-        _log.warning("%s", NOTICE)
+        _log.warning("%s", Lines(NOTICE))
     _log.info("network: %s, mode %s, sha256 %s", loaded.arch, loaded.mode, loaded.sha256[:16])
     return loaded
 

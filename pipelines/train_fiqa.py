@@ -24,7 +24,7 @@ from fiqa_core.scoring.output_lock import hold_output
 from fiqa_core.shards.plan import FORMATS, plan_dataset
 from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.training import checkpoint
-from fiqa_core.training.data import Batches, PoolBatches, ShardBatches, Share
+from fiqa_core.training.data import Batches, PoolBatches, ShardBatches
 from fiqa_core.training.dataset_index import index_of_decisions, index_of_records
 from fiqa_core.training.distill import targets_of
 from fiqa_core.training.errors import TrainingError
@@ -33,8 +33,10 @@ from fiqa_core.training.kept_pool import kept_of
 from fiqa_core.training.loop import Trainer, refuse_precision
 from fiqa_core.training.output import refuse_foreign
 from fiqa_core.training.pool import Pool, PoolSettings, build_pool, open_pool
+from fiqa_core.training.sequence import Share
 from fiqa_core.training.settings import TeacherOptions, TrainingSettings, parse
 from fiqa_core.training.sharded_softmax import process, processes
+from fiqa_core.training.worker_count import RULE, default_workers, training_processes_here, usable_cores
 from fiqa_core.wording import counted
 from pipelines.command_line import EXIT_INTERRUPTED, EXIT_OK, guarded, set_up_logging
 from pipelines.log_format import report
@@ -113,9 +115,7 @@ def _batches(settings: TrainingSettings) -> Batches:
     read = ReadSettings(data.label_field, data.image_field)
     workspace = Path(settings.run.output) / "dataset" / f"process-{process()}"
     units = plan_dataset(data.input, data.format, _UNIT_SIZE, str(workspace), read).units
-    share = Share(
-        settings.run.seed, settings.optimiser.batch, process(), processes(), max(1, settings.run.decode_threads)
-    )
+    share = _share(settings)
     teacher = settings.teacher
     if teacher is None:
         index = index_of_decisions(units, data.decisions) if data.decisions else index_of_records(units, read)
@@ -137,6 +137,28 @@ def _batches(settings: TrainingSettings) -> Batches:
         "%s in the pool; certainty ratio at 5, 25, 50, 75, 95 %%: %s", counted(len(targets.classes), "image"), quantiles
     )
     return PoolBatches(pool, targets, settings.augment, share, teacher.clean_share, weights)
+
+
+def _share(settings: TrainingSettings) -> Share:
+    """This process's share of the work, and who reads and decodes it."""
+    device, threads = resolve_device(settings.run.device).type, max(1, settings.run.decode_threads)
+    cores, beside = usable_cores(), training_processes_here()
+    workers = settings.data.workers
+    if workers is None:
+        workers = default_workers(device, cores, beside)
+    where = f"this process, {counted(threads, 'thread')}"
+    if workers:
+        where = f"{counted(workers, 'worker process', 'worker processes')}; one more reads"
+    _log.info(
+        "images are decoded and augmented by %s (%s, %s, %s on this machine; --workers N or data.workers changes it)",
+        where,
+        device,
+        counted(cores, "core"),
+        counted(beside, "training process", "training processes"),
+    )
+    return Share(
+        settings.run.seed, settings.optimiser.batch, process(), processes(), threads, workers, device == "cuda"
+    )
 
 
 def _pool(settings: TrainingSettings, teacher: TeacherOptions, units: Sequence[Unit], read: ReadSettings) -> Pool:
@@ -179,6 +201,8 @@ def _settings(arguments: argparse.Namespace) -> TrainingSettings:
     overrides = list(arguments.set)
     if arguments.input:
         overrides.append(f"data.input={json.dumps(arguments.input)}")
+    if arguments.workers is not None:
+        overrides.append(f"data.workers={arguments.workers}")
     for name, value in (("run.output", arguments.output), ("teacher.model", arguments.teacher)):
         if value:
             overrides.append(f"{name}={json.dumps(value)}")
@@ -211,6 +235,8 @@ def _join_processes(settings: TrainingSettings) -> torch.device:
     """Meet the other processes, if there are any; the device of this one."""
     device = resolve_device(settings.run.device)
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        if device.index is not None:
+            torch.cuda.set_device(device)  # pinned memory belongs to the current one
         return device
     if device.type == "cuda":
         number, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
@@ -239,6 +265,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--teacher", metavar="ONNX", help="instead of its teacher.model: learn from this network")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="another setting, such as optimiser.lr=3e-4"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that decode and augment images for each training process, with one more that reads; 0: all in "
+        f"the training process. The result is the same ({RULE})",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the output")
     return parser

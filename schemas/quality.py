@@ -19,8 +19,8 @@ COLUMNS: dict[str, str] = {
     "height": "Height of the stored image in pixels, before any resize or rotation; null if not known.",
     "sha256": "SHA-256 of the stored bytes (32 bytes); null if they could not be read.",
     "bytes": "Size of the stored image in bytes; null if it could not be read.",
-    "quantisation": "Mean quantisation step of a JPEG's first table (luminance): smaller = finer compression. 0 for "
-    "formats without loss; null for others and if not known.",
+    "quantisation": "Mean quantisation step of a JPEG's luminance: smaller = finer compression. 0 for PNG, BMP and "
+    "other files coded without loss; null for the rest (lossy WebP, GIF), where no header says it, and unless decoded.",
     "phash": "64-bit perceptual hash of the image as the network sees it (fiqa_core/images/phash.py), as 16 "
     "hexadecimal digits; null unless decoded.",
     "thumb": "Grey levels of the same image, 32 x 32 of a byte each, row by row (fiqa_core/images/thumbnail.py); null "
@@ -30,14 +30,15 @@ COLUMNS: dict[str, str] = {
 
 
 def quality_schema(
-    embedding_type: str = "none", embedding_dim: int = 0, phash: bool = False, storage: bool = False
+    embedding_type: str = "none", embedding_dim: int = 0, phash: bool = False, storage: bool = True
 ) -> pa.Schema:
     """Arrow schema of the quality table.
 
     Args:
         embedding_type: `none` (no `embedding` column), `float16` or `float32`.
         embedding_dim: numbers in one embedding; used unless `embedding_type` is `none`.
-        phash: whether there are the columns `phash` and `thumb`. storage: the columns `bytes` and `quantisation`.
+        phash: whether there are the columns `phash` and `thumb`.
+        storage: whether there are `bytes` and `quantisation`; tables before version 3 have neither.
 
     Digests and thumbnails are plain `binary`, and a hash is text: Hugging Face datasets cannot open fixed-size binary,
     and a plain `pandas.read_parquet` turns whole numbers with gaps into floats, which round a 64-bit number.

@@ -5,8 +5,13 @@ UNITS: dict[str, str] = {
     "quality": "none",
     "width": "pixels",
     "height": "pixels",
+    "bytes": "bytes",
+    "quantisation": "steps of an 8-bit sample's DCT coefficients",
     "embedding": "none (not normalised)",
 }
 
-DIRECTIONS: dict[str, str] = {"quality": "higher = more useful for face recognition"}
+DIRECTIONS: dict[str, str] = {
+    "quality": "higher = more useful for face recognition",
+    "quantisation": "lower = finer compression",
+}
 """Columns that order the rows, and which way."""

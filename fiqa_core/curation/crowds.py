@@ -82,7 +82,7 @@ class _Block:
         # Candidates by row: (place in the block, middle, cosine).
         self._near = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
         self._seen = np.zeros(len(rows), np.int64)
-        self._pairs: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._pairs: list[tuple[np.ndarray, ...]] = [self._near]
         self.left_out = 0
 
     def offer(self, middles: np.ndarray) -> None:
@@ -113,23 +113,34 @@ class _Block:
         self.left_out += int(np.maximum(self._seen - self._most, 0)[self._open].sum())
 
     def settle(self) -> list[int]:
-        """The rows near no middle, among themselves; those that become middles."""
+        """The rows near no middle, among themselves, best first; those that become middles."""
         places = np.flatnonzero(self._open)
-        alike = (self._x[places] @ self._x[places].T).numpy()
-        alike[alike < self._cosine] = -np.inf
-        if self._compare is not None:
-            alike = self._looked_at(places, alike)
-        open_rows = np.ones(len(places), bool)
+        cosines = (self._x[places] @ self._x[places].T).numpy()
+        near = cosines >= self._cosine
+        is_open = np.ones(len(places), bool)
+        looks = np.zeros(len(places), np.int64)
+        missed = np.zeros(len(places), np.int64)
         new = []
         for place in range(len(places)):
-            if open_rows[place]:
-                new.append(place)
-                open_rows &= ~np.isfinite(alike[:, place])
-                open_rows[place] = False
-        is_middle = np.zeros(len(places), bool)
-        is_middle[new] = True
-        i, j = np.nonzero(np.isfinite(alike) & is_middle[None, :] & ~is_middle[:, None])
-        self._pairs.append((self._rows[places[i]], self._rows[places[j]], alike[i, j]))
+            if not is_open[place]:
+                continue
+            is_open[place] = False
+            new.append(place)
+            self.left_out += int(missed[place])
+            some = np.flatnonzero(is_open & near[place])
+            if self._compare is None:
+                is_open[some] = False
+                continue
+            # A row has a limited number of looks; where none finds a middle, what it missed is counted.
+            missed[some[looks[some] >= self._most]] += 1
+            some = some[looks[some] < self._most]
+            looks[some] += 1
+            is_open[some[self._look(places[some], np.repeat(self._rows[places[place]], len(some)))]] = False
+        if self._compare is None:
+            is_middle = np.zeros(len(places), bool)
+            is_middle[new] = True
+            i, j = np.nonzero(near & is_middle[None, :] & ~is_middle[:, None])
+            self._pairs.append((self._rows[places[i]], self._rows[places[j]], cosines[i, j]))
         return [int(self._rows[places[place]]) for place in new]
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -137,25 +148,12 @@ class _Block:
         member, middle, similarity = (np.concatenate([some[column] for some in self._pairs]) for column in range(3))
         return member, middle, similarity.astype(np.float32)
 
-    def _look(self, row: np.ndarray, middle: np.ndarray) -> None:
+    def _look(self, row: np.ndarray, middle: np.ndarray) -> np.ndarray:
+        """Compare pictures of rows (places in the block) with middles; which of them are the same, bool."""
         if self._compare is None or not len(row):
-            return
+            return np.zeros(len(row), bool)
         similarity = self._compare(middle, self._rows[row])
         good = similarity >= np.float32(self._least)
         self._pairs.append((self._rows[row[good]], middle[good], similarity[good]))
         self._open[row[good]] = False
-
-    def _looked_at(self, places: np.ndarray, alike: np.ndarray) -> np.ndarray:
-        """The agreement of the pictures of each row and the nearest `most` before it; -inf where they differ."""
-        seen = np.full(alike.shape, -np.inf, np.float32)
-        for row in range(1, len(places)):
-            before = np.flatnonzero(np.isfinite(alike[row, :row]))
-            self.left_out += max(0, len(before) - self._most)
-            before = before[np.argsort(-alike[row, before], kind="stable")[: self._most]]
-            if len(before) and self._compare is not None:
-                # Nearest first: a copy of a row that is a copy itself needs no further look.
-                rows = np.repeat(self._rows[places[row]], len(before))
-                similarity = self._compare(self._rows[places[before]], rows)
-                good = similarity >= np.float32(self._least)
-                seen[row, before[good]] = seen[before[good], row] = similarity[good]
-        return seen
+        return good

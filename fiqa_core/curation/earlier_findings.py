@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fiqa_core.curation.findings import DONE, WORK, read_done
 from fiqa_core.curation.parts import TableError
 from fiqa_core.shards.run_files import holds_run
-from fiqa_core.storage import is_folder, join
+from fiqa_core.storage import above, is_folder, join
 
 
 def refuse_unfinished(folder: str, names: Sequence[str]) -> None:
@@ -18,8 +18,8 @@ def refuse_unfinished(folder: str, names: Sequence[str]) -> None:
         TableError: it names what is missing.
     """
     if DONE not in names:
-        output = folder.rpartition("/")[0]
-        if is_folder(join(output, WORK)) or holds_run(output):
+        output = above(folder)
+        if output is not None and (is_folder(join(output, WORK)) or holds_run(output)):
             raise TableError(f"{folder}: the search was broken off (there is no {DONE}). Finish it with --resume.")
         return  # findings that another tool made
     there = read_done(join(folder, DONE))

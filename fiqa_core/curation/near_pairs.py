@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from fiqa_core.curation.cells import cell_file
 from fiqa_core.curation.crowds import Compare, find_crowds
+from fiqa_core.curation.equal_vectors import few_of_each
 from fiqa_core.curation.findings_settings import NearSettings
 from fiqa_core.curation.same_picture import same_picture
 from fiqa_core.curation.similarity import BLOCK, as_float, blocks, in_threads
@@ -105,6 +106,26 @@ def _within(
     quality: np.ndarray | None,
 ) -> Iterator[Pairs]:
     """Places of the dataset's own pairs."""
+    looked_at, surplus = few_of_each(vectors, cosine, most + 2)
+    near, crowded = _listed(vectors[looked_at] if len(surplus) else vectors, cosine, most, threads)
+    near = plain(looked_at[near.a], looked_at[near.b], near.similarity)
+    # All that is near a vector that is there so often is near more than `most` rows: of a crowd itself.
+    crowd = np.sort(np.concatenate([looked_at[crowded], surplus]))
+    if keep is not None:
+        good = _in_pieces(keep, near.a, near.b)
+        near = plain(near.a[good], near.b[good], near.similarity[good])
+    yield _confirmed(near, confirm, threads)
+    if len(crowd):
+        best = -quality[crowd] if quality is not None else np.zeros(len(crowd))
+        order = crowd[np.lexsort((crowd, np.nan_to_num(best, nan=np.inf)))]
+        compare, least = (None, 0.0) if confirm is None else confirm
+        some = find_crowds(vectors, order, cosine, most, compare, least)
+        low, high = np.minimum(some.member, some.middle), np.maximum(some.member, some.middle)
+        yield Pairs(low, high, some.similarity, np.where(some.belongs, some.middle, -1), some.left_out)
+
+
+def _listed(vectors: np.ndarray, cosine: float, most: int, threads: int) -> tuple[Pairs, np.ndarray]:
+    """All pairs but those inside crowds, and whether each row is in a crowd."""
     degree = np.zeros(len(vectors), np.int64)
     listed = []
     for start, near, earlier, later in in_threads(
@@ -122,18 +143,7 @@ def _within(
         # A row of a crowd may have had more pairs than were listed; what is alone has few.
         work = [crowd[part] for part in blocks(len(crowd))]
         found += in_threads(lambda rows: _before(vectors, rows, alone, cosine), work, threads)
-    near = joined(found)
-    if keep is not None:
-        good = _in_pieces(keep, near.a, near.b)
-        near = plain(near.a[good], near.b[good], near.similarity[good])
-    yield _confirmed(near, confirm, threads)
-    if len(crowd):
-        best = -quality[crowd] if quality is not None else np.zeros(len(crowd))
-        order = crowd[np.lexsort((crowd, np.nan_to_num(best, nan=np.inf)))]
-        compare, least = (None, 0.0) if confirm is None else confirm
-        some = find_crowds(vectors, order, cosine, most, compare, least)
-        low, high = np.minimum(some.member, some.middle), np.maximum(some.member, some.middle)
-        yield Pairs(low, high, some.similarity, np.where(some.belongs, some.middle, -1), some.left_out)
+    return joined(found), crowded
 
 
 def _earlier(vectors: np.ndarray, part: slice, cosine: float, most: int) -> tuple[int, Pairs, np.ndarray, np.ndarray]:

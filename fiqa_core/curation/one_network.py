@@ -46,10 +46,12 @@ def refuse_mixed(files: Sequence[Footer], names: Mapping[str, str], embeddings_o
                 for name in sorted(then.keys() | now.keys())
                 if then.get(name) != now.get(name)
             ]
-            raise TableError(
-                "the tables were made with different networks or settings, so their numbers are not on one scale:\n  "
-                + "\n  ".join(lines[: 2 * _SHOWN])
-                + "\nName tables of one network only, or score the others again with the same settings."
+            raise TableError.of_lines(
+                [
+                    "the tables were made with different networks or settings, so their numbers are not on one scale:",
+                    *(f"  {line}" for line in lines[: 2 * _SHOWN]),
+                    "Name tables of one network only, or score the others again with the same settings.",
+                ]
             )
 
 
@@ -84,11 +86,13 @@ def _refuse_equal(files: Sequence[Footer], names: Mapping[str, str], by_unit: bo
         return
     shown, count = _equal_rows(files, hashes, repeated, names, by_unit)
     if count:
-        raise TableError(
-            f"the same records are in the tables twice, {count:,} of them:\n  "
-            + "\n  ".join(shown)
-            + "\nName each part of the dataset once: leave one of the tables out. (A set that grew is scored in "
-            "several runs, each of the new shards only.)"
+        raise TableError.of_lines(
+            [
+                f"the same records are in the tables twice, {count:,} of them:",
+                *(f"  {line}" for line in shown),
+                "Name each part of the dataset once: leave one of the tables out. (A set that grew is scored in "
+                "several runs, each of the new shards only.)",
+            ]
         )
 
 

@@ -7,9 +7,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fiqa_core.shards.folder import Folder
+from fiqa_core.shards.names import visible
 from fiqa_core.shards.run_files import PLAN, QUALITY, UNITS
 from fiqa_core.shards.unit import PLAN_SCHEMA, Unit
-from fiqa_core.storage import absolute, expand_glob, has_glob, in_flight, is_folder, join, list_names, open_read, stat
+from fiqa_core.storage import (
+    above,
+    absolute,
+    expand_glob,
+    has_glob,
+    in_flight,
+    is_folder,
+    join,
+    list_names,
+    open_read,
+    stat,
+)
 from schemas.quality import COLUMNS
 
 _FOOTERS_AT_ONCE = 16
@@ -17,7 +29,19 @@ _NEEDED = ("key", "shard", "index", "quality", "status", "sha256")
 
 
 class TableError(ValueError):
-    """A quality table cannot be used as given; the message says which, what was found and what to do."""
+    """A quality table cannot be used as given; the message says which, what was found and what to do.
+
+    `several_lines`: whether line breaks in the message are meant (each line is `visible` then).
+    """
+
+    several_lines = False
+
+    @classmethod
+    def of_lines(cls, lines: Sequence[str]) -> "TableError":
+        """An error whose message has several lines."""
+        error = cls("\n".join([visible(line) for line in lines]))
+        error.several_lines = True
+        return error
 
 
 @dataclass(frozen=True)
@@ -159,7 +183,9 @@ def _folder(url: str) -> str:
 
 def _units(quality: str) -> dict[str, Unit]:
     """The units of the run whose `quality` folder this is, by their files' names; none where its plan is not there."""
-    output = _folder(quality)
+    output = above(quality)
+    if output is None:
+        return {}
     place = join(output, UNITS)
     if stat(place) is None:
         return {}

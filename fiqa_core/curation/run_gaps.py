@@ -11,6 +11,7 @@ from fiqa_core.curation.table_footers import Footer
 from fiqa_core.scoring.output_lock import holder_of
 from fiqa_core.shards.run_files import RUN, SUMMARY, UNITS, read_own_json, read_run_file
 from fiqa_core.storage import StorageError, join, open_read, stat
+from fiqa_core.wording import counted
 
 _PLAN_COLUMNS = ["number", "shard", "first_index", "records", "file"]
 
@@ -33,14 +34,19 @@ class Gap:
     reason: str
 
 
-def gaps_of_run(output: str, files: Sequence[Footer], without_damaged: bool = False) -> Iterator[Gap]:
+def gaps_of_run(output: str | None, files: Sequence[Footer], without_damaged: bool = False) -> Iterator[Gap]:
     """What the files of one run's table lack.
 
     Args:
-        output: folder of the run (of the table without a run: whatever folder the files' folder lies in).
+        output: folder of the run (of the table without a run: whatever folder that of the files lies in; None: none).
         files: those of the table that were named.
         without_damaged: a damaged file of a table without a plan is a gap too (else whoever reads it says so).
     """
+    if output is None:
+        yield from (_damaged(file) for file in files if file.damage and without_damaged)
+        for file in files:
+            yield from _broken(file, -1)
+        return
     planned, (is_run, damage) = _plan(output), _run_state(output)
     if damage and planned is not None:
         yield Gap("run", "", 0, 0, f"{join(output, RUN)} is not readable ({damage})")
@@ -70,7 +76,7 @@ def _units(
         elif file.damage:
             reason = f"{file.url} is damaged ({file.damage})"
         elif records >= 0 and file.rows != records and not file.breaks:
-            reason = f"{file.url} has {file.rows:,} rows for {records:,} records"
+            reason = f"{file.url} has {counted(file.rows, 'row')} for {counted(records, 'record')}"
             records = max(0, records - file.rows)
         else:
             continue

@@ -22,7 +22,7 @@ from fiqa_core.shards.output_names import label_folder
 from fiqa_core.shards.recordio_write import MAX_EXACT
 from fiqa_core.shards.run_files import RUN, read_own_json, read_run_file
 from fiqa_core.shards.unit import ReadSettings, Unit
-from fiqa_core.storage import exists, in_flight, join, open_read, publish_bytes, stat
+from fiqa_core.storage import above, exists, in_flight, join, open_read, publish_bytes, stat
 from fiqa_core.wording import counted
 
 _log = logging.getLogger(__name__)
@@ -192,7 +192,9 @@ def _format(wanted: str, parts: Sequence[Part]) -> str:
 def _read_settings(parts: Sequence[Part]) -> ReadSettings:
     """How the table's run read its records; runs of one table that differ are refused."""
     found: dict[str, ReadSettings] = {}
-    for folder in {part.url.rpartition("/")[0].rpartition("/")[0] for part in parts}:
+    for folder in {above(part.url.rpartition("/")[0]) for part in parts}:
+        if folder is None:
+            continue
         url = join(folder, RUN)
         if exists(url):
             found[url] = _read_of_run(folder)

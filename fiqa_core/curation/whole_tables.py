@@ -10,7 +10,7 @@ from fiqa_core.curation.one_network import refuse_mixed, refuse_twice
 from fiqa_core.curation.parts import TableError, table_files
 from fiqa_core.curation.run_gaps import Gap, gaps_of_run
 from fiqa_core.curation.table_footers import Footer, read_footer
-from fiqa_core.storage import in_flight
+from fiqa_core.storage import above, in_flight
 
 Compare = Literal["scores", "embeddings", "nothing"]
 
@@ -67,15 +67,18 @@ def whole_files(names: Mapping[str, str], allow_incomplete: bool, compare: Compa
     said: list[str] = []
     for folder in dict.fromkeys(file.folder for file in footers):
         files = [file for file in footers if file.folder == folder]
-        found = list(gaps_of_run(folder.rpartition("/")[0], files, allow_incomplete))
+        found = list(gaps_of_run(above(folder), files, allow_incomplete))
         gaps += found
         said += [f"{_shown(files, names)}: {line}" for line in lines_of(found, files)]
     if said and not allow_incomplete:
-        raise TableError(
-            "the table is not whole:\n  "
-            + "\n  ".join(said)
-            + "\nNumbers over a part (shares, quantiles, rules about identities) are not those of the whole. Mend it "
-            "with the scoring command's --resume, or go on with --allow-incomplete (in Python: allow_incomplete=True)."
+        raise TableError.of_lines(
+            [
+                "the table is not whole:",
+                *(f"  {line}" for line in said),
+                "Numbers over a part (shares, quantiles, rules about identities) are not those of the whole. Mend it "
+                "with the scoring command's --resume, or go on with --allow-incomplete (in Python: "
+                "allow_incomplete=True).",
+            ]
         )
     for line in said:
         _log.warning("incomplete table allowed: %s", line)

@@ -10,6 +10,7 @@ from typing import Literal
 from fiqa_core.images.admission import ImageRejected
 from fiqa_core.images.png_chunks import MAGIC as PNG_MAGIC
 from fiqa_core.images.webp_chunks import canvas_size, picture_size
+from fiqa_core.wording import counted
 from schemas.reasons import Status
 
 
@@ -91,7 +92,8 @@ def check_whole(image_format: ImageFormat, data: bytes) -> None:
 def _check_length(image_format: ImageFormat, data: bytes, expected: int) -> None:
     if len(data) < expected:
         raise ImageRejected(
-            Status.TRUNCATED, f"{image_format}: {len(data)} bytes are there, {expected} at least are needed"
+            Status.TRUNCATED,
+            f"{image_format}: {counted(len(data), 'byte is', 'bytes are')} there, {expected} at least are needed",
         )
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from fiqa_core.images.admission import ImageRejected
 from fiqa_core.images.jpeg_tables import surely_intact
 from fiqa_core.images.orientation import EXIF, stored_orientation
+from fiqa_core.wording import counted
 from schemas.reasons import Status
 
 SOI, EOI = b"\xff\xd8", b"\xff\xd9"
@@ -146,7 +147,7 @@ def _walk(data: bytes, walk: _Walk) -> bool:
         if data[position:start].strip(b"\xff") and not surely_intact(*last):
             raise ImageRejected(
                 Status.CORRUPT,
-                f"JPEG: {start - position} bytes that belong to nothing follow segment {last[0]:#x}, whose own bytes "
+                f"JPEG: {counted(start - position, 'byte')} of no segment behind {last[0]:#x}, whose own bytes "
                 "may have been shifted",
                 walk.frame and walk.frame.width,
                 walk.frame and walk.frame.height,

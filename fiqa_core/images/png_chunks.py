@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from fiqa_core.images.admission import ImageRejected
 from fiqa_core.images.orientation import EXIF, exif_orientation
+from fiqa_core.wording import counted
 from schemas.reasons import Status
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -58,7 +59,9 @@ class PngPixels(NamedTuple):
         except zlib.error as error:
             raise _rejected(Status.CORRUPT, f"its rows cannot be inflated ({error})") from error
         if missing > 0 or not ended:
-            raise _rejected(Status.TRUNCATED, f"its rows end early ({missing} bytes and their checksum are missing)")
+            raise _rejected(
+                Status.TRUNCATED, f"its rows end early ({counted(missing, 'byte')} and their checksum are missing)"
+            )
 
 
 def read_png(data: bytes) -> PngPixels:

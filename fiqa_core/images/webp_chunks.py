@@ -5,6 +5,7 @@ which Pillow uses for every file, gives up on the image where one of them is odd
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from fiqa_core.images.admission import ImageRejected
@@ -13,6 +14,7 @@ from schemas.reasons import Status
 
 _EXIF_FLAG, _ANIMATION_FLAG = 0x08, 0x02
 _MAX_CHUNKS = 100_000
+_FEW_CHUNKS = 16
 
 
 class WebpPicture(NamedTuple):
@@ -74,6 +76,12 @@ def picture_size(chunk: bytes) -> tuple[int, int] | None:
         bits = int.from_bytes(chunk[9:13], "little")
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
     return None
+
+
+def is_lossless(data: bytes) -> bool:
+    """Whether the first picture of a WebP is coded without loss (in an animation's frames it is not looked for)."""
+    kinds = (kind for kind, _ in islice(_chunks(data), _FEW_CHUNKS))
+    return next((kind for kind in kinds if kind in (b"VP8 ", b"VP8L")), b"") == b"VP8L"
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fiqa_core.shards.unit import Unit
+from fiqa_core.wording import counted
 from schemas.reasons import SHARD_LEVEL, Status
 
 # Beyond so many only their number is kept (`Summary.status`): a summary crosses the edges of a job.
@@ -86,7 +87,7 @@ def described(losses: Sequence[Loss]) -> list[dict[str, Any]]:
 def in_words(loss: dict[str, Any]) -> str:
     """One entry of `described`, for the log."""
     count = loss["records_lost_at_least"]
-    lost = f"at least {count:,} {'record' if count == 1 else 'records'} unknown"
+    lost = f"at least {counted(count, 'record')} unknown"
     if loss["bytes_lost"] is not None:
-        lost += f", {loss['bytes_lost']:,} bytes not read"
+        lost += f", {counted(loss['bytes_lost'], 'byte')} not read"
     return f"{loss['shard']} broke off at record {loss['index']:,}: {loss['reason']} ({lost})"

@@ -141,7 +141,7 @@ def _score(
                 writer.write(rows)
                 rejected = sum(row.status is not Status.SCORED for row in rows)
                 reached = max((row.record.reached for row in rows), default=0)
-                heartbeat.add(len(rows), rejected, sum(row.stored for row in rows), reached)
+                heartbeat.add(len(rows), rejected, sum(row.stored or 0 for row in rows), reached)
         # A row for the lost rest of a shard stands for records whose number nobody knows.
         whole = SHARD_LEVEL.isdisjoint(writer.summary.status)
         if whole and unit.records >= 0 and writer.summary.rows != unit.records:

@@ -13,6 +13,7 @@ from fiqa_core.ahead import ahead
 from fiqa_core.images.decode import ImageLimits, ImageRejected
 from fiqa_core.images.phash import perceptual_hash
 from fiqa_core.images.preprocess import ChannelOrder, prepare
+from fiqa_core.images.quantisation import quantisation_step
 from fiqa_core.images.thumbnail import thumbnail
 from fiqa_core.scoring.batch_scorer import BatchScorer
 from fiqa_core.scoring.settings import ScoreSettings
@@ -35,6 +36,7 @@ class Row:
         "phash",
         "pixels",
         "quality",
+        "quantisation",
         "record",
         "sha256",
         "status",
@@ -53,7 +55,8 @@ class Row:
         self.sha256: bytes | None = record.sha256
         self.phash: int | None = None
         self.thumb: bytes | None = None
-        self.stored = len(record.data) if record.data is not None else 0  # bytes, for the progress line
+        self.stored = None if record.data is None else len(record.data)  # bytes
+        self.quantisation: float | None = None
         self.pixels: np.ndarray | None = None
         self.embedding: np.ndarray | None = None
 
@@ -72,6 +75,7 @@ def prepare_row(record: Record, settings: ScoreSettings) -> Row:
         try:
             prepared = prepare(record.data, limits, ChannelOrder(settings.channel_order))
             row.pixels, row.width, row.height = prepared.pixels, prepared.width, prepared.height
+            row.quantisation = quantisation_step(record.data)
             if settings.phash:
                 row.phash, row.thumb = perceptual_hash(prepared.pixels), thumbnail(prepared.pixels)
         except ImageRejected as error:

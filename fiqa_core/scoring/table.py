@@ -86,6 +86,8 @@ def to_table(rows: list[Row], shard: str, schema: pa.Schema, settings: ScoreSett
         "width": [row.width for row in rows],
         "height": [row.height for row in rows],
         "sha256": [row.sha256 for row in rows],
+        "bytes": [row.stored for row in rows],
+        "quantisation": [row.quantisation for row in rows],
     }
     if settings.phash:
         columns["phash"] = [None if row.phash is None else f"{row.phash:016x}" for row in rows]

@@ -12,6 +12,7 @@ from fiqa_core.shards.parquet_groups import FOOTER_BLOCK
 from fiqa_core.shards.parquet_labels import find_label
 from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.storage import StorageError, join, open_read, publish_bytes
+from fiqa_core.wording import counted
 
 CLASS_LABELS = "class_labels.json"
 
@@ -52,7 +53,7 @@ def check_label_field(units: Sequence[Unit], read: ReadSettings) -> None:
             return
         records, others, whole = records + seen, others or looks_like, whole and ended
     text = (
-        f"--label-field {read.label_field!r}: not in the JSON sidecar of any of the {records} records looked at "
+        f"--label-field {read.label_field!r}: not in the JSON sidecar of any of {counted(records, 'record')} looked at "
         f"({chosen[0].shard}{' ...' if len(tars) > 1 else ''}). Fields that look like a label: {others or 'none'}."
     )
     if whole and records:

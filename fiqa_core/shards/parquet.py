@@ -12,6 +12,7 @@ from fiqa_core.shards.parquet_labels import LabelColumn, find_label, has_column,
 from fiqa_core.shards.row_numbers import passed_over
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
 from fiqa_core.storage import StorageError, StoredFile, open_read
+from fiqa_core.wording import counted
 from schemas.reasons import Status
 
 IMAGE_FIELDS = ("image", "img", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "data")
@@ -87,7 +88,8 @@ def _read_group(
             for row in columns.records(batch.slice(0, stop - index), index, limit):
                 yield row
                 index += 1
-        reason = f"{groups.rows[group]} rows are named in the footer, but its pages end before this one"
+        rows = counted(groups.rows[group], "row is", "rows are")
+        reason = f"{rows} named in the footer, but its pages end before this one"
     except Exception as error:
         if is_store_failure(error):
             raise

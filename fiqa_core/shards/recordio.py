@@ -18,6 +18,7 @@ from fiqa_core.shards.recordio_plan import IndexFile, index_of, ranges
 from fiqa_core.shards.recordio_scan import Extent, RecordFile
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
 from fiqa_core.storage import StoredFile, open_read
+from fiqa_core.wording import counted
 from schemas.reasons import Status
 
 _HEADER_RECORD = PART_HEADER.size + aligned(HEADER_BYTES)
@@ -99,7 +100,11 @@ class _Reader:
             yield self._lost(at, following)
         elif count < _LEAST_RECORD and not (following is None and self._file.is_cut_off(at)):
             self._names.moved()
-            what = f"{count} bytes behind it belong to no record" if count > 0 else "the next record begins too early"
+            what = (
+                f"{counted(count, 'byte behind it belongs', 'bytes behind it belong')} to no record"
+                if count > 0
+                else "the next record begins too early"
+            )
             yield _noted(record, f"{what}: bytes were inserted or removed here, or in the record")
         elif record.fault is not None and following is not None:
             self._names.moved()
@@ -119,7 +124,8 @@ class _Reader:
         header = parse_image_header(begin[:HEADER_BYTES], extent.size)
         key = self._names.of(extent) or f"@{extent.at}"
         if header is None:
-            message = f"its {extent.size} bytes do not hold the header (24 bytes and its labels) of an image record"
+            stored = counted(extent.size, "byte does", "bytes do")
+            message = f"its {stored} not hold the header (24 bytes and its labels) of an image record"
             return Record(key, extent.at, None, None, Fault(Status.CORRUPT, message))
         label = label_text(header.labels[0])
         origin = "" if label is None else LABEL_FROM

@@ -24,6 +24,7 @@ from fiqa_core.shards.recordio_format import (
     parse_part,
     read_at,
 )
+from fiqa_core.wording import counted
 
 _CHUNK = 1 << 20
 _LOOK_BACK = 64 << 20  # a record that hides another at an odd place in it is looked for so far
@@ -102,7 +103,8 @@ class RecordFile:
         if part is None:
             return f"expected the magic number {MAGIC_BYTES.hex()} and a length, found {header.hex() or 'nothing'}"
         if part.stop > self.size:
-            return f"its length says {part.stop - part.start} bytes, {self.size - part.start} are left in the file"
+            left = counted(self.size - part.start, "is", "are")
+            return f"its length says {part.stop - part.start} bytes, {left} left in the file"
         if part.kind in (MIDDLE, LAST):
             return "a later part of a record whose first part is not there"
         return f"its length says {part.stop - part.start} bytes, but no record begins behind them, or one within them"

@@ -33,6 +33,7 @@ from fiqa_core.shards.tar_format import (
 from fiqa_core.shards.tar_gzip import GunzipFile
 from fiqa_core.shards.tar_resync import Resync, Source
 from fiqa_core.shards.tar_sparse import Sparse, SparseMapError, expanded, old_map, old_map_block, pax_sparse
+from fiqa_core.wording import counted
 
 _CHUNK = 1 << 20
 _MAX_META_BYTES = 1 << 20  # a long name or pax header; anything larger is hostile
@@ -321,7 +322,7 @@ class _Archive:
         self.offset += len(data)
         if len(data) < size:
             self._part = data
-            raise self._ended(f"the archive ends inside {_shown(self._name)}: {len(data)} of {size} bytes")
+            raise self._ended(f"the archive ends inside {_shown(self._name)}: {len(data)} of {counted(size, 'byte')}")
         self._content = data
         return data[:size]
 
@@ -343,7 +344,7 @@ class _Archive:
         while left:
             chunk = self._read(min(left, _CHUNK))
             if not chunk:
-                raise self._ended(f"the archive ends inside {_shown(self._name)}, {left} bytes early")
+                raise self._ended(f"the archive ends inside {_shown(self._name)}, {counted(left, 'byte')} early")
             if see is not None:
                 see(chunk)
             left -= len(chunk)

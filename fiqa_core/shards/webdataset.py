@@ -18,6 +18,7 @@ from fiqa_core.shards.tar import FOLDER, LINK, REGULAR, Gap, Member, TarDamagedE
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
 from fiqa_core.shards.webdataset_sample import MAX_SIDECAR_BYTES, Sample
 from fiqa_core.storage import StoredFile, open_read
+from fiqa_core.wording import counted
 from schemas.reasons import Status
 
 _log = logging.getLogger(__name__)
@@ -46,7 +47,8 @@ class _Lost:
         begin, end, reason = self.gap
         beside = f". Files whose image is lost there: {', '.join(self.left)[:300]}" if self.left else ""
         return (
-            f"bytes {begin} to {end} of the archive are lost ({end - begin} bytes, an unknown number of records): "
+            f"bytes {begin} to {end} of the archive are lost ({counted(end - begin, 'byte')}, "
+            f"an unknown number of records): "
             f"{reason}{beside}"
         )
 

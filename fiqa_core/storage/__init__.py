@@ -19,7 +19,15 @@ from fiqa_core.storage.listing import (
     stat,
     walk,
 )
-from fiqa_core.storage.places import absolute, filesystem, forget_stores, in_this_process_only, is_local, join
+from fiqa_core.storage.places import (
+    above,
+    absolute,
+    filesystem,
+    forget_stores,
+    in_this_process_only,
+    is_local,
+    join,
+)
 from fiqa_core.storage.publishing import (
     make_folder,
     publish,
@@ -41,6 +49,7 @@ __all__ = [
     "RetryPolicy",
     "StorageError",
     "StoredFile",
+    "above",
     "absolute",
     "exists",
     "expand_glob",

@@ -16,6 +16,9 @@ from fiqa_core.storage.store import PlainStore, Store
 _SCHEMES = {"gs": "gs", "gcs": "gs", "s3": "s3", "s3a": "s3"}
 _CLIENTS = {"gs": ("google", "GoogleStore"), "s3": ("amazon", "AmazonStore")}
 _EXTRAS = {"s3": "'fiqa-pipelines[s3]'", "gs": "gcsfs"}
+_LOCAL = ("file", "local")
+# Stores whose URI with one slash would be a folder named `gs:` on this machine's disk.
+_REMOTE = {*_SCHEMES, "memory", "http", "https"}
 # fsspec's file systems that show what lies inside another file or store.
 _WRAPPERS = {
     "zip",
@@ -37,8 +40,9 @@ _opening = threading.Lock()
 
 def filesystem(uri: str) -> tuple[Any, str]:
     """The fsspec file system of a URI (or plain local path) and the path inside it."""
+    _check_named(uri)
     scheme, separator, _ = uri.partition("://")
-    if not separator or scheme in ("file", "local"):
+    if not separator or scheme in _LOCAL:
         # Not by fsspec's own parser: it takes `::` in a file's name for a chain of file systems.
         local = fsspec.filesystem("file")
         path = _normal(local._strip_protocol(uri))
@@ -70,8 +74,6 @@ def store_of(uri: str) -> tuple[Store, str]:
     if kind is None:
         fs, path = filesystem(uri)
         return HttpStore(fs) if is_http(uri) else PlainStore(fs), path
-    if not rest.partition("/")[0]:
-        raise StorageError(f"{uri}: names no bucket; expected {kind}://BUCKET/PATH")
     with _opening:
         key = (os.getpid(), kind)
         if key not in _opened:
@@ -111,8 +113,25 @@ def uri_in(uri: str, path: str) -> str:
 
 
 def join(base: str, *parts: str) -> str:
-    """`base/part/part` with single slashes."""
-    return "/".join([base.rstrip("/"), *(part.strip("/") for part in parts)])
+    """`base/part/part` with single slashes.
+
+    Raises:
+        StorageError: `base` is a scheme alone (`gs://`): the result would name a bucket, or a local folder `gs:`.
+    """
+    stem = base.rstrip("/")
+    if stem.endswith(":"):
+        _check_named(base)
+    return "/".join([stem, *(part.strip("/") for part in parts)])
+
+
+def above(place: str) -> str | None:
+    """The folder that a file or folder lies in; None for a whole bucket, server or store, which lies in none."""
+    folder, slash, _ = place.rstrip("/").rpartition("/")
+    if not slash:
+        return None if place.startswith("/") else "."
+    if "://" in place and folder.rstrip("/").endswith(":"):
+        return None
+    return folder or "/"
 
 
 def _normal(path: str) -> str:
@@ -125,8 +144,33 @@ def _normal(path: str) -> str:
 
 
 def _cloud(uri: str) -> tuple[str | None, str]:
+    _check_named(uri)
     scheme, separator, rest = uri.partition("://")
     return (_SCHEMES.get(scheme), rest) if separator else (None, uri)
+
+
+def _check_named(uri: str) -> None:
+    """Refuse a URI that names a store, but no place in it.
+
+    Raises:
+        StorageError: it says what was expected.
+    """
+    scheme, colon, rest = uri.partition(":")
+    if not colon or "/" in scheme:
+        return
+    kind = _SCHEMES.get(scheme)
+    expected = f"{scheme}://BUCKET/PATH" if kind else f"{scheme}://NAME"
+    if rest.startswith("//"):
+        place = rest[2:]
+        if kind and not place.partition("/")[0]:
+            raise StorageError(f"{uri}: names no bucket; expected {expected}")
+        if not place or not (place.strip("/") or scheme in _LOCAL):
+            raise StorageError(f"{uri}: names no place in that store; expected {expected}")
+    elif scheme in _REMOTE and rest[:1] in ("", "/"):
+        raise StorageError(
+            f"{uri}: begins like the URI of a store, but without two slashes; expected {expected}. A local folder of "
+            f"that name is written ./{uri}"
+        )
 
 
 def _open(kind: str, uri: str) -> Store:

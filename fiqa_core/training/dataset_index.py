@@ -152,7 +152,9 @@ def _read_decisions(decisions: str) -> pa.Table:
 
 def _refuse_unfinished(folder: str, names: Sequence[str]) -> None:
     """Refuse the decisions of a filter run that was broken off: they are about a part of its table."""
-    output = folder.rpartition("/")[0]
+    output = storage.above(folder)
+    if output is None:
+        return
     try:
         run = read_run_file(output, parse_filter_run)
     except (FileNotFoundError, ValueError):

@@ -6,7 +6,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -77,7 +77,7 @@ class Trainer:
         stop = _StopSignals()
         metrics = Metrics(self.output, self.step) if process() == 0 else None
         began, begun_at, saved = time.monotonic(), self.step, time.monotonic()
-        with stop:
+        with closing(self.batches), stop:
             while self.step < self.steps:
                 epoch, skip = divmod(self.step, self.batches.steps_per_epoch)
                 for batch in self.batches.epoch(epoch, skip):

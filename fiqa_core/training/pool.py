@@ -31,6 +31,7 @@ from fiqa_core.shards.formats import CONTAINERS
 from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.training.augment import randomly_degraded
 from fiqa_core.training.errors import TrainingError
+from fiqa_core.training.pool_pixels import PoolPixels
 from fiqa_core.training.teacher import Teacher, TeacherSettings
 
 _log = logging.getLogger(__name__)
@@ -252,16 +253,14 @@ class Pool:
     numbers: tuple[int, ...] = ()
     chosen: np.ndarray | None = None
 
+    @property
+    def images(self) -> PoolPixels:
+        """The pixels of all rows, as other processes can read them too."""
+        return PoolPixels(self.parts, self.firsts, self.chosen)
+
     def pixels(self, places: np.ndarray) -> np.ndarray:
         """uint8 (B, 112, 112, 3) RGB of rows, in the order asked for."""
-        found = np.empty((len(places), 112, 112, 3), np.uint8)
-        if self.chosen is not None:
-            places = self.chosen[places]
-        owner = np.searchsorted(self.firsts, places, "right") - 1
-        for number in np.unique(owner):
-            here = owner == number
-            found[here] = self.parts[number][places[here] - self.firsts[number]]
-        return found
+        return self.images.of(places)
 
 
 def open_pool(folder: Path) -> Pool:

@@ -14,10 +14,11 @@ _AT_LEAST: dict[str, float] = {
     "run.seed": 0, "run.log_steps": 1, "run.keep": 1, "run.threads": 0, "run.checkpoint_minutes": 0,
     "network.width": 1, "network.depth": 1, "network.heads": 1,
     "loss.alpha": 0, "loss.margin": 0,
-    "teacher.copies": 1, "teacher.seed": 0, "teacher.weight": 0,
+    "data.workers": 0, "teacher.copies": 1, "teacher.seed": 0, "teacher.weight": 0,
 }  # fmt: skip
 _ABOVE_NOTHING = ("optimiser.epochs", "optimiser.lr", "optimiser.clip", "loss.scale", "loss.beta", "teacher.std")
 _BELOW_ONE = ("network.mask_ratio", "network.drop_path", "optimiser.ema", "augment.jitter", "teacher.clean_share")
+_AT_MOST: dict[str, float] = {"data.workers": 256}  # a slip of the keyboard would fill the machine with processes
 _PROBABILITIES = ("augment.flip", "augment.degrade")
 
 
@@ -25,6 +26,8 @@ def refuse_out_of_range(settings: "TrainingSettings") -> None:
     """Raises TrainingError that names the setting, what was found and what is expected."""
     for name, least in _AT_LEAST.items():
         _expect(settings, name, lambda value, least=least: value >= least, f"at least {least}")
+    for name, most in _AT_MOST.items():
+        _expect(settings, name, lambda value, most=most: value <= most, f"at most {most}")
     for name in _ABOVE_NOTHING:
         _expect(settings, name, lambda value: value > 0, "more than 0")
     for name in _BELOW_ONE:

@@ -25,6 +25,9 @@ class DataSettings:
         decisions: the `decisions` folder that filtering wrote of them: rows it does not keep are not trained on, and
             its `weight` scales a sample's loss. None: all labelled images, each with weight 1.
         shuffle: records that wait in memory to be drawn in random order (fewer where they are over 2 GiB together).
+        workers: processes that decode and augment for each training process, with one more that reads; 0: all of it in
+            the training process; None: as many as fit the device and the cores (fiqa_core.training.worker_count). Not
+            a setting that shapes weights: a run can go on with another number.
     """
 
     input: tuple[str, ...]
@@ -34,6 +37,7 @@ class DataSettings:
     channel_order: Literal["rgb", "bgr-files"] = "rgb"
     decisions: str | None = None
     shuffle: int = 20_000
+    workers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,8 @@ class RunSettings:
 
     Attributes:
         output: folder on a disk that every process sees. device: auto, cpu, cuda or cuda:N.
-        threads: of torch on a CPU, 0 = its own choice; decode_threads: that decode images beside it.
+        threads: of torch on a CPU, 0 = its own choice; decode_threads: that decode images beside it, where
+            `data.workers` is 0.
         keep: checkpoints kept. score_only: also write `model.safetensors` of this type (float32 or float16) without the
             embedding head, which a score in mode token does not need.
     """
@@ -159,6 +164,7 @@ class TrainingSettings:
         if self.teacher:
             del values["teacher"]["pool"], values["teacher"]["model"]
         values["data"]["input"] = list(self.data.input)
+        del values["data"]["workers"]
         return values
 
 

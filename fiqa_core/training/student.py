@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fiqa_core.training.data import Batch
+from fiqa_core.training.data import Batch, network_input
 from fiqa_core.training.losses import distillation_loss, quality_loss
 from fiqa_core.training.network import TrainingNetwork
 from fiqa_core.training.settings import LossSettings, TeacherOptions
@@ -42,7 +42,7 @@ def losses_of(
     student: nn.Module, softmax: MarginSoftmax | None, batch: Batch, loss: LossSettings, teacher: TeacherOptions | None
 ) -> Losses:
     """All losses of this process's batch, so that their mean over the processes is that of the whole batch."""
-    embedding, as_teacher, quality = student(batch.images)
+    embedding, as_teacher, quality = student(network_input(batch.images))
     w = batch.weights
     # Processes can hold different sums of weights; each one's mean counts by its share of them.
     share = w.sum() * processes() / total(w.sum()).clamp(min=1e-9)

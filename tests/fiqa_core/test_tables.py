@@ -15,7 +15,7 @@ def scored(tmp_path_factory):
     """A table of two files whose dictionaries of `status` differ, as a run of two units leaves them."""
     folder = tmp_path_factory.mktemp("scored")
     (folder / "quality").mkdir()
-    schema = quality_schema("float16", 2)
+    schema = quality_schema("float16", 2, storage=False)
     for number, statuses in enumerate([["scored", "truncated"], ["empty", "scored"]]):
         rows = {
             "key": [f"{number}a", f"{number}b"],

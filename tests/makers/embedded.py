@@ -42,7 +42,7 @@ def write_quality(
     rows = len(labels)
     (folder / "quality").mkdir(parents=True)
     schema = quality_schema(
-        "float16" if embeddings is not None else "none", 0 if embeddings is None else embeddings.shape[1]
+        "float16" if embeddings is not None else "none", 0 if embeddings is None else embeddings.shape[1], storage=False
     )
     digests = sha256 or [hashlib.sha256(b"%d" % place).digest() for place in range(rows)]
     scores = np.linspace(0.5, 1, rows, dtype=np.float32) if quality is None else quality.astype(np.float32)

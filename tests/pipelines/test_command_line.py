@@ -1,5 +1,6 @@
 """The command's own manners: exit codes, messages, and outputs left alone by a run that never began."""
 
+import errno
 import io
 import logging
 import os
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import filter_dataset
+from pipelines import faults, filter_dataset
 from pipelines.command_line import guarded, set_up_logging
 from pipelines.score_dataset import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK, run
 from tests.fakes import MeanScorerSource
@@ -236,3 +237,9 @@ def test_our_lines_are_seen_where_a_library_has_logged_before(monkeypatch, capsy
     set_up_logging()
     logging.getLogger("score_dataset").info("planned")
     assert capsys.readouterr().err == "INFO score_dataset: planned\n"
+
+
+def test_a_full_disk_gets_a_remedy_although_a_failed_write_names_no_file():
+    said = faults.sentence(OSError(errno.ENOSPC, "No space left on device"))
+    assert said.startswith("No space left on device")
+    assert "--resume" in said

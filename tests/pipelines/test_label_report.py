@@ -1,6 +1,7 @@
 """Labels end to end: what a run says of them, and that none changes on its way through a subset."""
 
 import json
+import logging
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,7 @@ from fiqa_core.curation.parts import find_parts
 from fiqa_core.curation.subset import SubsetSettings
 from fiqa_core.curation.subset_plan import plan_subset
 from fiqa_core.curation.subset_write import write_task
+from pipelines.label_words import log_labels
 from pipelines.score_dataset import EXIT_BAD_INPUT, run
 from tests.fakes import MeanScorerSource
 from tests.makers.containers import write_tar
@@ -128,3 +130,13 @@ def test_numbers_of_relabelled_images_are_those_of_labels_csv(odd, tmp_path, kin
     index = pq.read_table(subset / "index").to_pandas()
     assert index.label.tolist() == ODD
     assert index.key.tolist() == [f"{n:03d}{label}" for n, label in enumerate(ODD)]
+
+
+def test_one_record_without_a_label_is_not_said_as_several(caplog):
+    labels = {
+        "records_with": 3, "records_without": 1, "looks_like_a_label": {}, "identities": 1, "identities_exact": True,
+        "sources": {}, "most_common": None,
+    }  # fmt: skip
+    with caplog.at_level(logging.INFO):
+        log_labels(logging.getLogger("score_dataset"), labels)
+    assert "labels: 1 identity from an earlier run; 1 record without" in caplog.text

@@ -5,8 +5,11 @@ import logging
 import numpy as np
 import pytest
 
+from fiqa_core.curation.parts import TableError
+from fiqa_core.models import NOTICE
 from fiqa_core.scoring.output import OutputError
 from fiqa_core.shards.names import visible
+from pipelines import score_dataset
 from pipelines.log_format import Lines, VisibleFormatter, report
 
 EVIL = "a\x1b[2J\nERROR forged\r\x85\u2028\u202eb\udcff\x07"
@@ -48,3 +51,15 @@ def test_a_report_is_one_line_for_each_of_its_lines(capsys):
 def test_nothing_that_a_terminal_obeys_is_left():
     every = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, 0x202E, 0x2066]))
     assert visible(every).isprintable()
+
+
+def test_the_notice_about_the_small_network_is_shown_as_lines(tmp_path, caplog):
+    (tmp_path / "empty").mkdir()
+    score_dataset.run(["--input", str(tmp_path / "empty"), "--output", str(tmp_path / "out")])
+    record = next(record for record in caplog.records if "no --checkpoint" in record.getMessage())
+    assert VisibleFormatter("%(message)s").format(record) == NOTICE
+
+
+def test_a_refusal_of_tables_is_shown_as_lines_and_its_names_are_escaped():
+    error = TableError.of_lines(["the table is not whole:", f"  {EVIL}: 1 unit is missing", "Mend it"])
+    assert line("%s", error).splitlines()[1:] == [f"  {SHOWN}: 1 unit is missing", "Mend it"]

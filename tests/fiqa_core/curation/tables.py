@@ -65,9 +65,7 @@ def write_quality(folder: Path, rows: pd.DataFrame, per_file: int = 1000, prefix
             "quantisation": part.quantisation.to_numpy(np.float32),
             "sha256": [None if pd.isna(sha) else int(sha).to_bytes(32, "big") for sha in part.sha],
         }
-        pq.write_table(
-            pa.table(columns, schema=quality_schema(storage=True)), folder / f"part-{number:06d}-0123456789ab.parquet"
-        )
+        pq.write_table(pa.table(columns, schema=quality_schema()), folder / f"part-{number:06d}-0123456789ab.parquet")
     return folder
 
 

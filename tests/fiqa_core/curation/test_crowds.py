@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from fiqa_core.curation.crowds import find_crowds
 from pipelines import filter_dataset
 from tests.makers.embedded import unit, write_quality
 
@@ -26,3 +27,36 @@ def test_every_copy_of_a_photo_but_one_goes_at_any_size(tmp_path, by, groups, si
     summary = json.loads((output / "summary.json").read_text())
     assert summary["kept"] == groups
     assert summary["findings"]["counts"]["pairs_left_out"] == 0
+
+
+def test_a_copy_that_is_nearer_to_other_copies_than_to_the_original_is_still_compared_with_it():
+    """Blurred, mirrored and cropped copies lie nearer to each other by cosine, and agree with the original alone."""
+    strangers, copies, most = 64, 300, 64
+    vectors = np.zeros((strangers + 1 + copies, 66), np.float32)
+    vectors[np.arange(strangers), np.arange(strangers)] = 1
+    original = strangers
+    vectors[original, 64] = 1
+    vectors[original + 1 :, 64:] = 0.9, (1 - 0.9**2) ** 0.5
+
+    def compare(i, j):
+        return ((i == original) | (j == original)).astype(np.float32)
+
+    crowds = find_crowds(vectors, np.arange(len(vectors)), 0.8, most, compare, 0.97)
+    assert sorted(crowds.member.tolist()) == list(range(original + 1, len(vectors)))
+    assert set(crowds.middle.tolist()) == {original}
+    assert crowds.left_out == 0
+
+
+def test_looks_at_pictures_are_bounded_and_what_they_miss_is_counted():
+    """One person, many different photographs: no row is compared with more than `most` others."""
+    rows, most = 200, 16
+    looks = np.zeros(rows, np.int64)
+
+    def compare(middle, row):
+        np.add.at(looks, row, 1)
+        return np.zeros(len(row), np.float32)
+
+    crowds = find_crowds(np.tile(np.float32([1, 0]), (rows, 1)), np.arange(rows), 0.8, most, compare, 0.97)
+    assert looks.max() <= 2 * most  # middles of earlier blocks, and those of its own
+    assert len(crowds.member) == 0
+    assert crowds.left_out > 0

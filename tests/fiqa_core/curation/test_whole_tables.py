@@ -52,6 +52,7 @@ def test_an_interrupted_run_is_refused_with_counts_and_the_shards_that_are_missi
     for shard in shards[1:]:
         assert str(shard) in str(refused.value)
     assert "--allow-incomplete" in str(refused.value)
+    assert refused.value.several_lines
     with caplog.at_level(logging.WARNING):
         whole = whole_tables([str(output)], allow_incomplete=True)
     assert len(whole.urls) == 1

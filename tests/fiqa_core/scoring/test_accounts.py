@@ -144,7 +144,7 @@ def test_a_table_of_an_earlier_schema_is_not_resumed(tmp_path, shards):
     run = json.loads(place.read_text())
     del run["schema_version"]
     place.write_text(json.dumps(run))
-    with pytest.raises(OutputError, match="table schema version: 1 then, 2 now"):
+    with pytest.raises(OutputError, match="table schema version: 1 then, 3 now"):
         score_shards(tmp_path / "out", shards, resume=True)
 
 

@@ -11,12 +11,13 @@ import torch
 from fiqa_core.shards.plan import plan_dataset
 from fiqa_core.shards.unit import ReadSettings
 from fiqa_core.training.augment import Augmentation
-from fiqa_core.training.data import PoolBatches, Share
+from fiqa_core.training.data import PoolBatches
 from fiqa_core.training.dataset_index import DatasetIndex, ShardRows
 from fiqa_core.training.distill import targets_of
 from fiqa_core.training.errors import TrainingError
 from fiqa_core.training.kept_pool import kept_of
 from fiqa_core.training.pool import Pool, PoolSettings, build_pool, open_pool
+from fiqa_core.training.sequence import Share
 from fiqa_core.training.teacher import Teacher, TeacherSettings
 from tests.makers.containers import FaceRecord, face_records, write_webdataset
 from tests.makers.onnx_models import write_linear

@@ -71,6 +71,13 @@ def test_the_command_trains_with_two_processes_and_goes_on_exactly_where_they_st
     assert [len(part["softmax"]["weight"]) for part in parts] == [3, 2]
 
 
+def test_each_of_two_processes_has_its_own_workers_and_they_end_with_it(two):
+    mine, others = ((two / f"workers-{number}.txt").read_text().split() for number in (0, 1))
+    assert len(mine) == len(others) == 2  # one reads, one decodes
+    assert len({*mine, *others}) == 4
+    assert not [number for number in (*mine, *others) if Path(f"/proc/{number}").exists()]
+
+
 def _environment():
     import os
 

@@ -15,15 +15,16 @@ from fiqa_core.networks.vit_fiqa import ViTConfig
 from fiqa_core.scoring.output_lock import hold_output
 from fiqa_core.shards.plan import plan_dataset
 from fiqa_core.shards.unit import ReadSettings
-from fiqa_core.training import checkpoint, data
+from fiqa_core.training import checkpoint, sequence
 from fiqa_core.training.augment import Augmentation
-from fiqa_core.training.data import ShardBatches, Share
+from fiqa_core.training.data import ShardBatches
 from fiqa_core.training.dataset_index import DatasetIndex, index_of_decisions, index_of_records
 from fiqa_core.training.errors import TrainingError
 from fiqa_core.training.loop import Trainer
 from fiqa_core.training.metrics import Metrics
 from fiqa_core.training.network import TrainingNetwork, new_network
 from fiqa_core.training.schedule import rate_factor
+from fiqa_core.training.sequence import Share
 from fiqa_core.training.settings import parse
 from pipelines import train_fiqa
 from schemas import decisions
@@ -289,7 +290,7 @@ def test_a_unit_of_which_nothing_is_kept_is_no_processs_share_and_undecodable_im
 
 
 def test_the_window_of_large_images_holds_fewer_and_still_gives_each_once(shards, tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "_WINDOW_BYTES", 20_000)
+    monkeypatch.setattr(sequence, "_WINDOW_BYTES", 20_000)
     read = ReadSettings()
     units = plan_dataset([str(path) for path in shards], "auto", 1000, str(tmp_path), read).units
     batches = ShardBatches(units, index_of_records(units, read), read, Augmentation(flip=0), Share(0, 24), shuffle=99)

@@ -1,6 +1,7 @@
 """Run under torchrun by test_sharded_softmax: writes each process's loss, certainty ratios and gradients.
 
-It trains by the command too: a whole run into `whole`, and one that goes on from its third step into `cut`.
+It trains by the command too: a whole run into `whole`, and one that goes on from its third step into `cut`, there with
+worker processes for the images.
 """
 
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from fiqa_core.training import feed
 from fiqa_core.training.sharded_softmax import MarginSoftmax, process, processes
 from pipelines import train_fiqa
 
@@ -41,6 +43,19 @@ def share_results(folder):
     torch.save(found, folder / f"{process()}.pt")
 
 
+def note_started_processes(folder):
+    """From here on, the ids of the worker processes of this process's images go into a file."""
+    start = feed._start
+
+    def noted(*given):
+        worker = start(*given)
+        with (folder / f"workers-{process()}.txt").open("a") as stream:
+            stream.write(f"{worker.process.pid}\n")
+        return worker
+
+    feed._start = noted
+
+
 def train_twice(results, config):
     """The command; between its whole run and one that goes on from the third step, the sharded softmax."""
     once = train_fiqa._run
@@ -52,7 +67,9 @@ def train_twice(results, config):
             third = "checkpoints/step-00000003"
             shutil.copytree(results / "whole" / third, results / "cut" / third)
         dist.barrier()
-        return once(replace(settings, run=replace(settings.run, output=str(results / "cut"))), device, resume=True)
+        note_started_processes(results)
+        cut = replace(settings, run=replace(settings.run, output=str(results / "cut")))
+        return once(replace(cut, data=replace(cut.data, workers=1)), device, resume=True)
 
     train_fiqa._run = twice  # a process meets the others once
     return train_fiqa.run(["--config", config, "--output", str(results / "whole")])
