@@ -58,17 +58,19 @@ def _ordinary(data: bytes, limits: ImageLimits) -> tuple[np.ndarray, int, int] |
 
 
 def _any(data: bytes, limits: ImageLimits) -> tuple[np.ndarray, int, int]:
-    header = read_segments(data)
-    check_size(header.width, header.height, limits)
-    _check_kind(header)
+    size: tuple[int | None, int | None] = None, None
     try:
-        pixels = upright(_decode(header), header.orientation)
+        header = read_segments(data)
+        size = header.width, header.height
+        check_size(*size, limits)
+        _check_kind(header)
+        return upright(_decode(header), header.orientation), *size
     except ImageRejected as error:
-        raise ImageRejected(error.status, error.message, header.width, header.height) from error
+        width, height = size if size[0] is not None else (error.width, error.height)
+        raise ImageRejected(error.status, error.message, width, height) from error
     # Whatever else a decoder brings up on hostile bytes is about this one image.
     except Exception as error:
-        raise decoder_failure("JPEG", error, header.width, header.height) from error
-    return pixels, header.width, header.height
+        raise decoder_failure("JPEG", error, *size) from error
 
 
 def _check_kind(header: JpegHeader) -> None:
