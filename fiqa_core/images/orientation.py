@@ -37,6 +37,9 @@ def stored_orientation(exif: bytes) -> int | None:
             size, count = _INTEGER_SIZES.get(number(entry + 2, 2), 0), number(entry + 4, 4)
             # More than four bytes of numbers lie elsewhere; the first of them counts.
             value = number(entry + 8 if size * count <= 4 else number(entry + 8, 4), size)
+            if not 1 <= value <= 8:
+                # Of an odd type or count: what OpenCV reads there in any case.
+                value = number(entry + 8, 2)
             return value if 1 <= value <= 8 else None
     return None
 
