@@ -35,7 +35,9 @@ def sources(seed: int = 0) -> dict[str, bytes]:
     """Sound files of every kind, of 64 x 48 pixels, each of a few hundred to some thousand bytes."""
     rng = np.random.default_rng(seed)
     noise = Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8)).resize((64, 48), Image.Resampling.BICUBIC)
-    picture = Image.fromarray(np.clip(np.asarray(noise, int) + rng.integers(-4, 5, (48, 64, 3)), 0, 255).astype("uint8"))
+    picture = Image.fromarray(
+        np.clip(np.asarray(noise, int) + rng.integers(-4, 5, (48, 64, 3)), 0, 255).astype("uint8")
+    )
     steps = [rng.integers(1, 60, 64).tolist() for _ in range(2)]
 
     def stored(name: str, image: Image.Image = picture, **options: object) -> bytes:

@@ -37,7 +37,9 @@ def first_picture(data: bytes) -> bytes:
         if kind != _EXTENSION:
             if position == screen:
                 # A byte inserted into the colours pushes the last one out; OpenCV refuses it wherever it lies.
-                raise ImageRejected(Status.CORRUPT, f"GIF: its colours are followed by {kind:#x}, which begins no block")
+                raise ImageRejected(
+                    Status.CORRUPT, f"GIF: its colours are followed by {kind:#x}, which begins no block"
+                )
             position += 1
             blocks = _counted(blocks - 1)
             continue

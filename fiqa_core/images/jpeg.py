@@ -24,6 +24,9 @@ from schemas.reasons import Status
 
 # Hierarchical coding; libjpeg knows baseline, extended, progressive, lossless, and arithmetic codes.
 _HIERARCHICAL = {0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF}
+# Counting the scans costs a twentieth of decoding, and is spared where they can be as many as the bytes allow: the
+# decoder goes over this many pixels in about two seconds, were each scan as short as can be.
+_SHORTEST_SCAN, _SCANNED_PIXELS = 10, 4_000_000_000
 # Some encoders leave a byte or two behind the coded data. Damage also shows as bytes left over, but as more of them:
 # of 1,936 damaged files of which libjpeg said so, 3 had two or less.
 _MOST_LEFT_OVER = 2
@@ -45,11 +48,13 @@ def _ordinary(data: bytes, limits: ImageLimits) -> tuple[np.ndarray, int, int] |
     It asks the same of a file as `_any` does, and only leaves out the walk over its segments, which would
     cost a tenth of decoding a face.
     """
-    if EXIF in data or data.count(b"\xff\xda") > MAX_SCANS:
+    if EXIF in data:
         return None
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
         check_size(width, height, limits)
+        if len(data) // _SHORTEST_SCAN * width * height > _SCANNED_PIXELS and data.count(b"\xff\xda") > MAX_SCANS:
+            return None
         return None if colours in ("CMYK", "YCCK") else (_strictly(data, "RGB"), width, height)
     except ImageRejected:
         raise

@@ -205,4 +205,9 @@ def _walk(data: bytes, walk: _Walk) -> bool:
             position = end
             if walk.one_scan:
                 return found is not None and data[end + 1] != _SOI
-    return True
+    raise ImageRejected(
+        Status.UNSUPPORTED,
+        f"JPEG: files of more than {_MAX_SEGMENTS} segments are not read here",
+        walk.frame and walk.frame.width,
+        walk.frame and walk.frame.height,
+    )
