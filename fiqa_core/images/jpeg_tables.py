@@ -78,7 +78,7 @@ def _steps_were_shifted(stream: bytes, length: int) -> bool:
     `stream` is the body of a DQT segment, of `length` bytes, and the bytes behind it.
     """
     start = 0
-    while _STEPS <= length - start and stream[start + 1 : start + 1 + _STEPS] in _usual_steps():
+    while length - start >= _STEPS and stream[start + 1 : start + 1 + _STEPS] in _usual_steps():
         start += 1 + _STEPS
     if length - start < 1 + _STEPS:
         return False
@@ -124,16 +124,21 @@ def _was_shifted(is_whole: Callable[[bytes], bool], body: bytes, behind: bytes) 
 
 
 def _are_whole_codes(body: bytes) -> bool:
-    """Whether all symbols exist (differences of up to 11 bits, coefficients of up to 10), none comes twice, and the
-    lengths add up; nearly every shifted table breaks one of these."""
+    """Whether all symbols exist (differences of up to 11 bits, coefficients of up to 10), those of one length ascend, none
+    comes twice, and the lengths add up; nearly every shifted table breaks one of these."""
     position = 0
     while position < len(body):
-        end = position + 17 + sum(body[position + 1 : position + 17])
-        symbols = body[position + 17 : end]
+        counts = body[position + 1 : position + 17]
+        start, end = position + 17, position + 17 + sum(counts)
+        symbols = body[start:end]
         if end > len(body) or body[position] & 0xEC or len(set(symbols)) < len(symbols):
             return False
         if max(symbols, default=0) > 11 if body[position] < 0x10 else any(symbol & 15 > 10 for symbol in symbols):
             return False
+        for count in counts:
+            if list(body[start : start + count]) != sorted(body[start : start + count]):
+                return False
+            start += count
         position = end
     return position == len(body) > 0
 
