@@ -27,10 +27,12 @@ _HIERARCHICAL = {0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF}
 # Counting the scans costs a twentieth of decoding, and is spared where they can be as many as the bytes allow: the
 # decoder goes over this many pixels in about two seconds, were each scan as short as can be.
 _SHORTEST_SCAN, _SCANNED_PIXELS = 10, 4_000_000_000
-# Some encoders leave a byte or two behind the coded data. Damage also shows as bytes left over, but as more of them:
-# of 1,936 damaged files of which libjpeg said so, 3 had two or less.
+# Some encoders leave a byte or two behind a scan's coded data. Damage also shows as bytes left over, but as more of
+# them: of 1,936 damaged files of which libjpeg said so, 3 had two or less.
 _MOST_LEFT_OVER = 2
-_left_over = re.compile(r"Corrupt JPEG data: [12] extraneous bytes before marker 0xd9").search
+# Pixels times scans; each scan that ends so is decoded five times.
+_MOST_DECODED_AGAIN = 400_000_000
+_left_over = re.compile(r"Corrupt JPEG data: [12] extraneous bytes before marker").search
 
 
 def decode_jpeg(data: bytes, limits: ImageLimits) -> tuple[np.ndarray, int, int]:
@@ -98,7 +100,7 @@ def _decode(header: JpegHeader) -> np.ndarray:
         raise ImageRejected(Status.TRUNCATED, "JPEG: the file ends before its image does")
     image = header.image
     try:
-        pixels = _without_left_overs(image, "CMYK" if header.components == 4 else "RGB")
+        pixels = _without_left_overs(header, "CMYK" if header.components == 4 else "RGB")
     except ValueError as error:
         if "subsampling" in str(error):
             return _with_pillow(image)
@@ -109,26 +111,42 @@ def _decode(header: JpegHeader) -> np.ndarray:
     return _with_pillow(image) if header.components == 4 else pixels
 
 
-def _without_left_overs(image: bytes, colours: str) -> np.ndarray:
-    """Decode; where libjpeg says that bytes were left over, without the last one or two, if only these are too many."""
+def _without_left_overs(header: JpegHeader, colours: str) -> np.ndarray:
+    """Decode; where libjpeg says that bytes were left over, without the last one or two of a scan."""
     try:
-        return _strictly(image, colours)
+        return _strictly(header.image, colours)
+    except ValueError as error:
+        work = header.width * header.height * header.scans
+        if not _left_over(str(error)) or work > _MOST_DECODED_AGAIN:
+            raise
+        begin, kept, pixels = 0, b"", None
+        for end in header.scan_ends:
+            pixels, kept = _trimmed(kept + header.image[begin:end], colours)
+            begin = end
+        if pixels is None:
+            raise
+        return pixels
+
+
+def _trimmed(image: bytes, colours: str) -> tuple[np.ndarray, bytes]:
+    """(pixels, the image without its end marker) of the scans so far, less one or two bytes if only they are too many."""
+    try:
+        return _strictly(image + EOI, colours), image
     except ValueError as error:
         if not _left_over(str(error)):
             raise
-        pixels, coded = None, image[: -len(EOI)]
+        shortest = None
         for cut in range(1, _MOST_LEFT_OVER + 2):
             try:
-                shorter = _strictly(coded[:-cut] + EOI, colours)
+                shorter = _strictly(image[:-cut] + EOI, colours), image[:-cut]
             except ValueError:
                 continue
             if cut > _MOST_LEFT_OVER:
-                break
-            pixels = shorter
-        else:
-            if pixels is not None:
-                return pixels
-        raise
+                raise
+            shortest = shorter
+        if shortest is None:
+            raise
+        return shortest
 
 
 def _strictly(data: bytes, colours: str) -> np.ndarray:

@@ -6,6 +6,7 @@ damage. The copy is without it, so that every complaint about the copy is about 
 """
 
 import re
+from itertools import accumulate
 from typing import NamedTuple
 
 from fiqa_core.images.admission import ImageRejected
@@ -43,6 +44,7 @@ class JpegHeader(NamedTuple):
             libjpeg tells whether it is whole. (Where arithmetic codes end too early, it takes zeros without a word.)
         scans: how many there are; counting stops one above MAX_SCANS.
         ended: a marker that ends the image was there.
+        scan_ends: where in `image` the coded data of each scan end.
         image: a whole JPEG of the same pixels, without any metadata, ended by an end marker.
     """
 
@@ -55,6 +57,7 @@ class JpegHeader(NamedTuple):
     one_scan: bool
     scans: int
     ended: bool
+    scan_ends: tuple[int, ...]
     image: bytes
 
 
@@ -78,6 +81,7 @@ class _Walk:
         self.scans = 0
         self.one_scan = False
         self.parts: list[bytes] = []
+        self.coded_parts: list[int] = []
         self.progress = ScanProgress()
         self.gaps = 0
 
@@ -169,8 +173,17 @@ def read_segments(data: bytes) -> JpegHeader:
         if not ended:
             status, found = Status.TRUNCATED, "JPEG: the file ends before its first scan"
         raise ImageRejected(status, found, walk.frame and walk.frame.width, walk.frame and walk.frame.height)
-    image = b"".join([SOI, walk.colour_segments(walk.frame.components), *walk.parts, EOI])
-    return JpegHeader(*walk.frame, walk.orientation or 1, walk.one_scan, walk.scans, ended, image)
+    before = SOI + walk.colour_segments(walk.frame.components)
+    ends = [len(before) + end for end in accumulate(map(len, walk.parts))]
+    return JpegHeader(
+        *walk.frame,
+        orientation=walk.orientation or 1,
+        one_scan=walk.one_scan,
+        scans=walk.scans,
+        ended=ended,
+        scan_ends=tuple(ends[part] for part in walk.coded_parts),
+        image=b"".join([before, *walk.parts, EOI]),
+    )
 
 
 def _walk(data: bytes, walk: _Walk) -> bool:
@@ -201,6 +214,7 @@ def _walk(data: bytes, walk: _Walk) -> bool:
             found = _find_marker(data, position)
             end = found.start() if found else len(data)
             walk.check_scan(last[1], data[position:end])
+            walk.coded_parts.append(len(walk.parts))
             walk.parts.append(data[position:end])
             position = end
             if walk.one_scan:

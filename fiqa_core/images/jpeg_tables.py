@@ -124,8 +124,8 @@ def _was_shifted(is_whole: Callable[[bytes], bool], body: bytes, behind: bytes) 
 
 
 def _are_whole_codes(body: bytes) -> bool:
-    """Whether all symbols exist (differences of up to 11 bits, coefficients of up to 10), those of one length ascend, none
-    comes twice, and the lengths add up; nearly every shifted table breaks one of these."""
+    """Whether all symbols exist (differences of up to 11 bits, coefficients of up to 10), none comes twice, those of
+    one length ascend, and the lengths add up; nearly every shifted table breaks one of these."""
     position = 0
     while position < len(body):
         counts = body[position + 1 : position + 17]

@@ -1,6 +1,7 @@
 """Bytes between the segments of a JPEG: harmless, unless they show that a table, a scan or a marker was damaged."""
 
 import io
+import re
 import struct
 import time
 
@@ -145,3 +146,19 @@ def test_a_jpeg_of_junk_behind_thousands_of_tables_takes_no_time() -> None:
     started = time.process_time()
     np.testing.assert_array_equal(pixels_of(data[:steps] + odd * 20_000 + data[steps:]), pixels_of(data))
     assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize("kind", ["progressive", "grey, progressive", "progressive, own steps"])
+def test_up_to_two_bytes_behind_each_scan_of_a_progressive_jpeg_are_harmless(kind: str) -> None:
+    data = KINDS[kind]
+    whole = pixels_of(data)
+    # What follows a scan is a table or the end.
+    ends = [match.start() for match in re.finditer(rb"\xff[\xc4\xd9]", data) if match.start() > data.index(b"\xff\xda")]
+    assert len(ends) > 3
+    everywhere = data
+    for end in reversed(ends):
+        everywhere = everywhere[:end] + b"\x21\x07" + everywhere[end:]
+        for junk in (b"\0", b"\x7f", b"\x7f\x12"):
+            np.testing.assert_array_equal(pixels_of(data[:end] + junk + data[end:]), whole)
+        corrupt(data[:end] + bytes(12) + data[end:])
+    np.testing.assert_array_equal(pixels_of(everywhere), whole)
