@@ -129,7 +129,7 @@ def _without_left_overs(header: JpegHeader, colours: str) -> np.ndarray:
 
 
 def _trimmed(image: bytes, colours: str) -> tuple[np.ndarray, bytes]:
-    """(pixels, the image without its end marker) of the scans so far, less up to two bytes if only they are too many."""
+    """(pixels, the image without its end marker) of the scans so far, less up to two bytes if only these exceed."""
     try:
         return _strictly(image + EOI, colours), image
     except ValueError as error:

@@ -22,9 +22,10 @@ def stored_orientation(exif: bytes) -> int | None:
     good pixels. (Read here because Pillow's reader warns, raises, and asks XMP as well.)
     """
     block = exif.removeprefix(EXIF)
-    if block[:4] not in (b"II*\0", b"MM\0*"):
+    # The first letter is the second one again, and OpenCV does not look at it.
+    if block[1:4] not in (b"I*\0", b"M\0*"):
         return None
-    order: Literal["little", "big"] = "little" if block[:1] == b"I" else "big"
+    order: Literal["little", "big"] = "little" if block[1:2] == b"I" else "big"
 
     def number(start: int, size: int) -> int:
         return int.from_bytes(block[start : start + size], order)

@@ -3,8 +3,8 @@
 import hashlib
 import re
 
-# What is decoded, and what is not but should get a row that says so: other formats of photographs, and camera raw files.
-# Drawings, icons, documents and videos are no records.
+# What is decoded, and what is not but should get a row that says so: other formats of photographs, and camera raw
+# files. Drawings, icons, documents and videos are no records.
 _DECODED = "jpg jpeg jpe jfif jif jfi pjpeg pjp mpo png apng webp bmp dib gif tif tiff"
 _NAMED = "avif avifs heic heics heif heifs hif jp2 j2k j2c jpc jpf jpx jpm jxl jxr wdp hdp pbm pgm ppm pnm pam"
 _NAMED += " psd psb xcf tga pcx exr qoi flif bpg jng"

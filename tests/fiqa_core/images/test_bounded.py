@@ -76,7 +76,8 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 
 
 def webp_of_frames(count: int) -> bytes:
-    frames = [Image.fromarray(FACE), Image.fromarray(FACE[::-1])]
+    flat = np.full_like(FACE, 99)
+    frames = [Image.fromarray(flat), Image.fromarray(flat // 2)]
     buffer = io.BytesIO()
     frames[0].save(buffer, "WEBP", save_all=True, append_images=frames[1:], lossless=True)
     data = buffer.getvalue()
@@ -92,24 +93,22 @@ def gif_of_frames(count: int) -> bytes:
     return gif[:-1] + gif[start:-1] * count + b";"
 
 
-def bitmap_of_runs(bits: int, runs: int) -> bytes:
-    """A run-length coded bitmap of 4,000 x 4,000 pixels, each run of one pixel."""
-    rows, rest = divmod(runs, 4000)
-    body = (b"\1\1" * 4000 + b"\0\0") * rows + b"\1\1" * rest + b"\0\1"
-    header = struct.pack("<IiiHHIIiiII", 40, 4000, 4000, 1, bits, {8: 1, 4: 2}[bits], len(body), 0, 0, 16, 0)
-    return b"BM" + struct.pack("<IHHI", 118 + len(body), 0, 0, 118) + header + bytes(64) + body
+def bitmap_of_steps(count: int) -> bytes:
+    """A run-length coded bitmap of 40 x 32 pixels with many steps of no pixels."""
+    header = struct.pack("<IiiHHIIiiII", 40, 40, 32, 1, 8, 1, 4 * count, 0, 0, 16, 0)
+    return b"BM" + struct.pack("<IHHI", 118 + 4 * count, 0, 0, 118) + header + bytes(64) + b"\0\2\0\0" * count + b"\0\1"
 
 
 def progressive_jpeg_of_scans(count: int) -> bytes:
-    """40 million pixels, and `count` more scans that each bring one bit of one coefficient to all of them."""
-    _, made = cv2.imencode(".jpg", np.full((6300, 6300, 3), 90, np.uint8), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])
+    """2,500 x 2,500 pixels, and `count` more scans that each bring one bit of one coefficient to all of them."""
+    _, made = cv2.imencode(".jpg", np.full((2500, 2500, 3), 90, np.uint8), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])
     data = made.tobytes()
     component = data[data.index(b"\xff\xc2") + 10]
     first = data[: data.index(b"\xff\xc4", data.index(b"\xff\xda"))]
     codes = b"\xff\xc4" + struct.pack(">H", 21) + bytes([0x10, 1, 1] + [0] * 14 + [0xE0, 0])
-    # Each code 0 with 14 bits of zeros ends 16,384 blocks; 788 x 788 of them are there.
-    bits = ("0" * 15 * 39).ljust(592, "1")
-    run = int(bits, 2).to_bytes(74, "big")
+    # Each code 0 with 14 bits of zeros ends 16,384 blocks; 313 x 313 of them are there.
+    bits = ("0" * 15 * 6).ljust(96, "1")
+    run = int(bits, 2).to_bytes(12, "big")
     scans = [
         codes + b"\xff\xda\0\x08" + bytes([1, component, 0, at, at, (bit + 1) % 14 << 4 | bit]) + run
         for bit in (13, 12)
@@ -119,19 +118,18 @@ def progressive_jpeg_of_scans(count: int) -> bytes:
 
 
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
-    "png, millions of chunks": (lambda: png_with(png_chunk(b"tEXt", b"") * 2_000_000), "chunks"),
-    "png, millions of pieces of rows": (lambda: png_with(png_chunk(b"IDAT", b"") * 2_000_000), "chunks"),
-    "webp, a million frames": (lambda: webp_of_frames(1_000_000), "chunks"),
-    "gif, millions of comments": (lambda: gif_with(b"!\xfe\1x\0" * 3_000_000), "blocks"),
-    "bmp, millions of runs": (lambda: bitmap_of_runs(4, 5_000_000), "runs"),
-    "jpeg, 120 scans of 40 million pixels": (lambda: progressive_jpeg_of_scans(120), "100 scans"),
+    "png, a million chunks": (lambda: png_with(png_chunk(b"tEXt", b"") * 1_100_000), "chunks"),
+    "webp, 120,000 frames": (lambda: webp_of_frames(120_000), "chunks"),
+    "gif, millions of comments": (lambda: gif_with(b"!\xfe\1x\0" * 1_100_000), "blocks"),
+    "bmp, millions of steps": (lambda: bitmap_of_steps(4_100_000), "runs"),
+    "jpeg, 120 scans of 6 million pixels": (lambda: progressive_jpeg_of_scans(120), "100 scans"),
     "jpeg, millions of segments": (lambda: jpeg_with(b"Exif\0\0xx", *[b""] * 1_000_000), "segments"),
 }
 MANY: dict[str, Callable[[], bytes]] = {
     "webp, 90,000 frames": lambda: webp_of_frames(90_000),
-    "gif, 20,000 frames": lambda: gif_of_frames(20_000),
-    "bmp, 3.9 million runs": lambda: bitmap_of_runs(4, 3_900_000),
-    "jpeg, 95 scans of 40 million pixels": lambda: progressive_jpeg_of_scans(90),
+    "gif, 5,000 frames": lambda: gif_of_frames(5_000),
+    "bmp, 400,000 steps": lambda: bitmap_of_steps(400_000),
+    "jpeg, 90 more scans of 6 million pixels": lambda: progressive_jpeg_of_scans(90),
     "jpeg, pictures of an MPO by the million": lambda: jpeg_with(
         *[b"MPF\0II*\0" + struct.pack("<IH", 8, 5000) + bytes(64_000)] * 300
     ),
@@ -151,7 +149,7 @@ def test_more_parts_than_any_picture_has_are_unsupported_at_once(name: str) -> N
 @pytest.mark.parametrize("name", MANY)
 def test_very_many_parts_are_read_in_seconds(name: str) -> None:
     data, started = MANY[name](), time.process_time()
-    assert decode_rgb(data, ImageLimits()).pixels.shape in (FACE.shape, (4000, 4000, 3), (6300, 6300, 3))
+    assert decode_rgb(data, ImageLimits()).pixels.shape in (FACE.shape, (2500, 2500, 3))
     assert time.process_time() - started < 15
 
 
