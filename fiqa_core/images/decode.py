@@ -24,9 +24,9 @@ What counts as damage:
   segments of the header, up to two left over behind each scan, and all behind the end marker are harmless. But where
   they show that a table, a frame header or a scan was damaged (`jpeg_tables`, `jpeg_scans`: a byte inserted or removed,
   a marker overwritten), the file is CORRUPT, also where its pixels happen not to use that part of the table. Nothing
-  shows in quantisation steps that are not libjpeg's: such a file is scored as OpenCV decodes it. A
-  missing end marker is harmless if all rows are there and the coding is Huffman's in one scan; a progressive file that
-  ends early may lack detail everywhere, and is TRUNCATED. More than 100 scans (libjpeg's own encoders write about ten) are
+  shows in quantisation steps that are not libjpeg's: such a file is scored as OpenCV decodes it. A missing end marker
+  is harmless if all rows are there and the coding is Huffman's in one scan; a progressive file that ends early may
+  lack detail everywhere, and is TRUNCATED. More than 100 scans (libjpeg's own encoders write about ten) are
   UNSUPPORTED where they would take seconds.
 - PNG: a chunk of the pixels (IHDR, PLTE, IDAT) whose checksum does not fit or which is out of place is CORRUPT; a file
   without its last chunk (IEND), or with too few rows, is TRUNCATED; more than a million chunks are UNSUPPORTED. Other

@@ -66,7 +66,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "tiff, one tag 60,000 times": lambda: tiff_with([(270, 2, 800_000, 8)] * 60_000),
     "tiff, a palette 60,000 times": lambda: tiff_with([(320, 3, 400_000, 8)] * 60_000),
     "tiff, strips by the million": lambda: tiff_with([(324, 4, 190_000, 8)]),
-    "png, text of a gigabyte": lambda: png_with(png_chunk(b"zTXt", b"C\0\0" + zeros_deflated(1024))),
+    "png, text of 256 MB": lambda: png_with(png_chunk(b"zTXt", b"C\0\0" + zeros_deflated(256))),
     "png, 100,000 chunks": lambda: png_with(png_chunk(b"tEXt", b"C\0x") * 100_000),
     "png, 60,000 exif tags of the same bytes": lambda: png_with(png_chunk(b"eXIf", exif_of_equal_tags()[6:])),
     "jpeg, 800 exif blocks": lambda: jpeg_with(*[exif_of_equal_tags()] * 800),
