@@ -42,7 +42,7 @@ def sources(seed: int = 0) -> dict[str, bytes]:
 
     def stored(name: str, image: Image.Image = picture, **options: object) -> bytes:
         buffer = io.BytesIO()
-        image.save(buffer, name, **options)  # type: ignore[arg-type]
+        image.save(buffer, name, **options)
         return buffer.getvalue()
 
     return {
