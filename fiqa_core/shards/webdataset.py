@@ -153,7 +153,7 @@ def _runs(stream: IO[bytes], max_bytes: int, sidecar_bytes: int) -> Iterator[tup
     damage: TarDamagedError | None = None
     try:
         for member in members(open_tar(stream), max_bytes):
-            if type(member) is Gap:
+            if isinstance(member, Gap):
                 lost.append(_Lost(member))
                 continue
             name = member.name
