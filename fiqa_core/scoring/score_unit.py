@@ -25,8 +25,9 @@ from schemas.reasons import SHARD_LEVEL, Status
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 3
 
-# A disk that is full, read-only or over quota (or a file that may not grow) is so in five seconds too.
-_LASTING = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG}
+# A disk that is full, read-only or over quota (or a file that may not grow, may not be read or is gone) is so in five
+# seconds too.
+_LASTING = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.ENOENT}
 
 
 def unit_file(output: str, unit: Unit, settings: ScoreSettings) -> str:

@@ -49,6 +49,8 @@ def sidecar_text(data: bytes) -> str:
     Raises:
         ValueError: it is none of these, or UTF-16 without a mark.
     """
+    if data.isascii() and b"\0" not in data:
+        return data.decode("ascii")  # most are; none of what follows is
     if data.startswith(MARK):
         return data[len(MARK) :].decode("utf-8")
     for mark, encoding in _OTHER_MARKS:
