@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO
 
-from fiqa_core.shards.label_text import Found, json_label, sidecar_text
+from fiqa_core.shards.label_text import Found, json_label, sidecar_text, trimmed
 from fiqa_core.shards.names import (
     MAX_LABEL_CHARACTERS,
     MAX_NAME_CHARACTERS,
@@ -277,7 +277,7 @@ def _label(sample: Sample, key: str, settings: ReadSettings) -> Found:
         if data is None:
             continue
         try:
-            text = sidecar_text(data).strip()
+            text = trimmed(sidecar_text(data))
             found = json_label(text, settings.label_field) if kind == "json" else Found(text or None, f".{kind}")
         except ValueError as error:
             note = f"label sidecar .{kind} is not readable: {error}"
