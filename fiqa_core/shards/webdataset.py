@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO
 
-from fiqa_core.shards.label_text import Found, json_label, sidecar_text
+from fiqa_core.shards.label_text import Found, json_label, sidecar_text, trimmed, whole_number
 from fiqa_core.shards.names import (
     MAX_LABEL_CHARACTERS,
     MAX_NAME_CHARACTERS,
@@ -281,11 +281,11 @@ def _label(sample: Sample, key: str, settings: ReadSettings) -> Found:
         if data is None:
             continue
         try:
-            text = sidecar_text(data).strip()
+            text = trimmed(sidecar_text(data))
             if kind == "json":
                 label, source, why = json_label(text, settings.label_field)
             else:
-                label, source, why = text or None, _SOURCES[kind], None
+                label, source, why = whole_number(text) or None, _SOURCES[kind], None
         except ValueError as error:
             note = f"label sidecar .{kind} is not readable: {error}"
             continue
