@@ -17,9 +17,9 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from fiqa_core.curation.parts import TableError
+from fiqa_core.curation.reading import checked
 from fiqa_core.curation.whole_tables import whole_tables
 from fiqa_core.evaluation.columns import as_matrix
 from fiqa_core.storage import open_read
@@ -93,7 +93,7 @@ def _read(place: str, columns: Sequence[str] | None, allow_incomplete: bool) -> 
     for url in whole_tables([place], allow_incomplete).urls:
         try:
             with open_read(url) as stream:
-                file = pq.ParquetFile(stream)
+                file = checked(stream)
                 names = file.schema_arrow.names
                 wanted = [name for name in names if name != "embedding"] if columns is None else list(columns)
                 missing = [name for name in wanted if name not in names]

@@ -58,7 +58,7 @@ def run(argv: Sequence[str] | None = None, passing: bool = False) -> int:
 
 
 def _run(arguments: argparse.Namespace, options: PipelineOptions, passing: bool) -> int:
-    is_onnx = arguments.model.lower().endswith(".onnx")
+    is_onnx = storage.without_query(arguments.model).lower().endswith(".onnx")
     if is_onnx:
         onnxruntime()  # its absence is said before anything else
     else:

@@ -5,13 +5,14 @@ from pathlib import Path
 
 from fiqa_core.evaluation.errors import EvaluationError
 from fiqa_core.evaluation.sources import Embeddings, Qualities, read_embeddings, read_qualities
+from fiqa_core.storage import without_query
 
 NETWORKS = (".onnx", ".pt", ".pth", ".safetensors")
 
 
 def is_network(path: str) -> bool:
     """Whether a path is taken for a face recognition network, by its name."""
-    return path.lower().endswith(NETWORKS)
+    return without_query(path).lower().endswith(NETWORKS)
 
 
 class Sources:

@@ -25,7 +25,7 @@ class Status(StrEnum):
     # The network gave no usable number.
     NON_FINITE = "non_finite"
 
-    # One row for the rest of a shard: how many records it held is not known.
+    # One row for the rest of a shard, or for a stretch of it: how many records it held is not known.
     SHARD_UNREADABLE = "shard_unreadable"
     SHARD_TRUNCATED = "shard_truncated"
 
@@ -43,7 +43,7 @@ REASONS: dict[Status, str] = {
     Status.UNREADABLE: "The stored bytes could not be read from the store or the container.",
     Status.UNSAFE_NAME: "The record's name points out of its container (absolute, or with `..`), or is too long.",
     Status.NON_FINITE: "The network's score is not a finite number.",
-    Status.SHARD_UNREADABLE: "The shard, or the rest of it, could not be read; its records are not known.",
+    Status.SHARD_UNREADABLE: "The shard, or a stretch of it, could not be read; the records in it are not known.",
     Status.SHARD_TRUNCATED: "The shard ends in mid-record; the records after this place are lost.",
 }
 

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fiqa_core.curation.parts import Part, TableError, find_parts, table_files
+from fiqa_core.curation.reading import checked, damage_named
 from fiqa_core.npy import NpyError, map_npy
 from fiqa_core.shards.label_text import sidecar_text
 from fiqa_core.storage import is_local, open_read
@@ -120,8 +121,8 @@ def read_embeddings(file: EmbeddingFile, start: int, stop: int) -> Iterator[tupl
             end = min(begin + _ROWS_AT_ONCE, stop)
             yield file.first + begin, np.array(values[begin:end], np.float32)
         return
-    with open_read(file.url) as stream:
-        footer = pq.ParquetFile(stream)
+    with damage_named(file.url), open_read(file.url) as stream:
+        footer = checked(stream)
         begin = 0
         for group in range(footer.num_row_groups):
             rows = footer.metadata.row_group(group).num_rows
@@ -261,8 +262,8 @@ def key_digests(parts: Sequence[Part]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _join_column(url: str, name: str, join: str) -> tuple[np.ndarray, np.ndarray]:
-    with open_read(url) as stream:
-        footer = pq.ParquetFile(stream)
+    with damage_named(url), open_read(url) as stream:
+        footer = checked(stream)
         if name not in footer.schema_arrow.names:
             raise TableError(
                 f"{url}: no column {name!r} to join the embeddings by. It has "

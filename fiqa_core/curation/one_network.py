@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from fiqa_core.curation.parts import TableError
+from fiqa_core.curation.reading import checked
 from fiqa_core.curation.table_footers import Footer
 from fiqa_core.shards.folder import Folder
 from fiqa_core.storage import open_read
@@ -145,7 +145,7 @@ def _shards(file: Footer) -> set[str]:
 def _read(url: str, columns: Sequence[str]) -> pa.Table:
     try:
         with open_read(url) as stream:
-            file = pq.ParquetFile(stream)
+            file = checked(stream)
             return file.read(columns=[name for name in columns if name in file.schema_arrow.names])
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):

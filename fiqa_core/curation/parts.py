@@ -21,6 +21,7 @@ from fiqa_core.storage import (
     list_names,
     open_read,
     stat,
+    without_query,
 )
 from schemas.quality import COLUMNS
 
@@ -98,7 +99,7 @@ def parts_of(files: Sequence[str], after: Sequence[Part] = ()) -> tuple[Part, ..
 def table_files(table: str) -> list[str]:
     """URLs of the Parquet files that a table consists of, by name (see `find_parts`)."""
     if has_glob(table):
-        urls = [absolute(file.url) for file in expand_glob(table) if file.url.endswith(".parquet")]
+        urls = [absolute(file.url) for file in expand_glob(table) if without_query(file.url).endswith(".parquet")]
     elif is_folder(table):
         folder = join(table, QUALITY) if QUALITY in list_names(table) else table
         urls = [join(absolute(folder), name) for name in sorted(list_names(folder)) if name.endswith(".parquet")]

@@ -1,7 +1,8 @@
 """Rows of Parquet files on any store, a bounded number at a time, read ahead of whoever uses them."""
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from typing import TypeVar
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -37,9 +38,24 @@ def read_batches(url: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     Raises:
         TableError: the file is damaged.
     """
+    with damage_named(url), open_read(url) as stream:
+        yield from checked(stream).iter_batches(ROWS_AT_ONCE, columns=list(columns))
+
+
+def checked(stream: Any) -> pq.ParquetFile:
+    """A Parquet file whose pages are compared with their checksums, where it has them (our own tables do)."""
+    return pq.ParquetFile(stream, page_checksum_verification=True)
+
+
+@contextmanager
+def damage_named(url: str) -> Iterator[None]:
+    """Say which file it is whose content Arrow cannot read.
+
+    Raises:
+        TableError: the file is damaged.
+    """
     try:
-        with open_read(url) as stream:
-            yield from pq.ParquetFile(stream).iter_batches(ROWS_AT_ONCE, columns=list(columns))
+        yield
     except pa.ArrowException as error:
         raise TableError(f"{url}: damaged ({_short(error)}). Write it again, then run this command again.") from error
     except OSError as error:

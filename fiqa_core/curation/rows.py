@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from fiqa_core.curation.hash_column import hash_numbers
 from fiqa_core.curation.parts import Part
+from fiqa_core.curation.reading import checked, damage_named
 from fiqa_core.curation.tasks import save_array, save_table
 from fiqa_core.storage import in_flight, join, open_read
 from schemas.reasons import Status
@@ -98,8 +99,8 @@ def _tables(parts: Sequence[Part], phash: bool) -> Iterator[tuple[Part, pa.Table
     wanted = ["label", "quality", "status", "sha256"] + (["phash"] if phash else [])
 
     def read(part: Part) -> tuple[Part, pa.Table]:
-        with open_read(part.url) as stream:
-            return part, pq.read_table(stream, columns=[name for name in wanted if name in part.columns])
+        with damage_named(part.url), open_read(part.url) as stream:
+            return part, checked(stream).read(columns=[name for name in wanted if name in part.columns])
 
     return in_flight(parts, read, _READ_AT_ONCE)
 

@@ -1,7 +1,9 @@
 """What a table lacks of the dataset that its run planned: units that are not there, shards that broke off."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +15,8 @@ from fiqa_core.shards.run_files import RUN, SUMMARY, UNITS, read_own_json, read_
 from fiqa_core.storage import StorageError, join, open_read, stat
 from fiqa_core.wording import counted
 
+_OWN_NAME = re.compile(r"part-\d{6,}-[0-9a-f]{12}\.parquet")
+_NAMED = 1000  # units without a file, of a table without a plan
 _PLAN_COLUMNS = ["number", "shard", "first_index", "records", "file"]
 
 
@@ -57,6 +61,8 @@ def gaps_of_run(output: str | None, files: Sequence[Footer], without_damaged: bo
         yield Gap("run", "", 0, 0, state)
     there = {file.name: file for file in files}
     if planned is None:
+        if not is_run:
+            yield from _between(files)
         yield from (_damaged(file) for file in files if file.damage and (without_damaged or is_run))
     else:
         yield from _units(planned, there, _failures(summary))
@@ -83,6 +89,23 @@ def _units(
         yield Gap("unit", str(row["shard"]), int(row["first_index"]), max(1, records), reason)
     for name in sorted(there.keys() - {str(row["file"]) for row in planned}):
         yield Gap("run", "", 0, 0, f"{there[name].url} is not a file of this run")
+
+
+def _between(files: Sequence[Footer]) -> Iterator[Gap]:
+    """Units whose files are missing between others, of a table that was copied away from its run's plan."""
+    found = {number for file in files if (number := _number(file)) is not None}
+    last = max(found, default=-1)
+    unnamed = max(0, last + 1 - len(found) - _NAMED)  # they are counted with the first
+    for number in islice((each for each in range(last) if each not in found), _NAMED):
+        reason = f"no file of unit {number:,} is there, though there is one of unit {last:,}"
+        yield Gap("unit", files[0].folder, 0, 1 + unnamed, reason)
+        unnamed = 0
+
+
+def _number(file: Footer) -> int | None:
+    """The unit of a file that still has the name its run gave it; a file that somebody renamed stands for itself."""
+    number = (file.unit or {}).get("number") if _OWN_NAME.fullmatch(file.name) else None
+    return number if isinstance(number, int) and number >= 0 else None
 
 
 def _damaged(file: Footer) -> Gap:

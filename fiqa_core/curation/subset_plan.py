@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fiqa_core.curation.parts import Part
+from fiqa_core.curation.reading import checked, damage_named
 from fiqa_core.curation.subset import PLAN, Slice, SubsetError, SubsetSettings, SubsetTask, cut, digest, place
 from fiqa_core.curation.subset_files import clear_subset
 from fiqa_core.curation.subset_labels import in_order, numbers, publish_labels
@@ -312,8 +313,8 @@ def _names(urls: Sequence[str]) -> Iterator[tuple[str, str | None]]:
 
 
 def _batches(url: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    with open_read(url) as stream:
-        for batch in pq.ParquetFile(stream).iter_batches(columns=columns):
+    with damage_named(url), open_read(url) as stream:
+        for batch in checked(stream).iter_batches(columns=columns):
             yield batch.filter(batch["keep"])
 
 

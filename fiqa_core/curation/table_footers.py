@@ -61,7 +61,7 @@ def read_footer(url: str) -> Footer:
     """Look at one file; only where its status column may hold a shard's end are rows read."""
     try:
         with open_read(url) as stream:
-            file = pq.ParquetFile(stream)
+            file = pq.ParquetFile(stream, page_checksum_verification=True)
             metadata = file.schema_arrow.metadata or {}
             return Footer(
                 url,

@@ -41,7 +41,8 @@ class WholeTables:
 def whole_tables(tables: Sequence[str], allow_incomplete: bool = False, compare: Compare = "scores") -> WholeTables:
     """Compare tables with the plans of their runs, with one another, and with what their shards held.
 
-    A file without a plan beside it (another tool's, or a copy) is taken as it is.
+    A file without a plan beside it (another tool's, or a copy) is taken as it is; of copies of a run's files the units'
+    numbers must have no gap.
 
     Args:
         tables: outputs of scoring or embedding runs, their `quality` folders, Parquet files, or globs.

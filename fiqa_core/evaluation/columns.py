@@ -89,7 +89,7 @@ def _put(matrix: np.ndarray | None, column: pa.Array, filled: int, total: int, u
 def _opened(file: str, needed: Sequence[str]) -> Iterator[pq.ParquetFile]:
     try:
         with open_read(file) as stream:
-            parquet = pq.ParquetFile(stream)
+            parquet = pq.ParquetFile(stream, page_checksum_verification=True)
             names = parquet.schema_arrow.names
             missing = [name for name in needed if name not in names]
             if missing:
@@ -97,7 +97,9 @@ def _opened(file: str, needed: Sequence[str]) -> Iterator[pq.ParquetFile]:
                     f"{file}: has no column {missing[0]!r}, which is needed here; it has {', '.join(names[:12])}"
                 )
             yield parquet
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
+            raise  # the store's failure; Arrow's own faults of a file's content are bare OSErrors
         raise EvaluationError(f"{file}: not readable as Parquet ({' '.join(str(error).split())[:200]})") from error
 
 

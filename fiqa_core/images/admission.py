@@ -53,6 +53,9 @@ def check_size(width: int, height: int, limits: ImageLimits) -> None:
     Raises:
         ImageRejected: CORRUPT (a side of no pixels), TOO_LARGE or TOO_SMALL.
     """
+    shorter, longer = (width, height) if width < height else (height, width)
+    if limits.min_side <= shorter >= 1 and longer <= limits.max_side and width * height <= limits.max_pixels:
+        return
     found = f"the image is {width} x {height} pixels"
     if width < 1 or height < 1:
         raise ImageRejected(Status.CORRUPT, f"{found}, so it has none", width, height)

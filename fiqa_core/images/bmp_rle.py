@@ -10,6 +10,7 @@ from schemas.reasons import Status
 _RLE8, _RLE4 = 1, 2
 _END_OF_ROW, _END_OF_IMAGE, _DELTA = 0, 1, 2
 _MAX_STEPS = 4_000_000
+_PAIRS = tuple(bytes([pair >> 4, pair & 15]) for pair in range(256))
 _OS2_HEADER_BYTES = (16, 64)
 
 
@@ -58,7 +59,7 @@ class _Rows:
             count, value = data[position], data[position + 1]
             position += 2
             if count:
-                self._put(self._indices(bytes([value]) * -(-count * self.bits // 8), count))
+                self._put(bytes([value]) * count if self.bits == 8 else (_PAIRS[value] * ((count + 1) // 2))[:count])
             elif value == _END_OF_ROW:
                 self.x, self.y = 0, self.y + 1
             elif value == _END_OF_IMAGE:
@@ -78,7 +79,7 @@ class _Rows:
     def _indices(self, coded: bytes, count: int) -> bytes:
         if self.bits == 8:
             return coded
-        return bytes(index for pair in coded for index in (pair >> 4, pair & 15))[:count]
+        return b"".join(map(_PAIRS.__getitem__, coded))[:count]
 
     def _put(self, indices: bytes) -> None:
         if self.y >= self.height or self.x + len(indices) > self.width:

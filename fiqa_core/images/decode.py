@@ -4,7 +4,9 @@ What pixels mean here, format by format (the tests hold each line; OpenCV's `IMR
 original reads, gives the same unless a line says otherwise):
 
 - formats: JPEG (with MPO), PNG (with APNG), WebP, GIF, BMP, TIFF; other known ones (AVIF, HEIC, JPEG 2000, JPEG XL,
-  camera raw, PSD, SVG, PDF, videos ...) are UNSUPPORTED by name, all else is NOT_AN_IMAGE;
+  camera raw, PSD, SVG, PDF, videos ...) are UNSUPPORTED by their content, all else is NOT_AN_IMAGE. (Files whose names
+  are those of drawings, icons, documents or videos are no records: of a folder they are passed over and named in the
+  log, and a sample of a tar that holds nothing else is MISSING_IMAGE);
 - grey: the one channel three times; 1 bit: 0 and 255; a palette: its colours;
 - alpha, and a palette's or PNG's transparent colour: dropped, colours as stored under it (OpenCV multiplies
   TIFF colours by alpha);
@@ -19,13 +21,20 @@ What counts as damage:
 
 - JPEG: anything libjpeg warns of in the coded data, where Pillow and OpenCV pass grey or shifted blocks on. (Rare
   subsamplings, which simplejpeg does not decode, are Pillow's, which tells only of missing data.) Bytes between the
-  segments of the header, up to two left over before the end marker, and all behind it are harmless. So is a missing
-  end marker if all rows are there and the coding is Huffman's in one scan; a progressive file that ends early may
-  lack detail everywhere, and is TRUNCATED.
+  segments of the header, up to two left over behind each scan, and all behind the end marker are harmless. But where
+  they show that a table, a frame header or a scan was damaged (`jpeg_tables`, `jpeg_scans`: a byte inserted or removed,
+  a marker overwritten), the file is CORRUPT, also where its pixels happen not to use that part of the table. Nothing
+  shows in quantisation steps that are not libjpeg's: such a file is scored as OpenCV decodes it. A missing end marker
+  is harmless if all rows are there and the coding is Huffman's in one scan; a progressive file that ends early may
+  lack detail everywhere, and is TRUNCATED. More than 100 scans (libjpeg's own encoders write about ten) are
+  UNSUPPORTED where they would take seconds.
 - PNG: a chunk of the pixels (IHDR, PLTE, IDAT) whose checksum does not fit or which is out of place is CORRUPT; a file
-  without its last chunk (IEND), or with too few rows, is TRUNCATED. Other chunks may be damaged: they hold no pixels.
+  without its last chunk (IEND), or with too few rows, is TRUNCATED; more than a million chunks are UNSUPPORTED. Other
+  chunks may be damaged: they hold no pixels.
 - WebP: fewer bytes than the header announces is TRUNCATED. Neither JPEG nor WebP has a checksum: damage that still
   decodes to something cannot be seen.
+- GIF: codes that make too few or too many pixels, or end before their blocks do, and bytes between the colours and the
+  first block (a colour was inserted) are CORRUPT; OpenCV refuses those too.
 - TIFF: fewer strips or tiles than the pixels take is CORRUPT; a directory or tag that ends behind the file TRUNCATED.
 """
 

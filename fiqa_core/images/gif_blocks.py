@@ -5,6 +5,7 @@ number.
 """
 
 from fiqa_core.images.admission import ImageRejected
+from fiqa_core.images.gif_codes import MAX_BYTES_COUNTED, sign_of_damage
 from schemas.reasons import Status
 
 _EXTENSION, _PICTURE, _END, _GRAPHIC_CONTROL = 0x21, 0x2C, 0x3B, 0xF9
@@ -28,10 +29,17 @@ def first_picture(data: bytes) -> bytes:
             end, _ = _end_of_blocks(data, colours + 1, blocks)
             # Behind data that were cut off, the end's mark would be taken for one of their bytes.
             whole = end <= len(data) and data[end - 1] == 0
+            if whole and end - colours <= MAX_BYTES_COUNTED:
+                _check_codes(data, position, colours)
             return b"".join([data[:screen], control, data[position:end], bytes([_END]) if whole else b""])
         if kind == _END:
             raise ImageRejected(Status.CORRUPT, "GIF: it ends without a picture")
         if kind != _EXTENSION:
+            if position == screen:
+                # A byte inserted into the colours pushes the last one out; OpenCV refuses it wherever it lies.
+                raise ImageRejected(
+                    Status.CORRUPT, f"GIF: its colours are followed by {kind:#x}, which begins no block"
+                )
             position += 1
             blocks = _counted(blocks - 1)
             continue
@@ -40,6 +48,24 @@ def first_picture(data: bytes) -> bytes:
             control = data[position : position + 7] + b"\0"
         position = end
     raise ImageRejected(Status.TRUNCATED, "GIF: the file ends before its first picture")
+
+
+def _check_codes(data: bytes, picture: int, start: int) -> None:
+    """Refuse the picture at `picture` if its codes, which begin at `start`, show damage."""
+    width, height = (int.from_bytes(data[at : at + 2], "little") for at in (picture + 5, picture + 7))
+    if not 1 <= data[start] <= 11:
+        return  # The decoder says so.
+    sign = sign_of_damage(_joined_blocks(data, start + 1), data[start], width * height)
+    if sign:
+        raise ImageRejected(Status.CORRUPT, f"GIF: {sign}")
+
+
+def _joined_blocks(data: bytes, position: int) -> bytes:
+    blocks = []
+    while data[position]:
+        blocks.append(data[position + 1 : position + 1 + data[position]])
+        position += 1 + data[position]
+    return b"".join(blocks)
 
 
 def _end_of_colours(data: bytes, flags: int, start: int) -> int:

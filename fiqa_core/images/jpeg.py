@@ -24,10 +24,15 @@ from schemas.reasons import Status
 
 # Hierarchical coding; libjpeg knows baseline, extended, progressive, lossless, and arithmetic codes.
 _HIERARCHICAL = {0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF}
-# Some encoders leave a byte or two behind the coded data. Damage also shows as bytes left over, but as more of them:
-# of 1,936 damaged files of which libjpeg said so, 3 had two or less.
+# Counting the scans costs a twentieth of decoding, and is spared where they can be as many as the bytes allow: the
+# decoder goes over this many pixels in about two seconds, were each scan as short as can be.
+_SHORTEST_SCAN, _SCANNED_PIXELS = 10, 4_000_000_000
+# Some encoders leave a byte or two behind a scan's coded data. Damage also shows as bytes left over, but as more of
+# them: of 1,936 damaged files of which libjpeg said so, 3 had two or less.
 _MOST_LEFT_OVER = 2
-_left_over = re.compile(r"Corrupt JPEG data: [12] extraneous bytes before marker 0xd9").search
+# Pixels times scans; each scan that ends so is decoded five times.
+_MOST_DECODED_AGAIN = 400_000_000
+_left_over = re.compile(r"Corrupt JPEG data: [12] extraneous bytes before marker").search
 
 
 def decode_jpeg(data: bytes, limits: ImageLimits) -> tuple[np.ndarray, int, int]:
@@ -45,11 +50,13 @@ def _ordinary(data: bytes, limits: ImageLimits) -> tuple[np.ndarray, int, int] |
     It asks the same of a file as `_any` does, and only leaves out the walk over its segments, which would
     cost a tenth of decoding a face.
     """
-    if EXIF in data or data.count(b"\xff\xda") > MAX_SCANS:
+    if EXIF in data:
         return None
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
         check_size(width, height, limits)
+        if len(data) // _SHORTEST_SCAN * width * height > _SCANNED_PIXELS and data.count(b"\xff\xda") > MAX_SCANS:
+            return None
         return None if colours in ("CMYK", "YCCK") else (_strictly(data, "RGB"), width, height)
     except ImageRejected:
         raise
@@ -58,17 +65,19 @@ def _ordinary(data: bytes, limits: ImageLimits) -> tuple[np.ndarray, int, int] |
 
 
 def _any(data: bytes, limits: ImageLimits) -> tuple[np.ndarray, int, int]:
-    header = read_segments(data)
-    check_size(header.width, header.height, limits)
-    _check_kind(header)
+    size: tuple[int | None, int | None] = None, None
     try:
-        pixels = upright(_decode(header), header.orientation)
+        header = read_segments(data)
+        size = header.width, header.height
+        check_size(*size, limits)
+        _check_kind(header)
+        return upright(_decode(header), header.orientation), *size
     except ImageRejected as error:
-        raise ImageRejected(error.status, error.message, header.width, header.height) from error
+        width, height = size if size[0] is not None else (error.width, error.height)
+        raise ImageRejected(error.status, error.message, width, height) from error
     # Whatever else a decoder brings up on hostile bytes is about this one image.
     except Exception as error:
-        raise decoder_failure("JPEG", error, header.width, header.height) from error
-    return pixels, header.width, header.height
+        raise decoder_failure("JPEG", error, *size) from error
 
 
 def _check_kind(header: JpegHeader) -> None:
@@ -91,7 +100,7 @@ def _decode(header: JpegHeader) -> np.ndarray:
         raise ImageRejected(Status.TRUNCATED, "JPEG: the file ends before its image does")
     image = header.image
     try:
-        pixels = _without_left_overs(image, "CMYK" if header.components == 4 else "RGB")
+        pixels = _without_left_overs(header, "CMYK" if header.components == 4 else "RGB")
     except ValueError as error:
         if "subsampling" in str(error):
             return _with_pillow(image)
@@ -102,26 +111,42 @@ def _decode(header: JpegHeader) -> np.ndarray:
     return _with_pillow(image) if header.components == 4 else pixels
 
 
-def _without_left_overs(image: bytes, colours: str) -> np.ndarray:
-    """Decode; where libjpeg says that bytes were left over, without the last one or two, if only these are too many."""
+def _without_left_overs(header: JpegHeader, colours: str) -> np.ndarray:
+    """Decode; where libjpeg says that bytes were left over, without the last one or two of a scan."""
     try:
-        return _strictly(image, colours)
+        return _strictly(header.image, colours)
+    except ValueError as error:
+        work = header.width * header.height * header.scans
+        if not _left_over(str(error)) or work > _MOST_DECODED_AGAIN:
+            raise
+        begin, kept, pixels = 0, b"", None
+        for end in header.scan_ends:
+            pixels, kept = _trimmed(kept + header.image[begin:end], colours)
+            begin = end
+        if pixels is None:
+            raise
+        return pixels
+
+
+def _trimmed(image: bytes, colours: str) -> tuple[np.ndarray, bytes]:
+    """(pixels, the image without its end marker) of the scans so far, less up to two bytes if only these exceed."""
+    try:
+        return _strictly(image + EOI, colours), image
     except ValueError as error:
         if not _left_over(str(error)):
             raise
-        pixels, coded = None, image[: -len(EOI)]
+        shortest = None
         for cut in range(1, _MOST_LEFT_OVER + 2):
             try:
-                shorter = _strictly(coded[:-cut] + EOI, colours)
+                shorter = _strictly(image[:-cut] + EOI, colours), image[:-cut]
             except ValueError:
                 continue
             if cut > _MOST_LEFT_OVER:
-                break
-            pixels = shorter
-        else:
-            if pixels is not None:
-                return pixels
-        raise
+                raise
+            shortest = shorter
+        if shortest is None:
+            raise
+        return shortest
 
 
 def _strictly(data: bytes, colours: str) -> np.ndarray:

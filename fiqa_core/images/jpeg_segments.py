@@ -6,12 +6,13 @@ damage. The copy is without it, so that every complaint about the copy is about 
 """
 
 import re
+from itertools import accumulate
 from typing import NamedTuple
 
 from fiqa_core.images.admission import ImageRejected
-from fiqa_core.images.jpeg_tables import surely_intact
+from fiqa_core.images.jpeg_scans import ScanProgress
+from fiqa_core.images.jpeg_tables import scan_header_was_shifted, sign_of_damage
 from fiqa_core.images.orientation import EXIF, stored_orientation
-from fiqa_core.wording import counted
 from schemas.reasons import Status
 
 SOI, EOI = b"\xff\xd8", b"\xff\xd9"
@@ -30,6 +31,7 @@ _ADOBE = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0"
 MAX_SCANS = 100
 _MAX_SEGMENTS = 200_000
 _MAX_EXIF_BLOCKS = 16
+_MAX_GAPS_LOOKED_AT = 32
 
 
 class JpegHeader(NamedTuple):
@@ -42,6 +44,7 @@ class JpegHeader(NamedTuple):
             libjpeg tells whether it is whole. (Where arithmetic codes end too early, it takes zeros without a word.)
         scans: how many there are; counting stops one above MAX_SCANS.
         ended: a marker that ends the image was there.
+        scan_ends: where in `image` the coded data of each scan end.
         image: a whole JPEG of the same pixels, without any metadata, ended by an end marker.
     """
 
@@ -54,6 +57,7 @@ class JpegHeader(NamedTuple):
     one_scan: bool
     scans: int
     ended: bool
+    scan_ends: tuple[int, ...]
     image: bytes
 
 
@@ -77,6 +81,43 @@ class _Walk:
         self.scans = 0
         self.one_scan = False
         self.parts: list[bytes] = []
+        self.coded_parts: list[int] = []
+        self.progress = ScanProgress()
+        self.gaps = 0
+
+    def pass_over(self, marker: int, body: bytes, gap: bytes) -> None:
+        """Note bytes that belong to no segment; they lie behind segment `marker`.
+
+        Raises:
+            ImageRejected: CORRUPT, where they show that what lies before them was damaged.
+        """
+        if not gap.strip(b"\xff"):
+            return  # A marker may begin with any number of FF.
+        self.gaps += 1
+        sign = sign_of_damage(marker, body, gap) if self.gaps <= _MAX_GAPS_LOOKED_AT else ""
+        if sign:
+            self._refuse(f"JPEG: {len(gap)} bytes that belong to no segment {sign}")
+
+    def check_scan(self, body: bytes, coded: bytes) -> None:
+        """Refuse a scan whose header `body` lost its end to the coded data behind it.
+
+        Raises:
+            ImageRejected: CORRUPT.
+        """
+        if self.frame and self.frame.process in _SEQUENTIAL and scan_header_was_shifted(body, coded[:2]):
+            self._refuse("JPEG: a byte was inserted into the header of a scan")
+
+    def check_end(self, more_behind: bool) -> None:
+        """Look for scans that are missing where bytes were passed over, of which they may have been a part.
+
+        Raises:
+            ImageRejected: CORRUPT.
+        """
+        if self.frame and (self.gaps or more_behind) and not self.progress.is_complete(self.frame.components):
+            self._refuse("JPEG: a scan is missing, and there are bytes that belong to no segment")
+
+    def _refuse(self, message: str) -> None:
+        raise ImageRejected(Status.CORRUPT, message, self.frame and self.frame.width, self.frame and self.frame.height)
 
     def take(self, marker: int, segment: bytes) -> None:
         """Note what a segment says and, if pixels depend on it, keep it (from its FF on)."""
@@ -90,6 +131,8 @@ class _Walk:
             self.frame = _Frame(marker, body[0], width, height, body[5])
         if marker == _SOS and self.frame is not None:
             self.scans += 1
+            if self.scans <= MAX_SCANS:
+                self.progress.take(self.frame.process, body)
             if self.frame.process in _SEQUENTIAL:
                 # Which coefficients the scan holds; here always all, though some encoders write something else.
                 segment = segment[:-3] + b"\0\x3f\0"
@@ -130,8 +173,17 @@ def read_segments(data: bytes) -> JpegHeader:
         if not ended:
             status, found = Status.TRUNCATED, "JPEG: the file ends before its first scan"
         raise ImageRejected(status, found, walk.frame and walk.frame.width, walk.frame and walk.frame.height)
-    image = b"".join([SOI, walk.colour_segments(walk.frame.components), *walk.parts, EOI])
-    return JpegHeader(*walk.frame, walk.orientation or 1, walk.one_scan, walk.scans, ended, image)
+    before = SOI + walk.colour_segments(walk.frame.components)
+    ends = [len(before) + end for end in accumulate(map(len, walk.parts))]
+    return JpegHeader(
+        *walk.frame,
+        orientation=walk.orientation or 1,
+        one_scan=walk.one_scan,
+        scans=walk.scans,
+        ended=ended,
+        scan_ends=tuple(ends[part] for part in walk.coded_parts),
+        image=b"".join([before, *walk.parts, EOI]),
+    )
 
 
 def _walk(data: bytes, walk: _Walk) -> bool:
@@ -144,15 +196,11 @@ def _walk(data: bytes, walk: _Walk) -> bool:
         start, marker = found.start(), data[found.end() - 1]
         if marker == _JPEG_LS and walk.frame is None:
             raise ImageRejected(Status.UNSUPPORTED, "JPEG-LS is not decoded here")
-        if data[position:start].strip(b"\xff") and not surely_intact(*last):
-            raise ImageRejected(
-                Status.CORRUPT,
-                f"JPEG: {counted(start - position, 'byte')} of no segment behind {last[0]:#x}, whose own bytes "
-                "may have been shifted",
-                walk.frame and walk.frame.width,
-                walk.frame and walk.frame.height,
-            )
+        if position < start:
+            walk.pass_over(*last, data[position:start])
         if marker in (_SOI, _EOI):
+            if marker == _EOI and walk.scans:
+                walk.check_end(more_behind=start + 2 < len(data))
             # Another image may follow at once where the end marker is missing.
             return marker == _EOI or not walk.scans
         position = start + 2 + max(int.from_bytes(data[start + 2 : start + 4], "big"), 2)
@@ -165,8 +213,15 @@ def _walk(data: bytes, walk: _Walk) -> bool:
                 return True
             found = _find_marker(data, position)
             end = found.start() if found else len(data)
+            walk.check_scan(last[1], data[position:end])
+            walk.coded_parts.append(len(walk.parts))
             walk.parts.append(data[position:end])
             position = end
             if walk.one_scan:
                 return found is not None and data[end + 1] != _SOI
-    return True
+    raise ImageRejected(
+        Status.UNSUPPORTED,
+        f"JPEG: files of more than {_MAX_SEGMENTS} segments are not read here",
+        walk.frame and walk.frame.width,
+        walk.frame and walk.frame.height,
+    )

@@ -22,9 +22,10 @@ def stored_orientation(exif: bytes) -> int | None:
     good pixels. (Read here because Pillow's reader warns, raises, and asks XMP as well.)
     """
     block = exif.removeprefix(EXIF)
-    if block[:4] not in (b"II*\0", b"MM\0*"):
+    # The first letter is the second one again, and OpenCV does not look at it.
+    if block[1:4] not in (b"I*\0", b"M\0*"):
         return None
-    order: Literal["little", "big"] = "little" if block[:1] == b"I" else "big"
+    order: Literal["little", "big"] = "little" if block[1:2] == b"I" else "big"
 
     def number(start: int, size: int) -> int:
         return int.from_bytes(block[start : start + size], order)
@@ -37,6 +38,9 @@ def stored_orientation(exif: bytes) -> int | None:
             size, count = _INTEGER_SIZES.get(number(entry + 2, 2), 0), number(entry + 4, 4)
             # More than four bytes of numbers lie elsewhere; the first of them counts.
             value = number(entry + 8 if size * count <= 4 else number(entry + 8, 4), size)
+            if not 1 <= value <= 8:
+                # Of an odd type or count: what OpenCV reads there in any case.
+                value = number(entry + 8, 2)
             return value if 1 <= value <= 8 else None
     return None
 

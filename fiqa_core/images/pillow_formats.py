@@ -50,12 +50,18 @@ def decode_with_pillow(image_format: ImageFormat, data: bytes, limits: ImageLimi
     try:
         # First, because a damaged header tells a wrong size.
         check_whole(image_format, data)
-        image_file, orientation = _pixels_alone(image_format, data, size, limits)
+        png = read_png(data) if image_format is ImageFormat.PNG else None
+        if size is not None:
+            check_size(*size, limits)
+        image_file, orientation = _pixels_alone(image_format, data, size) if png is None else png.alone()
         with _READERS[image_format](io.BytesIO(image_file)) as image:
             if isinstance(image, TiffImagePlugin.TiffImageFile):
                 size = _checked_tiff(image, data, limits)
             # A GIF's first frame may be larger than its screen, and Pillow then goes by the frame.
             check_size(*image.size, limits)
+            image.load()
+            if png is not None and (png.is_interlaced() or not np.asarray(image)[-1].any()):
+                png.check_rows()
             return upright(rgb_pixels(image), orientation), *(size or image.size)
     except ImageRejected as error:
         width, height = size or (error.width, error.height)
@@ -66,18 +72,8 @@ def decode_with_pillow(image_format: ImageFormat, data: bytes, limits: ImageLimi
         raise decoder_failure(image_format, error, *(size or (None, None))) from error
 
 
-def _pixels_alone(
-    image_format: ImageFormat, data: bytes, size: tuple[int, int] | None, limits: ImageLimits
-) -> tuple[bytes, int]:
-    """(a file of the first picture without anything around it, its orientation 1..8); the header's size is checked."""
-    if image_format is ImageFormat.PNG:
-        png = read_png(data)
-        if size is not None:
-            check_size(*size, limits)
-        png.check_rows()
-        return png.as_file(), png.orientation
-    if size is not None:
-        check_size(*size, limits)
+def _pixels_alone(image_format: ImageFormat, data: bytes, size: tuple[int, int] | None) -> tuple[bytes, int]:
+    """(a file of the first picture without anything around it, its orientation 1..8), for all formats but PNG."""
     if image_format is ImageFormat.WEBP:
         return first_picture_of_webp(data)
     if image_format is ImageFormat.TIFF:

@@ -21,6 +21,8 @@ _KINDS = {0: (1, (1, 2, 4, 8, 16)), 2: (3, (8, 16)), 3: (1, (1, 2, 4, 8)), 4: (2
 # Adam7: first column, first row, column step, row step of each pass.
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _BLOCK = 1 << 16
+# A microsecond each. Encoders cut rows into chunks of 8 kB or more: an image of the most pixels has some ten thousand.
+_MAX_CHUNKS = 1_000_000
 
 
 class PngPixels(NamedTuple):
@@ -37,23 +39,32 @@ class PngPixels(NamedTuple):
     coded: list[bytes]
     orientation: int
 
-    def as_file(self) -> bytes:
-        """A PNG of these pixels and nothing else."""
+    def alone(self) -> tuple[bytes, int]:
+        """(a PNG of these pixels and nothing else, their orientation).
+
+        Raises:
+            ImageRejected: CORRUPT, where it has no rows.
+        """
+        if not self.coded:
+            raise _rejected(Status.CORRUPT, "it has no rows")
         chunks = [_chunk(b"IHDR", self.header)]
         if self.palette:
             chunks.append(_chunk(b"PLTE", self.palette))
-        return b"".join([MAGIC, *chunks, _chunk(b"IDAT", b"".join(self.coded)), _END])
+        return b"".join([MAGIC, *chunks, _chunk(b"IDAT", b"".join(self.coded)), _END]), self.orientation
+
+    def is_interlaced(self) -> bool:
+        """Whether the rows come in seven passes, so that the last one in the picture is not the last one stored."""
+        return bool(self.header[12])
 
     def check_rows(self) -> None:
         """Inflate the rows, to see that all are there and their checksum fits; takes no memory.
 
-        (Pillow is content with fewer rows if only their compressed stream has an end, and gives zeros for the rest.)
+        (Pillow is content with fewer rows if only their compressed stream has an end, and gives zeros for the rest. So
+        this is asked only where the last row is of zeros: it costs half as much as decoding.)
 
         Raises:
             ImageRejected: TRUNCATED or CORRUPT.
         """
-        if not self.coded:
-            raise _rejected(Status.CORRUPT, "it has no rows")
         try:
             missing, ended = _inflated(self.coded, _bytes_of_rows(self.header))
         except zlib.error as error:
@@ -106,7 +117,7 @@ def _chunks(data: bytes) -> Iterable[tuple[int, bytes, bytes, bool]]:
     """(position, kind, body, whether the checksum fits) of each chunk before IEND."""
     position = len(MAGIC)
     with memoryview(data) as view:
-        while True:
+        for _ in range(_MAX_CHUNKS):
             start = position + 8
             end = start + int.from_bytes(data[position : position + 4], "big")
             kind = data[position + 4 : start]
@@ -119,6 +130,7 @@ def _chunks(data: bytes) -> Iterable[tuple[int, bytes, bytes, bool]]:
             sound = zlib.crc32(view[position + 4 : end]) == int.from_bytes(data[end : end + 4], "big")
             yield position, kind, data[start:end], sound
             position = end + 4
+    raise _rejected(Status.UNSUPPORTED, f"files of more than {_MAX_CHUNKS} chunks are not read here")
 
 
 def _checked_header(body: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """Stored bytes to network input: decode, resize, channel order."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,6 +71,8 @@ def from_image(
     if isinstance(image, str | os.PathLike):
         path = Path(image)
         with _naming(str(path)):
+            if path.exists() and not (path.is_file() or path.is_dir()):
+                raise OSError(errno.EINVAL, "a device, pipe or socket; expected a regular file", str(path))
             return prepare(path.read_bytes(), limits, channel_order).pixels
     if isinstance(image, bytes | bytearray | memoryview):
         return prepare(bytes(image), limits, channel_order).pixels

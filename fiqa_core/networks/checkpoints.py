@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fiqa_core.networks.architectures import Architecture, heads_named, named, recognise
+from fiqa_core.networks.architectures import ARCHITECTURES, Architecture, heads_named, named, recognise
 from fiqa_core.networks.checkpoint_files import CheckpointError, CheckpointFile, read_checkpoint_file, shown
 from fiqa_core.networks.iresnet import IResNet
 from fiqa_core.networks.vit_fiqa import ViTConfig, ViTFIQA
@@ -72,7 +72,8 @@ def _heads(file: CheckpointFile, arch: str | None, heads: int | None) -> int | N
         raise ValueError(
             f"asked for {heads} attention heads, but the file names {file.heads}. Leave it out to take the file's"
         )
-    return heads or file.heads or (heads_named(arch) if "patch_embed.proj.weight" in file.tensors else None)
+    told = arch is not None and (arch in ARCHITECTURES or "_h" in arch)  # `vit_w128_d4_p16` tells a size only
+    return heads or file.heads or (heads_named(arch) if told and "patch_embed.proj.weight" in file.tensors else None)
 
 
 def require_quality(loaded: LoadedNetwork) -> None:

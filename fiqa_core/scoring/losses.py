@@ -1,4 +1,4 @@
-"""What is known of the part of a shard that could not be read: where it begins, how much it is, why."""
+"""What is known of the parts of a shard that could not be read: where they begin, how much they are, why."""
 
 import re
 from collections.abc import Sequence
@@ -13,19 +13,21 @@ from schemas.reasons import SHARD_LEVEL, Status
 
 # Beyond so many only their number is kept (`Summary.status`): a summary crosses the edges of a job.
 MOST_LOSSES = 200
+_STRETCH = re.compile(r"bytes (\d{1,18}) to (\d{1,18}) of the archive are lost\b")  # reading went on behind it
 _BYTE = re.compile(r"\bbytes? (\d{1,18})\b")
 _COMPRESSED = (".gz", ".tgz")
 _CODES = pa.array([str(status) for status in SHARD_LEVEL])
 
 
 class Loss(NamedTuple):
-    """One row that stands for the rest of a shard.
+    """One row that stands for the rest of a shard, or for a stretch of it.
 
     Attributes:
         shard, index: of the row. unit: number of its unit, -1 while that is not known. status, message: of the row.
-        byte: where in the shard reading broke off, -1 if not known. bytes: of the shard behind that place, -1 if not
-            known (a shard that ends too early has none; what was cut off is not there to be measured).
-        records: at least so many are not known.
+        byte: where in the shard (of a compressed one: in what it holds) reading broke off, -1 if not known. bytes: of
+            the stretch, or of the shard behind that place, -1 if not known (a shard that ends too early has none; what
+            was cut off is not there to be measured).
+        records: at least so many are not known. number: of this loss in its unit, from 0.
     """
 
     shard: str
@@ -36,6 +38,7 @@ class Loss(NamedTuple):
     byte: int = -1
     bytes: int = -1
     records: int = 1
+    number: int = 0
 
 
 def losses_in(table: pa.Table) -> tuple[Loss, ...]:
@@ -59,16 +62,25 @@ def measured(losses: Sequence[Loss], unit: Unit, rows: int) -> tuple[Loss, ...]:
         byte = int(at[1]) if at is not None else -1
         left = -1
         is_last = number == len(losses) - 1
-        if byte >= 0 and is_last and unit.size >= 0 and not unit.url.lower().endswith(_COMPRESSED):
+        stretch = _STRETCH.match(loss.message)
+        if stretch is not None:
+            left = max(0, int(stretch[2]) - byte)
+        elif byte >= 0 and is_last and unit.size >= 0 and not unit.url.lower().endswith(_COMPRESSED):
             left = max(0, unit.size - byte) if unit.start == unit.stop == 0 else max(0, unit.stop - byte)
         # What is known to be missing from the unit is counted once.
         records = missing - len(losses) + 1 if is_last else 1
-        found.append(loss._replace(unit=unit.number, byte=byte, bytes=left, records=records))
+        found.append(loss._replace(unit=unit.number, byte=byte, bytes=left, records=records, number=number))
     return tuple(found)
 
 
+def kept(losses: Sequence[Loss]) -> tuple[Loss, ...]:
+    """At most `MOST_LOSSES`: the first of every unit before the second of any, so that no shard is left out for
+    another that has many."""
+    return tuple(sorted(losses, key=lambda loss: (loss.number, loss))[:MOST_LOSSES])
+
+
 def described(losses: Sequence[Loss]) -> list[dict[str, Any]]:
-    """For `summary.json`: each shard that was not read to its end, in order; what is not known is null."""
+    """For `summary.json`: each rest or stretch of a shard that was not read, in order; what is not known is null."""
     return [
         {
             "shard": loss.shard,
@@ -80,7 +92,7 @@ def described(losses: Sequence[Loss]) -> list[dict[str, Any]]:
             "bytes_lost": loss.bytes if loss.bytes >= 0 and loss.status == Status.SHARD_UNREADABLE else None,
             "records_lost_at_least": loss.records,
         }
-        for loss in losses
+        for loss in sorted(losses)
     ]
 
 
@@ -90,4 +102,6 @@ def in_words(loss: dict[str, Any]) -> str:
     lost = f"at least {counted(count, 'record')} unknown"
     if loss["bytes_lost"] is not None:
         lost += f", {counted(loss['bytes_lost'], 'byte')} not read"
+    if _STRETCH.match(loss["reason"]):
+        return f"{loss['shard']}, at record {loss['index']:,}: {loss['reason']} ({lost}); read on behind it"
     return f"{loss['shard']} broke off at record {loss['index']:,}: {loss['reason']} ({lost})"

@@ -205,7 +205,7 @@ def close_account(output: str, units: Sequence[Unit], settings: ScoreSettings) -
     absent = expected - found - {file_name(unit, settings) for unit in units if unit.number in failed}
     problems = [f"unit {f['unit']} of {f['shard']} failed: {f['reason']}" for f in summary["failed_units"]]
     if summary["shards_not_read_to_their_end"]:
-        problems.append(f"{counted(summary['shards_not_read_to_their_end'], 'shard')} could not be read to the end:")
+        problems.append(f"{counted(summary['shards_not_read_to_their_end'], 'shard')} could not be read completely:")
         problems += [in_words(loss) for loss in summary["shards_broken_off"][:_SHOWN]]
         if len(summary["shards_broken_off"]) > _SHOWN:
             problems.append(f"and more: all are in {SUMMARY} (`shards_broken_off`)")

@@ -28,8 +28,9 @@ _log = logging.getLogger(__name__)
 _ATTEMPTS = 3
 _LOST_SCORING_PROCESSES = 10  # in one unit; each is started anew, and the unit with it
 
-# A disk that is full, read-only or over quota (or a file that may not grow) is so in five seconds too.
-_LASTING = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG}
+# A disk that is full, read-only or over quota (or a file that may not grow, may not be read or is gone) is so in five
+# seconds too.
+_LASTING = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.ENOENT}
 
 
 def unit_file(output: str, unit: Unit, settings: ScoreSettings) -> str:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fiqa_core.scoring.label_counts import LabelCounts, add, count_labels, label_report
-from fiqa_core.scoring.losses import MOST_LOSSES, Loss, described, losses_in
+from fiqa_core.scoring.losses import Loss, described, kept, losses_in
 from schemas.reasons import SHARD_LEVEL
 
 # Quantiles come from the qualities whose hash of (shard, index) is smallest: a uniform sample that does not
@@ -27,7 +27,7 @@ class Summary:
     `rows` are counted by `status`; `units` is a bit mask of unit numbers, so that a unit missing or
     counted twice is seen; `failures` names units that gave no file; `scored_now`/`rows_now` count what
     this run did itself (not kept from an earlier one); `seconds` is worker time; `sample` is an array of
-    (hash, quality) pairs, in that order, as bytes; `losses` are the shards that were not read to their end (the first
+    (hash, quality) pairs, in that order, as bytes; `losses` are the stretches of shards that were not read (the first
     of them, `losses.MOST_LOSSES`); `labels` counts labels and their identities.
     """
 
@@ -90,7 +90,7 @@ def merge(a: Summary, b: Summary) -> Summary:
         rows_now=a.rows_now + b.rows_now,
         seconds=a.seconds + b.seconds,
         failures=tuple(sorted(a.failures + b.failures)),
-        losses=tuple(sorted(a.losses + b.losses))[:MOST_LOSSES],
+        losses=kept(a.losses + b.losses),
         labels=add(a.labels, b.labels),
     )
 

@@ -9,6 +9,7 @@ from fiqa_core.shards.parquet import Parquet
 from fiqa_core.shards.recordio import RecordIO, is_companion
 from fiqa_core.shards.unit import Container, Unit
 from fiqa_core.shards.webdataset import WebDataset
+from fiqa_core.storage import without_query
 
 # A new format is one module and one line here.
 CONTAINERS: dict[str, Container] = {
@@ -31,6 +32,7 @@ def container_of(unit: Unit) -> Container:
 
 def format_of(name: str) -> str | None:
     """The format that a file's name stands for (`folder`: an image file), None if it is not known."""
+    name = without_query(name)
     for container in CONTAINERS.values():
         if container.suffixes and name.lower().endswith(container.suffixes):
             return container.name

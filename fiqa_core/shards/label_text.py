@@ -30,6 +30,7 @@ _OF_A_FILE = frozenset({"box", "bbox", "count", "file", "image", "img", "landmar
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
 _MOST_HINTS = 5
 _MOST_DIGITS = 4000
+_WHOLE = re.compile(r"-?[0-9]{1,18}\.0")
 
 
 class Found(NamedTuple):
@@ -49,20 +50,32 @@ def sidecar_text(data: bytes) -> str:
     Raises:
         ValueError: it is none of these, or UTF-16 without a mark.
     """
+    if data.isascii() and b"\0" not in data:
+        return data.decode("ascii")  # most are; none of what follows is
     if data.startswith(MARK):
         return data[len(MARK) :].decode("utf-8")
     for mark, encoding in _OTHER_MARKS:
         if data.startswith(mark):
             return data.decode(encoding)
-    if len(data) > 2 and not len(data) % 2 and (not any(data[::2]) or not any(data[1::2])):
+    if b"\0" in data.rstrip(b"\0") and not len(data) % 2 and (not any(data[::2]) or not any(data[1::2])):
         raise ValueError("every other byte is zero, as in UTF-16 without a byte order mark; save it as UTF-8")
     return data.decode("utf-8")
+
+
+def trimmed(text: str) -> str:
+    """The text without white space at its ends, and without the zeros that C programs end or fill a text with."""
+    return text.rstrip("\0").strip()
+
+
+def whole_number(text: str) -> str:
+    """`3` for `3.0`, as pandas writes the numbers of a column in which one is missing; other text as it is."""
+    return text[:-2] if _WHOLE.fullmatch(text) else text
 
 
 def is_plain_sidecar(label: str) -> bool:
     """Whether a `.cls` with just this text in it is read as this label."""
     try:
-        return bool(label) and sidecar_text(label.encode()).strip() == label
+        return bool(label) and whole_number(trimmed(sidecar_text(label.encode()))) == label
     except ValueError:
         return False
 

@@ -3,10 +3,13 @@
 import hashlib
 import re
 
-# What is decoded, and what is not but should get a row that says so.
+# What is decoded, and what is not but should get a row that says so: other formats of photographs, and camera raw
+# files. Drawings, icons, documents and videos are no records.
 _DECODED = "jpg jpeg jpe jfif jif jfi pjpeg pjp mpo png apng webp bmp dib gif tif tiff"
-_NAMED = "avif avifs heic heics heif heifs hif jp2 j2k j2c jpc jpf jpx jpm jxl jxr pbm pgm ppm pnm pam"
-IMAGE_SUFFIXES = frozenset(f"{_DECODED} {_NAMED}".split())
+_NAMED = "avif avifs heic heics heif heifs hif jp2 j2k j2c jpc jpf jpx jpm jxl jxr wdp hdp pbm pgm ppm pnm pam"
+_NAMED += " psd psb xcf tga pcx exr qoi flif bpg jng"
+_CAMERA_RAW = "dng cr2 cr3 crw nef nrw arw sr2 srf srw raf orf rw2 rwl pef x3f mrw 3fr erf mef mos iiq kdc dcr"
+IMAGE_SUFFIXES = frozenset(f"{_DECODED} {_NAMED} {_CAMERA_RAW}".split())
 
 # Linux's longest path (PATH_MAX). A longer name cannot be a file's, and a shard full of them would fill the memory.
 MAX_NAME_CHARACTERS = 4096

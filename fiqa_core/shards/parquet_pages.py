@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import IO, NamedTuple
 
 _HEADER_BYTES = 64 << 10  # page headers have minimum and maximum of the page in them
+_USUAL_HEADER = 512
 BUDGET_BYTES = 128 << 20  # of values that are decoded at a time
 _USUAL_PAGE = 256 << 20
 _USUAL_RATIO = 32  # images are compressed already; what is larger and shrank more than so was made to fill memories
@@ -87,18 +88,20 @@ class PageGuard:
             PageRefusedError: a page in them claims too much. SmallerBatches: as it says.
         """
         start = self._place
-        if self._watching and size > 0:
-            self._look_at(start, start + size)
         self._stream.seek(start)
         data = self._stream.read(size)
         self._place = start + len(data)
+        if self._watching and data:
+            self._look_at(start, data)
         return data
 
-    def _look_at(self, start: int, stop: int) -> None:
+    def _look_at(self, start: int, data: bytes) -> None:
+        stop = start + len(data)
         page_at = self._chunks.pop(start, start)
-        while 0 <= page_at < stop:
-            self._stream.seek(page_at)
-            page = parse_page(self._stream.read(min(_HEADER_BYTES, 1 << 9))) or self._parse_long(page_at)
+        while start <= page_at < stop:
+            # Out of the bytes that are at hand: to seek for each header has a file read its whole buffer each time.
+            begin = page_at - start
+            page = parse_page(data[begin : begin + _USUAL_HEADER]) or self._parse_long(page_at)
             if page is None:
                 page_at = -1  # Arrow will say what is wrong there
                 break

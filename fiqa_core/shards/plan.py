@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 from fiqa_core.shards.folder import plan_folder
 from fiqa_core.shards.formats import CONTAINERS, FORMATS, PlanError, container_of, format_of, what_instead
 from fiqa_core.shards.label_plan import check_label_field, write_class_labels
+from fiqa_core.shards.parquet import ColumnError, Parquet
 from fiqa_core.shards.recordio import RecordIO
 from fiqa_core.shards.row_numbers import mark_row_numbers
 from fiqa_core.shards.run_files import UNITS, RunFiles
@@ -21,6 +23,7 @@ from fiqa_core.wording import counted
 __all__ = ["CONTAINERS", "FORMATS", "Plan", "PlanError", "container_of", "plan_dataset"]
 
 _log = logging.getLogger(__name__)
+_NAMED = 20
 _PLANNED_AT_ONCE = 16  # shards whose footers are read at the same time: planning waits for the store, not for a core
 
 
@@ -53,14 +56,21 @@ def plan_dataset(
 
     Raises:
         PlanError: an input that does not exist, of no known format, or of several.
-        ColumnError: a Parquet shard without a column that can be the image, or the label that was named.
+        ColumnError: no Parquet shard has a column that can be the image, or the label that was named. (One without it
+            among others is one unit that cannot be read.)
     """
     own = RunFiles(workspace)
     units: list[Unit] = []
     sources = find_sources(inputs, container, own)
     plans = in_flight(sources, lambda s: _plan_source(s, container, unit_size, workspace, own, read), _PLANNED_AT_ONCE)
+    without_columns: list[ColumnError] = []
     for found in plans:
-        units += found
+        if isinstance(found, _Unfit):
+            without_columns.append(found.error)
+            units.append(found.unit)
+        else:
+            units += found
+    _refuse_or_warn(without_columns, units)
     if read is not None:
         check_label_field(units, read)
     units = mark_row_numbers(units, read or ReadSettings())
@@ -70,9 +80,29 @@ def plan_dataset(
     return Plan(tuple(numbered), written)
 
 
+class _Unfit(NamedTuple):
+    """A Parquet shard without the columns that are needed, and the unit that will say so in the table."""
+
+    unit: Unit
+    error: ColumnError
+
+
+def _refuse_or_warn(without_columns: Sequence[ColumnError], units: Sequence[Unit]) -> None:
+    """Where another Parquet shard has the columns, the one without them is damaged or does not belong to the set:
+    that costs the shard, not the run."""
+    if not without_columns:
+        return
+    if not any(unit.container == Parquet.name and unit.records >= 0 for unit in units):
+        raise without_columns[0]
+    for error in without_columns[:_NAMED]:
+        _log.warning("%s Other shards have it, so this one counts as unreadable.", error)
+    if len(without_columns) > _NAMED:
+        _log.warning("... and %d more shards without the columns of the others", len(without_columns) - _NAMED)
+
+
 def _plan_source(
     source: Source, container: str, unit_size: int, workspace: str, own: RunFiles, read: ReadSettings | None
-) -> list[Unit]:
+) -> "list[Unit] | _Unfit":
     if isinstance(source, ImageSet):
         passed_over = PassedOver()
         units = plan_folder(source.folder, source.files(own, passed_over), unit_size, workspace)
@@ -87,6 +117,8 @@ def _plan_source(
     kind = str(container if container != "auto" else format_of(source.url))
     try:
         return list(CONTAINERS[kind].plan(source, unit_size, read))
+    except ColumnError as error:
+        return _Unfit(Unit(0, kind, source.shown, source.url, 0, 0, 0, -1, source.size, source.version), error)
     except StorageError:
         raise
     except OSError as error:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO
 
-from fiqa_core.shards.label_text import Found, json_label, sidecar_text
+from fiqa_core.shards.label_text import Found, json_label, sidecar_text, trimmed, whole_number
 from fiqa_core.shards.names import (
     MAX_LABEL_CHARACTERS,
     MAX_NAME_CHARACTERS,
@@ -28,6 +28,7 @@ _PLACES_TOLD = 4  # of so many records one tells how far the shard is read; to a
 _KEYS_COMPARED = 1000  # incomplete samples of a shard that are remembered, to see files that lie apart
 
 _NO_LABEL = Found(None)
+_SOURCES = {"cls": ".cls", "txt": ".txt"}
 _OVERLONG = "file with an overlong name"
 
 
@@ -120,7 +121,10 @@ def _parts(stream: IO[bytes], max_bytes: int, sidecar_bytes: int) -> Iterator[Sa
     before: list[_Lost] = []
     try:
         for sample, after in _runs(stream, max_bytes, sidecar_bytes):
-            if (before or after) and not sample.images:
+            if not before and not after:
+                yield sample
+                continue
+            if not sample.images:
                 (after[:1] or before[-1:])[0].left.extend(_listed(sample))
                 yield from before
             else:
@@ -277,13 +281,16 @@ def _label(sample: Sample, key: str, settings: ReadSettings) -> Found:
         if data is None:
             continue
         try:
-            text = sidecar_text(data).strip()
-            found = json_label(text, settings.label_field) if kind == "json" else Found(text or None, f".{kind}")
+            text = trimmed(sidecar_text(data))
+            if kind == "json":
+                label, source, why = json_label(text, settings.label_field)
+            else:
+                label, source, why = whole_number(text) or None, _SOURCES[kind], None
         except ValueError as error:
             note = f"label sidecar .{kind} is not readable: {error}"
             continue
-        if found.label is not None:
-            return Found(printable(shortened(found.label, MAX_LABEL_CHARACTERS)), found.source)
-        note = found.note or note
-        looks_like = looks_like or (found.source if kind == "json" else "")
+        if label is not None:
+            return Found(printable(shortened(label, MAX_LABEL_CHARACTERS)), source)
+        note = why or note
+        looks_like = looks_like or (source if kind == "json" else "")
     return Found(None, looks_like, note)

@@ -7,6 +7,7 @@ from fiqa_core.storage.errors import (
     MissingError,
     StorageError,
 )
+from fiqa_core.storage.http import without_query
 from fiqa_core.storage.listing import (
     Listed,
     StoredFile,
@@ -76,4 +77,5 @@ __all__ = [
     "temporary_folder_for",
     "temporary_for",
     "walk",
+    "without_query",
 ]

@@ -1,5 +1,6 @@
 """One file, or the links of a page, over http(s): read in ranges where the server has them."""
 
+import re
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -24,6 +25,11 @@ _WITHOUT_RANGES: set[str] = set()  # hosts that have answered a range request wi
 def is_http(uri: str) -> bool:
     """Whether a URI is of the web."""
     return uri.partition("://")[0].lower() in ("http", "https")
+
+
+def without_query(uri: str) -> str:
+    """A URI whose end is a file's name: of the web without what follows `?` or `#` (`x.tar?download=true`)."""
+    return re.split(r"[?#]", uri, maxsplit=1)[0] if is_http(uri) else uri
 
 
 class HttpStore:

@@ -2,14 +2,21 @@
 
 import csv
 import json
+import logging
+import re
 import shutil
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
+from fiqa_core.curation.parts import TableError
+from fiqa_core.curation.whole_tables import whole_tables
+from fiqa_core.tables import load_quality
 from pipelines.evaluate_quality import run as evaluate
 from pipelines.filter_dataset import EXIT_BAD_INPUT, run
+from pipelines.log_format import VisibleFormatter
 from tests.fiqa_core.curation.tables import frame, write_quality
 from tests.makers.runs import OTHER_NETWORK, score_shards, write_shards
 
@@ -133,3 +140,43 @@ def test_evaluate_refuses_an_unfinished_table(shards, tmp_path, caplog):
     assert evaluate([*arguments, *output, "--allow-unmeasurable", "--allow-incomplete"]) == EXIT_BAD_INPUT
     assert "incomplete table allowed" in caplog.text  # it got as far as the table that has no embeddings
     assert "has no column 'embedding'" in caplog.text
+
+
+def test_files_copied_away_from_their_plan_are_refused_where_one_is_missing_between_them(shards, tmp_path, caplog):
+    score_shards(tmp_path / "q", shards)
+    copied = shutil.copytree(tmp_path / "q" / "quality", tmp_path / "copied")
+    arguments = ["--quality", str(copied), "--dry-run"]
+    assert run(arguments) == 0
+    sorted(copied.glob("*.parquet"))[1].unlink()
+    assert run(arguments) == EXIT_BAD_INPUT
+    assert "1 unit is missing, 3 files are there" in caplog.text
+    assert "no file of unit 1 is there, though there is one of unit 3" in caplog.text
+    assert run([*arguments, "--allow-incomplete"]) == 0
+
+
+def test_the_lines_of_a_refusal_are_lines_and_not_escapes(shards, tmp_path):
+    score_shards(tmp_path / "q", shards, units=2, finish=False)
+    with pytest.raises(TableError) as refused:
+        whole_tables([str(tmp_path / "q")])
+    record = logging.LogRecord("filter_dataset", logging.ERROR, "x.py", 1, "%s", (refused.value,), None)
+    lines = VisibleFormatter("%(message)s").format(record).splitlines()
+    assert lines[0] == "the table is not whole:"
+    assert lines[-1].startswith("Numbers over a part")
+    assert "\\n" not in "".join(lines)
+
+
+@pytest.mark.parametrize("column", ["quality", "label", "key"])
+def test_a_flipped_bit_in_a_table_is_found_by_its_checksum_and_never_used(shards, tmp_path, caplog, column):
+    score_shards(tmp_path / "q", shards)
+    file = sorted((tmp_path / "q" / "quality").glob("*.parquet"))[1]
+    metadata = pq.ParquetFile(file).metadata
+    names = [metadata.schema.column(number).path for number in range(metadata.num_columns)]
+    chunk = metadata.row_group(0).column(names.index(column))
+    begin = chunk.dictionary_page_offset or chunk.data_page_offset
+    data = bytearray(file.read_bytes())
+    data[begin + chunk.total_compressed_size - 1] ^= 0x10
+    file.write_bytes(data)
+    assert run(["--quality", str(tmp_path / "q"), "--output", str(tmp_path / "f")]) == EXIT_BAD_INPUT
+    assert f"{file}: damaged" in caplog.text
+    with pytest.raises(TableError, match=re.escape(str(file))):
+        load_quality(tmp_path / "q")

@@ -1,6 +1,7 @@
 """--heads: asked for where neither a checkpoint's size nor its file tells, and part of what a table says of itself."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,10 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load, save_file
 
+from fiqa_core.images.preprocess import from_image
+from fiqa_core.models import read_embedded
 from fiqa_core.networks.architectures import named
 from fiqa_core.networks.checkpoints import load_checkpoint
 from fiqa_core.networks.vit_fiqa import ViTConfig, ViTFIQA
@@ -62,3 +66,17 @@ def test_a_network_that_was_trained_here_names_its_heads_where_its_size_does_not
     assert load_checkpoint(str(write_model(ViTFIQA(config), tmp_path))).arch == arch
     content = torch.load(tmp_path / "model.pt", weights_only=True)
     assert ("heads" in content) == (arch != "vit_t")
+
+
+def test_a_size_that_arch_names_without_heads_does_not_stand_for_eight(tmp_path: Path) -> None:
+    tensors = load(read_embedded())
+    save_file(tensors, tmp_path / "m.safetensors")
+    with pytest.raises(ValueError, match="--heads N"):
+        load_checkpoint(str(tmp_path / "m.safetensors"), "vit_w128_d4_p16", embeddings=False)
+    assert load_checkpoint(str(tmp_path / "m.safetensors"), "vit_w128_d4_p16_h4", embeddings=False).has_quality
+
+
+def test_a_pipe_among_the_images_is_an_error_and_not_a_wait(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(OSError, match="expected a regular file"):
+        from_image(tmp_path / "pipe.jpg")

@@ -25,6 +25,7 @@ from fiqa_core.shards.plan import plan_dataset
 from fiqa_core.storage import http as http_store
 from fiqa_core.tables import load_quality
 from pipelines import score_dataset
+from pipelines.evaluation_sources import is_network
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
@@ -115,6 +116,19 @@ def test_a_shard_an_image_and_a_pattern_by_http_are_scored(web, ranges: bool, tm
     # The table itself can be read over http too.
     (folder / "t.parquet").write_bytes(next(Path(f"{output}/quality").glob("*.parquet")).read_bytes())
     assert len(load_quality(f"{base}/t.parquet")) in (1, 3)
+
+
+def test_a_file_of_the_web_with_a_query_is_known_by_its_name(web, tmp_path: Path) -> None:
+    base, folder, _ = web
+    write_tar(folder / "faces.tar")
+    output = str(tmp_path / "out")
+    inputs = [f"{base}/faces.tar?download=true&sig=a%2Fb"]
+    assert score_dataset.run(["--input", *inputs, "--output", output]) == 0
+    assert len(load_quality(output)) == 3
+    (folder / "t.parquet").write_bytes(next(Path(f"{output}/quality").glob("*.parquet")).read_bytes())
+    assert len(load_quality(f"{base}/t.parquet?download=true")) == 3
+    assert is_network(f"{base}/net.onnx?download=true")
+    assert not is_network(f"{base}/table?name=net.onnx")
 
 
 @pytest.mark.parametrize("ranges", [True, False])

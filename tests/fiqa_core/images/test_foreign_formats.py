@@ -2,14 +2,19 @@
 
 import io
 import struct
+from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from fiqa_core.images.decode import ImageLimits, ImageRejected, decode_rgb
 from fiqa_core.shards.names import is_image
 from schemas.reasons import Status
+from tests.makers.containers import write_tar
+from tests.makers.images import face_pixels
+from tests.makers.runs import score_shards
 
 
 def boxed(brand: bytes, *others: bytes) -> bytes:
@@ -82,9 +87,44 @@ def test_what_is_no_image_stays_one(data: bytes) -> None:
     assert caught.value.status is Status.NOT_AN_IMAGE
 
 
+def test_camera_raw_in_a_folder_and_in_a_tar_becomes_unsupported_and_mpo_is_scored(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    first, second = (Image.fromarray(face_pixels(seed, 48)) for seed in (1, 2))
+    first.save(buffer, "MPO", save_all=True, append_images=[second])
+    files = {"a.mpo": buffer.getvalue(), "b.dng": FOREIGN["DNG"], "c.NEF": FOREIGN["camera raw"]}
+    files |= {"d.raf": FOREIGN["Fujifilm raw"], "e.psd": FOREIGN["Photoshop"]}
+    (tmp_path / "folder").mkdir()
+    for name, data in files.items():
+        (tmp_path / "folder" / name).write_bytes(data)
+    tar = write_tar(tmp_path / "shard.tar", list(files.items()))
+    for number, shard in enumerate((tmp_path / "folder", tar)):
+        score_shards(tmp_path / f"out{number}", [shard])
+        rows = pq.read_table(tmp_path / f"out{number}" / "quality", columns=["key", "status", "message"]).to_pylist()
+        status = {row["key"].split(".")[0]: row["status"] for row in rows}
+        assert status == {"a": "scored"} | dict.fromkeys("bcde", "unsupported")
+        assert [row["message"] for row in rows if row["key"].startswith("a")] == [None]
+
+
 def test_names_of_images_that_are_decoded_or_told_of() -> None:
-    for suffix in ("mpo", "heif", "hif", "jxl", "dib", "apng", "jfif", "jpe", "pjpeg", "avif", "j2k", "tif", "pnm"):
+    for suffix in (
+        "mpo",
+        "heif",
+        "hif",
+        "jxl",
+        "dib",
+        "apng",
+        "jfif",
+        "jpe",
+        "pjpeg",
+        "avif",
+        "j2k",
+        "tif",
+        "pnm",
+        "psd",
+    ):
         assert is_image(f"a.{suffix}")
         assert is_image(f"folder/b.{suffix.upper()}")
-    for other in ("a.cls", "a.json", "a.txt", "mpo", "a.npy"):
+    for suffix in ("dng", "cr2", "cr3", "nef", "arw", "raf", "orf", "rw2", "pef", "srw", "x3f"):
+        assert is_image(f"camera/c.{suffix}")
+    for other in ("a.svg", "a.pdf", "a.mp4", "a.mov", "a.ico", "a.raw", "a.cls", "a.json", "a.txt", "mpo", "a.npy"):
         assert not is_image(other)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fiqa_core.shards.label_text import hints, is_plain_sidecar, value_text
+from fiqa_core.shards.label_text import hints, is_plain_sidecar, sidecar_text, trimmed, value_text, whole_number
 from fiqa_core.shards.unit import ReadSettings, Record, Unit
 from fiqa_core.shards.webdataset import WebDataset
 
@@ -82,9 +82,29 @@ def test_columns_that_look_like_an_identity_are_told_from_those_of_files():
 
 
 def test_a_label_that_a_cls_file_cannot_hold_is_known():
-    assert all(is_plain_sidecar(label) for label in ("Ann", "3", "a\nb", "a\0b", "Ann\x00"))
-    assert not any(is_plain_sidecar(label) for label in ("", " Ann", "Ann\n", "\ufeffAnn", "A\0n\0", "\x85Ann"))
+    assert all(is_plain_sidecar(label) for label in ("Ann", "3", "a\nb", "a\0b"))
+    assert not any(
+        is_plain_sidecar(label) for label in ("", " Ann", "Ann\n", "\ufeffAnn", "A\0n\0", "\x85Ann", "Ann\x00")
+    )
 
 
 def test_values_that_are_no_label_have_no_text():
     assert [value_text(value) for value in (None, [1], {"a": 1}, float("nan"))] == [None] * 4
+
+
+@pytest.mark.parametrize("data", [b"Ann\0", b"Ann\r\n\0", b"Ann".ljust(16, b"\0"), "Ann\r\n\0".encode("utf-16")])
+def test_zeros_at_the_end_of_a_label_file_are_not_part_of_the_label(data):
+    assert trimmed(sidecar_text(data)) == "Ann"
+
+
+def test_a_label_of_one_letter_filled_up_with_zeros_is_not_taken_for_utf_16():
+    assert trimmed(sidecar_text(b"A\0\0\0")) == "A"
+    with pytest.raises(ValueError, match="UTF-16 without a byte order mark"):
+        sidecar_text("An".encode("utf-16-le"))
+
+
+def test_a_whole_number_that_pandas_wrote_as_a_float_is_one_label_in_every_sidecar():
+    assert [whole_number(text) for text in ("3", "3.0", "-3.0", "3.5", "v3.0", "3.00")] == [
+        "3", "3", "-3", "3.5", "v3.0", "3.00",
+    ]  # fmt: skip
+    assert not is_plain_sidecar("3.0")

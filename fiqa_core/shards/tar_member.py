@@ -1,0 +1,39 @@
+"""What is found in a tar: its members, and the stretches that are lost."""
+
+from typing import NamedTuple
+
+REGULAR = "file"
+FOLDER = "folder"
+LINK = "link"
+OTHER = "special file"
+CONTINUED = "part of a file that began in another volume"
+BAD_SPARSE = "sparse file whose map is damaged"
+
+
+class TarDamagedError(Exception):
+    """The rest of the archive cannot be read; `truncated` tells an early end from bad content."""
+
+    def __init__(self, message: str, truncated: bool) -> None:
+        super().__init__(message)
+        self.truncated = truncated
+
+
+class Member(NamedTuple):
+    """One member. `data` is None unless it is a regular file within the size limit; `sha256` is set
+    where a regular file was too large to keep (but for a sparse one); `size` is in bytes. Bytes of `name` and `link`
+    that are not UTF-8 are surrogates (`surrogateescape`); both may be as long as a megabyte."""
+
+    name: str
+    kind: str
+    size: int
+    data: bytes | None
+    sha256: bytes | None
+    link: str
+
+
+class Gap(NamedTuple):
+    """Bytes `begin` to `end` of the (decompressed) archive are lost, and nobody knows how many members in them."""
+
+    begin: int
+    end: int
+    reason: str
