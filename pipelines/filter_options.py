@@ -59,6 +59,11 @@ def embedding_source(arguments: argparse.Namespace, own: Sequence[Part]) -> Embe
             raise OptionError("--embeddings FILE.npy needs --embedding-keys FILE (one key a line), and is one file")
         keys = storage.absolute(arguments.embedding_keys)
         return EmbeddingSource("npy", places, "", "key", arguments.embedding_join_column, keys)
+    if arguments.embedding_keys:
+        raise OptionError(
+            f"--embedding-keys goes with --embeddings FILE.npy; {places[0]} is a table, which has its keys in a column "
+            "(--embedding-join-column)"
+        )
     if foreign or not _is_run(places[0]):
         return EmbeddingSource(
             "parquet",

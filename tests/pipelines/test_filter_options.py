@@ -1,0 +1,12 @@
+"""Options of filter_dataset that do not go together."""
+
+import pytest
+
+from pipelines.filter_options import embedding_source, make_parser
+from pipelines.runners import OptionError
+
+
+def test_keys_beside_a_table_of_embeddings_are_refused_and_not_ignored():
+    given = ["--quality", "q", "--output", "o", "--embeddings", "e.parquet", "--embedding-keys", "keys.txt"]
+    with pytest.raises(OptionError, match=r"goes with --embeddings FILE.npy; .*e.parquet is a table"):
+        embedding_source(make_parser().parse_args(given), [])
