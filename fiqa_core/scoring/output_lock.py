@@ -110,16 +110,19 @@ def _acquire(path: Path) -> _Held:
     if content and not _OURS.fullmatch(content):
         os.close(descriptor)
         raise _not_ours(path, "a file that no command here wrote")
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+    os.ftruncate(descriptor, os.pwrite(descriptor, _own_content(), 0))  # it is never empty: see `_create`
     return _Held(descriptor, not is_new and not content)
+
+
+def _own_content() -> bytes:
+    return f"process {os.getpid()} on {socket.gethostname()}".encode()
 
 
 def _open(path: Path) -> tuple[int, bool]:
     """The lock's file, and whether it was made here; never one behind a link."""
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with contextlib.suppress(FileExistsError):
-        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644), True
+        return _create(path, flags), True
     try:
         descriptor = os.open(path, flags)
     except FileNotFoundError:
@@ -133,6 +136,34 @@ def _open(path: Path) -> tuple[int, bool]:
         os.close(descriptor)
         raise _not_ours(path, "not a plain file" if details.st_nlink < 2 else "a link to another name of the same file")
     return descriptor, False
+
+
+def _create(path: Path, flags: int) -> int:
+    """A new lock with its content, in one step: a command that was killed in between would leave an empty file, and
+    that could be anybody's.
+
+    Raises:
+        FileExistsError: there is a file of that name.
+    """
+    try:
+        descriptor = os.open(path.parent, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o644)
+    except OSError:  # a file system without files that have no name yet
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        os.write(descriptor, _own_content())
+        # A folder's descriptor makes Python follow the link to the file, which it would not do by itself.
+        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=folder, follow_symlinks=True)
+        finally:
+            os.close(folder)
+    except FileExistsError:
+        os.close(descriptor)
+        raise
+    except OSError:
+        os.close(descriptor)
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644)
+    return descriptor
 
 
 def _release(path: Path, held: _Held) -> None:

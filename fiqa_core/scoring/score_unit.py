@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -20,7 +21,7 @@ from fiqa_core.scoring.summary import Summary, failed_unit, of_unit
 from fiqa_core.scoring.table import QualityWriter, read_summary
 from fiqa_core.shards.formats import container_of
 from fiqa_core.shards.unit import Unit
-from fiqa_core.storage import StorageError, join, open_read, publish, remove, stat, temporary_for
+from fiqa_core.storage import StorageError, absolute, is_local, join, open_read, publish, remove, stat, temporary_for
 from fiqa_core.wording import counted
 from schemas.reasons import SHARD_LEVEL, Status
 
@@ -28,9 +29,13 @@ _log = logging.getLogger(__name__)
 _ATTEMPTS = 3
 _LOST_SCORING_PROCESSES = 10  # in one unit; each is started anew, and the unit with it
 
-# A disk that is full, read-only or over quota (or a file that may not grow, may not be read or is gone) is so in five
-# seconds too.
-_LASTING = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.ENOENT}
+# A disk that is full, read-only or over quota (or a file that may not grow or be read) is so in five seconds too.
+_LASTING = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM}
+
+
+def _is_gone(unit: Unit) -> bool:
+    """Whether the shard itself is missing (not a temporary of ours, which another command may have swept away)."""
+    return is_local(unit.url) and not Path(absolute(unit.url)).exists()
 
 
 def unit_file(output: str, unit: Unit, settings: ScoreSettings) -> str:
@@ -92,7 +97,7 @@ def score_unit(
             break
         except OSError as error:
             reason = f"{type(error).__name__}: {error}"
-            if error.errno in _LASTING:
+            if error.errno in _LASTING or (error.errno == errno.ENOENT and _is_gone(unit)):
                 _log.error("unit %d (%s) failed: %s", unit.number, unit.shard, reason)
                 break
             _log.warning("unit %d (%s), attempt %d of %d: %s", unit.number, unit.shard, attempt, _ATTEMPTS, reason)

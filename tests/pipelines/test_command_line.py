@@ -103,9 +103,10 @@ def test_ctrl_c_while_a_command_is_still_importing_is_one_line():
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         assert process.stderr is not None
-        before = iter(process.stderr.readline, "")
-        assert any("pipelines.interrupts" in line for line in before)
-        next(before)
+        before = []
+        while not any("pipelines.interrupts" in line for line in before[:-1]):
+            before.append(process.stderr.readline())
+            assert before[-1], f"it ended (exit {process.wait()}) after {before[-3:]}"
         process.send_signal(signal.SIGINT)
         said = [line for line in process.communicate(timeout=60)[1].splitlines() if not line.startswith("import time")]
         assert process.returncode == EXIT_INTERRUPTED

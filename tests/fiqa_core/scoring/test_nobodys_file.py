@@ -113,3 +113,11 @@ def test_a_file_beside_the_progress_notes_stays_when_a_run_ends(output, tmp_path
         prepare_output(str(output), resume=True, overwrite=False)
     remove_notes(str(output))
     assert [path.name for path in (output / "_progress").iterdir()] == ["my.json"]
+
+
+def test_a_lock_has_its_holders_name_from_the_moment_it_is_there(tmp_path, monkeypatch):
+    # A command that is killed before it has written its name must not leave an empty file, which could be anybody's.
+    monkeypatch.setattr(os, "pwrite", lambda *_: pytest.fail("the name is written after the file is there"))
+    with pytest.raises(pytest.fail.Exception), hold_output(str(tmp_path)):
+        pass
+    assert (tmp_path / "_lock").read_bytes().startswith(f"process {os.getpid()} on ".encode())
