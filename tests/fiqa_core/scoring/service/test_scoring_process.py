@@ -94,10 +94,12 @@ def test_it_ends_by_itself_when_its_last_worker_is_killed(served: ServedSource, 
 
 
 def test_nothing_of_a_batch_has_a_name_that_others_could_open(served: ServedSource) -> None:
-    before = set(Path("/dev/shm").iterdir()) | set(Path("/tmp").glob("fiqa-batch*"))
     scorer = served.load()
     scorer.score_pixels(FACES)
-    assert set(Path("/dev/shm").iterdir()) | set(Path("/tmp").glob("fiqa-batch*")) <= before
+    for process in (os.getpid(), *processes_of(served)):
+        maps = Path(f"/proc/{process}/maps").read_text()
+        assert "/memfd:fiqa-batch (deleted)" in maps
+        assert "/dev/shm/fiqa" not in maps
 
 
 def test_a_missing_device_is_the_same_error_as_without_it() -> None:
