@@ -10,6 +10,7 @@ from fiqa_core import storage
 from fiqa_core.scoring.devices import Gpus, gpus_to_share, resolve_device
 from fiqa_core.scoring.service.source import DeviceSource, ServedSource
 from fiqa_core.shards.plan import Plan
+from fiqa_core.wording import counted
 from pipelines.dataflow import runs_in_one_process
 from pipelines.runners import is_in_process, is_local, set_local_processes, worker_processes
 from transforms.score import ScorerSource
@@ -45,9 +46,9 @@ def choose_workers(
     if count > 1:
         set_local_processes(options, count)
     _log.info(
-        "%d worker %s for about %s images on %d %s (one a core from %s images on; --workers N changes it)",
-        *(max(count, 1), "process" if count < 2 else "processes", f"{images:,}"),
-        *(gpus, "GPU" if gpus == 1 else "GPUs", f"{MANY_IMAGES:,}"),
+        "%s for about %s on %s (one a core from %s images on; --workers N changes it)",
+        *(counted(max(count, 1), "worker process", "worker processes"), counted(images, "image")),
+        *(counted(gpus, "GPU"), f"{MANY_IMAGES:,}"),
     )
 
 

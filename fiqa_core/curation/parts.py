@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fiqa_core.lines_error import LinesError
 from fiqa_core.shards.folder import Folder
-from fiqa_core.shards.names import visible
 from fiqa_core.shards.run_files import PLAN, QUALITY, UNITS
 from fiqa_core.shards.unit import PLAN_SCHEMA, Unit
 from fiqa_core.storage import (
@@ -29,20 +29,8 @@ _FOOTERS_AT_ONCE = 16
 _NEEDED = ("key", "shard", "index", "quality", "status", "sha256")
 
 
-class TableError(ValueError):
-    """A quality table cannot be used as given; the message says which, what was found and what to do.
-
-    `several_lines`: whether line breaks in the message are meant (each line is `visible` then).
-    """
-
-    several_lines = False
-
-    @classmethod
-    def of_lines(cls, lines: Sequence[str]) -> "TableError":
-        """An error whose message has several lines."""
-        error = cls("\n".join([visible(line) for line in lines]))
-        error.several_lines = True
-        return error
+class TableError(LinesError):
+    """A quality table cannot be used as given; the message says which, what was found and what to do."""
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,11 @@
 """What lies in the output folder of a scoring run, and what in it is not the run's."""
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
+from fiqa_core.lines_error import LinesError
 from fiqa_core.scoring.progress import FOLDER as PROGRESS_FOLDER
 from fiqa_core.scoring.progress import NOTE
-from fiqa_core.shards.names import visible
 from fiqa_core.shards.run_files import LOCK, PLAN, QUALITY, RUN, SUMMARY, TEMPORARIES, UNITS
 from fiqa_core.storage import is_local, join, list_names
 
@@ -43,20 +42,8 @@ _FOLDERS = (
 _OURS = {RUN, SUMMARY, LOCK, QUALITY, PLAN, TEMPORARIES, PROGRESS_FOLDER}
 
 
-class OutputError(ValueError):
-    """The output folder cannot be used as asked; the message says why and what to do.
-
-    `several_lines`: whether line breaks in the message are meant (each line is `visible` then).
-    """
-
-    several_lines = False
-
-    @classmethod
-    def of_lines(cls, lines: Sequence[str]) -> "OutputError":
-        """An error whose message has several lines."""
-        error = cls("\n".join([visible(line) for line in lines]))
-        error.several_lines = True
-        return error
+class OutputError(LinesError):
+    """The output folder cannot be used as asked; the message says why and what to do."""
 
 
 def refuse_links(output: str) -> None:

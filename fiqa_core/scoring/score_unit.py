@@ -66,9 +66,8 @@ def score_unit(
     started = time.monotonic()
     target = unit_file(output, unit, settings)
     heartbeat = heartbeat or Heartbeat()
-    attempt = lost = 0
-    while attempt < _ATTEMPTS:
-        attempt += 1
+    failed = lost = 0
+    while failed < _ATTEMPTS:
         try:
             if stat(target) is not None:
                 earlier = read_earlier(target)
@@ -89,7 +88,6 @@ def score_unit(
                 _log.error("unit %d (%s) failed: %s, %d times", unit.number, unit.shard, reason, lost)
                 break
             _log.warning("unit %d (%s): %s; scoring it again", unit.number, unit.shard, reason)
-            attempt -= 1
         except StorageError as error:
             # It was tried again already, request by request, or it would fail in the same way again.
             reason = str(error)
@@ -100,9 +98,10 @@ def score_unit(
             if error.errno in _LASTING or (error.errno == errno.ENOENT and _is_gone(unit)):
                 _log.error("unit %d (%s) failed: %s", unit.number, unit.shard, reason)
                 break
-            _log.warning("unit %d (%s), attempt %d of %d: %s", unit.number, unit.shard, attempt, _ATTEMPTS, reason)
-            if attempt < _ATTEMPTS:
-                sleep(4.0 ** (attempt - 1))
+            failed += 1
+            _log.warning("unit %d (%s), attempt %d of %d: %s", unit.number, unit.shard, failed, _ATTEMPTS, reason)
+            if failed < _ATTEMPTS:
+                sleep(4.0 ** (failed - 1))
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             _log.exception("unit %d (%s) failed", unit.number, unit.shard)

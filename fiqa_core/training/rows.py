@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fiqa_core.images.resize import NETWORK_SIDE
+from fiqa_core.nameless_memory import nameless_memory
 from fiqa_core.training.errors import TrainingError
 
 _PIXELS = NETWORK_SIDE * NETWORK_SIDE * 3
@@ -53,14 +54,10 @@ def shared_memory(batch: int) -> int:
     """
     if not hasattr(os, "memfd_create"):
         raise TrainingError("worker processes need memory without a name, which Linux has; use --workers 0")
-    descriptor = os.memfd_create("fiqa-training-batch", os.MFD_CLOEXEC)
     try:
-        # Taken now: memory that turns out to be missing at the first write would kill the process that writes.
-        os.posix_fallocate(descriptor, 0, batch * _ROW_BYTES)
+        return nameless_memory("fiqa-training-batch", batch * _ROW_BYTES)
     except OSError as error:
-        os.close(descriptor)
         raise TrainingError(
             f"no {batch * _ROW_BYTES / 1e6:.0f} MB of shared memory for a batch ({error}); use a smaller batch, or "
             "--workers 0"
         ) from error
-    return descriptor

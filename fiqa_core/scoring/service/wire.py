@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from fiqa_core.nameless_memory import nameless_memory
+
 SIDE = 112
 IMAGE_BYTES = SIDE * SIDE * 3
 MAX_MESSAGE_BYTES = 1 << 20
 
 _LENGTH = struct.Struct("<I")
 _PEER = struct.Struct("3i")  # pid, uid, gid: Linux's struct ucred
-_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
 class PeerError(RuntimeError):
@@ -75,16 +76,13 @@ class Block:
 
     @classmethod
     def create(cls, shape: Shape) -> "Block":
-        """New memory without a name; its size is fixed, so that neither side can pull it away under the other.
+        """New memory without a name, of a fixed size.
 
         Raises:
             OSError: the memory is not there.
         """
-        descriptor = os.memfd_create("fiqa-batch", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        descriptor = nameless_memory("fiqa-batch", shape.size)
         try:
-            # Taken now: memory that turns out to be missing at the first write would kill the process.
-            os.posix_fallocate(descriptor, 0, shape.size)
-            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
             return cls(descriptor, shape)
         except BaseException:
             os.close(descriptor)
