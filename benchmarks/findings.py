@@ -106,11 +106,11 @@ def write_file(
 
 def search(folder: Path, output: Path, options: list[str]) -> None:
     """The child: search, measure itself, print one JSON object."""
-    from fiqa_core.curation.embeddings import EmbeddingSource
-    from fiqa_core.curation.findings_settings import FindingsSettings
-    from fiqa_core.curation.parts import find_parts
-    from pipelines.findings_job import find
-    from pipelines.runners import beam_options
+    from fiqa_core.curation.findings.settings import FindingsSettings
+    from fiqa_core.tables.embedding_files import EmbeddingSource
+    from fiqa_core.tables.quality_files import find_parts
+    from pipelines.jobs.findings_job import find
+    from pipelines.runners.beam_options import beam_options
 
     started = time.perf_counter()
     parts = find_parts([str(folder)])

@@ -40,11 +40,11 @@ from benchmarks.planted_faces import (
     with_copies,
     write_table,
 )
-from fiqa_core.curation.embeddings import EmbeddingSource
-from fiqa_core.curation.findings import Search, find
-from fiqa_core.curation.findings_settings import FindingsSettings, NearSettings
-from fiqa_core.curation.parts import find_parts
-from fiqa_core.curation.tasks import run_here
+from fiqa_core.curation.findings.search import Search, find
+from fiqa_core.curation.findings.settings import FindingsSettings, NearSettings
+from fiqa_core.curation.findings.tasks import run_here
+from fiqa_core.tables.embedding_files import EmbeddingSource
+from fiqa_core.tables.quality_files import find_parts
 from pipelines import filter_dataset
 
 SWAPPED = (0.02, 0.05, 0.10)

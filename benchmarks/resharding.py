@@ -25,18 +25,18 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from benchmarks.faces import DEFAULT_SHARDS, shards, stored_images
-from fiqa_core.curation.parts import Part
-from fiqa_core.curation.subset import SubsetSettings
-from fiqa_core.curation.subset_plan import plan_subset
-from fiqa_core.curation.subset_report import finish, read_report
-from fiqa_core.curation.subset_summary import SubsetSummary, merge
-from fiqa_core.curation.subset_write import write_task
+from fiqa_core.curation.subset.plan import plan_subset
+from fiqa_core.curation.subset.report import finish, read_report
+from fiqa_core.curation.subset.settings import SubsetSettings
+from fiqa_core.curation.subset.summary import SubsetSummary, merge
+from fiqa_core.curation.subset.write_task import write_task
 from fiqa_core.shards.formats import container_of
-from fiqa_core.shards.output import OutputImage
+from fiqa_core.shards.output_image import OutputImage
 from fiqa_core.shards.plan import plan_dataset
-from fiqa_core.shards.recordio_write import InsightFaceWriter
+from fiqa_core.shards.recordio.writer import InsightFaceWriter
 from fiqa_core.shards.unit import ReadSettings
-from fiqa_core.shards.write_webdataset import TarWriter
+from fiqa_core.shards.webdataset.writer import TarWriter
+from fiqa_core.tables.quality_files import Part
 from schemas.decisions import SCHEMA
 
 CASES = (("webdataset", "webdataset"), ("recordio", "recordio"), ("webdataset", "recordio"), ("webdataset", "folder"))

@@ -37,7 +37,8 @@ from fiqa_core.scoring import stream
 from fiqa_core.scoring.batch_scorer import Scores
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.scoring.summary import Summary, merge, of_unit, summarise
-from fiqa_core.shards import parquet, plan, sources
+from fiqa_core.shards import plan, sources
+from fiqa_core.shards.parquet import reader as parquet
 from pipelines.score_dataset import run as score_dataset
 
 SETTINGS = ScoreSettings("none", "none", "0" * 64)

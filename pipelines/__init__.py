@@ -2,7 +2,7 @@
 
 import sys
 
-from pipelines.interrupts import end_imports_quietly
+from pipelines.cli.interrupts import end_imports_quietly
 
 # So while `python -m pipelines.NAME` looks for its module, and in nobody's notebook.
 if sys.argv[:1] == ["-m"]:

@@ -9,15 +9,16 @@ from collections.abc import Sequence
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from fiqa_core import storage
+from fiqa_core.devices import resolve_device
 from fiqa_core.networks.checkpoints import load_checkpoint
 from fiqa_core.networks.onnx_input import OnnxOptions
 from fiqa_core.networks.onnx_network import OnnxNetwork
 from fiqa_core.networks.onnx_session import onnx_device, onnxruntime, read_onnx
-from fiqa_core.scoring.devices import resolve_device
+from fiqa_core.scoring.scorer_sources import OnnxSource
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.wording import counted
-from pipelines import dataflow, table_options
-from pipelines.command_line import (
+from pipelines.cli import table_options
+from pipelines.cli.command import (
     EXIT_BAD_INPUT,
     EXIT_INCOMPLETE,
     EXIT_INTERRUPTED,
@@ -26,9 +27,8 @@ from pipelines.command_line import (
     positive,
     run_command,
 )
-from pipelines.precision_options import add_precision_options, settle_precision
-from pipelines.runners import OptionError
-from pipelines.table_job import (
+from pipelines.cli.precision_options import add_precision_options, settle_precision
+from pipelines.jobs.table_job import (
     TableJob,
     by_quality,
     network_threads,
@@ -37,7 +37,8 @@ from pipelines.table_job import (
     run_table,
     show_line,
 )
-from transforms.onnx_source import OnnxSource
+from pipelines.runners import dataflow
+from pipelines.runners.beam_options import OptionError
 from transforms.score import CheckpointScorer, ScorerSource
 
 __all__ = ["EXIT_BAD_INPUT", "EXIT_INCOMPLETE", "EXIT_INTERRUPTED", "EXIT_OK", "run"]

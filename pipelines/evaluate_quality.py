@@ -22,17 +22,17 @@ from fiqa_core.evaluation.errors import EvaluationError
 from fiqa_core.evaluation.named import Named, by_dataset, for_dataset, parse_named
 from fiqa_core.evaluation.output import check_output, publish_all
 from fiqa_core.evaluation.plots import plot, require_matplotlib
-from fiqa_core.evaluation.report import as_csv, auc_rows, curve_table
+from fiqa_core.evaluation.recommendations import recommendation_rows
+from fiqa_core.evaluation.result_rows import as_csv, auc_rows, curve_table
 from fiqa_core.evaluation.sources import Embeddings, Qualities
 from fiqa_core.evaluation.study import ORACLE, RANDOM, Result, StudySettings, study
-from fiqa_core.evaluation.thresholds import recommendation_rows
-from fiqa_core.scoring.output_lock import hold_output
+from fiqa_core.runs.lock import hold_output
 from fiqa_core.wording import counted
-from pipelines import evaluation_words as words
-from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK, guarded, set_up_logging
-from pipelines.evaluation_options import check, costs, parser, plot_stem
-from pipelines.evaluation_sources import Sources, is_network
-from pipelines.log_format import report
+from pipelines.cli import evaluation_report as words
+from pipelines.cli.command import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK, guarded, set_up_logging
+from pipelines.cli.evaluation_options import check, costs, parser, plot_stem
+from pipelines.cli.log_format import report
+from pipelines.jobs.evaluation_sources import Sources, is_network
 from schemas import versions
 from schemas.edc import AUC_COLUMNS, RECOMMENDATION_COLUMNS
 

@@ -13,28 +13,29 @@ from typing import Any
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from fiqa_core import storage
-from fiqa_core.curation import filter_output
-from fiqa_core.curation.database import Findings
-from fiqa_core.curation.decide import Resources, Tables, apply_policy
-from fiqa_core.curation.decision_files import DECISIONS
-from fiqa_core.curation.earlier_findings import refuse_unfinished
-from fiqa_core.curation.embeddings import EmbeddingSource
-from fiqa_core.curation.filter_output import Writing
-from fiqa_core.curation.findings import Search, search_digest
-from fiqa_core.curation.parts import TableError
-from fiqa_core.curation.policy import Policy
-from fiqa_core.curation.rules import check_needs
-from fiqa_core.curation.subset import FORMATS, SubsetSettings
-from fiqa_core.curation.subset_plan import check_source
-from fiqa_core.scoring.output_lock import hold_output
+from fiqa_core.curation.decisions import filter_run as filter_output
+from fiqa_core.curation.decisions.apply_policy import Resources, Tables, apply_policy
+from fiqa_core.curation.decisions.database import Findings
+from fiqa_core.curation.decisions.decision_files import DECISIONS
+from fiqa_core.curation.decisions.filter_run import Writing
+from fiqa_core.curation.decisions.policy import Policy
+from fiqa_core.curation.decisions.rules import check_needs
+from fiqa_core.curation.findings.earlier_findings import refuse_unfinished
+from fiqa_core.curation.findings.search import Search, search_digest
+from fiqa_core.curation.subset.plan import check_source
+from fiqa_core.curation.subset.settings import FORMATS, SubsetSettings
+from fiqa_core.runs.lock import hold_output
+from fiqa_core.tables.embedding_files import EmbeddingSource
+from fiqa_core.tables.quality_files import TableError
 from fiqa_core.wording import counted
-from pipelines import dataflow, findings_job, subset_job
-from pipelines.command_line import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, run_command
-from pipelines.filter_options import make_parser, refuse_contradictions, search_settings, writing_of
-from pipelines.filter_tables import read_embedding_source, read_tables
-from pipelines.filter_words import print_account, print_end
-from pipelines.policy_options import policy_of
-from pipelines.runners import OptionError, is_in_process, refuse_memory
+from pipelines.cli.command import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, run_command
+from pipelines.cli.filter_options import make_parser, refuse_contradictions, search_settings, writing_of
+from pipelines.cli.filter_report import print_account, print_end
+from pipelines.cli.policy_options import policy_of
+from pipelines.jobs import findings_job, subset_job
+from pipelines.jobs.filter_tables import read_embedding_source, read_tables
+from pipelines.runners import dataflow
+from pipelines.runners.beam_options import OptionError, is_in_process, refuse_memory
 
 __all__ = ["EXIT_BAD_INPUT", "EXIT_INCOMPLETE", "EXIT_INTERRUPTED", "EXIT_OK", "run"]
 

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from fiqa_core import storage
+from fiqa_core.devices import resolve_device
 from fiqa_core.models import EMBEDDED, NOTICE
 from fiqa_core.networks.checkpoints import LoadedNetwork, load_checkpoint, require_quality
-from fiqa_core.scoring.devices import resolve_device
 from fiqa_core.scoring.settings import ScoreSettings
-from pipelines import dataflow, table_options
-from pipelines.command_line import (
+from pipelines.cli import table_options
+from pipelines.cli.command import (
     EXIT_BAD_INPUT,
     EXIT_INCOMPLETE,
     EXIT_INTERRUPTED,
@@ -23,9 +23,9 @@ from pipelines.command_line import (
     named,
     run_command,
 )
-from pipelines.log_format import Lines
-from pipelines.precision_options import add_precision_options, settle_precision
-from pipelines.table_job import (
+from pipelines.cli.log_format import Lines
+from pipelines.cli.precision_options import add_precision_options, settle_precision
+from pipelines.jobs.table_job import (
     TableJob,
     by_quality,
     network_threads,
@@ -33,6 +33,7 @@ from pipelines.table_job import (
     quality_lines,
     run_table,
 )
+from pipelines.runners import dataflow
 from transforms.score import CheckpointScorer, ScorerSource
 
 __all__ = ["EXIT_BAD_INPUT", "EXIT_INCOMPLETE", "EXIT_INTERRUPTED", "EXIT_OK", "run"]

@@ -18,9 +18,9 @@ import torch.distributed as dist
 import yaml
 
 from fiqa_core import storage
+from fiqa_core.devices import resolve_device
 from fiqa_core.networks.vit_fiqa import ViTFIQA
-from fiqa_core.scoring.devices import resolve_device
-from fiqa_core.scoring.output_lock import hold_output
+from fiqa_core.runs.lock import hold_output
 from fiqa_core.shards.plan import FORMATS, plan_dataset
 from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.training import checkpoint
@@ -38,8 +38,8 @@ from fiqa_core.training.settings import TeacherOptions, TrainingSettings, parse
 from fiqa_core.training.sharded_softmax import process, processes
 from fiqa_core.training.worker_count import RULE, default_workers, training_processes_here, usable_cores
 from fiqa_core.wording import counted
-from pipelines.command_line import EXIT_INTERRUPTED, EXIT_OK, guarded, set_up_logging
-from pipelines.log_format import report
+from pipelines.cli.command import EXIT_INTERRUPTED, EXIT_OK, guarded, set_up_logging
+from pipelines.cli.log_format import report
 
 _log = logging.getLogger("train_fiqa")
 _UNIT_SIZE = 4000

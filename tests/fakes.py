@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fiqa_core.devices import DeviceError
 from fiqa_core.scoring.batch_scorer import Scores
-from fiqa_core.scoring.devices import DeviceError
 
 
 class MeanScorer:

@@ -6,7 +6,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from fiqa_core.curation.tasks import Counts, add_counts, run_task
+from fiqa_core.curation.findings.tasks import Counts, add_counts, run_task
 from fiqa_core.storage import publish_bytes
 
 

@@ -11,9 +11,9 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
+from fiqa_core.devices import worker_device
 from fiqa_core.networks.architectures import heads_named
 from fiqa_core.scoring.batch_scorer import BatchScorer
-from fiqa_core.scoring.devices import worker_device
 from fiqa_core.scoring.pool import ScorerPool
 from fiqa_core.scoring.process import tune_process
 from fiqa_core.scoring.progress import Heartbeat, Progress

@@ -6,11 +6,11 @@ from typing import Any
 
 import apache_beam as beam
 
-from fiqa_core.curation.subset import SubsetSettings, SubsetTask
-from fiqa_core.curation.subset_plan import SubsetPlan
-from fiqa_core.curation.subset_report import finish
-from fiqa_core.curation.subset_summary import SubsetSummary, merge
-from fiqa_core.curation.subset_write import write_task
+from fiqa_core.curation.subset.plan import SubsetPlan
+from fiqa_core.curation.subset.report import finish
+from fiqa_core.curation.subset.settings import SubsetSettings, SubsetTask
+from fiqa_core.curation.subset.summary import SubsetSummary, merge
+from fiqa_core.curation.subset.write_task import write_task
 
 
 class WriteTaskFn(beam.DoFn):

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from fiqa_core.evaluation.bounds import random_qualities
 from fiqa_core.evaluation.comparisons import Comparisons
 from fiqa_core.evaluation.pairs import Pairs
+from fiqa_core.evaluation.reference_curves import random_qualities
 
 DRAWS = 99
 LEVEL = 0.95

@@ -8,7 +8,7 @@ from typing import Any
 
 from fiqa_core import storage
 from fiqa_core.evaluation.errors import EvaluationError
-from fiqa_core.shards.run_files import LOCK, TEMPORARIES
+from fiqa_core.runs.layout import LOCK, TEMPORARIES
 
 ACCOUNT = "evaluation.json"
 _OURS = re.compile(r"edc\.parquet|auc\.csv|recommendations\.csv|evaluation\.json|edc-[\w.+-]+\.(png|svg)")

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from fiqa_core.evaluation.columns import read_columns, read_embedded
 from fiqa_core.evaluation.errors import EvaluationError
 from fiqa_core.evaluation.keys import KeyIndex
 from fiqa_core.evaluation.text_lines import blocks, check_utf8
 from fiqa_core.npy import NpyError, read_npy
 from fiqa_core.storage import absolute, has_glob, in_flight, is_folder, join, open_read, stat, walk
+from fiqa_core.tables.columns import read_columns, read_embedded
 
 _FILES_AT_ONCE = 16
 _ROWS_AT_ONCE = 4096

@@ -8,12 +8,12 @@ import numpy as np
 
 from fiqa_core.evaluation import edc
 from fiqa_core.evaluation.bootstrap import INTERVAL, Bands, Resampling, bands
-from fiqa_core.evaluation.bounds import FINE_GRID, mean_curve, oracle, random_orders
 from fiqa_core.evaluation.comparisons import Comparisons
 from fiqa_core.evaluation.discarding import QualityOrder
 from fiqa_core.evaluation.edc import Curve
 from fiqa_core.evaluation.pairs import Pairs
 from fiqa_core.evaluation.recommend import stops_paying
+from fiqa_core.evaluation.reference_curves import FINE_GRID, mean_curve, oracle, random_orders
 
 RANDOM, ORACLE = "random", "oracle"
 AREA_LIMITS = (edc.FULL, 0.3, 0.2)

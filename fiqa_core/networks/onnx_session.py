@@ -5,8 +5,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from fiqa_core.devices import DeviceError, TorchGpus, worker_device
 from fiqa_core.networks.onnx_file import OnnxError, OnnxFile, read_onnx, write_for_opening
-from fiqa_core.scoring.devices import DeviceError, TorchGpus, worker_device
 
 __all__ = ["OnnxError", "OnnxFile", "onnx_device", "onnxruntime", "open_session", "read_onnx"]
 

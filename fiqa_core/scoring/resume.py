@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fiqa_core import storage
-from fiqa_core.scoring.output import QUALITY, RUN, UNITS, OutputError
+from fiqa_core.runs.folder import QUALITY, RUN, UNITS, OutputError
+from fiqa_core.runs.layout import read_run_file
 from fiqa_core.scoring.score_unit import read_earlier, unit_file
 from fiqa_core.scoring.settings import ScoreSettings
-from fiqa_core.shards.folder import Folder
-from fiqa_core.shards.run_files import read_run_file
+from fiqa_core.shards.folder.reader import Folder
 from fiqa_core.shards.unit import PLAN_SCHEMA, Unit
 from schemas import versions
 from schemas.reasons import SHARD_LEVEL

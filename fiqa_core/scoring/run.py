@@ -9,8 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from fiqa_core import storage
-from fiqa_core.scoring.losses import in_words
-from fiqa_core.scoring.output import (
+from fiqa_core.runs.folder import (
     BEFORE_A_RUN,
     LOCK,
     PLAN,
@@ -23,13 +22,14 @@ from fiqa_core.scoring.output import (
     foreign_files,
     nothing_finished,
 )
+from fiqa_core.runs.layout import sealed, unsealed
+from fiqa_core.scoring.losses import in_words
 from fiqa_core.scoring.progress import FOLDER as PROGRESS_FOLDER
 from fiqa_core.scoring.progress import remove_notes
 from fiqa_core.scoring.resume import file_name, is_whole, plan_table, read_run, settle_differences
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.scoring.summary import Summary, report
 from fiqa_core.shards.plan import Plan
-from fiqa_core.shards.run_files import sealed, unsealed
 from fiqa_core.shards.unit import Unit
 from fiqa_core.wording import counted
 from schemas import versions

@@ -11,12 +11,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
+from fiqa_core.devices import resolve_device
 from fiqa_core.images.admission import ImageRejected
 from fiqa_core.models import EMBEDDED
 from fiqa_core.networks.checkpoints import LoadedNetwork, load_checkpoint, require_quality
 from fiqa_core.networks.int8 import Int8UnavailableError, quantise_blocks
 from fiqa_core.scoring.batch_scorer import Scores, joined
-from fiqa_core.scoring.devices import resolve_device
 from fiqa_core.scoring.precision import dtype_of, keeps_half_weights, resolve_precision, set_matrix_precision
 
 _log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from fiqa_core.shards.output import OutputImage
-from fiqa_core.shards.webdataset_scan import StoredSamples, choose
+from fiqa_core.shards.output_image import OutputImage
+from fiqa_core.shards.webdataset.blocks import StoredSamples, choose
 
 _NONE: Mapping[str, bytes] = {}
 

@@ -3,12 +3,12 @@
 import difflib
 from collections.abc import Sequence
 
-from fiqa_core.shards.folder import Folder
+from fiqa_core.shards.folder.reader import Folder
 from fiqa_core.shards.names import is_image
-from fiqa_core.shards.parquet import Parquet
-from fiqa_core.shards.recordio import RecordIO, is_companion
+from fiqa_core.shards.parquet.reader import Parquet
+from fiqa_core.shards.recordio.reader import RecordIO, is_companion
 from fiqa_core.shards.unit import Container, Unit
-from fiqa_core.shards.webdataset import WebDataset
+from fiqa_core.shards.webdataset.reader import WebDataset
 from fiqa_core.storage import without_query
 
 # A new format is one module and one line here.

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fiqa_core.shards.formats import PlanError, container_of
-from fiqa_core.shards.parquet_groups import FOOTER_BLOCK
-from fiqa_core.shards.parquet_labels import find_label
+from fiqa_core.shards.parquet.groups import FOOTER_BLOCK
+from fiqa_core.shards.parquet.labels import find_label
 from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.storage import StorageError, join, open_read, publish_bytes
 from fiqa_core.wording import counted

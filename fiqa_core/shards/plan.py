@@ -8,13 +8,13 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fiqa_core.shards.folder import plan_folder
+from fiqa_core.runs.layout import UNITS, RunFiles
+from fiqa_core.shards.folder.reader import plan_folder
 from fiqa_core.shards.formats import CONTAINERS, FORMATS, PlanError, container_of, format_of, what_instead
 from fiqa_core.shards.label_plan import check_label_field, write_class_labels
-from fiqa_core.shards.parquet import ColumnError, Parquet
-from fiqa_core.shards.recordio import RecordIO
-from fiqa_core.shards.row_numbers import mark_row_numbers
-from fiqa_core.shards.run_files import UNITS, RunFiles
+from fiqa_core.shards.parquet.reader import ColumnError, Parquet
+from fiqa_core.shards.parquet.row_numbers import mark_row_numbers
+from fiqa_core.shards.recordio.reader import RecordIO
 from fiqa_core.shards.sources import ImageSet, PassedOver, Source, find_sources, several_formats
 from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.storage import StorageError, exists, in_flight, join, open_read

@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from fiqa_core.shards.folder import Folder
+from fiqa_core.runs.layout import RunFiles
+from fiqa_core.shards.folder.reader import Folder
 from fiqa_core.shards.formats import CONTAINERS, PlanError, belongs_to_a_shard, format_of, what_instead
 from fiqa_core.shards.names import is_image
-from fiqa_core.shards.run_files import RunFiles
 from fiqa_core.storage import (
     Listed,
     StoredFile,

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fiqa_core import storage
+from fiqa_core.runs.layout import SUMMARY, parse_filter_run, read_run_file
 from fiqa_core.shards.formats import CONTAINERS
-from fiqa_core.shards.run_files import SUMMARY, parse_filter_run, read_run_file
 from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.training.errors import TrainingError
 from fiqa_core.wording import counted

@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from fiqa_core.shards.run_files import LOCK, TEMPORARIES
+from fiqa_core.runs.layout import LOCK, TEMPORARIES
 from fiqa_core.training.errors import TrainingError
 
 _MOST_BYTES = 16 << 20

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from fiqa_core.curation.embeddings import EmbeddingSource, embedding_files, join_digests
-from fiqa_core.curation.policy_file import read_policy
+from fiqa_core.curation.decisions.policy_file import read_policy
 from fiqa_core.evaluation.pairs import read_pairs
 from fiqa_core.evaluation.sources import read_embeddings, read_qualities
 from fiqa_core.evaluation.templates import read_templates
 from fiqa_core.networks.onnx_session import read_onnx
 from fiqa_core.scoring.resume import read_run
 from fiqa_core.tables import load_quality
+from fiqa_core.tables.embedding_files import EmbeddingSource, embedding_files, join_digests
 from pipelines import train_fiqa
 
 SECRETS = {

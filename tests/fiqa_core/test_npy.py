@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fiqa_core.curation.embeddings import EmbeddingSource, embedding_files
-from fiqa_core.curation.parts import TableError
 from fiqa_core.evaluation.errors import EvaluationError
 from fiqa_core.evaluation.sources import read_embeddings, read_qualities
 from fiqa_core.npy import NpyError, map_npy, read_npy
+from fiqa_core.tables.embedding_files import EmbeddingSource, embedding_files
+from fiqa_core.tables.quality_files import TableError
 
 NUMBERS = np.arange(12, dtype=np.float32).reshape(3, 4)
 

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fiqa_core.curation.parts import TableError
 from fiqa_core.tables import column_meanings, embedding_matrix, load_quality
+from fiqa_core.tables.quality_files import TableError
 from schemas.quality import COLUMNS, quality_schema
 
 

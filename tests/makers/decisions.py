@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fiqa_core.curation.parts import Part
+from fiqa_core.tables.quality_files import Part
 from schemas.decisions import SCHEMA
 
 

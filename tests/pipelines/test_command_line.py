@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import faults, filter_dataset
-from pipelines.command_line import guarded, set_up_logging
+from pipelines import filter_dataset
+from pipelines.cli import faults
+from pipelines.cli.command import guarded, set_up_logging
 from pipelines.score_dataset import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK, run
 from tests.fakes import MeanScorerSource
 from tests.fiqa_core.curation.tables import frame, write_quality
@@ -104,7 +105,7 @@ def test_ctrl_c_while_a_command_is_still_importing_is_one_line():
         )
         assert process.stderr is not None
         before = []
-        while not any("pipelines.interrupts" in line for line in before[:-1]):
+        while not any("pipelines.cli.interrupts" in line for line in before[:-1]):
             before.append(process.stderr.readline())
             assert before[-1], f"it ended (exit {process.wait()}) after {before[-3:]}"
         process.send_signal(signal.SIGINT)

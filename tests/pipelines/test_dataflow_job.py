@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from apache_beam.runners.dataflow import dataflow_runner
 
-from pipelines import dataflow_job
+from pipelines.runners import dataflow_job
 from pipelines.score_dataset import EXIT_BAD_INPUT, EXIT_INTERRUPTED, run
 from tests.fakes import MeanScorerSource
 from tests.pipelines.cloud import PROJECT, REGION, DataflowStub, bucket_files, run_staged_pipeline, storage_emulator
@@ -121,7 +121,7 @@ def test_a_submitted_job_scores_every_image_and_the_command_closes_the_account(b
 
 
 def test_the_progress_line_shows_what_the_workers_counted(bucket, caplog, monkeypatch):
-    monkeypatch.setattr("pipelines.progress._LOG_EVERY_S", 0.05)
+    monkeypatch.setattr("pipelines.runners.progress._LOG_EVERY_S", 0.05)
     seen = threading.Event()
 
     def work(job):

@@ -12,9 +12,9 @@ import pytest
 from fiqa_core.scoring.pool import ScorerPool
 from fiqa_core.scoring.scorer import QualityScorer
 from fiqa_core.scoring.settings import ScoreSettings
-from pipelines import dataflow, dataflow_checks
-from pipelines.gpu_machines import Gpu, MachineError, machine_type, parse_accelerator, parse_gpu
-from pipelines.runners import OptionError, beam_options
+from pipelines.runners import dataflow, dataflow_checks
+from pipelines.runners.beam_options import OptionError, beam_options
+from pipelines.runners.gpu_machines import Gpu, MachineError, machine_type, parse_accelerator, parse_gpu
 from pipelines.score_dataset import EXIT_BAD_INPUT, _parser, run
 from tests.fakes import MeanScorer, MeanScorerSource
 from transforms.score import CheckpointScorer

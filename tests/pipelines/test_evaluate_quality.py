@@ -20,7 +20,7 @@ from fiqa_core.evaluation.comparisons import Comparisons, dissimilarities
 from fiqa_core.evaluation.discarding import QualityOrder
 from fiqa_core.evaluation.sources import read_embeddings
 from pipelines.evaluate_quality import run
-from pipelines.evaluation_sources import Sources
+from pipelines.jobs.evaluation_sources import Sources
 from schemas.edc import AUC_COLUMNS, RECOMMENDATION_COLUMNS, SCHEMA
 from tests.shared import SHARED, needs_shared
 

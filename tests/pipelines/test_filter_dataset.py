@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from fiqa_core.curation.decision_files import DecisionFiles
-from fiqa_core.curation.policy_file import read_policy
+from fiqa_core.curation.decisions.decision_files import DecisionFiles
+from fiqa_core.curation.decisions.policy_file import read_policy
 from fiqa_core.shards.plan import plan_dataset
 from fiqa_core.storage import filesystem
 from pipelines.filter_dataset import EXIT_BAD_INPUT, run

@@ -11,12 +11,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from fiqa_core.curation.parts import TableError
-from fiqa_core.curation.whole_tables import whole_tables
 from fiqa_core.tables import load_quality
+from fiqa_core.tables.quality_files import TableError
+from fiqa_core.tables.whole_tables import whole_tables
+from pipelines.cli.log_format import VisibleFormatter
 from pipelines.evaluate_quality import run as evaluate
 from pipelines.filter_dataset import EXIT_BAD_INPUT, run
-from pipelines.log_format import VisibleFormatter
 from tests.fiqa_core.curation.tables import frame, write_quality
 from tests.makers.runs import OTHER_NETWORK, score_shards, write_shards
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipelines.filter_options import embedding_source, make_parser
-from pipelines.runners import OptionError
+from pipelines.cli.filter_options import embedding_source, make_parser
+from pipelines.runners.beam_options import OptionError
 
 
 def test_keys_beside_a_table_of_embeddings_are_refused_and_not_ignored():

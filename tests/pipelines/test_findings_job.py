@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from fiqa_core.curation import gather
-from fiqa_core.curation.embeddings import EmbeddingSource
-from fiqa_core.curation.findings import Search
-from fiqa_core.curation.findings import find as search_for
-from fiqa_core.curation.findings_settings import FindingsSettings
-from fiqa_core.curation.parts import find_parts
-from fiqa_core.curation.tasks import run_here
-from pipelines.findings_job import find
-from pipelines.runners import beam_options
+from fiqa_core.curation.findings import partition_embeddings as gather
+from fiqa_core.curation.findings.search import Search
+from fiqa_core.curation.findings.search import find as search_for
+from fiqa_core.curation.findings.settings import FindingsSettings
+from fiqa_core.curation.findings.tasks import run_here
+from fiqa_core.tables.embedding_files import EmbeddingSource
+from fiqa_core.tables.quality_files import find_parts
+from pipelines.jobs.findings_job import find
+from pipelines.runners.beam_options import beam_options
 from tests.makers.embedded import people_images, write_quality
 
 

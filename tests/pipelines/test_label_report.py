@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fiqa_core.curation.csv_cells import restored
-from fiqa_core.curation.parts import find_parts
-from fiqa_core.curation.subset import SubsetSettings
-from fiqa_core.curation.subset_plan import plan_subset
-from fiqa_core.curation.subset_write import write_task
-from pipelines.label_words import log_labels
+from fiqa_core.curation.decisions.csv_cells import restored
+from fiqa_core.curation.subset.plan import plan_subset
+from fiqa_core.curation.subset.settings import SubsetSettings
+from fiqa_core.curation.subset.write_task import write_task
+from fiqa_core.tables.quality_files import find_parts
+from pipelines.cli.label_report import log_labels
 from pipelines.score_dataset import EXIT_BAD_INPUT, run
 from tests.fakes import MeanScorerSource
 from tests.makers.containers import write_tar

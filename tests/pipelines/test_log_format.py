@@ -5,12 +5,12 @@ import logging
 import numpy as np
 import pytest
 
-from fiqa_core.curation.parts import TableError
 from fiqa_core.models import NOTICE
-from fiqa_core.scoring.output import OutputError
+from fiqa_core.runs.folder import OutputError
 from fiqa_core.shards.names import visible
+from fiqa_core.tables.quality_files import TableError
 from pipelines import score_dataset
-from pipelines.log_format import Lines, VisibleFormatter, report
+from pipelines.cli.log_format import Lines, VisibleFormatter, report
 
 EVIL = "a\x1b[2J\nERROR forged\r\x85\u2028\u202eb\udcff\x07"
 SHOWN = r"a\x1b[2J\nERROR forged\r\x85\u2028\u202eb\xff\x07"

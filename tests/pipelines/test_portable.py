@@ -116,7 +116,7 @@ def test_a_killed_external_worker_fails_the_job_and_resume_finishes_it(undisturb
 def test_a_worker_without_the_device_fails_the_job_with_the_workers_words(where, external, tmp_path, caplog):
     options = external if where == "external" else LOOPBACK
     assert run([*FACES, "--output", str(tmp_path / "out"), *options], NoDeviceSource()) == 2
-    assert "the job failed: fiqa_core.scoring.devices.DeviceError: device 'cuda' was asked for" in caplog.text
+    assert "the job failed: fiqa_core.devices.DeviceError: device 'cuda' was asked for" in caplog.text
 
 
 def test_a_worker_pool_that_is_not_there_fails_the_job(external, tmp_path, caplog):

@@ -17,7 +17,7 @@ import pytest
 
 from fiqa_core.scoring import progress as notes
 from fiqa_core.scoring.progress import Progress, Tally
-from pipelines.progress import SubsetMonitor, Whole, progress_line
+from pipelines.runners.progress import SubsetMonitor, Whole, progress_line
 from pipelines.score_dataset import run
 from tests.fakes import MeanScorerSource, SlowMeanScorerSource
 from tests.makers.images import jpeg_bytes
@@ -98,10 +98,10 @@ def test_a_terminal_shows_a_live_line_that_is_gone_at_the_end(folder, tars, tmp_
 @pytest.fixture
 def progress_lines(caplog, monkeypatch) -> Callable[[], list[str]]:
     """Gives the log lines on progress so far; there is one every tenth of a second."""
-    monkeypatch.setattr("pipelines.progress._LOG_EVERY_S", 0.1)
+    monkeypatch.setattr("pipelines.runners.progress._LOG_EVERY_S", 0.1)
     monkeypatch.setattr(notes, "_EVERY_S", 0.1)
-    caplog.set_level(logging.INFO, "pipelines.progress")
-    return lambda: [record.getMessage() for record in caplog.records if record.name == "pipelines.progress"]
+    caplog.set_level(logging.INFO, "pipelines.runners.progress")
+    return lambda: [record.getMessage() for record in caplog.records if record.name == "pipelines.runners.progress"]
 
 
 def test_elsewhere_log_lines_tell_the_progress(tars, tmp_path, progress_lines):

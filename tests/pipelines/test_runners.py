@@ -9,9 +9,9 @@ from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
 from fiqa_core.shards.plan import Plan
 from fiqa_core.shards.unit import Unit
-from pipelines.filter_options import make_parser
-from pipelines.local_workers import choose_workers
-from pipelines.runners import OptionError, beam_options, processes_chosen, reason, worker_processes
+from pipelines.cli.filter_options import make_parser
+from pipelines.runners.beam_options import OptionError, beam_options, processes_chosen, reason, worker_processes
+from pipelines.runners.local_workers import choose_workers
 from tests.fiqa_core.scoring.test_devices import FakeGpus
 
 MODE, WORKERS = "--direct_running_mode", "--direct_num_workers"
@@ -112,6 +112,6 @@ def test_the_reason_of_a_failed_job_is_taken_out_of_the_runners_traces():
         "Traceback (most recent call last):\n  File 'worker.py', line 1\nRuntimeError: Traceback (most recent call "
         "last):\n  File 'x.py'\nfiqa_core.scoring.devices.DeviceError: device 'cuda' was asked for\nsee the driver\n"
     )
-    expected = "fiqa_core.scoring.devices.DeviceError: device 'cuda' was asked for\nsee the driver"
+    expected = "fiqa_core.devices.DeviceError: device 'cuda' was asked for\nsee the driver"
     assert reason(RuntimeError(text)) == expected
     assert reason(RuntimeError("killed")) == "RuntimeError: killed"

@@ -14,15 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset
 
-from fiqa_core.curation.parts import find_parts
-from fiqa_core.curation.subset import SubsetError, SubsetSettings
-from fiqa_core.curation.subset_plan import plan_subset
-from fiqa_core.curation.subset_report import finish, read_report
-from fiqa_core.curation.subset_summary import SubsetSummary, merge
-from fiqa_core.curation.subset_write import write_task
-from pipelines.runners import beam_options
+from fiqa_core.curation.subset.plan import plan_subset
+from fiqa_core.curation.subset.report import finish, read_report
+from fiqa_core.curation.subset.settings import SubsetError, SubsetSettings
+from fiqa_core.curation.subset.summary import SubsetSummary, merge
+from fiqa_core.curation.subset.write_task import write_task
+from fiqa_core.tables.quality_files import find_parts
+from pipelines.jobs.subset_job import write_subset
+from pipelines.runners.beam_options import beam_options
 from pipelines.score_dataset import run
-from pipelines.subset_job import write_subset
 from tests.fakes import MeanScorerSource
 from tests.makers.containers import face_records, samples, write_folder, write_parquet_pyarrow, write_tar
 from tests.makers.decisions import write_decisions

@@ -17,7 +17,7 @@ from fsspec.spec import AbstractFileSystem
 from PIL import Image
 
 from fiqa_core import storage
-from fiqa_core.curation.policy_file import read_policy
+from fiqa_core.curation.decisions.policy_file import read_policy
 from fiqa_core.evaluation.pairs import read_pairs
 from fiqa_core.models import read_embedded
 from fiqa_core.networks.checkpoints import load_checkpoint
@@ -25,7 +25,7 @@ from fiqa_core.shards.plan import plan_dataset
 from fiqa_core.storage import http as http_store
 from fiqa_core.tables import load_quality
 from pipelines import score_dataset
-from pipelines.evaluation_sources import is_network
+from pipelines.jobs.evaluation_sources import is_network
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):

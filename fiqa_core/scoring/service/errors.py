@@ -5,7 +5,7 @@ from typing import Any
 
 # Errors that a command answers in one line; any other is a fault of ours and travels with its trace.
 _KNOWN = {
-    "DeviceError": "fiqa_core.scoring.devices",
+    "DeviceError": "fiqa_core.devices",
     "CheckpointError": "fiqa_core.networks.checkpoint_files",
     "Int8UnavailableError": "fiqa_core.networks.int8",
     "ValueError": "builtins",

@@ -6,8 +6,8 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from fiqa_core.devices import resolve_device, worker_device
 from fiqa_core.scoring.batch_scorer import BatchScorer
-from fiqa_core.scoring.devices import resolve_device, worker_device
 from fiqa_core.scoring.service.client import RemoteScorer
 from fiqa_core.scoring.service.launch import Place, start
 

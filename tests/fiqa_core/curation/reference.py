@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from fiqa_core.curation.policy import Policy
+from fiqa_core.curation.decisions.policy import Policy
 
 
 def better(rows: pd.DataFrame) -> pd.DataFrame:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fiqa_core.curation.centres import robust_centres
+from fiqa_core.curation.findings.label_noise.identity_centres import robust_centres
 from tests.makers.embedded import people_images, unit
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from fiqa_core.curation.crowds import find_crowds
+from fiqa_core.curation.findings.near_duplicates.crowds import find_crowds
 from pipelines import filter_dataset
 from tests.makers.embedded import unit, write_quality
 

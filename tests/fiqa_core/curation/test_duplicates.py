@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fiqa_core.curation.near_groups import Nearness, components, near_duplicates
-from fiqa_core.curation.originals import original_first
-from fiqa_core.curation.policy import Duplicates, Near, Policy
+from fiqa_core.curation.decisions.near_groups import Nearness, components, near_duplicates
+from fiqa_core.curation.decisions.originals import original_first
+from fiqa_core.curation.decisions.policy import Duplicates, Near, Policy
 from tests.fiqa_core.curation.tables import frame
 from tests.fiqa_core.curation.test_rules import assert_as_reference, engine
 

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fiqa_core.curation.embedding_join import supply
-from fiqa_core.curation.embeddings import EmbeddingSource, embedding_files, read_embeddings
-from fiqa_core.curation.parts import TableError, find_parts
-from fiqa_core.curation.rows import read_rows
-from fiqa_core.curation.similarity import unit_rows
+from fiqa_core.curation.findings.embedding_join import supply
+from fiqa_core.curation.findings.rows import read_rows
+from fiqa_core.curation.findings.similarity import unit_rows
+from fiqa_core.tables.embedding_files import EmbeddingSource, embedding_files, read_embeddings
+from fiqa_core.tables.quality_files import TableError, find_parts
 from tests.makers.embedded import people_images, write_quality
 
 

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from fiqa_core.curation import near_pairs
-from fiqa_core.curation.equal_vectors import few_of_each
+from fiqa_core.curation.findings.near_duplicates import cosine_pairs as near_pairs
+from fiqa_core.curation.findings.near_duplicates.equal_vectors import few_of_each
 from pipelines import filter_dataset
 from tests.makers.embedded import unit, write_quality
 

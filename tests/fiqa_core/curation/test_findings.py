@@ -9,12 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fiqa_core.curation import findings, gather
-from fiqa_core.curation.embeddings import EmbeddingSource
-from fiqa_core.curation.findings import Search, find
-from fiqa_core.curation.findings_settings import FindingsSettings, LabelNoiseSettings, NearSettings
-from fiqa_core.curation.parts import find_parts
-from fiqa_core.curation.tasks import run_here, run_task
+from fiqa_core.curation.findings import partition_embeddings as gather
+from fiqa_core.curation.findings import search as findings
+from fiqa_core.curation.findings.search import Search, find
+from fiqa_core.curation.findings.settings import FindingsSettings, LabelNoiseSettings, NearSettings
+from fiqa_core.curation.findings.tasks import run_here, run_task
+from fiqa_core.tables.embedding_files import EmbeddingSource
+from fiqa_core.tables.quality_files import find_parts
 from schemas import findings as columns
 from schemas import identities
 from tests.makers.embedded import people_images, unit, write_quality

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from fiqa_core.curation.findings_settings import FindingsSettings, LabelNoiseSettings, NearSettings
-from fiqa_core.curation.label_noise import verdicts
-from fiqa_core.curation.thresholds import Thresholds, find_thresholds
+from fiqa_core.curation.findings.label_noise.thresholds import Thresholds, find_thresholds
+from fiqa_core.curation.findings.label_noise.verdicts import verdicts
+from fiqa_core.curation.findings.settings import FindingsSettings, LabelNoiseSettings, NearSettings
 from schemas.label_verdicts import LabelVerdict
 
 AT = Thresholds(

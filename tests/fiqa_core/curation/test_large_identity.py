@@ -6,14 +6,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from fiqa_core.curation import centre_task, findings, label_noise, large_identity
-from fiqa_core.curation.centres import robust_centres
-from fiqa_core.curation.embeddings import EmbeddingSource
-from fiqa_core.curation.findings import Search, find
-from fiqa_core.curation.findings_settings import FindingsSettings, NearSettings
-from fiqa_core.curation.large_identity import large_centre
-from fiqa_core.curation.parts import find_parts
-from fiqa_core.curation.tasks import run_here
+from fiqa_core.curation.findings import search as findings
+from fiqa_core.curation.findings.label_noise import centre_task, large_identity
+from fiqa_core.curation.findings.label_noise import verdicts as label_noise
+from fiqa_core.curation.findings.label_noise.identity_centres import robust_centres
+from fiqa_core.curation.findings.label_noise.large_identity import large_centre
+from fiqa_core.curation.findings.search import Search, find
+from fiqa_core.curation.findings.settings import FindingsSettings, NearSettings
+from fiqa_core.curation.findings.tasks import run_here
+from fiqa_core.tables.embedding_files import EmbeddingSource
+from fiqa_core.tables.quality_files import find_parts
 from tests.makers.embedded import people_images, write_quality
 
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fiqa_core.curation import near_pairs as near_pairs_module
-from fiqa_core.curation.cells import nearest_cells, train_cells
-from fiqa_core.curation.near_pairs import near_pairs
-from fiqa_core.curation.phash_pairs import band_masks, phash_pairs
+from fiqa_core.curation.findings.near_duplicates import cosine_pairs as near_pairs_module
+from fiqa_core.curation.findings.near_duplicates.cosine_pairs import near_pairs
+from fiqa_core.curation.findings.near_duplicates.kmeans_cells import nearest_cells, train_cells
+from fiqa_core.curation.findings.near_duplicates.phash_pairs import band_masks, phash_pairs
 from tests.makers.embedded import people_images, unit
 
 MANY = 10**9

@@ -2,9 +2,9 @@
 
 import pytest
 
-from fiqa_core.curation.policy import Duplicates, Policy, Quality, Tiers, Weights
-from fiqa_core.curation.policy_fields import PolicyError, Recognised
-from fiqa_core.curation.policy_file import parse_policy, read_policy
+from fiqa_core.curation.decisions.policy import Duplicates, Policy, Quality, Tiers, Weights
+from fiqa_core.curation.decisions.policy_fields import PolicyError, Recognised
+from fiqa_core.curation.decisions.policy_file import parse_policy, read_policy
 
 
 def parsed(text: str) -> Policy:

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fiqa_core.curation.database import REASONS, Findings, load_findings, load_rows, open_database
-from fiqa_core.curation.findings_settings import WAYS
-from fiqa_core.curation.parts import find_parts
-from fiqa_core.curation.policy import Duplicates, Labels, Near, Overlap, Policy, Quality, Size
-from fiqa_core.curation.policy_fields import Recognised
-from fiqa_core.curation.rules import decide
+from fiqa_core.curation.decisions.database import REASONS, Findings, load_findings, load_rows, open_database
+from fiqa_core.curation.decisions.policy import Duplicates, Labels, Near, Overlap, Policy, Quality, Size
+from fiqa_core.curation.decisions.policy_fields import Recognised
+from fiqa_core.curation.decisions.rules import decide
+from fiqa_core.curation.findings.settings import WAYS
+from fiqa_core.tables.quality_files import find_parts
 from tests.fiqa_core.curation import reference
 from tests.fiqa_core.curation.tables import frame, no_pairs, write_labels, write_pairs, write_quality
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from benchmarks.planted_faces import read_faces
-from fiqa_core.curation.parts import find_parts
-from fiqa_core.curation.same_picture import same_picture
-from fiqa_core.curation.thumbnails import publish_thumbnails, thumbnails_of
+from fiqa_core.curation.findings.near_duplicates.same_picture import same_picture
+from fiqa_core.curation.findings.near_duplicates.thumbnails import publish_thumbnails, thumbnails_of
 from fiqa_core.images.preprocess import prepare
 from fiqa_core.images.thumbnail import THUMBNAIL_BYTES, thumbnail
+from fiqa_core.tables.quality_files import find_parts
 from tests.makers.embedded import write_quality
 from tests.shared import FACES, needs_shared
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from fiqa_core.curation.parts import find_parts
-from fiqa_core.curation.subset import SubsetError, SubsetSettings
-from fiqa_core.curation.subset_plan import SubsetPlan, plan_subset
-from fiqa_core.curation.subset_report import finish, read_report
-from fiqa_core.curation.subset_summary import SubsetSummary, merge
-from fiqa_core.curation.subset_write import write_task
+from fiqa_core.curation.subset.plan import SubsetPlan, plan_subset
+from fiqa_core.curation.subset.report import finish, read_report
+from fiqa_core.curation.subset.settings import SubsetError, SubsetSettings
+from fiqa_core.curation.subset.summary import SubsetSummary, merge
+from fiqa_core.curation.subset.write_task import write_task
+from fiqa_core.tables.quality_files import find_parts
 from pipelines.score_dataset import run
 from tests.fakes import MeanScorerSource
 from tests.makers.containers import face_records, samples, write_tar

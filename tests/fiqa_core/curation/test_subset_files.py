@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from fiqa_core.curation.findings import _remove_others
-from fiqa_core.curation.subset import SubsetError
-from fiqa_core.curation.subset_files import clear_subset, clear_work, is_begun, note_names
+from fiqa_core.curation.findings.search import _remove_others
+from fiqa_core.curation.subset.own_files import clear_subset, clear_work, is_begun, note_names
+from fiqa_core.curation.subset.settings import SubsetError
 from fiqa_core.storage import filesystem
 from pipelines.filter_dataset import EXIT_BAD_INPUT, run
 from tests.makers.images import png_bytes

@@ -5,9 +5,9 @@ import string
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fiqa_core.curation.subset import Slice, SubsetSettings, cut
-from fiqa_core.curation.subset_labels import in_order
-from fiqa_core.curation.subset_plan import _ranges
+from fiqa_core.curation.subset.labels import in_order
+from fiqa_core.curation.subset.plan import _ranges
+from fiqa_core.curation.subset.settings import Slice, SubsetSettings, cut
 from fiqa_core.shards.output_names import file_stem, sample_key
 from fiqa_core.shards.unit import Unit
 

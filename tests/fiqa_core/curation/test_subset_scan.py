@@ -8,16 +8,16 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from fiqa_core.curation import subset_source
-from fiqa_core.curation.parts import find_parts
-from fiqa_core.curation.subset import SubsetSettings
-from fiqa_core.curation.subset_plan import plan_subset
-from fiqa_core.curation.subset_report import finish, read_report
-from fiqa_core.curation.subset_rows import KeptRows
-from fiqa_core.curation.subset_summary import SubsetSummary, merge
-from fiqa_core.curation.subset_write import write_task
-from fiqa_core.shards import webdataset_scan
-from fiqa_core.shards.recordio_format import MAGIC_BYTES
+from fiqa_core.curation.subset import source as subset_source
+from fiqa_core.curation.subset.kept_rows import KeptRows
+from fiqa_core.curation.subset.plan import plan_subset
+from fiqa_core.curation.subset.report import finish, read_report
+from fiqa_core.curation.subset.settings import SubsetSettings
+from fiqa_core.curation.subset.summary import SubsetSummary, merge
+from fiqa_core.curation.subset.write_task import write_task
+from fiqa_core.shards.recordio.format import MAGIC_BYTES
+from fiqa_core.shards.webdataset import blocks as webdataset_scan
+from fiqa_core.tables.quality_files import find_parts
 from pipelines.score_dataset import run
 from tests.fakes import MeanScorerSource
 from tests.makers.containers import face_records, samples, write_tar

@@ -10,15 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fiqa_core.curation.parts import TableError
-from fiqa_core.curation.whole_tables import whole_tables
 from fiqa_core.evaluation.sources import read_embeddings, read_qualities
-from fiqa_core.scoring.output_lock import hold_output
+from fiqa_core.runs.lock import hold_output
 from fiqa_core.scoring.run import write_summary
 from fiqa_core.scoring.score_unit import score_unit
 from fiqa_core.scoring.summary import Summary, merge
 from fiqa_core.storage import filesystem
 from fiqa_core.tables import embedding_matrix, load_quality
+from fiqa_core.tables.quality_files import TableError
+from fiqa_core.tables.whole_tables import whole_tables
 from tests.fakes import MeanScorer
 from tests.makers.images import png_bytes
 from tests.makers.runs import OTHER_NETWORK, SETTINGS, score_shards, write_shards

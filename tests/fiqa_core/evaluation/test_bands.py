@@ -8,16 +8,16 @@ import pytest
 
 from fiqa_core.evaluation import edc
 from fiqa_core.evaluation.bootstrap import Bands, Resampling, bands, subjects_of
-from fiqa_core.evaluation.bounds import oracle
 from fiqa_core.evaluation.chance import gain_by_chance
 from fiqa_core.evaluation.comparisons import Comparisons
 from fiqa_core.evaluation.discarding import QualityOrder
 from fiqa_core.evaluation.keys import KeyIndex
 from fiqa_core.evaluation.pairs import Pairs
 from fiqa_core.evaluation.recommend import cost, largest_gain, reaching, short_threshold, stops_paying
+from fiqa_core.evaluation.recommendations import recommendation_rows
+from fiqa_core.evaluation.reference_curves import oracle
 from fiqa_core.evaluation.sources import Qualities
 from fiqa_core.evaluation.study import Result, StudySettings
-from fiqa_core.evaluation.thresholds import recommendation_rows
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fiqa_core.evaluation.columns import as_matrix
 from fiqa_core.evaluation.dataset import Dataset
 from fiqa_core.evaluation.errors import EvaluationError
 from fiqa_core.evaluation.keys import KeyIndex
 from fiqa_core.evaluation.sources import Embeddings, read_embeddings, read_qualities
+from fiqa_core.tables.columns import as_matrix
 
 
 def test_a_score_file_of_the_original_tools_is_read_by_path(tmp_path):

@@ -8,11 +8,11 @@ import onnxruntime
 import pytest
 from onnx import TensorProto
 
+from fiqa_core.devices import DeviceError
 from fiqa_core.images.preprocess import prepare
 from fiqa_core.networks.onnx_input import OnnxInput, OnnxOptions
 from fiqa_core.networks.onnx_network import OnnxNetwork
 from fiqa_core.networks.onnx_session import OnnxError, onnx_device, read_onnx
-from fiqa_core.scoring.devices import DeviceError
 from fiqa_core.scoring.onnx_scorer import OnnxScorer
 from tests.makers.onnx_models import weights, write_linear, write_whole_batch
 from tests.shared import SHARED, lfw_faces, needs_shared

@@ -10,13 +10,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from fiqa_core.scoring.output import OutputError
+from fiqa_core.runs.folder import OutputError
+from fiqa_core.runs.layout import holds_run
 from fiqa_core.scoring.run import begin, prepare_output
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.plan import plan_dataset
-from fiqa_core.shards.run_files import holds_run
 from pipelines import score_dataset
-from pipelines.table_options import batch_setting
+from pipelines.cli.table_options import batch_setting
 from tests.fakes import MeanScorerSource
 from tests.makers.images import png_bytes
 from tests.makers.runs import SETTINGS, score_shards, write_shards

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fiqa_core.scoring.devices import DeviceError, gpus_to_share, worker_device
+from fiqa_core.devices import DeviceError, gpus_to_share, worker_device
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 WORKER = """
 import sys
 from pathlib import Path
-from fiqa_core.scoring.devices import worker_device
+from fiqa_core.devices import worker_device
 from tests.fiqa_core.scoring.test_devices import FakeGpus
 gpus, folder = FakeGpus(int(sys.argv[1])), Path(sys.argv[2])
 device = worker_device("cuda", gpus, folder)

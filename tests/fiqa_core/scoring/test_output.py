@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fiqa_core.scoring.output import OutputError
-from fiqa_core.scoring.output_lock import hold_output
+from fiqa_core.runs.folder import OutputError
+from fiqa_core.runs.lock import hold_output
 from fiqa_core.scoring.run import begin, close_account, prepare_output, write_summary
 from fiqa_core.scoring.score_unit import score_unit
 from fiqa_core.scoring.settings import ScoreSettings

@@ -14,8 +14,8 @@ from fiqa_core.scoring.scorer import QualityScorer
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.plan import Plan
 from fiqa_core.shards.unit import Unit
-from pipelines.precision_options import COMPILE_IMAGES, cpu_hint, settle_compile, settle_precision
-from pipelines.runners import beam_options
+from pipelines.cli.precision_options import COMPILE_IMAGES, cpu_hint, settle_compile, settle_precision
+from pipelines.runners.beam_options import beam_options
 from transforms.score import CheckpointScorer
 
 FACES = np.random.default_rng(0).integers(0, 256, (12, 7, 7, 3), np.uint8).repeat(16, 1).repeat(16, 2)
@@ -122,7 +122,7 @@ def test_a_compiled_network_is_always_given_whole_batches(monkeypatch):
     ],
 )
 def test_compiling_is_a_setting_and_auto_wants_images_that_repay_it(monkeypatch, chosen, device, images, compiled):
-    monkeypatch.setattr("pipelines.precision_options.resolve_device", torch.device)
+    monkeypatch.setattr("pipelines.cli.precision_options.resolve_device", torch.device)
     settings = ScoreSettings("vit_s", "token", "0" * 64, precision="fp16")
     source = CheckpointScorer("m.pt", settings, device)
     plan = Plan((Unit(0, "parquet", "a", "a", 0, 1, 0, images, 1, ""),))

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from fiqa_core import ImageRejected, QualityScorer
-from fiqa_core.scoring.devices import DeviceError, resolve_device
+from fiqa_core.devices import DeviceError, resolve_device
 from schemas.reasons import Status
 from tests.shared import GOLDEN, needs_shared, write_golden_checkpoint
 

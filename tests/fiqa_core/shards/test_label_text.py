@@ -9,7 +9,7 @@ import pytest
 
 from fiqa_core.shards.label_text import hints, is_plain_sidecar, sidecar_text, trimmed, value_text, whole_number
 from fiqa_core.shards.unit import ReadSettings, Record, Unit
-from fiqa_core.shards.webdataset import WebDataset
+from fiqa_core.shards.webdataset.reader import WebDataset
 
 MARK = b"\xef\xbb\xbf"
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fiqa_core.shards.parquet import ColumnError, Parquet
+from fiqa_core.shards.parquet.reader import ColumnError, Parquet
 from fiqa_core.shards.unit import ReadSettings, Record, Unit
 from fiqa_core.storage import StoredFile
 

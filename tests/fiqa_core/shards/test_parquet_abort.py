@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 COUNT, GROUP = 20, 10
 READ = """
 import sys
-from fiqa_core.shards.parquet import Parquet
+from fiqa_core.shards.parquet.reader import Parquet
 from fiqa_core.shards.plan import plan_dataset
 from fiqa_core.shards.unit import ReadSettings
 plan = plan_dataset([sys.argv[2]], "parquet", 1000, sys.argv[1], ReadSettings())

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from fiqa_core.shards.formats import PlanError
-from fiqa_core.shards.parquet import ColumnError, Parquet
+from fiqa_core.shards.parquet.reader import ColumnError, Parquet
+from fiqa_core.shards.parquet.row_numbers import _LOOKED_AT
 from fiqa_core.shards.plan import plan_dataset
-from fiqa_core.shards.row_numbers import _LOOKED_AT
 from fiqa_core.shards.unit import ReadSettings, Record
 
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fiqa_core.shards import parquet
+from fiqa_core.shards.parquet import reader as parquet
 from fiqa_core.shards.plan import PlanError, plan_dataset
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fiqa_core.shards.recordio import RecordIO
+from fiqa_core.shards.recordio.reader import RecordIO
 from fiqa_core.shards.unit import ReadSettings, Record, Unit
 from fiqa_core.storage import stat
 from schemas.reasons import Status

@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from fiqa_core.shards.recordio import RecordIO
-from fiqa_core.shards.recordio_write import MAX_EXACT, InsightFaceWriter, pack_record
+from fiqa_core.shards.recordio.reader import RecordIO
+from fiqa_core.shards.recordio.writer import MAX_EXACT, InsightFaceWriter, pack_record
 from fiqa_core.shards.unit import ReadSettings
 from fiqa_core.storage import stat
 from tests.makers.images import jpeg_bytes

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fiqa_core.shards import recordio_blocks, webdataset_scan
 from fiqa_core.shards.output_names import PLAIN_KEY, sample_key
-from fiqa_core.shards.recordio import RecordIO
-from fiqa_core.shards.recordio_format import MAGIC_BYTES
-from fiqa_core.shards.recordio_pack import pack_images, pack_record, set_keys
+from fiqa_core.shards.recordio import blocks as recordio_blocks
+from fiqa_core.shards.recordio.format import MAGIC_BYTES
+from fiqa_core.shards.recordio.pack import pack_images, pack_record, set_keys
+from fiqa_core.shards.recordio.reader import RecordIO
 from fiqa_core.shards.unit import ReadSettings, Unit
-from fiqa_core.shards.webdataset import read_samples
+from fiqa_core.shards.webdataset import blocks as webdataset_scan
+from fiqa_core.shards.webdataset.reader import read_samples
 from tests.makers.containers import (
     face_records,
     samples,

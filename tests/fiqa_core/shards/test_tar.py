@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fiqa_core.shards.tar import LINK, REGULAR, Gap, TarDamagedError, members, open_tar
+from fiqa_core.shards.tar.stream import LINK, REGULAR, Gap, TarDamagedError, members, open_tar
 from tests.makers.hostile import TAR_END, long_named_member, pax_member, tar_member
 
 LONG = "person/" + "x" * 180 + ".jpg"

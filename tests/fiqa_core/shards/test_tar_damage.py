@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fiqa_core.shards.tar import Gap, members, open_tar
+from fiqa_core.shards.tar.stream import Gap, members, open_tar
 from fiqa_core.shards.unit import ReadSettings, Record, Unit
-from fiqa_core.shards.webdataset import WebDataset, read_samples
+from fiqa_core.shards.webdataset.reader import WebDataset, read_samples
 from tests.makers.containers import face_records, write_webdataset
 from tests.makers.hostile import TAR_END, long_named_member, pax_member, tar_member
 

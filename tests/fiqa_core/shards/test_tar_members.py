@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from fiqa_core.shards import webdataset
-from fiqa_core.shards.tar import Gap, Member, members, open_tar
-from fiqa_core.shards.tar_format import BLOCK
+from fiqa_core.shards.tar.header import BLOCK
+from fiqa_core.shards.tar.stream import Gap, Member, members, open_tar
 from fiqa_core.shards.unit import ReadSettings, Unit
+from fiqa_core.shards.webdataset import reader as webdataset
 from tests.makers.hostile import TAR_END, tar_member
 
 LIMIT = 1 << 22

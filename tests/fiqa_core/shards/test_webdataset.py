@@ -7,7 +7,7 @@ import tracemalloc
 from pathlib import Path
 
 from fiqa_core.shards.unit import ReadSettings, Record
-from fiqa_core.shards.webdataset import WebDataset
+from fiqa_core.shards.webdataset.reader import WebDataset
 from fiqa_core.storage import StoredFile
 from tests.makers.hostile import TAR_END, long_named_member, tar_member
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from fiqa_core.shards import webdataset_sample
 from fiqa_core.shards.unit import ReadSettings, Unit
-from fiqa_core.shards.webdataset import WebDataset, read_samples
-from fiqa_core.shards.webdataset_scan import sample_blocks
+from fiqa_core.shards.webdataset import sample as webdataset_sample
+from fiqa_core.shards.webdataset.blocks import sample_blocks
+from fiqa_core.shards.webdataset.reader import WebDataset, read_samples
 from tests.makers.containers import write_tar
 
 

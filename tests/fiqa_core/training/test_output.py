@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fiqa_core.curation.filter_output import read_run
+from fiqa_core.curation.decisions.filter_run import read_run
 from fiqa_core.training import checkpoint
 from fiqa_core.training.dataset_index import index_of_decisions
 from fiqa_core.training.errors import TrainingError

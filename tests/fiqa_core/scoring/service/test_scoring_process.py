@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fiqa_core.scoring.devices import DeviceError
+from fiqa_core.devices import DeviceError
 from fiqa_core.scoring.measures import MeasureSource
 from fiqa_core.scoring.service import launch
 from fiqa_core.scoring.service.client import RemoteScorer

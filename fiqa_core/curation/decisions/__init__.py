@@ -1,0 +1,1 @@
+"""From quality tables to decisions: policies, rules, duplicates, and the files they are written to."""

@@ -1,0 +1,122 @@
+"""A policy applied to a quality table: the decisions, and the account of them."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fiqa_core.curation.decisions.database import MEMORY_BYTES, Findings, load_findings, load_rows, open_database
+from fiqa_core.curation.decisions.decision_files import DecisionFiles
+from fiqa_core.curation.decisions.filter_run import FilterRun
+from fiqa_core.curation.decisions.output_columns import columns_of, decision_rows, load_references
+from fiqa_core.curation.decisions.policy import Policy
+from fiqa_core.curation.decisions.recognised import check_compared
+from fiqa_core.curation.decisions.rules import check_needs, decide
+from fiqa_core.curation.decisions.statistics import counts, statistics
+from fiqa_core.tables.quality_files import Part
+from fiqa_core.tables.run_gaps import Gap
+from fiqa_core.tables.whole_tables import described
+from fiqa_core.wording import counted
+from schemas.drops import Drop
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What is decided about, and what is known about it.
+
+    Attributes:
+        own: files of the table that is filtered. against: files of tables that it must not overlap with; their rows
+            are numbered after the own ones. findings: about these rows. gaps: what the own table lacks;
+            gaps_elsewhere: what those of `against` and `embeddings` do.
+    """
+
+    own: tuple[Part, ...]
+    against: tuple[Part, ...] = ()
+    findings: Findings = field(default_factory=Findings)
+    gaps: tuple[Gap, ...] = ()
+    gaps_elsewhere: Mapping[str, tuple[Gap, ...]] = field(default_factory=dict)
+
+    @property
+    def own_rows(self) -> int:
+        """Number of rows that are decided about."""
+        return sum(part.rows for part in self.own)
+
+    @property
+    def all_rows(self) -> int:
+        """Number of rows of all tables."""
+        return self.own_rows + sum(part.rows for part in self.against)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the engine may use.
+
+    Attributes:
+        folder: a local folder of its own, for what does not fit in memory. memory_bytes: of the database (the
+            process needs some 0.5 GB more). threads: 0 = the cores.
+    """
+
+    folder: Path
+    memory_bytes: int = MEMORY_BYTES
+    threads: int = 0
+
+
+def apply_policy(
+    policy: Policy,
+    tables: Tables,
+    resources: Resources,
+    output: str | None = None,
+    run: FilterRun | None = None,
+    account: Callable[[dict[str, Any]], None] | None = None,
+) -> dict[str, Any]:
+    """Decide about every row; write decisions, `removed.csv` and the manifest unless `output` is None.
+
+    Args:
+        account: is called with the summary once everything is decided, before anything of it is written.
+
+    Returns:
+        The summary: rows, kept and dropped by reason (which add up), what each rule came to, before and after.
+
+    Raises:
+        TableError: a table or findings that cannot be used. ValueError: the policy asks for what is not there.
+        RuntimeError: the counts do not add up. OSError: a store or disk that fails.
+    """
+    if tables.own_rows:
+        check_needs(policy, tables.findings, bool(tables.against))
+    with open_database(resources.folder, resources.memory_bytes, resources.threads, tables.all_rows) as db:
+        _log.info("reading %s", counted(tables.all_rows, "row"))
+        load_rows(db, tables.own, tables.against)
+        load_findings(db, tables.findings, tables.own_rows, tables.all_rows)
+        check_compared(db, policy.quality.protect_recognised, tables.findings)
+        _log.info("deciding")
+        explained, spared = decide(db, policy)
+        summary = counts(db) | {"spared": {str(drop): rows for drop, rows in spared.items()}} | _incomplete(tables)
+        db.execute("DROP TABLE raw")
+        columns = columns_of(db, policy)
+        summary |= {"rules": _said(explained, summary["dropped"])} | statistics(db, columns)
+        if account is not None:
+            account(summary)
+        if output is not None and run is not None:
+            _log.info("writing the decisions")
+            load_references(db, (*tables.own, *tables.against))
+            digests = [digest for _, _, digest in run.quality]
+            size = run.shard_size if run.write == "manifest" else 0
+            files = DecisionFiles(output, run.digest(), policy.digest(), digests, size, explained, tables.gaps)
+            written = files.write(tables.own, decision_rows(db, columns))
+            if written != summary["kept"]:
+                raise RuntimeError(f"{summary['kept']} rows were decided to be kept, {written} were written as kept")
+            summary["manifest_files"] = max(1, -(-written // size)) if size else 0
+    return summary
+
+
+def _incomplete(tables: Tables) -> dict[str, Any]:
+    """What the tables lack, by what they were given as; nothing where they are whole."""
+    gaps = {name: found for name, found in {"quality": tables.gaps, **tables.gaps_elsewhere}.items() if found}
+    return {"incomplete": {name: described(found) for name, found in gaps.items()}} if gaps else {}
+
+
+def _said(explained: Mapping[Drop, str], dropped: Mapping[str, int]) -> dict[str, str]:
+    return {str(drop): text for drop, text in explained.items() if dropped.get(str(drop))}

@@ -1,0 +1,314 @@
+"""The output folder of a filter run: begin, resume, overwrite. Only what such a run writes is ever removed."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fiqa_core import storage
+from fiqa_core.curation.decisions.database import Findings
+from fiqa_core.curation.decisions.decision_files import DECISIONS, MANIFEST, REMOVED, is_of_run
+from fiqa_core.curation.decisions.policy import Policy
+from fiqa_core.curation.findings.search import FOLDER as FINDINGS
+from fiqa_core.curation.findings.search import WORK as FINDINGS_WORK
+from fiqa_core.curation.subset import own_files as subset_files
+from fiqa_core.curation.subset.settings import SUBSET
+from fiqa_core.runs.folder import OutputError
+from fiqa_core.runs.layout import (
+    FILTER_KIND,
+    LOCK,
+    RUN,
+    SUMMARY,
+    TEMPORARIES,
+    parse_filter_run,
+    read_run_file,
+    sealed,
+    unsealed,
+)
+from fiqa_core.scoring.progress import FOLDER as PROGRESS
+from fiqa_core.scoring.progress import NOTE, remove_notes
+from fiqa_core.tables.quality_files import Part
+from schemas import versions
+
+POLICY = "policy.yaml"
+
+_FOOTERS_AT_ONCE = 16
+_SHOWN = 5
+_OURS = {
+    *(RUN, SUMMARY, LOCK, TEMPORARIES, PROGRESS, DECISIONS, MANIFEST),
+    *(REMOVED, POLICY, FINDINGS, FINDINGS_WORK, SUBSET),
+}
+_OURS_BELOW = {
+    DECISIONS: re.compile(r"part-\d{6,}\.parquet"),
+    MANIFEST: re.compile(r"part-\d{6,}\.parquet"),
+    TEMPORARIES: re.compile(r"fiqa-[0-9a-f]+"),
+    PROGRESS: NOTE,
+    FINDINGS: re.compile(r"(labels|pairs|pairs-phash)-\d{6,}-[0-9a-f]{12}\.parquet|identities\.parquet|findings\.json"),
+    FINDINGS_WORK: re.compile(r"[0-9a-f]{12}"),
+    SUBSET: re.compile(r"data|index|_work|_tmp|labels\.csv|plan\.json|summary\.json"),
+}
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What is written of the kept rows: `manifest`, a format of `subset.FORMATS`, or `none`; rows or images a file."""
+
+    what: str
+    shard_size: int
+    relabel: bool = False
+    recordio_layout: str = ""
+
+
+@dataclass(frozen=True)
+class FilterRun:
+    """All that decides what a filter run writes.
+
+    Attributes:
+        policy: as applied. quality, against: name, rows and digest of each table file, in order.
+        findings: name and digest of each that was given. search: digest of the search that makes them, "" without one.
+        write: what is written of the kept rows. shard_size: rows a file of it. relabel: labels become numbers.
+        recordio_layout: what was asked for, "" for nothing.
+    """
+
+    policy: Policy
+    quality: tuple[tuple[str, int, str], ...]
+    against: tuple[tuple[str, int, str], ...]
+    findings: tuple[tuple[str, str], ...]
+    search: str
+    write: str
+    shard_size: int
+    relabel: bool = False
+    recordio_layout: str = ""
+
+    def digest(self) -> str:
+        """SHA-256 of what decides each row, hexadecimal (not of how kept rows are written)."""
+        deciding = [versions.DECISIONS_VERSION, self.policy.to_dict(), self.quality, self.against, self.findings]
+        deciding += [self.search] if self.search else []
+        return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `run.json` says."""
+        asked = {"recordio_layout": self.recordio_layout} if self.recordio_layout else {}
+        return asked | {
+            "kind": FILTER_KIND,
+            "decisions_version": versions.DECISIONS_VERSION,
+            "package_version": versions.PACKAGE_VERSION,
+            "digest": self.digest(),
+            "policy": self.policy.to_dict(),
+            "write": self.write,
+            "shard_size": self.shard_size,
+            "relabel": self.relabel,
+            "search": self.search,
+            "quality": [list(file) for file in self.quality],
+            "against": [list(file) for file in self.against],
+            "findings": [list(file) for file in self.findings],
+        }
+
+
+def describe_run(
+    policy: Policy,
+    own: Sequence[Part],
+    against: Sequence[Part],
+    findings: Findings,
+    search: str,
+    writing: Writing,
+) -> FilterRun:
+    """The run that these tables and settings make; reads the end of every file."""
+    parts = [*own, *against]
+    digests = list(storage.in_flight([part.url for part in parts], footer_digest, _FOOTERS_AT_ONCE))
+    files = tuple((part.name, part.rows, digest) for part, digest in zip(parts, digests, strict=True))
+    found = (*findings.labels, *findings.pairs)
+    named = tuple((url.rpartition("/")[2], footer_digest(url)) for url in found)
+    return FilterRun(
+        policy,
+        files[: len(own)],
+        files[len(own) :],
+        named,
+        search,
+        writing.what,
+        writing.shard_size,
+        writing.relabel,
+        writing.recordio_layout,
+    )
+
+
+def footer_digest(url: str) -> str:
+    """SHA-256 of a Parquet file's size and footer: the place, size and value range of every column chunk in it."""
+    with storage.open_read(url) as stream:
+        size = stream.seek(0, 2)
+        stream.seek(max(0, size - 8))
+        length = int.from_bytes(stream.read(4), "little")
+        stream.seek(max(0, size - 8 - length))
+        return hashlib.sha256(size.to_bytes(8, "little") + stream.read()).hexdigest()
+
+
+def prepare_output(output: str, resume: bool, overwrite: bool) -> None:
+    """Check that an output may be written to; sweep left-over temporaries. Nothing finished is touched yet.
+
+    Raises:
+        OutputError: it is not empty (and neither flag is given), or holds files that are not ours.
+    """
+    present = set(storage.list_names(output))
+    if RUN in present:
+        read_run(output)
+    elif present - {LOCK, TEMPORARIES}:
+        raise OutputError(
+            f"{output}: not empty (it holds {sorted(present - {LOCK, TEMPORARIES})[0]!r}) and not a filter run (there "
+            f"is no {RUN}), so nothing in it is resumed or overwritten. Choose another --output."
+        )
+    _refuse_foreign(output, (TEMPORARIES, PROGRESS, FINDINGS_WORK), overwrite)
+    if RUN in present and not (resume or overwrite or _nothing_finished(output)):
+        raise OutputError(
+            f"{output}: holds an earlier run. --resume keeps its finished files and does the rest, "
+            "--overwrite starts afresh; or choose another --output."
+        )
+    storage.sweep(output)
+    remove_notes(output)
+
+
+def begin(output: str, run: FilterRun, overwrite: bool) -> dict[str, Any] | None:
+    """Write down what this run is; before that clear an earlier one (`overwrite`) or make sure it is the same.
+
+    Returns the summary of an earlier run that left nothing to do.
+
+    Raises:
+        OutputError: another policy or input, with the differences named.
+    """
+    if RUN in storage.list_names(output):
+        if overwrite:
+            _clear(output)
+        elif not _nothing_finished(output):
+            earlier = read_run(output)
+            _refuse_differences(output, earlier, run.to_dict())
+            _refuse_other_writing(output, earlier, run.to_dict())
+            finished = _finished(output, run)
+            if finished is not None:
+                return finished
+    storage.remove(storage.join(output, SUMMARY))  # it says "finished", which this run is not yet
+    storage.publish_bytes(json.dumps(run.to_dict(), indent=1).encode(), output, storage.join(output, RUN))
+    storage.publish_bytes(run.policy.to_yaml().encode(), output, storage.join(output, POLICY))
+    return None
+
+
+def _refuse_other_writing(output: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to write the kept images in another way over those that were written. The decisions stand; a list of kept
+    rows stays beside a subset, and where nothing was written yet anything may be.
+
+    Raises:
+        OutputError: it names what was written.
+    """
+    writing = ("write", "shard_size", "relabel", "recordio_layout")
+    changed = [name for name in writing if then.get(name) != now.get(name)]
+    manifest = storage.list_names(storage.join(output, MANIFEST))
+    listed = bool(manifest) and then.get("write") == now["write"] == "manifest"
+    if changed and (subset_files.is_begun(output) or listed):
+        said = ", ".join(f"{name.replace('_', ' ')} {then.get(name)} then, {now.get(name)} now" for name in changed)
+        raise OutputError(
+            f"{output}: the kept rows were written in another way ({said}), and --resume removes nothing that is "
+            "finished. Use the earlier options, or --overwrite to replace it, or another --output."
+        )
+
+
+def finish(output: str, summary: Mapping[str, Any]) -> None:
+    """Publish `summary.json`; its presence means that everything else is there."""
+    storage.publish_bytes(sealed(summary), output, storage.join(output, SUMMARY))
+    storage.sweep(output)
+
+
+def read_run(output: str) -> dict[str, Any]:
+    """What `run.json` says.
+
+    Raises:
+        OutputError: it is not a filter run's.
+    """
+    place = storage.join(output, RUN)
+    try:
+        return read_run_file(output, parse_filter_run)
+    except ValueError as error:
+        raise OutputError(
+            f"{place}: not a filter run's ({error}), so nothing beside it is resumed or overwritten. "
+            "Choose another --output."
+        ) from error
+
+
+def _nothing_finished(output: str) -> bool:
+    """Whether a run was begun that has left nothing which could be kept (asked of a disk, where a lock is held)."""
+    return storage.is_local(output) and not {SUMMARY, DECISIONS, FINDINGS, FINDINGS_WORK} & set(
+        storage.list_names(output)
+    )
+
+
+def _refuse_foreign(output: str, folders: Sequence[str], everything: bool) -> None:
+    present = storage.list_names(output)
+    foreign = [name for name in present if name not in _OURS] if everything else []
+    for folder in _OURS_BELOW if everything else folders:
+        names = storage.list_names(storage.join(output, folder)) if folder in present else []
+        foreign += [f"{folder}/{name}" for name in names if not _OURS_BELOW[folder].fullmatch(name)]
+    if foreign:
+        raise OutputError(
+            f"{output}: only what a filter run writes is ever removed, but there is also {foreign[0]!r}. "
+            "Move it away or choose another --output."
+        )
+
+
+def _clear(output: str) -> None:
+    """Remove an earlier run, its `run.json` last: broken off before that, it can still be overwritten."""
+    _refuse_foreign(output, (), everything=True)
+    subset_files.refuse_foreign(output)
+    for name in (SUMMARY, REMOVED, MANIFEST, SUBSET, DECISIONS, FINDINGS, FINDINGS_WORK, POLICY, RUN):
+        storage.remove(storage.join(output, name))
+
+
+def _refuse_differences(output: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    differences = [
+        f"{section}: {key}: {str(_value(then, section, key))[:80]} then, {value} now"
+        for section, keys in now["policy"].items()
+        if section != "version"
+        for key, value in keys.items()
+        if _value(then, section, key) != value
+    ]
+    differences += [
+        f"{name}: {str(then.get(name))[:80]} then, {now[name]} now"
+        for name in ("decisions_version", "search")
+        if then.get(name) != now[name]
+    ]
+    for name in ("quality", "against", "findings"):
+        before, after = ([tuple(file) for file in run[name]] for run in (then, now))
+        changed = [file[0] for file in after if file not in before] + [file[0] for file in before if file not in after]
+        differences += [f"{name}: {file}: added, removed or changed" for file in dict.fromkeys(changed)][:_SHOWN]
+        if not changed and before != after:
+            differences.append(f"{name}: the same files in another order")
+    if differences:
+        raise OutputError.of_lines(
+            [
+                f"{output}: the earlier run was another one, so --resume would mix two:",
+                *(f"  {difference}" for difference in differences),
+                "Use the earlier settings, or --overwrite, or another --output.",
+            ]
+        )
+
+
+def _value(run: Mapping[str, Any], section: str, key: str) -> Any:
+    values = run["policy"].get(section)
+    return values.get(key) if isinstance(values, dict) else None
+
+
+def _finished(output: str, run: FilterRun) -> dict[str, Any] | None:
+    """The summary of a run that left nothing to do. A subset is not looked through: writing it again finds that out."""
+    place = storage.join(output, SUMMARY)
+    if not {SUMMARY, REMOVED, POLICY} <= set(storage.list_names(output)):
+        return None
+    summary = unsealed(place)
+    if summary is None:
+        return None
+    names = [f"part-{number:06d}.parquet" for number in range(len(run.quality))]
+    if not summary["complete"] or storage.list_names(storage.join(output, DECISIONS)) != names:
+        return None
+    urls = [storage.join(output, DECISIONS, name) for name in names]
+    digest = run.digest()
+    if not all(storage.in_flight(urls, lambda url: is_of_run(url, digest), _FOOTERS_AT_ONCE)):
+        return None
+    listed = len(storage.list_names(storage.join(output, MANIFEST))) if run.write == "manifest" else 0
+    return summary if listed == summary["manifest_files"] else None

@@ -1,0 +1,243 @@
+"""The rules of a policy, one after the other, on the table `state`: a rule sees only what every earlier one kept.
+
+`place` is a row's rank among the rows of its identity that are neither wrong nor duplicates, 1 = best. Every later
+rule takes rows from the end of that order or the whole identity, so what is left of an identity is always its first
+rows, and `place` needs to be worked out only once; but where recognised faces stay among dropped ones, it is worked
+out again.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from fiqa_core.curation.decisions.database import VERDICTS, Findings, reason_code, scalar
+from fiqa_core.curation.decisions.duplicates import link_duplicates
+from fiqa_core.curation.decisions.policy import Policy
+from fiqa_core.curation.decisions.recognised import is_recognised
+from fiqa_core.wording import counted
+from schemas.drops import DROPS, Drop
+from schemas.label_verdicts import LabelVerdict
+
+_KEPT = "reason = 0"
+_PLACE = (
+    f"CASE WHEN ident IS NOT NULL AND {_KEPT} THEN (row_number() OVER "
+    f"(PARTITION BY ident, {_KEPT} ORDER BY quality DESC, rid))::INTEGER END"
+)
+# A share of n rows is rounded down; 0.1 * 30 is 3.0000000000000004, and 0.29 * 100 is 28.999999999999996.
+_ROUNDING = 1e-9
+
+
+class Decided(NamedTuple):
+    """explained: what each rule came to, in words (the reason's meaning with this run's numbers). spared: the rows
+    that a rule of quality found, and that stay because they are recognised."""
+
+    explained: Mapping[Drop, str]
+    spared: Mapping[Drop, int]
+
+
+def decide(db: Any, policy: Policy) -> Decided:
+    """Give every row of `state` its reason (0 = kept); needs `raw`, `labels`, `findings` and `pairs`.
+
+    Columns of `state`: rid, ident (code of its label), quality, verdict, reason, found (a rule of quality found it),
+    lower (scored rows of lower quality), identity_lower, identity_images, place, recognised (null unless asked for);
+    `linked` has what duplicates are of.
+    """
+    explained = {drop: DROPS[drop] for drop in Drop}
+    _begin(db, policy)
+    link_duplicates(db, policy)
+    _rank(db, policy)
+    rules = _Rules(db, policy)
+    explained |= rules.quality() | rules.size()
+    return Decided(explained, rules.spared)
+
+
+def check_needs(policy: Policy, findings: Findings, against: bool) -> None:
+    """Refuse a policy that asks for what was not found out.
+
+    Raises:
+        ValueError: it names what is missing.
+    """
+    if policy.needs_labels() and not findings.labels:
+        asks = "drops wrong labels (labels: drop_wrong)"
+        if not policy.labels.drop_wrong:
+            asks = "protects recognised faces (quality: protect_recognised)"
+        raise ValueError(f"the policy {asks}, but no findings about labels were given")
+    if policy.needs_pairs() and not findings.pairs:
+        raise ValueError(
+            "the policy drops near duplicates (duplicates: near, overlap: near_*), but no findings of pairs were given"
+        )
+    if policy.needs_overlap_pairs() and not against:
+        raise ValueError("the policy looks for near pairs in another dataset (overlap: near_*); name it by --against")
+
+
+def _begin(db: Any, policy: Policy) -> None:
+    """`state`: own rows with label code, verdict, and the first two reasons."""
+    verdict = " ".join(f"WHEN '{name}' THEN {code}" for code, name in enumerate(VERDICTS) if name is not None)
+    wrong = f"verdict = {VERDICTS.index(LabelVerdict.WRONG_LABEL)}" if policy.labels.drop_wrong else "false"
+    missing = "ident IS NULL" if policy.labels.drop_missing else "false"
+    db.execute(
+        "CREATE TABLE state AS SELECT * EXCLUDE unread, "
+        f"(CASE WHEN unread THEN {reason_code(Drop.NOT_READ)} "
+        f"WHEN quality IS NULL THEN {reason_code(Drop.NOT_SCORED)} "
+        f"WHEN {missing} THEN {reason_code(Drop.NO_LABEL)} "
+        f"WHEN {wrong} THEN {reason_code(Drop.WRONG_LABEL)} ELSE 0 END)::UTINYINT AS reason "
+        "FROM (SELECT r.rid, l.code AS ident, r.quality, r.unread, "
+        f"(CASE f.label_verdict {verdict} ELSE 0 END)::UTINYINT AS verdict "
+        "FROM raw r LEFT JOIN labels l USING (label) LEFT JOIN findings f ON f.rid = r.rid WHERE r.own)"
+    )
+
+
+def _rank(db: Any, policy: Policy) -> None:
+    """Take the linked rows away, and rank the others."""
+    protect = policy.quality.protect_recognised
+    recognised = f"{is_recognised(protect)} AND ident IS NOT NULL" if protect is not None else "NULL::BOOLEAN"
+    db.execute(
+        "CREATE TABLE ranked AS SELECT s.rid, s.ident, s.quality, s.verdict, "
+        "(CASE WHEN s.reason = 0 THEN coalesce(l.reason, 0) ELSE s.reason END)::UTINYINT AS reason, false AS found, "
+        f"{recognised} AS recognised, "
+        "CASE WHEN quality IS NOT NULL THEN rank() OVER (ORDER BY quality NULLS LAST) - 1 END AS lower "
+        "FROM state s LEFT JOIN linked l ON l.rid = s.rid LEFT JOIN findings f ON f.rid = s.rid"
+    )
+    _replace(
+        db,
+        "SELECT *, CASE WHEN ident IS NOT NULL AND quality IS NOT NULL "
+        "THEN (rank() OVER (PARTITION BY ident ORDER BY quality NULLS LAST) - 1)::INTEGER END AS identity_lower, "
+        "CASE WHEN ident IS NOT NULL THEN (count(quality) OVER (PARTITION BY ident))::INTEGER END AS identity_images "
+        "FROM ranked",
+    )
+    db.execute("DROP TABLE ranked")
+    _replace(db, f"SELECT *, {_PLACE} AS place FROM state")
+
+
+class _Rules:
+    """The rules of quality and size; each method returns what it came to, in words."""
+
+    def __init__(self, db: Any, policy: Policy) -> None:
+        self._db = db
+        self._quality, self._size = policy.quality, policy.size
+        least = self._quality.keep_at_least
+        self._protected = f"(ident IS NOT NULL AND place <= {least})" if least else "false"
+        self.spared: dict[Drop, int] = {}
+
+    def quality(self) -> dict[Drop, str]:
+        rule, said = self._quality, {}
+        if rule.min is not None:
+            self._find(Drop.BELOW_THRESHOLD, f"quality < {float32(rule.min)}")
+            said[Drop.BELOW_THRESHOLD] = f"The quality is below the threshold, {rule.min:g}."
+        if rule.drop_fraction:
+            rows = self._count(_KEPT)
+            condition, cut = self._worst(_share(rule.drop_fraction, rows), _KEPT)
+            self._find(Drop.BELOW_GLOBAL_QUANTILE, condition)
+            worst = f"{rule.drop_fraction:.6g} of {counted(rows, 'row')}{cut}"
+            said[Drop.BELOW_GLOBAL_QUANTILE] = f"Among the worst {worst}."
+        if rule.drop_identity_fraction:
+            self._find_in_identities(
+                Drop.BELOW_IDENTITY_QUANTILE,
+                f"place > n - floor({rule.drop_identity_fraction!r}::DOUBLE * n + {_ROUNDING}::DOUBLE)",
+            )
+            said[Drop.BELOW_IDENTITY_QUANTILE] = f"Among the worst {rule.drop_identity_fraction:.6g} of its identity."
+        return said
+
+    def size(self) -> dict[Drop, str]:
+        rule, said = self._size, {}
+        if rule.best_per_identity:
+            self._drop(Drop.OVER_IDENTITY_BEST, f"place > {rule.best_per_identity}")
+            said[Drop.OVER_IDENTITY_BEST] = f"Not among the best {rule.best_per_identity:,} of its identity."
+        if rule.max_identities:
+            self._cap(rule.max_identities)
+            said[Drop.OVER_IDENTITY_CAP] = f"Its identity is not among the {rule.max_identities:,} that are kept."
+        if rule.target:
+            said[Drop.OVER_TARGET_SIZE] = self._cut_to(rule.target)
+        if rule.min_per_identity:
+            self._drop(
+                Drop.IDENTITY_TOO_SMALL, f"n < {rule.min_per_identity}", f"LEFT JOIN ({_identities()}) USING (ident)"
+            )
+            least = counted(rule.min_per_identity, "image")
+            said[Drop.IDENTITY_TOO_SMALL] = f"Its identity was left with fewer than {least}."
+        return said
+
+    def _find(self, drop: Drop, condition: str, join: str = "") -> None:
+        condition = f"({condition}) AND NOT {self._protected}"
+        protects = self._quality.protect_recognised is not None
+        if protects:
+            found = f"SELECT count(*) FROM state {join} WHERE {_KEPT} AND {condition} AND recognised"
+            self.spared[drop] = int(scalar(self._db, found))
+            condition += " AND NOT recognised"
+        if self._quality.action == "drop":
+            self._drop(drop, condition, join)
+            if protects:
+                _replace(self._db, f"SELECT state.* REPLACE ({_PLACE} AS place) FROM state")
+        else:
+            found = f"found OR ({_KEPT} AND coalesce({condition}, false))"
+            _replace(self._db, f"SELECT state.* REPLACE ({found} AS found) FROM state {join}")
+
+    def _find_in_identities(self, drop: Drop, condition: str) -> None:
+        self._find(drop, condition, f"LEFT JOIN ({_identities()}) USING (ident)")
+
+    def _drop(self, drop: Drop, condition: str, join: str = "") -> None:
+        reason = f"CASE WHEN {_KEPT} AND ({condition}) THEN {reason_code(drop)} ELSE reason END"
+        _replace(self._db, f"SELECT state.* REPLACE (({reason})::UTINYINT AS reason) FROM state {join}")
+
+    def _cap(self, most: int) -> None:
+        # Summed as whole numbers: a sum of floats would depend on the order in which threads add.
+        steps = exact_steps(self._db)
+        mean = f"sum((quality::DOUBLE * {steps!r}::DOUBLE)::HUGEINT)::DOUBLE / count(*)"
+        kept = (
+            f"SELECT ident, true AS stays FROM ({_identities(f', {mean} AS mean')}) ORDER BY n DESC, mean DESC, ident"
+        )
+        self._drop(
+            Drop.OVER_IDENTITY_CAP,
+            "ident IS NOT NULL AND stays IS NULL",
+            f"LEFT JOIN ({kept} LIMIT {most}) USING (ident)",
+        )
+
+    def _cut_to(self, target: int) -> str:
+        rows, protected = self._count(_KEPT), self._count(f"{_KEPT} AND {self._protected}")
+        open_rows = f"{_KEPT} AND NOT {self._protected}"
+        surplus = min(max(0, rows - target), rows - protected)
+        condition, cut = self._worst(surplus, open_rows)
+        self._drop(Drop.OVER_TARGET_SIZE, f"({condition}) AND NOT {self._protected}")
+        return f"The dataset was cut from {rows:,} to {counted(rows - surplus, 'row')}, worst images first{cut}."
+
+    def _worst(self, rows: int, among: str) -> tuple[str, str]:
+        """Condition that holds for exactly the worst rows among some, and where it cuts, in words."""
+        if not rows:
+            return "false", ""
+        ordered = f"FROM state WHERE {among} ORDER BY quality LIMIT 1 OFFSET ?"
+        cut = scalar(self._db, f"SELECT quality {ordered}", rows - 1)
+        below = self._count(f"{among} AND quality < {float32(cut)}")
+        last = scalar(
+            self._db,
+            f"SELECT rid FROM state WHERE {among} AND quality = {float32(cut)} ORDER BY rid DESC LIMIT 1 OFFSET ?",
+            rows - below - 1,
+        )
+        equal = f"quality = {float32(cut)} AND rid >= {last}"
+        return f"quality < {float32(cut)} OR ({equal})", f" (quality up to {cut:.6g})"
+
+    def _count(self, condition: str) -> int:
+        return int(scalar(self._db, f"SELECT count(*) FROM state WHERE {condition}"))
+
+
+def exact_steps(db: Any) -> float:
+    """Power of two that makes whole numbers of qualities, so that sums of them are exact: 2^-40 of the largest."""
+    largest = scalar(db, "SELECT max(abs(quality::DOUBLE)) FROM state")
+    return math.ldexp(1.0, 40 - math.frexp(largest or 1.0)[1])
+
+
+def _identities(more: str = "") -> str:
+    return f"SELECT ident, count(*) AS n{more} FROM state WHERE {_KEPT} AND ident IS NOT NULL GROUP BY ident"
+
+
+def _share(fraction: float, rows: int) -> int:
+    return math.floor(fraction * rows + _ROUNDING)
+
+
+def float32(value: float) -> str:
+    """A number as qualities are compared with it: in their own 32 bits, so that 0.3 is the 0.3 of the table."""
+    return f"{value!r}::FLOAT" if abs(value) < 3.4e38 else f"{value!r}::DOUBLE"
+
+
+def _replace(db: Any, query: str) -> None:
+    db.execute(f"CREATE TABLE next AS {query}")
+    db.execute("DROP TABLE state")
+    db.execute("ALTER TABLE next RENAME TO state")

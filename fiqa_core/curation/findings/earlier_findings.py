@@ -1,0 +1,29 @@
+"""Findings of an earlier search that are given again: whether all of them are there."""
+
+from collections.abc import Sequence
+
+from fiqa_core.curation.findings.search import DONE, WORK, read_done
+from fiqa_core.runs.layout import holds_run
+from fiqa_core.storage import above, is_folder, join
+from fiqa_core.tables.quality_files import TableError
+
+
+def refuse_unfinished(folder: str, names: Sequence[str]) -> None:
+    """Refuse findings of a search that was broken off, or of which a file is gone.
+
+    Args:
+        folder: their folder. names: of what is in it.
+
+    Raises:
+        TableError: it names what is missing.
+    """
+    if DONE not in names:
+        output = above(folder)
+        if output is not None and (is_folder(join(output, WORK)) or holds_run(output)):
+            raise TableError(f"{folder}: the search was broken off (there is no {DONE}). Finish it with --resume.")
+        return  # findings that another tool made
+    there = read_done(join(folder, DONE))
+    wanted = [url.rpartition("/")[2] for url in (*there.labels, *there.pairs)]
+    gone = [name for name in wanted if name not in names]
+    if gone:
+        raise TableError(f"{folder}: {gone[0]} is missing, which its search wrote. Make the findings again.")

@@ -1,0 +1,1 @@
+"""Wrong labels, split and merged identities, judged by the centres of identities."""

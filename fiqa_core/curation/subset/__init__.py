@@ -1,0 +1,1 @@
+"""The kept images, written byte for byte in any of the formats."""

@@ -1,0 +1,121 @@
+"""A run of images as files of a folder, flushed together and then renamed: no half-written file is seen."""
+
+import ctypes
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from fiqa_core.curation.subset.folder_names import SharedNames
+from fiqa_core.curation.subset.index import IndexWriter
+from fiqa_core.curation.subset.own_files import note_names
+from fiqa_core.curation.subset.settings import DATA, SubsetError, place
+from fiqa_core.shards.batch import ImageBatch
+from fiqa_core.shards.output_names import file_stem, image_suffix
+from fiqa_core.storage import filesystem, in_flight, is_local, join, publish_bytes
+
+_TEMPORARIES = "_tmp"
+_RECOGNISED = 32  # bytes of an image that tell its format
+
+
+def write_folder_shard(batches: Iterator[ImageBatch], index: IndexWriter, output: str) -> None:
+    """Write images to `<output>/subset/data/<label>/<name>.<suffix>`; those of one call become visible at its end.
+
+    On a disk all files are written aside, flushed together (a flush for each would cost more than all the rest), and
+    then renamed. On another store each is put whole.
+    """
+    names = _shared_names(output, index.plan)
+    if is_local(output):
+        _write_local(batches, names, index, Path(filesystem(output)[1]))
+        return
+    for batch in batches:
+        note_names(output, batch.position, _paths(batch, names))
+        named = ((image.data, path) for image, path in zip(batch.images(), _paths(batch, names), strict=True))
+        paths = list(in_flight(named, lambda one: _put(*one, output), weigh=lambda one: len(one[0])))
+        index.add(batch.rows, batch.sizes, DATA, paths)
+
+
+def _write_local(batches: Iterator[ImageBatch], names: SharedNames, index: IndexWriter, output: Path) -> None:
+    aside = output / _TEMPORARIES / f"fiqa-{uuid.uuid4().hex}"
+    aside.mkdir(parents=True)
+    try:
+        paths: list[str] = []
+        first = 0
+        for batch in batches:
+            first = first if paths else batch.position
+            for number, view in enumerate(batch.views(), len(paths)):
+                descriptor = os.open(f"{aside}/{number}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+                try:
+                    _write_all(descriptor, view)
+                finally:
+                    os.close(descriptor)
+            named = _paths(batch, names)
+            index.add(batch.rows, batch.sizes, DATA, named)
+            paths += named
+        _flush(aside)
+        note_names(str(output), first, paths)
+        data = Path(filesystem(place(str(output), DATA))[1])
+        made: set[str] = set()
+        for number, path in enumerate(paths):
+            folder = path.rpartition("/")[0]
+            if folder not in made:
+                _make(data, folder)
+                made.add(folder)
+            os.replace(f"{aside}/{number}", f"{data}/{path}")  # noqa: PTH105  # twice as fast, a million times
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _make(data: Path, folder: str) -> None:
+    """Make a folder below `data`; a link in its place would have the images written elsewhere."""
+    place_of_folder = data / folder
+    place_of_folder.mkdir(parents=True, exist_ok=True)
+    for part in (place_of_folder, *place_of_folder.parents):
+        if part == data:
+            break
+        if part.is_symlink():
+            raise SubsetError(f"{part}: is a link, and images are written into folders only. Remove the link.")
+
+
+def _write_all(descriptor: int, view: memoryview) -> None:
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _put(data: bytes, path: str, output: str) -> str:
+    publish_bytes(data, output, join(place(output, DATA), path))
+    return path
+
+
+def _paths(batch: ImageBatch, names: SharedNames) -> list[str]:
+    labels = batch.rows["label"].to_pylist()
+    numbers = batch.rows["number"].to_pylist()
+    found = []
+    for place_in_batch, (key, view) in enumerate(zip(batch.rows["key"].to_pylist(), batch.views(), strict=True)):
+        number = numbers[place_in_batch]
+        stem = file_stem(labels[place_in_batch] if number is None else names.folder(number), key)
+        if stem in names:
+            stem = f"{stem}~{batch.position + place_in_batch}"
+        found.append(f"{stem}.{image_suffix(bytes(view[:_RECOGNISED]), key)}")
+    return found
+
+
+@lru_cache(maxsize=1)
+def _shared_names(output: str, plan: str) -> SharedNames:  # noqa: ARG001  # the plan tells one from another
+    return SharedNames(output)
+
+
+def _flush(folder: Path) -> None:
+    """Flush the file system that a folder is on."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if not hasattr(libc, "syncfs"):
+            os.sync()
+        elif libc.syncfs(descriptor):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+    finally:
+        os.close(descriptor)

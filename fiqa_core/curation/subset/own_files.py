@@ -1,0 +1,165 @@
+"""Which files below `subset` a run wrote: only these are ever removed, and nothing behind a link."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fiqa_core.curation.subset.settings import DATA, INDEX, LABELS, PLAN, REPORT, WORK, SubsetError, place
+from fiqa_core.storage import (
+    filesystem,
+    is_local,
+    join,
+    list_names,
+    open_read,
+    publish_bytes,
+    read_bytes,
+    remove,
+)
+from fiqa_core.storage.places import store_of
+
+_ROWS_AT_ONCE = 65_536
+_NOTE = re.compile(r"names-(\d{12,18})\.txt")
+_TOP = {DATA, INDEX, WORK, "_tmp", LABELS, PLAN, REPORT}
+_BELOW = {
+    INDEX: re.compile(r"(shard-\d{6,}|train)\.parquet"),
+    WORK: re.compile(r"run-\d{6,}\.(bin|parquet)|shared_names\.npy|names-\d+\.txt"),
+    "_tmp": re.compile(r"fiqa-[0-9a-f]+"),
+}
+# Shards; images of a folder have names of their own, which its index lists.
+_SHARD = re.compile(r"shard-\d{6,}\.(tar|parquet)|train\.(rec|idx)|property")
+
+
+def note_names(output: str, first: int, names: Sequence[str]) -> None:
+    """Write down which images of a folder are about to be put in place: until their index is there, nothing else tells
+    whose they are.
+
+    Args:
+        first: place of the first of them in the subset. names: paths below `data`.
+    """
+    publish_bytes("\n".join(names).encode(), output, place(output, WORK, f"names-{first:012d}.txt"))
+
+
+def forget_names(output: str, first: int, images: int) -> None:
+    """Remove what `note_names` wrote of a run of images, once their index is there."""
+    for name in list_names(place(output, WORK)):
+        number = _NOTE.fullmatch(name)
+        if number is not None and first <= int(number[1]) < first + images:
+            remove(place(output, WORK, name))
+
+
+def is_begun(output: str) -> bool:
+    """Whether anything of a subset was written."""
+    return any(list_names(place(output, folder)) for folder in (DATA, INDEX))
+
+
+def clear_subset(output: str) -> None:
+    """Remove a subset.
+
+    Raises:
+        SubsetError: a file in it that no run wrote; nothing was removed.
+    """
+    refuse_foreign(output)
+    remove(place(output))
+
+
+def clear_work(output: str) -> None:
+    """Remove what is only needed while a subset is written, and the folder of it once nothing else is in it."""
+    names = list_names(place(output, WORK))
+    ours = [name for name in names if _BELOW[WORK].fullmatch(name)]
+    if len(ours) == len(names):
+        remove(place(output, WORK))
+        return
+    for name in ours:
+        remove(place(output, WORK, name))
+
+
+def refuse_foreign(output: str) -> None:
+    """Refuse to go on where a file lies in a subset that no run wrote there.
+
+    Raises:
+        SubsetError: it names the first.
+    """
+    foreign = next(_foreign(output), None)
+    if foreign is not None:
+        raise SubsetError(
+            f"{place(output)}: only what a filter run wrote is ever removed, but there is also {foreign!r}. "
+            "Move it away or choose another --output."
+        )
+
+
+def _foreign(output: str) -> Iterator[str]:
+    present = list_names(place(output))
+    yield from (name for name in present if name not in _TOP)
+    for folder, ours in _BELOW.items():
+        names = list_names(place(output, folder)) if folder in present else []
+        yield from (f"{folder}/{name}" for name in names if not ours.fullmatch(name))
+    if DATA not in present:
+        return
+    written: np.ndarray | None = None
+    for path, is_link in _everything(place(output, DATA)):
+        if not is_link and _SHARD.fullmatch(path):
+            continue
+        if written is None:
+            written = _written(output)
+        if is_link or not _holds(written, path):
+            yield f"{DATA}/{path}"
+
+
+def _everything(folder: str) -> Iterator[tuple[str, bool]]:
+    """Every file below a folder, hidden ones too, and whether it is a link (to a folder, too: none is followed)."""
+    if not is_local(folder):
+        store, path = store_of(folder)
+        prefix = path.rstrip("/") + "/"
+        paths = (listed.path for listed in store.entries(prefix, deep=True))
+        yield from ((path[len(prefix) :], False) for path in paths if not path.endswith("/"))
+        return
+    root = Path(filesystem(folder)[1])
+    waiting = [root]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
+                else:
+                    yield os.path.relpath(entry.path, root), entry.is_symlink()
+
+
+def _written(output: str) -> np.ndarray:
+    """Hashes of the paths below `data` of all images that were written there, sorted; 8 bytes an image."""
+    hashes = np.fromiter(map(_hash, _names(output)), np.uint64)
+    hashes.sort()
+    return hashes
+
+
+def _names(output: str) -> Iterable[str]:
+    for name in list_names(place(output, INDEX)):
+        url = place(output, INDEX, name)
+        try:
+            with open_read(url) as stream:
+                for batch in pq.ParquetFile(stream).iter_batches(_ROWS_AT_ONCE, columns=["out_shard", "out_key"]):
+                    rows = zip(batch["out_shard"].to_pylist(), batch["out_key"].to_pylist(), strict=True)
+                    yield from (key for shard, key in rows if shard == DATA and key)
+        except (pa.ArrowException, KeyError) as error:
+            raise SubsetError(
+                f"{url}: damaged, so whose the files in {place(output, DATA)} are is not known. Remove the folder "
+                f"yourself, or choose another --output. ({' '.join(str(error).split())[:200]})"
+            ) from error
+    for name in list_names(place(output, WORK)):
+        if name.startswith("names-"):
+            yield from read_bytes(join(place(output, WORK), name)).decode().split("\n")
+
+
+def _hash(path: str) -> int:
+    return int.from_bytes(hashlib.blake2b(path.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "big")
+
+
+def _holds(hashes: np.ndarray, path: str) -> bool:
+    wanted = np.uint64(_hash(path))
+    at = int(np.searchsorted(hashes, wanted))
+    return bool(at < len(hashes) and hashes[at] == wanted)

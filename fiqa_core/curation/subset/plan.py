@@ -1,0 +1,347 @@
+"""From decisions to tasks: who writes which output shards, from which parts of the source."""
+
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fiqa_core.curation.subset.folder_names import publish_shared_names
+from fiqa_core.curation.subset.labels import in_order, numbers, publish_labels
+from fiqa_core.curation.subset.own_files import clear_subset
+from fiqa_core.curation.subset.report import PlanBrief
+from fiqa_core.curation.subset.settings import PLAN, Slice, SubsetError, SubsetSettings, SubsetTask, cut, digest, place
+from fiqa_core.runs.layout import RUN, read_own_json, read_run_file
+from fiqa_core.shards.output_names import label_folder
+from fiqa_core.shards.recordio.writer import MAX_EXACT
+from fiqa_core.shards.unit import ReadSettings, Unit
+from fiqa_core.storage import above, exists, in_flight, join, open_read, publish_bytes, stat
+from fiqa_core.tables.quality_files import Part
+from fiqa_core.tables.row_batches import checked, damage_named
+from fiqa_core.wording import counted
+
+_log = logging.getLogger(__name__)
+_READ_AT_ONCE = 4
+_FOLDER_NAMES = 2
+_CHUNK = 1 << 20
+# A tar can only be read from its start: a task may begin inside one where what it has to pass over is at most
+# this share of the work of the task before it.
+_PASSED_OVER = 8
+_RUN_IMAGES = 30_000  # a task of RecordIO: its sorted run is merged with the others
+_COLUMNS = ["keep", "key", "label"]
+
+
+@dataclass(frozen=True)
+class SubsetPlan:
+    """The tasks of a subset, and what they are to write together.
+
+    `settings` has the format that is written; `grouped`: the images come in order of their numbers already.
+    """
+
+    settings: SubsetSettings
+    tasks: tuple[SubsetTask, ...]
+    images: int
+    identities: int
+    unlabelled: int
+    grouped: bool
+    digest: str
+
+    def brief(self) -> PlanBrief:
+        """The plan without its tasks."""
+        return PlanBrief(
+            self.settings,
+            len(self.tasks),
+            self.images,
+            self.identities,
+            self.unlabelled,
+            self.grouped,
+            self.digest,
+        )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What one decisions file says: kept rows, kept rows of each label, its content."""
+
+    kept: int
+    labels: dict[str | None, int]
+    digest: str
+
+
+def plan_subset(
+    parts: Sequence[Part],
+    decisions_folder: str,
+    settings: SubsetSettings,
+    output: str,
+    resume: bool = False,
+    most_exact: int = MAX_EXACT,
+) -> SubsetPlan:
+    """Plan a subset and write down what its workers need (`labels.csv`, `plan.json`) under `<output>/subset`.
+
+    Args:
+        parts: files of the quality table whose rows the decisions are about; the order of the output is theirs.
+        decisions_folder: has `part-NNNNNN.parquet` for each part.
+        resume: keep finished shards of the same subset that lie there.
+        most_exact: numbers that float32 tells apart (RecordIO); another one is for tests.
+
+    Raises:
+        SubsetError: a part whose source is not known, several formats for `same`, images without a label for
+            RecordIO, or another subset that lies there.
+    """
+    settings, units = check_source(parts, settings)
+    urls = [join(decisions_folder, f"part-{part.number:06d}.parquet") for part in parts]
+    seen = list(in_flight(urls, _look_at, _READ_AT_ONCE))
+    slices = tuple(Slice(u, unit, 0, s.kept) for u, unit, s in zip(urls, units, seen, strict=True) if s.kept)
+    counts: Counter[str | None] = Counter()
+    for one in seen:
+        counts.update(one.labels)
+    unlabelled = counts.pop(None, 0)
+    labels = {str(label): count for label, count in counts.items()}
+    images = sum(labels.values()) + unlabelled
+    _refuse(settings, images, labels, unlabelled)
+    if settings.format == "recordio":
+        settings = replace(settings, recordio_layout=_layout(settings.recordio_layout, images, len(labels), most_exact))
+    # Where the source lies does not count: a run that was begun goes on after the dataset was moved.
+    places = [replace(part.unit, version="").identity() for part in parts if part.unit is not None]
+    identity: list[Any] = [replace(settings, moved=()).to_dict(), [one.digest for one in seen], places]
+    # Raised when the same settings would give files other names.
+    identity += [_FOLDER_NAMES] if settings.format == "folder" and settings.dense else []
+    whole = digest(identity)
+    _settle(output, whole, resume)
+    label_digest = publish_labels(output, labels) if settings.dense else ""
+    grouped = settings.format == "recordio" and _is_grouped(urls, labels)
+    if settings.format == "folder":
+        publish_shared_names(output, _names(urls), settings.dense, in_order(labels) if settings.dense else [])
+    tasks = tuple(
+        SubsetTask(number, first, count, cut(slices, first, count), whole, label_digest)
+        for number, (first, count) in enumerate(_ranges(slices, settings, grouped))
+    )
+    plan = SubsetPlan(settings, tasks, images, len(labels), unlabelled, grouped, whole)
+    _write_down(output, plan)
+    return plan
+
+
+def check_source(parts: Sequence[Part], settings: SubsetSettings) -> tuple[SubsetSettings, list[Unit]]:
+    """The settings with what the tables say filled in, and the part of the dataset that each file is about.
+
+    Raises:
+        SubsetError: a part whose source is not known, several formats for `same`, or a move that moves nothing.
+    """
+    units = [_unit(part, settings) for part in parts]
+    for old, _ in settings.moved:
+        if parts and not any(part.unit is not None and _lies_in(part.unit.url, old) for part in parts):
+            known = parts[0].unit.url if parts[0].unit is not None else ""
+            raise SubsetError(f"--moved {old}=...: nothing lay there. The first of the sources was {known}")
+    return replace(settings, format=_format(settings.format, parts), read=_read_settings(parts)), units
+
+
+def _lies_in(url: str, folder: str) -> bool:
+    return url == folder or url.startswith(folder.rstrip("/") + "/")
+
+
+def _look_at(url: str) -> _Seen:
+    content = hashlib.sha256()
+    try:
+        with open_read(url) as stream:
+            while chunk := stream.read(_CHUNK):
+                content.update(chunk)
+            stream.seek(0)
+            table = pq.read_table(stream, columns=["keep", "label", "sha256"])
+    except FileNotFoundError as error:
+        raise SubsetError(f"{url}: no decisions for this part of the table. Decide again.") from error
+    except (pa.ArrowException, KeyError) as error:
+        raise SubsetError(f"{url}: not readable as decisions ({' '.join(str(error).split())[:300]})") from error
+    kept = table.filter(table["keep"])
+    if kept["sha256"].null_count:
+        unknown = counted(kept["sha256"].null_count, "kept row has", "kept rows have")
+        raise SubsetError(f"{url}: {unknown} no sha256, so nothing can be verified")
+    values = pc.value_counts(kept["label"]).to_pylist()
+    return _Seen(kept.num_rows, {v["values"]: v["counts"] for v in values}, content.hexdigest()[:16])
+
+
+def _unit(part: Part, settings: SubsetSettings) -> Unit:
+    if part.unit is None:
+        raise SubsetError(
+            f"{part.url}: where its images lie is not known: there is no plan/units.parquet beside the table. A subset "
+            "is written from the output folder of score_dataset; write a manifest for a table from elsewhere."
+        )
+    unit = part.unit
+    for old, new in settings.moved:
+        if _lies_in(unit.url, old):
+            unit = replace(unit, url=new + unit.url.removeprefix(old))
+            break
+    # What the bytes are is told by their sha256, image by image: a copy with another time of change will do. Keys
+    # come from the decisions, so the `.idx` of RecordIO is not needed.
+    return replace(unit, version="", listing="" if unit.container == "recordio" else unit.listing)
+
+
+def _format(wanted: str, parts: Sequence[Part]) -> str:
+    found = sorted({part.unit.container for part in parts if part.unit is not None})
+    if wanted != "same":
+        return wanted
+    if len(found) > 1:
+        raise SubsetError(f"the input is of several formats ({', '.join(found)}), so `same` is none: name one")
+    return found[0] if found else "webdataset"
+
+
+def _read_settings(parts: Sequence[Part]) -> ReadSettings:
+    """How the table's run read its records; runs of one table that differ are refused."""
+    found: dict[str, ReadSettings] = {}
+    for folder in {above(part.url.rpartition("/")[0]) for part in parts}:
+        if folder is None:
+            continue
+        url = join(folder, RUN)
+        if exists(url):
+            found[url] = _read_of_run(folder)
+    if len(set(found.values())) > 1:
+        raise SubsetError(
+            f"the runs {', '.join(sorted(found))} were told different columns (--image-field, --label-field): write a "
+            "subset of each"
+        )
+    return next(iter(found.values()), ReadSettings())
+
+
+def _read_of_run(folder: str) -> ReadSettings:
+    try:
+        read = ReadSettings(**read_run_file(folder)["settings"]["read"])
+        kinds = (type(read.label_field), type(read.image_field), type(read.max_stored_bytes))
+        if kinds != (str, str, int):
+            raise ValueError("its settings of reading are of other types")
+    except (ValueError, KeyError, TypeError) as error:
+        raise SubsetError(
+            f"{join(folder, RUN)}: not readable as a scoring run's ({error}), so how its records were read is unknown."
+        ) from error
+    return read
+
+
+def _refuse(settings: SubsetSettings, images: int, labels: Mapping[str, int], unlabelled: int) -> None:
+    if settings.shard_size < 1:
+        raise SubsetError(f"shard size {settings.shard_size}: expected a whole number of at least 1")
+    if settings.format == "folder" and not settings.dense:
+        _refuse_shared_folders(labels)
+    if settings.format != "recordio":
+        return
+    if unlabelled:
+        raise SubsetError(
+            f"{unlabelled} of {counted(images, 'kept image has', 'kept images have')} no label, which InsightFace's "
+            "RecordIO needs. Drop them (--drop-unlabelled on), write another format, or score the set again with "
+            "--label-field."
+        )
+
+
+def _layout(wanted: str, images: int, identities: int, most: int) -> str:
+    if identities > most:
+        raise SubsetError(f"{identities} identities: RecordIO's labels are float32, exact up to {most}. Keep fewer.")
+    if wanted == "plain" or images + identities + 1 <= most:
+        return wanted or "insightface"
+    counts = (
+        f"{images} images and {identities} identities: InsightFace's header and identity records count in float32, "
+        f"exact up to {most}"
+    )
+    if wanted:
+        raise SubsetError(
+            f"{counts}; beyond it loaders lose an image or read a record that is none. Keep fewer, or write "
+            "--recordio-layout plain."
+        )
+    _log.warning("%s. The set is written without them (--recordio-layout plain): loaders take all keys then.", counts)
+    return "plain"
+
+
+def _refuse_shared_folders(labels: Iterable[str]) -> None:
+    """Refuse labels of which two would be one folder (on some system), or that give none."""
+    folders: dict[str, str] = {}
+    for label in labels:
+        folder = label_folder(label).casefold()
+        other = folders.setdefault(folder, label)
+        if not folder or other != label:
+            why = "is no name for a folder" if not folder else f"and {other!r} would be one folder"
+            raise SubsetError(f"the label {label!r} {why}. Number the labels with --relabel; the map is written.")
+    changed = [label for label in labels if label_folder(label) != label]
+    if changed:
+        _log.warning(
+            "%d labels are written as folders of another name, since not every system takes them: %r as %r. The index "
+            "beside the images has the labels themselves.",
+            len(changed),
+            changed[0],
+            label_folder(changed[0]),
+        )
+
+
+def _settle(output: str, whole: str, resume: bool) -> None:
+    url = place(output, PLAN)
+    if stat(url) is None:
+        return
+    try:
+        earlier = read_own_json(url)
+    except ValueError as error:
+        if resume:
+            raise SubsetError(f"{url}: not readable ({error}). Start afresh with --overwrite.") from error
+        earlier = {}
+    if resume and earlier.get("digest") == whole:
+        return
+    if resume:
+        raise SubsetError(
+            f"{place(output)}: holds another subset (of other decisions, settings or source), so it cannot be resumed. "
+            "Start afresh with --overwrite, or choose another --output."
+        )
+    clear_subset(output)
+
+
+def _is_grouped(urls: Sequence[str], labels: dict[str, int]) -> bool:
+    """Whether kept images come in order of their new labels already."""
+    known = pa.array(in_order(labels), pa.string())
+    last = -1
+    for url in urls:
+        for batch in _batches(url, ["keep", "label"]):
+            found = numbers(batch["label"], known).to_numpy(zero_copy_only=False)
+            if len(found) and (found[0] < last or (found[1:] < found[:-1]).any()):
+                return False
+            last = found[-1] if len(found) else last
+    return True
+
+
+def _names(urls: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    for url in urls:
+        for batch in _batches(url, _COLUMNS):
+            yield from zip(batch["key"].to_pylist(), batch["label"].to_pylist(), strict=True)
+
+
+def _batches(url: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    with damage_named(url), open_read(url) as stream:
+        for batch in checked(stream).iter_batches(columns=columns):
+            yield batch.filter(batch["keep"])
+
+
+def _ranges(slices: Sequence[Slice], settings: SubsetSettings, grouped: bool) -> Iterator[tuple[int, int]]:
+    """(first image, images) of every task."""
+    total = sum(piece.take for piece in slices)
+    if grouped:
+        yield from [(0, total)] if total else []
+        return
+    size = _RUN_IMAGES if settings.format == "recordio" else settings.shard_size
+    first = begin = number = 0  # begin: place of the first image of slices[number]
+    for end in [*range(size, total, size), total]:
+        while number < len(slices) and begin + slices[number].take <= end:
+            begin += slices[number].take
+            number += 1
+        inside = number < len(slices) and slices[number].unit.container == "webdataset"
+        if end > first and (end == total or not inside or (end - begin) * _PASSED_OVER <= end - first):
+            yield first, end - first
+            first = end
+
+
+def _write_down(output: str, plan: SubsetPlan) -> None:
+    content = {
+        "digest": plan.digest,
+        "images": plan.images,
+        "identities": plan.identities,
+        "tasks": len(plan.tasks),
+        "settings": plan.settings.to_dict(),
+    }
+    publish_bytes(json.dumps(content, indent=1).encode(), output, place(output, PLAN))

@@ -1,0 +1,90 @@
+"""The end of a subset: the merge, where its format needs one, and the account of what was written."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from fiqa_core.curation.subset.own_files import clear_work
+from fiqa_core.curation.subset.recordio import finished_set, merge_runs
+from fiqa_core.curation.subset.settings import REPORT, SubsetError, SubsetSettings, place
+from fiqa_core.curation.subset.summary import SubsetSummary, problems
+from fiqa_core.storage import publish_bytes, read_bytes
+
+
+@dataclass(frozen=True)
+class PlanBrief:
+    """A plan without its tasks: what the last step needs."""
+
+    settings: SubsetSettings
+    tasks: int
+    images: int
+    identities: int
+    unlabelled: int
+    grouped: bool
+    digest: str
+
+
+def finish(summary: SubsetSummary, brief: PlanBrief, output: str) -> SubsetSummary:
+    """Merge RecordIO's runs if all are there, and publish the account; passes the summary on."""
+    found = problems(summary, brief.images, brief.tasks)
+    if not found and brief.settings.format == "recordio" and not brief.grouped:
+        try:
+            layout = brief.settings.recordio_layout
+            merge_runs(range(brief.tasks), output, brief.digest, brief.images, layout)
+        except (OSError, SubsetError) as error:
+            found = [f"the runs could not be merged: {error}"]
+    if not found and brief.settings.format != "recordio":
+        clear_work(output)
+    content = report(summary, brief, found)
+    publish_bytes(json.dumps(content, indent=1).encode(), output, place(output, REPORT))
+    return summary
+
+
+def report(summary: SubsetSummary, brief: PlanBrief, found: list[str]) -> dict[str, Any]:
+    """The account of a subset, as `subset/summary.json` has it."""
+    return {
+        "complete": not found,
+        "problems": found,
+        "format": brief.settings.format,
+        "images": summary.images,
+        "images_planned": brief.images,
+        "images_now": summary.images_now,
+        "bytes": summary.bytes,
+        "shards": 1 if brief.settings.format == "recordio" else summary.shards,
+        "identities": brief.identities,
+        "unlabelled": brief.unlabelled,
+        "relabelled": brief.settings.dense,
+        "worker_seconds": round(summary.seconds, 3),
+        "settings": brief.settings.to_dict(),
+        "plan": brief.digest,
+    }
+
+
+def finished_report(brief: PlanBrief, output: str) -> dict[str, Any] | None:
+    """The account of a RecordIO set that lies there whole; its runs are gone, so its tasks cannot say so."""
+    if brief.settings.format != "recordio":
+        return None
+    there = finished_set(output, brief.digest, brief.images)
+    if there is None:
+        return None
+    summary = SubsetSummary(there.images, there.bytes, 1)
+    content = report(summary, brief, [])
+    publish_bytes(json.dumps(content, indent=1).encode(), output, place(output, REPORT))
+    clear_work(output)
+    return content
+
+
+def read_report(output: str) -> dict[str, Any]:
+    """What the last step wrote down.
+
+    Raises:
+        SubsetError: it did not come that far.
+    """
+    url = place(output, REPORT)
+    try:
+        return dict(json.loads(read_bytes(url)))
+    except FileNotFoundError as error:
+        raise SubsetError(
+            f"{url}: the job ended without it, so its last step did not run. Finished shards are kept: run again with "
+            "--resume."
+        ) from error

@@ -1,0 +1,1 @@
+"""MXNet RecordIO, as InsightFace ships its training sets."""

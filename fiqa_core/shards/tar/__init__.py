@@ -1,0 +1,1 @@
+"""Reading tar archives, damaged ones too."""

@@ -1,0 +1,343 @@
+"""A tar that is being read: where the reader is, what the last member was, and how it goes on behind damage."""
+
+import hashlib
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import IO, NoReturn
+
+from fiqa_core.shards.names import printable, shortened
+from fiqa_core.shards.tar.header import (
+    BLOCK,
+    MAGIC,
+    MAGIC_AT,
+    NO_PAX,
+    BrokenError,
+    believable,
+    checksum_fits,
+    decimal,
+    name_of,
+    padded,
+    pax_records,
+    size_of,
+)
+from fiqa_core.shards.tar.member import (
+    BAD_SPARSE,
+    CONTINUED,
+    FOLDER,
+    LINK,
+    OTHER,
+    REGULAR,
+    Gap,
+    Member,
+    TarDamagedError,
+)
+from fiqa_core.shards.tar.resync import Resync, Source
+from fiqa_core.shards.tar.sparse import Sparse, SparseMapError, expanded, old_map, old_map_block, pax_sparse
+from fiqa_core.wording import counted
+
+_CHUNK = 1 << 20
+_MAX_META_BYTES = 1 << 20  # a long name or pax header; anything larger is hostile
+_MAX_SPARSE_MAP = 8 << 20
+_MAX_MAP_BLOCKS = 16_384  # of the old encoding
+_ZEROS = bytes(BLOCK)
+_RECORD = 20 * BLOCK  # what writers fill up with zeros to
+_MOST_ZEROS = 1 << 20  # behind the end mark; a longer tail is what a broken download leaves
+
+# D: a folder with the list of its files, of an incremental dump.
+_KINDS = {
+    b"0": REGULAR, b"\0": REGULAR, b"7": REGULAR, b"S": REGULAR, b"5": FOLDER, b"D": FOLDER, b"1": LINK, b"2": LINK,
+    b"M": CONTINUED,
+}  # fmt: skip
+_EXTRA = b"LKxgX"  # says something of the next member, or of all
+_NO_MEMBERS = b"VNAI"  # a volume's label, old lists of names, Solaris' attributes
+_WITHOUT_CONTENT = b"23456"
+_TEXTS = (".cls", ".json", ".txt")
+
+
+class Archive:
+    """Where the reader is, and the last member, which is held back until what follows it shows that it is whole."""
+
+    def __init__(self, stream: IO[bytes], max_bytes: int) -> None:
+        self._source = Source(stream)
+        self._read: Callable[[int], bytes] = stream.read  # until something is put back
+        self._limit = max_bytes
+        self.offset = 0  # of the next byte to be read
+        self._begin = 0  # of the member in hand: its first header
+        self._held: Member | None = None
+        self._content = b""  # the held member's, with its padding
+        self._held_begin = 0
+        self._part = b""  # what came of the content in hand before it broke off
+        self._name = ""  # of the member in hand
+        self._first: int | None = 0  # where this archive began; None behind a gap
+        self._old = True  # no header had magic
+        self._header_broken = False  # `_part` is what stands where a header should
+        self._nameless = False  # the name of the next member was in a block that is lost
+        self._global: dict[bytes, bytes] = {}
+
+    def members(self) -> Iterator[Member | Gap]:
+        """Members from `offset` on. Raises BrokenError where that is no longer possible."""
+        # Looked up once, and counted in local variables: this loop runs six times for each face of a shard.
+        read, limit, offset = self._read, self._limit, self.offset
+        held: Member | None = None
+        long_name: bytes | None = None
+        pax: Mapping[bytes, bytes] = NO_PAX
+        pax_header, pax_size, pax_stored = b"", 0, 0
+        self._begin = offset
+        try:
+            while True:
+                header = read(BLOCK)
+                # Writers repeat the header of a pax block byte for byte: what was checked once need not be again.
+                if header != pax_header or not header:
+                    if header == _ZEROS:
+                        if held is not None:
+                            yield held
+                            held = None
+                        self._begin, self._name, self.offset = offset, "", offset
+                        header = yield from self._behind_zeros()
+                        offset = self.offset
+                        if not header:
+                            return
+                    if len(header) < BLOCK or not checksum_fits(header):
+                        raise self._no_header(header, offset)
+                    if self._old:
+                        self._old = header[MAGIC_AT : MAGIC_AT + 5] != MAGIC
+                if held is not None:
+                    yield held
+                    held = None
+                offset += BLOCK
+                kind = header[156:157]
+                if kind in _EXTRA:
+                    self._name = ""
+                    if header == pax_header:
+                        size, stored = pax_size, pax_stored
+                    else:
+                        size = size_of(header, offset - BLOCK)
+                        if size > _MAX_META_BYTES:
+                            raise BrokenError(f"a name or attribute block of {size} bytes at byte {offset}", offset)
+                        stored = padded(size)
+                    meta = read(stored)
+                    offset += len(meta)
+                    if len(meta) < size:
+                        self._cut_short(meta, size, offset)
+                    if kind == b"L":
+                        long_name = meta[:size].rstrip(b"\0")
+                    elif kind == b"g":
+                        self._global.update(self._attributes(meta[:size], offset))
+                    elif kind != b"K":
+                        pax_header, pax_size, pax_stored = header, size, stored
+                        # Most carry a time and nothing else.
+                        if b"path=" in meta or b"size=" in meta or b"GNU.sparse." in meta:
+                            pax = self._attributes(meta[:size], offset)
+                    continue
+                if self._global:
+                    pax = {**self._global, **pax}
+                if pax and pax.get(b"size", b"").isdigit():
+                    size = decimal(pax[b"size"], offset)
+                else:
+                    size = size_of(header, offset - BLOCK)
+                if kind in _NO_MEMBERS:
+                    self.offset = offset
+                    self._skip(size)
+                    offset = self.offset
+                    continue
+                name = pax.get(b"GNU.sparse.name") or pax.get(b"path") or long_name or name_of(header)
+                self._name = text = name.decode("utf-8", "surrogateescape")
+                if kind == b"0" and size <= limit and not pax and text[-1:] != "/":
+                    data = read(-(-size // BLOCK) * BLOCK)
+                    offset += len(data)
+                    if len(data) < size:
+                        self._cut_short(data, size, offset)
+                    self._content = data
+                    held = Member(text, REGULAR, size, data[:size], None, "")
+                else:
+                    self.offset = offset
+                    held = self._member(text, kind, size, header, pax)
+                    read, offset = self._read, self.offset
+                self._held_begin, self._begin = self._begin, offset
+                long_name, pax = None, NO_PAX
+        finally:
+            # What `recovered` starts from; `self.offset` is ahead where a call above broke off.
+            self.offset, self._held = max(offset, self.offset), held
+
+    def _member(self, name: str, kind: bytes, size: int, header: bytes, pax: Mapping[bytes, bytes]) -> Member:
+        """The member that a header begins, with its content."""
+        what = _KINDS.get(kind, OTHER)
+        if what is REGULAR and name[-1:] != "/":
+            sparse = self._sparse(header, pax) if pax or kind == b"S" else None
+            if sparse is not None:
+                return self._sparse_member(name, size, sparse)
+            if size <= self._limit:
+                return Member(name, REGULAR, size, self._kept(size), None, "")
+            return Member(name, REGULAR, size, None, self._hashed(size), "")
+        if kind == b"1" and size:
+            size = self._linked(size)
+        self._skip(0 if kind in _WITHOUT_CONTENT else size)
+        link = pax.get(b"linkpath") or header[157:257].rstrip(b"\0")
+        kept = link.decode("utf-8", "surrogateescape")
+        return Member(name, FOLDER if what is REGULAR else what, size, None, None, kept)
+
+    def recovered(self, broken: BrokenError) -> Iterator[Member | Gap]:
+        """The member before a break, if it is whole, and the gap; the next header is read then.
+
+        Raises:
+            TarDamagedError: no header follows that can be believed.
+        """
+        search, begin, lost = self._search()
+        at = search.inside()
+        if at is None:
+            held, self._held = self._held, None
+            if held is not None and not self._shows_damage(held):
+                yield held
+                begin, lost = self._begin, ""
+            at = search.behind(self._nameless)
+        self._held, self._nameless = None, False
+        reason = "; ".join([str(broken), *search.reasons])
+        if lost:
+            reason += f"; {_shown(lost)} is in it"
+        if at is None:
+            raise TarDamagedError(reason, broken.truncated or self._source.truncated) from broken
+        yield Gap(begin, at, reason)
+        search.finish(at)
+        self.offset, self._read, self._first = at, self._source.read, None
+        self._part, self._content, self._header_broken = b"", b"", False
+
+    def _search(self) -> tuple[Resync, int, str]:
+        """The search for the next header, the first byte that is lost, and the name of the member there."""
+        source = self._source
+        if self._held is None:
+            # The content in hand broke off, or a header cannot be followed.
+            base = self.offset - len(self._part)
+            break_at = base if self._header_broken else self.offset
+            return Resync(source, self._part, base, break_at, self._old), self._begin, self._name
+        head, base = self._content + self._part, self.offset - len(self._part) - len(self._content)
+        break_at = self.offset - len(self._part)
+        return Resync(source, head, base, break_at, self._old), self._held_begin, self._held.name
+
+    def _shows_damage(self, held: Member) -> bool:
+        """Whether the content of the last member is seen to be shifted: its padding is not zero, or a text has lost its
+        end to the padding."""
+        if held.data is None or not self._content:
+            return False
+        padding = self._content[held.size :] if held.size <= len(self._content) else b""
+        return bool(padding.strip(b"\0")) or (held.name.lower().endswith(_TEXTS) and held.data.endswith(b"\0"))
+
+    def _no_header(self, header: bytes, at: int) -> BrokenError:
+        self.offset, self._part, self._header_broken = at + len(header), header, True
+        if len(header) == BLOCK:
+            return BrokenError(f"bytes {at} to {at + BLOCK} are not a tar header", at)
+        return self._ended(f"the archive ends inside the header at byte {at}" if header or not at else "")
+
+    def _ended(self, message: str) -> BrokenError:
+        reason = self._source.go_on()
+        if reason is not None:
+            return BrokenError(reason, self.offset, self._source.truncated)
+        message = message or f"no end-of-archive mark: the archive ends at byte {self.offset}"
+        return BrokenError(message, self.offset, truncated=True)
+
+    def _behind_zeros(self) -> Generator[Gap, None, bytes]:
+        """The header behind a run of zeros (a generator's result), b"" at the end; a gap where they are no end mark.
+
+        Not the last word: archives joined with `cat` go on after the mark, and other readers would drop all that
+        follows.
+        """
+        begin = self.offset
+        header, count = _ZEROS, 0
+        while header == _ZEROS:
+            count += 1
+            self.offset += BLOCK
+            header = self._read(BLOCK)
+        if not header.strip(b"\0"):
+            self._end_of_zeros(begin)
+            return b""
+        if count > 2 and self._first is not None and (self.offset - self._first) % _RECORD and believable(header):
+            yield Gap(begin, self.offset, f"{count * BLOCK} zero bytes stand between two members")
+        if count > 1:
+            self._first = self.offset
+        if believable(header):
+            self._begin = self.offset
+        return header
+
+    def _end_of_zeros(self, begin: int) -> None:
+        damage = self._source.go_on()
+        if damage is not None:
+            raise BrokenError(damage, self.offset, self._source.truncated)
+        if self.offset - begin > _MOST_ZEROS:
+            message = f"the last {self.offset - begin} bytes are zeros, which no end mark needs: a download broke off?"
+            raise BrokenError(message, begin, truncated=True)
+
+    def _kept(self, size: int) -> bytes:
+        """Content that is kept, from its first byte to its last."""
+        data = self._read(padded(size))
+        self.offset += len(data)
+        if len(data) < size:
+            self._cut_short(data, size, self.offset)
+        self._content = data
+        return data[:size]
+
+    def _cut_short(self, data: bytes, size: int, offset: int) -> NoReturn:
+        self._part, self.offset = data, offset
+        raise self._ended(f"the archive ends inside {_shown(self._name)}: {len(data)} of {counted(size, 'byte')}")
+
+    def _attributes(self, meta: bytes, offset: int) -> Mapping[bytes, bytes]:
+        try:
+            return pax_records(meta, offset)
+        except BrokenError:
+            self._nameless = True
+            raise
+
+    def _hashed(self, size: int) -> bytes:
+        digest = hashlib.sha256()
+        self._skip(size, digest.update)
+        return digest.digest()
+
+    def _skip(self, size: int, see: Callable[[bytes], None] | None = None) -> None:
+        self._content = b""
+        left = size
+        while left:
+            chunk = self._read(min(left, _CHUNK))
+            if not chunk:
+                raise self._ended(f"the archive ends inside {_shown(self._name)}, {counted(left, 'byte')} early")
+            if see is not None:
+                see(chunk)
+            left -= len(chunk)
+            self.offset += len(chunk)
+        self.offset += len(self._read(padded(size) - size))
+
+    def _linked(self, size: int) -> int:
+        """Bytes that follow a hard link which states a size: some writers store the content there, most do not."""
+        following = self._read(BLOCK)
+        self._source.put_back(following)
+        self._read = self._source.read
+        return 0 if following == _ZEROS or believable(following) or not following else size
+
+    def _sparse(self, header: bytes, pax: Mapping[bytes, bytes]) -> Sparse | None:
+        if header[156:157] == b"S":
+            sparse, more = old_map(header)
+            extents = list(sparse.extents or [])
+            for _ in range(_MAX_MAP_BLOCKS):
+                if not more:
+                    return Sparse(sparse.size, extents)
+                found, more = old_map_block(self._kept(BLOCK))
+                extents += found
+            return Sparse(-1, None)
+        try:
+            return pax_sparse(pax)
+        except SparseMapError:
+            return Sparse(-1, None)
+
+    def _sparse_member(self, name: str, stored: int, sparse: Sparse) -> Member:
+        if sparse.size > self._limit or stored > self._limit + _MAX_SPARSE_MAP:
+            self._skip(stored)
+            return Member(name, REGULAR, max(sparse.size, stored), None, None, "")
+        data = self._kept(stored)
+        try:
+            if sparse.size < 0:
+                raise SparseMapError("no numbers")
+            whole = expanded(sparse, data)
+        except SparseMapError as error:
+            return Member(name, f"{BAD_SPARSE} ({error})", sparse.size, None, None, "")
+        self._content = b""  # its length is not the member's
+        return Member(name, REGULAR, sparse.size, whole, None, "")
+
+
+def _shown(name: str) -> str:
+    return repr(printable(shortened(name, 200))) if name else "a name or attribute block"

@@ -1,0 +1,109 @@
+"""Sparse files of a tar: where their stored bytes belong, in GNU tar's old encoding and in pax 0.0, 0.1 and 1.0.
+
+Source: GNU tar manual, "Storing Sparse Files".
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from fiqa_core.shards.tar.header import BLOCK, MAX_DIGITS, SPARSE_MAP, number_of
+
+_OLD_ENTRIES, _OLD_MORE, _OLD_REAL_SIZE = 386, 482, 483
+_ENTRY = 24  # offset and length, 12 bytes each
+_MORE_ENTRIES, _MORE_MORE = 21, 504
+MAX_EXTENTS = 1 << 20  # an expanded image is at most some ten megabytes; more pieces than this are hostile
+
+Extents = list[tuple[int, int]]
+
+
+class Sparse(NamedTuple):
+    """A sparse file. `size`: bytes when expanded. `extents`: (offset, length) of what is stored, None where the map
+    stands in front of the stored bytes (pax 1.0)."""
+
+    size: int
+    extents: Extents | None
+
+
+class SparseMapError(ValueError):
+    """The map of a sparse file is not one."""
+
+
+def old_map(header: bytes) -> tuple[Sparse, bool]:
+    """The map in a header of type `S`, and whether a block with more of it follows."""
+    entries = [header[at : at + _ENTRY] for at in range(_OLD_ENTRIES, _OLD_MORE, _ENTRY)]
+    size = number_of(header[_OLD_REAL_SIZE : _OLD_REAL_SIZE + 12])
+    return Sparse(size, _old_extents(entries)), header[_OLD_MORE] != 0
+
+
+def old_map_block(block: bytes) -> tuple[Extents, bool]:
+    """The part of a map that a block behind the header holds, and whether one more follows."""
+    entries = [block[at : at + _ENTRY] for at in range(0, _MORE_ENTRIES * _ENTRY, _ENTRY)]
+    return _old_extents(entries), block[_MORE_MORE] != 0
+
+
+def _old_extents(entries: list[bytes]) -> Extents:
+    used = [entry for entry in entries if entry[0] or entry[12]]
+    return [(number_of(entry[:12]), number_of(entry[12:])) for entry in used]
+
+
+def pax_sparse(pax: Mapping[bytes, bytes]) -> Sparse | None:
+    """The sparse file that pax attributes describe; None where they describe none.
+
+    Raises:
+        SparseMapError: the numbers are not numbers.
+    """
+    size = pax.get(b"GNU.sparse.realsize", pax.get(b"GNU.sparse.size"))
+    if size is None:
+        return None
+    text = pax.get(SPARSE_MAP)
+    if text is not None:
+        return Sparse(_whole(size), _pairs(text.split(b",") if text else []))
+    if pax.get(b"GNU.sparse.major") == b"1":
+        return Sparse(_whole(size), None)
+    return Sparse(_whole(size), []) if b"GNU.sparse.numblocks" in pax else None
+
+
+def expanded(sparse: Sparse, stored: bytes) -> bytes:
+    """The file's bytes. Raises SparseMapError where map and stored bytes do not fit together."""
+    extents, place = sparse.extents, 0
+    if extents is None:
+        extents, place = _leading_map(stored)
+    whole = bytearray(sparse.size)
+    end = 0
+    for offset, length in extents:
+        if offset < end or length < 0 or offset + length > sparse.size or place + length > len(stored):
+            raise SparseMapError(f"the piece of {length} bytes at byte {offset} does not fit in")
+        whole[offset : offset + length] = stored[place : place + length]
+        place += length
+        end = offset + length
+    if place != len(stored):
+        raise SparseMapError(f"{len(stored)} bytes are stored, the map has places for {place}")
+    return bytes(whole)
+
+
+def _leading_map(stored: bytes) -> tuple[Extents, int]:
+    """The map in front of the stored bytes, decimal numbers each on a line, and where it ends (a whole block)."""
+    first, _, _ = stored[: MAX_DIGITS + 1].partition(b"\n")
+    count = _whole(first)
+    if count > min(MAX_EXTENTS, len(stored)):
+        raise SparseMapError(f"a map of {count} pieces")
+    end = len(first) + 1
+    for _ in range(2 * count):
+        end = stored.find(b"\n", end, end + MAX_DIGITS + 1) + 1
+        if not end:
+            raise SparseMapError("its map breaks off")
+    lines = stored[len(first) + 1 : end].split(b"\n")[:-1]
+    return _pairs(lines), -(-end // BLOCK) * BLOCK
+
+
+def _pairs(numbers: list[bytes]) -> Extents:
+    if len(numbers) % 2 or len(numbers) > 2 * MAX_EXTENTS:
+        raise SparseMapError(f"a map of {len(numbers)} numbers")
+    values = [_whole(number) for number in numbers]
+    return list(zip(values[::2], values[1::2], strict=True))
+
+
+def _whole(digits: bytes) -> int:
+    if not digits.isdigit() or len(digits) > MAX_DIGITS:
+        raise SparseMapError(f"{digits[:30]!r} is not a number")
+    return int(digits)

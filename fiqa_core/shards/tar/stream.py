@@ -1,0 +1,55 @@
+"""Read a tar archive as a stream of members, and say plainly what of it is lost.
+
+Python's `tarfile` ends quietly at a damaged header in mid-archive, as if the archive were complete; the
+members after it would be lost without a word. This reader goes on at the next header that can be believed
+(`tar_resync.py`) and tells which bytes it left out. It also costs a tenth of the time per member, which matters at
+three members (image, label, metadata) per face.
+
+Formats: v7, ustar, GNU (long names, base-256 sizes, sparse files, incremental dumps, volumes), pax (also global
+attributes and sparse files), each also gzip-compressed.
+Source: POSIX.1-2017, `pax` utility, "ustar Interchange Format"; GNU tar manual, "Basic Tar Format".
+"""
+
+import io
+from collections.abc import Iterator
+from typing import IO
+
+from fiqa_core.shards.tar.archive import Archive
+from fiqa_core.shards.tar.gzip_members import GunzipFile
+from fiqa_core.shards.tar.header import BrokenError
+from fiqa_core.shards.tar.member import FOLDER, LINK, REGULAR, Gap, Member, TarDamagedError
+
+__all__ = ["FOLDER", "LINK", "REGULAR", "Gap", "Member", "TarDamagedError", "members", "open_tar"]
+
+
+def open_tar(stream: IO[bytes]) -> IO[bytes]:
+    """The archive's own bytes: `stream` itself, or its decompressed form if it is gzip (by content)."""
+    magic = stream.read(2)
+    stream.seek(0)
+    return io.BufferedReader(GunzipFile(stream), 1 << 17) if magic == b"\x1f\x8b" else stream
+
+
+def members(stream: IO[bytes], max_bytes: int) -> Iterator[Member | Gap]:
+    """Yield the members of an archive in order, and a gap for each stretch of it that cannot be read.
+
+    Args:
+        stream: the archive's bytes, read strictly forwards.
+        max_bytes: a larger member is hashed as it streams by and not kept.
+
+    Raises:
+        TarDamagedError: at the place behind which nothing can be read. Members before it were yielded.
+        OSError: the store failed.
+    """
+    archive = Archive(stream, max_bytes)
+    while True:
+        try:
+            yield from archive.members()
+        except BrokenError as broken:
+            yield from archive.recovered(broken)
+        except (ValueError, OverflowError) as error:
+            # No header is meant to get this far; should one, it costs its member and no more.
+            yield from archive.recovered(
+                BrokenError(f"a header holds what no tar has ({str(error)[:200]})", archive.offset)
+            )
+        else:
+            return

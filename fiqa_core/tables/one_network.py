@@ -1,0 +1,171 @@
+"""Whether the files of tables go together: scores of one network, and every record once."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fiqa_core.shards.folder.reader import Folder
+from fiqa_core.storage import open_read
+from fiqa_core.tables.footers import Footer
+from fiqa_core.tables.quality_files import TableError
+from fiqa_core.tables.row_batches import checked
+from schemas.reasons import SHARD_LEVEL
+
+_SHOWN = 5
+# What changes which images are admitted or what is noted of them, and not the embedding of one that is.
+_NOT_OF_EMBEDDINGS = {
+    "read", "min_side", "max_side", "max_pixels", "channel_order", "embeddings", "phash",
+}  # fmt: skip
+
+
+def refuse_mixed(files: Sequence[Footer], names: Mapping[str, str], embeddings_only: bool) -> None:
+    """Refuse files whose scores were made with different settings: one quantile over two scales means nothing.
+
+    Args:
+        files: of all tables. names: how the user named the table, by the URL of the file.
+        embeddings_only: compare what changes an embedding only; tables of several datasets may then differ in what
+            they admitted.
+
+    Raises:
+        TableError: it names the settings, with the value in either table.
+    """
+    first: Footer | None = None
+    for file in files:
+        if file.settings is None:
+            continue
+        first = first or file
+        then, now = _flat(first.settings or {}, embeddings_only), _flat(file.settings, embeddings_only)
+        if then != now:
+            a, b = (_named(each, names) for each in (first, file))
+            lines = [
+                f"{name}: {then.get(name, 'none')} in {a}, {now.get(name, 'none')} in {b}"
+                for name in sorted(then.keys() | now.keys())
+                if then.get(name) != now.get(name)
+            ]
+            raise TableError.of_lines(
+                [
+                    "the tables were made with different networks or settings, so their numbers are not on one scale:",
+                    *(f"  {line}" for line in lines[: 2 * _SHOWN]),
+                    "Name tables of one network only, or score the others again with the same settings.",
+                ]
+            )
+
+
+def refuse_twice(files: Sequence[Footer], names: Mapping[str, str]) -> None:
+    """Refuse tables that hold the same record (shard and place in it) twice.
+
+    Several runs over one dataset that grew, each of other shards, are what several tables are for. Only shards that
+    are in more than one run are read for it; of files that do not say what they are about, every row.
+
+    Raises:
+        TableError: it names the first such records.
+    """
+    own = [file for file in files if file.unit is not None and file.places]
+    folders: dict[str, set[str]] = {}
+    for file in own:
+        folders.setdefault(str((file.unit or {}).get("url")), set()).add(file.folder)
+    again = [file for file in own if len(folders[str((file.unit or {}).get("url"))]) > 1]
+    _refuse_equal(again, names, by_unit=True)
+    foreign = [file for file in files if file.unit is None and file.places]
+    if foreign:
+        shards = set().union(*(_shards(file) for file in foreign))
+        _refuse_equal(foreign + [file for file in own if _shards(file) & shards], names, by_unit=False)
+
+
+def _refuse_equal(files: Sequence[Footer], names: Mapping[str, str], by_unit: bool) -> None:
+    hashes = [pd.util.hash_pandas_object(_identities(file, by_unit), index=False).to_numpy() for file in files]
+    if not hashes:
+        return
+    every = np.sort(np.concatenate(hashes))
+    repeated = np.unique(every[1:][every[1:] == every[:-1]])
+    if not len(repeated):
+        return
+    shown, count = _equal_rows(files, hashes, repeated, names, by_unit)
+    if count:
+        raise TableError.of_lines(
+            [
+                f"the same records are in the tables twice, {count:,} of them:",
+                *(f"  {line}" for line in shown),
+                "Name each part of the dataset once: leave one of the tables out. (A set that grew is scored in "
+                "several runs, each of the new shards only.)",
+            ]
+        )
+
+
+def _equal_rows(
+    files: Sequence[Footer], hashes: Sequence[np.ndarray], repeated: np.ndarray, names: Mapping[str, str], by_unit: bool
+) -> tuple[list[str], int]:
+    """The first records that really are equal (not only their hashes), in words, and the number of all."""
+    seen: dict[tuple[Any, ...], str] = {}
+    shown: list[str] = []
+    count = 0
+    for file, own in zip(files, hashes, strict=True):
+        places = np.flatnonzero(np.isin(own, repeated))
+        if not len(places):
+            continue
+        rows = _identities(file, by_unit).iloc[places]
+        for row in rows.itertuples(index=False, name=None):
+            other = seen.setdefault(row, file.url)
+            if other is file.url:
+                continue
+            count += 1
+            if len(shown) < _SHOWN:
+                a, b = names.get(other, other), names.get(file.url, file.url)
+                where = f"in {a} and in {b}" if a != b else f"in {other} and in {file.url}"
+                shown.append(f"{row[0]}, {' '.join(str(value) for value in row[1:] if value is not None)}: {where}")
+    return shown, count
+
+
+def _identities(file: Footer, by_unit: bool) -> pd.DataFrame:
+    """What names each record of a file; rows that stand for the rest of a shard are left out."""
+    unit = file.unit or {}
+    # Of a folder the place changes with every file that is added; its path does not.
+    columns = (["key"] if unit.get("container") == Folder.name else ["index"]) if by_unit else ["shard", "index", "key"]
+    table = _read(file.url, [*columns, "status"])
+    if "status" in table.column_names:
+        broken = pc.is_in(table["status"].cast(pa.string()), pa.array([str(code) for code in SHARD_LEVEL]))
+        table = table.filter(pc.invert(broken))
+    found = {name: table[name].to_pandas() for name in columns if name in table.column_names}
+    if by_unit:
+        found = {"url": pd.Series([str(unit.get("url"))] * table.num_rows, dtype=object)} | found
+    return pd.DataFrame({name: values.astype(object) for name, values in found.items()})
+
+
+def _shards(file: Footer) -> set[str]:
+    table = _read(file.url, ["shard"])
+    if "shard" not in table.column_names:
+        return set()
+    return {str(name) for name in pc.unique(table["shard"].cast(pa.string())).to_pylist()}
+
+
+def _read(url: str, columns: Sequence[str]) -> pa.Table:
+    try:
+        with open_read(url) as stream:
+            file = checked(stream)
+            return file.read(columns=[name for name in columns if name in file.schema_arrow.names])
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
+            raise  # the store's failure; Arrow's own faults of a file's content are bare OSErrors
+        raise TableError(f"{url}: damaged ({' '.join(str(error).split())[:200]}). Write it again.") from error
+
+
+def _named(file: Footer, names: Mapping[str, str]) -> str:
+    return names.get(file.url, file.url)
+
+
+def _flat(settings: Mapping[str, Any], embeddings_only: bool) -> dict[str, Any]:
+    return dict(_pairs(settings, embeddings_only))
+
+
+def _pairs(settings: Mapping[str, Any], embeddings_only: bool) -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if embeddings_only and name in _NOT_OF_EMBEDDINGS:
+            continue
+        if isinstance(value, Mapping):
+            yield from ((f"{name}.{key}", each) for key, each in value.items())
+        else:
+            yield name, value

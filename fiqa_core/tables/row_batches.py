@@ -1,0 +1,75 @@
+"""Rows of Parquet files on any store, a bounded number at a time, read ahead of whoever uses them."""
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fiqa_core.ahead import ahead
+from fiqa_core.storage import open_read
+from fiqa_core.tables.quality_files import Part, TableError
+from fiqa_core.wording import counted
+
+T = TypeVar("T")
+ROWS_AT_ONCE = 65_536
+_AHEAD = 4
+
+
+def read_part(part: Part, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of one file of a quality table in order.
+
+    Raises:
+        TableError: the file is damaged, or has changed since its footer was read.
+    """
+    rows = 0
+    for batch in read_batches(part.url, columns):
+        rows += batch.num_rows
+        yield batch
+    if rows != part.rows:
+        found = counted(rows, "row")
+        raise TableError(f"{part.url}: {found}, {part.rows:,} a moment ago. Is a scoring run still at work on it?")
+
+
+def read_batches(url: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of a Parquet file in order.
+
+    Raises:
+        TableError: the file is damaged.
+    """
+    with damage_named(url), open_read(url) as stream:
+        yield from checked(stream).iter_batches(ROWS_AT_ONCE, columns=list(columns))
+
+
+def checked(stream: Any) -> pq.ParquetFile:
+    """A Parquet file whose pages are compared with their checksums, where it has them (our own tables do)."""
+    return pq.ParquetFile(stream, page_checksum_verification=True)
+
+
+@contextmanager
+def damage_named(url: str) -> Iterator[None]:
+    """Say which file it is whose content Arrow cannot read.
+
+    Raises:
+        TableError: the file is damaged.
+    """
+    try:
+        yield
+    except pa.ArrowException as error:
+        raise TableError(f"{url}: damaged ({_short(error)}). Write it again, then run this command again.") from error
+    except OSError as error:
+        # Arrow raises its own faults of a file's content (a page that does not unpack) as a bare OSError.
+        if type(error) is OSError and error.errno is None:
+            message = f"{url}: damaged ({_short(error)}). Write it again, then run this command again."
+            raise TableError(message) from error
+        raise
+
+
+def read_ahead(items: Iterable[T]) -> Generator[T, None, None]:
+    """The same items, made by another thread a few ahead; what it raises is raised here."""
+    return ahead(items, _AHEAD)
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]

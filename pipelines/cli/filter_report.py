@@ -1,0 +1,107 @@
+"""What filter_dataset tells its user at the end."""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from fiqa_core import storage
+from fiqa_core.curation.decisions.decision_files import DECISIONS
+from fiqa_core.curation.subset.settings import DATA, SUBSET
+from fiqa_core.wording import counted
+from pipelines.cli.log_format import report
+
+
+def print_account(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> None:
+    """Counts by reason, before and after, and what was found out."""
+    before, after = summary["before"], summary["after"]
+    lines = [
+        f"{counted(summary['rows'], 'row')}: {summary['kept']:,} kept, {summary['rows'] - summary['kept']:,} dropped"
+    ]
+    for reason, count in summary["dropped"].items():
+        if count:
+            lines.append(f"  {reason:<24}{count:>12,}  {summary['rules'][reason]}")
+    for name, found in summary.get("incomplete", {}).items():
+        lines.append(f"INCOMPLETE --{name}: {found['unknown']} (not among the rows above; see summary.json)")
+    spared = {reason: count for reason, count in summary.get("spared", {}).items() if count}
+    if spared:
+        each = ", ".join(f"{reason} {count:,}" for reason, count in spared.items())
+        lines.append(f"  kept although quality rules found them, for they are recognised: {each}")
+    if after["found_by_quality_rules"]:
+        found = counted(after["found_by_quality_rules"], "kept row")
+        lines.append(f"  less weight for what the quality rules found: {found}")
+    lines.append(f"{'':<28}{'before':>12}{'after':>12}")
+    lines += [
+        f"  {name.replace('_', ' '):<26}{before[name]:>12,}{after[name]:>12,}"
+        for name in ("images", "identities", "images_without_label")
+    ]
+    for title, name, key in (
+        ("images per identity, mean", "images_per_identity", "mean"),
+        ("quality, mean", "quality", "mean"),
+        ("quality, least", "quality", "min"),
+    ):
+        cells = "".join(f"{side[name][key]:>12.4g}" if side[name] else f"{'-':>12}" for side in (before, after))
+        lines.append(f"  {title:<26}{cells}")
+    lines.append("  tiers (kept): " + ", ".join(f"{name} {count:,}" for name, count in after["tiers"].items()))
+    if before["images_without_label"]:
+        lines.append(
+            f"{counted(before['images_without_label'], 'row')} without a label: rules about identities pass over them"
+        )
+    lines += _found(summary, arguments.dry_run)
+    report(lines)
+    sys.stdout.flush()
+
+
+def print_end(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> None:
+    """What was written, and the next step."""
+    report([*_written(summary), _next_step(arguments, summary)])
+
+
+def _found(summary: Mapping[str, Any], is_dry_run: bool) -> list[str]:
+    """What the embeddings say, whatever the policy makes of it."""
+    verdicts = {name: count for name, count in summary["before"]["label_verdicts"].items() if count}
+    if verdicts.keys() <= {"not_judged"}:
+        return []
+    lines = ["labels by embedding: " + ", ".join(f"{name} {count:,}" for name, count in verdicts.items())]
+    counts = summary.get("findings", {}).get("counts", {})
+    if "splits" in counts:
+        where = "" if is_dry_run else " (findings/identities.parquet)"
+        lines.append(
+            f"identities that look like two people: {counts['splits']:,}; like another one: "
+            f"{counts['merge_candidates']:,}{where}"
+        )
+    return lines
+
+
+def _written(summary: Mapping[str, Any]) -> list[str]:
+    subset = summary.get("subset")
+    if subset is None:
+        return []
+    lines = [
+        f"written: {counted(subset['images'], 'image')}, {counted(subset['bytes'], 'byte')}, "
+        f"{counted(subset['shards'], 'shard')} "
+        f"({subset['format']}); {counted(subset['images_now'], 'image')} by this run"
+    ]
+    return lines + [f"PROBLEM: {problem}" for problem in subset["problems"]]
+
+
+def _next_step(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> str:
+    if not summary["rows"]:
+        return "the table has no rows. Check --quality."
+    if not summary["before"]["images"]:
+        return "no row has a score: nothing can be kept. See `status` in the quality table."
+    if not summary["kept"]:
+        most = max(summary["dropped"], key=summary["dropped"].get)
+        return f"nothing is kept: most rows went as {most}. Check that part of the policy."
+    if arguments.dry_run:
+        instead = "without --dry-run" if arguments.output else "with --output FOLDER in place of --dry-run"
+        return f"dry run: nothing was written. next: the same command {instead}"
+    if not summary["complete"]:
+        return "next: mend what is named above and run the same command with --resume"
+    if storage.in_this_process_only(arguments.output):
+        return "what was written is in the memory of this process, and gone when it ends"
+    if "subset" in summary:
+        place = storage.join(arguments.output, SUBSET, DATA)
+        return f"next: train on {place}; what went and why is in {storage.join(arguments.output, 'removed.csv')}"
+    folder = storage.join(arguments.output, DECISIONS)
+    return f"next: look at {storage.join(arguments.output, 'removed.csv')}; all rows with their reasons are in {folder}"

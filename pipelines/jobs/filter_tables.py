@@ -1,0 +1,63 @@
+"""The tables of filter_dataset as they may be used: whole, of one network, and each once."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+
+from fiqa_core.curation.decisions.apply_policy import Tables
+from fiqa_core.curation.decisions.filter_run import footer_digest
+from fiqa_core.storage import in_flight
+from fiqa_core.tables.embedding_files import EmbeddingSource, source_files
+from fiqa_core.tables.footers import read_footer
+from fiqa_core.tables.one_network import refuse_mixed
+from fiqa_core.tables.quality_files import Part, TableError, parts_of
+from fiqa_core.tables.whole_tables import whole_files, whole_tables
+from pipelines.cli.filter_options import embedding_source
+
+
+def read_tables(arguments: argparse.Namespace) -> Tables:
+    """The tables of --quality and --against, without findings.
+
+    Raises:
+        TableError: a table that is not whole, of another network than the others, or there twice.
+    """
+    quality = whole_tables(arguments.quality, arguments.allow_incomplete)
+    others = whole_tables(arguments.against, arguments.allow_incomplete, "nothing")
+    own = parts_of(quality.urls)
+    against = parts_of(others.urls, after=own)
+    if len(arguments.quality) > 1 or against:
+        _refuse_repeated(own, against)
+    elsewhere = {"against": others.gaps} if others.gaps else {}
+    return Tables(own, against, gaps=quality.gaps, gaps_elsewhere=elsewhere)
+
+
+def read_embedding_source(arguments: argparse.Namespace, tables: Tables) -> tuple[EmbeddingSource | None, Tables]:
+    """Where the embeddings are, and the tables with what these lack.
+
+    Raises:
+        TableError: tables of embeddings that are not whole, or not of one network. OptionError: see
+            `embedding_source`.
+    """
+    source = embedding_source(arguments, tables.own)
+    if source is None or source.kind == "npy":
+        return source, tables
+    if source.kind == "column":
+        if tables.against:
+            urls = [part.url for part in (*tables.own, *tables.against)]
+            refuse_mixed(list(in_flight(urls, read_footer)), {}, embeddings_only=True)
+        return source, tables
+    whole = whole_files(source_files(source), arguments.allow_incomplete, "embeddings")
+    if whole.gaps:
+        tables = replace(tables, gaps_elsewhere={**tables.gaps_elsewhere, "embeddings": whole.gaps})
+    return replace(source, places=tuple(whole.urls)), tables
+
+
+def _refuse_repeated(own: Sequence[Part], against: Sequence[Part]) -> None:
+    """Refuse one table under two names (a link, a copy): every row of it would be its own duplicate."""
+    parts = [part for part in (*own, *against) if part.rows]
+    seen: dict[str, Part] = {}
+    for part, digest in zip(parts, in_flight([p.url for p in parts], footer_digest), strict=True):
+        other = seen.setdefault(digest, part)
+        if other is not part:
+            where = "both --quality and --against" if part.number >= len(own) > other.number else "the tables twice"
+            raise TableError(f"{part.url}: is in {where} (also as {other.url}). Name each table once.")

@@ -1,0 +1,229 @@
+"""From a command's options to a finished table: what score_dataset and embed_dataset share."""
+
+import argparse
+import dataclasses
+import functools
+import logging
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from fiqa_core import storage
+from fiqa_core.runs.lock import hold_output
+from fiqa_core.scoring import run as scoring_run
+from fiqa_core.scoring.progress import read_progress
+from fiqa_core.scoring.service.source import ServedSource
+from fiqa_core.scoring.settings import ScoreSettings
+from fiqa_core.shards.balance import idle_workers
+from fiqa_core.shards.plan import Plan, plan_dataset
+from fiqa_core.wording import counted
+from pipelines.cli.command import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_OK
+from pipelines.cli.label_report import label_problem, log_labels
+from pipelines.cli.log_format import report
+from pipelines.cli.precision_options import settle_compile
+from pipelines.cli.table_options import DEFAULT_UNIT_SIZE
+from pipelines.runners import dataflow, dataflow_job
+from pipelines.runners.beam_options import is_in_process, is_local, refuse_memory, run_job, worker_processes
+from pipelines.runners.local_workers import choose_workers, served
+from pipelines.runners.progress import ProgressMonitor
+from transforms.score import ScoreDataset, ScorerSource
+
+_MOST_DECODE_THREADS = 4
+
+NOTHING_NOW = {"records_this_run": 0, "images_per_second": 0}
+
+# What a command says at the end of the numbers of `summary.json`, and what to do next with the table at a URI.
+FigureLines = Callable[[dict[str, Any]], list[str]]
+NextLine = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class TableJob:
+    """One run of a command: its options, what makes its scorer, and its closing words.
+
+    `next_line` None: nobody will look at the table (it is another command's, and gone when that ends).
+    """
+
+    arguments: argparse.Namespace
+    options: PipelineOptions
+    settings: ScoreSettings
+    source: ScorerSource
+    workers: dataflow.WorkerSetup
+    log: logging.Logger
+    figures: FigureLines
+    next_line: NextLine | None
+
+
+def prepare_workers(
+    arguments: argparse.Namespace,
+    options: PipelineOptions,
+    network: Mapping[str, str],
+    resolve: Callable[[str], object],
+) -> dataflow.WorkerSetup:
+    """Check runner, device (`resolve` refuses one that is missing) and places before anything is read.
+
+    `network`: option -> URI of the network's file.
+    """
+    places = {"--input": arguments.input, "--output": [arguments.output]} | {k: [uri] for k, uri in network.items()}
+    workers = dataflow.prepare(options, arguments.gpu, arguments.device, arguments.no_wait, places)
+    if is_local(options):
+        resolve(arguments.device)
+    if not is_in_process(options):
+        refuse_memory([*arguments.input, arguments.output, *network.values()])
+    return workers
+
+
+def run_table(job: TableJob) -> int:
+    """Plan, score and account for everything; the exit code (0 only if every record is accounted for)."""
+    output = storage.absolute(job.arguments.output)
+    if dataflow.is_dry_run(job.options):
+        return _dry_run(output, job)
+    with hold_output(output):
+        return _run_on(output, job)
+
+
+def _run_on(output: str, job: TableJob) -> int:
+    arguments, options, settings = job.arguments, job.options, job.settings
+    earlier_unit_size = scoring_run.prepare_output(output, arguments.resume, arguments.overwrite)
+    unit_size = arguments.unit_size or earlier_unit_size or DEFAULT_UNIT_SIZE
+    plan = plan_dataset(arguments.input, arguments.format, unit_size, storage.join(output, "plan"), settings.read)
+    _log_plan(plan, job.log)
+    settings, source = settle_compile(arguments, options, settings, job.source, plan)
+    job = dataclasses.replace(job, settings=settings, source=source)
+    finished = scoring_run.begin(output, arguments.input, unit_size, settings, plan, arguments.overwrite)
+    if finished is not None:
+        job.log.info("the run in %s is complete already: nothing to do", arguments.output)
+        _closing_words(job, finished | NOTHING_NOW, scoring_run.Account(True, ()))
+        return _label_account(job, finished, EXIT_OK)
+    choose_workers(options, arguments, plan)
+    idle = idle_workers(plan.units, worker_processes(options))
+    if idle is not None:
+        job.log.warning("%s", idle)
+    pipeline = _pipeline(output, job, plan)
+    if dataflow.is_dataflow(options):
+        if not dataflow_job.run_job(pipeline, options, plan, wait=not arguments.no_wait):
+            return EXIT_OK
+    else:
+        with ProgressMonitor(functools.partial(read_progress, output), plan):
+            run_job(pipeline)
+    summary, account = scoring_run.close_account(output, plan.units, settings)
+    _closing_words(job, summary, account)
+    return _label_account(job, summary, EXIT_OK if account.complete else EXIT_INCOMPLETE)
+
+
+def _label_account(job: TableJob, summary: dict[str, Any], code: int) -> int:
+    """Say what labels there are; the exit code, which is that of a bad option where no record has the field named."""
+    labels = summary.get("labels")  # an earlier version's summary has none
+    if labels is None:
+        return code
+    log_labels(job.log, labels)
+    problem = label_problem(labels, job.settings.read.label_field)
+    if problem is None:
+        return code
+    job.log.error("%s", problem)
+    return code if code != EXIT_OK else EXIT_BAD_INPUT
+
+
+def _pipeline(output: str, job: TableJob, plan: Plan) -> beam.Pipeline:
+    arguments, options, workers = job.arguments, job.options, job.workers
+    source = served(job.source, options, arguments, workers.device)
+    if isinstance(source, ServedSource) and is_local(options):
+        source.start()  # the network is loaded while the workers start
+    threads = arguments.decode_threads or _decode_threads(options)
+    scoring = ScoreDataset(source, job.settings, output, len(plan.units), threads, workers.hints)
+    pipeline = beam.Pipeline(options=options)
+    _ = pipeline | "Units" >> beam.Create(plan.units) | "ScoreDataset" >> scoring
+    return pipeline
+
+
+def _dry_run(output: str, job: TableJob) -> int:
+    """Plan and translate as for a real run; what a plan must write down goes to a folder that is removed."""
+    arguments, options = job.arguments, job.options
+    with tempfile.TemporaryDirectory() as workspace:
+        plan = plan_dataset(arguments.input, arguments.format, arguments.unit_size or DEFAULT_UNIT_SIZE, workspace)
+        _log_plan(plan, job.log)
+        dataflow_job.run_job(_pipeline(output, job, plan), options, plan, wait=False)
+    return EXIT_OK
+
+
+def network_threads(options: PipelineOptions, arguments: argparse.Namespace) -> int:
+    """CPU threads of a network, 0 = its own choice: networks in several processes share out the cores."""
+    processes = 1 if arguments.scoring_process == "on" else worker_processes(options)
+    return max(1, (os.cpu_count() or 1) // processes) if processes > 1 else 0
+
+
+def _decode_threads(options: PipelineOptions) -> int:
+    """Threads that decode in each worker process: more than a few only wait for each other's interpreter lock."""
+    if not is_local(options):
+        return _MOST_DECODE_THREADS
+    return max(1, min(_MOST_DECODE_THREADS, (os.cpu_count() or 1) // worker_processes(options)))
+
+
+def _log_plan(plan: Plan, log: logging.Logger) -> None:
+    records = counted(plan.records, "record") if plan.records is not None else "records known once read"
+    log.info("planned %s, %s", counted(len(plan.units), "unit"), records)
+
+
+def _closing_words(job: TableJob, summary: dict[str, Any], account: scoring_run.Account) -> None:
+    lines = [f"{counted(summary['records'], 'record')} in {counted(summary['units'], 'unit')}:"]
+    lines += [f"  {name:<18}{count:>12,}" for name, count in summary["status"].items()]
+    lines += job.figures(summary)
+    lines.append(f"{counted(summary['records_this_run'], 'record')} this run, {summary['images_per_second']} images/s")
+    for problem in account.problems:
+        lines.append(f"PROBLEM: {problem}")
+    if account.complete and not summary["records"]:
+        lines.append("the input holds no records: the table is empty. Check --input (and --format).")
+    elif account.complete and storage.in_this_process_only(job.arguments.output):
+        lines.append("the table is in the memory of this process, and gone when it ends")
+    elif account.complete and job.next_line is not None:
+        lines += job.next_line(storage.join(job.arguments.output, "quality")).split("\n")
+    elif not account.complete:
+        lines.append("next: mend what is named above and run the same command with --resume")
+    report(lines)
+
+
+def quality_lines(summary: dict[str, Any]) -> list[str]:
+    """The distribution of the qualities, where there are any."""
+    if "quantiles" not in summary["quality"]:
+        return []
+    quantiles = summary["quality"]["quantiles"]
+    shown = ", ".join(f"{int(float(q) * 100)} %: {quantiles[q]:.4g}" for q in ("0.05", "0.25", "0.5", "0.75", "0.95"))
+    return [f"quality (higher = more useful): {shown}"]
+
+
+def by_quality(table: str) -> str:
+    """The lines that show how to look at a table of qualities, worst first, and how to filter by it."""
+    output = table.removesuffix("/quality")
+    filtering = f"-m pipelines.filter_dataset --quality {shlex.quote(output)} --drop-worst 0.05 --dry-run"
+    return "\n".join(
+        [
+            show_line(table, ["key", "label", "quality", "status"], ".sort_values('quality')"),
+            f"then: {python()} {filtering}   # what would go; docs/curation.md",
+        ]
+    )
+
+
+def show_line(table: str, columns: Sequence[str], order: str = "") -> str:
+    """The line that prints columns of a table."""
+    code = f"import pandas as pd; print(pd.read_parquet({table!r}, columns={list(columns)!r}){order})"
+    plain = not set(code) & set('"$`\\!')
+    return f"next: {python()} -c " + (f'"{code}"' if plain else shlex.quote(code))
+
+
+def python() -> str:
+    """What starts this interpreter in the user's shell: `python` where that is the one, else its path."""
+    found = shutil.which("python")
+    if found is not None and Path(found).absolute().parent == Path(sys.executable).absolute().parent:
+        return "python"
+    path = Path(sys.executable).absolute()
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))

@@ -1,0 +1,1 @@
+"""Beam's runners: their options, their workers, their progress."""

@@ -1,0 +1,75 @@
+"""How many worker processes a run on this machine gets, and whether they share a scoring process."""
+
+import argparse
+import logging
+import os
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from fiqa_core import storage
+from fiqa_core.devices import Gpus, gpus_to_share, resolve_device
+from fiqa_core.scoring.service.source import DeviceSource, ServedSource
+from fiqa_core.shards.plan import Plan
+from fiqa_core.wording import counted
+from pipelines.runners.beam_options import is_in_process, is_local, set_local_processes, worker_processes
+from pipelines.runners.dataflow import runs_in_one_process
+from transforms.score import ScorerSource
+
+_log = logging.getLogger(__name__)
+
+# Starting 8-16 worker processes takes about 20 s, and they score 24,000 images/s where one process scores 5,000 (one
+# H100, 16 cores, vit_s): 20 s are made up for after 126,000 images.
+MANY_IMAGES = 130_000
+_IMAGE_BYTES = 6_000  # of a stored 112x112 face in a shard, where only reading tells how many there are
+
+
+def choose_workers(
+    options: PipelineOptions, arguments: argparse.Namespace, plan: Plan, devices: Gpus | None = None
+) -> None:
+    """Give a local run on a GPU its worker processes, and say so.
+
+    With many images one a core, less one for the scoring process; with few one a GPU. A number that the user gave
+    stays, and so does one process where a place is `memory://`.
+    """
+    gpus = gpus_to_share(arguments.device, devices)
+    if not gpus or not is_local(options):
+        return
+    if arguments.processes_chosen:
+        if gpus > 1 and worker_processes(options) == 1:
+            _log.warning("%d GPUs, and one worker process uses one of them; leave the choice of processes out", gpus)
+        return
+    if any("://" in uri and storage.in_this_process_only(uri) for uri in [*arguments.input, arguments.output]):
+        return
+    images = planned_images(plan)
+    many = images >= MANY_IMAGES and arguments.scoring_process != "off"
+    count = min(max(gpus, (os.cpu_count() or 1) - 1) if many else gpus, len(plan.units))
+    if count > 1:
+        set_local_processes(options, count)
+    _log.info(
+        "%s for about %s on %s (one a core from %s images on; --workers N changes it)",
+        *(counted(max(count, 1), "worker process", "worker processes"), counted(images, "image")),
+        *(counted(gpus, "GPU"), f"{MANY_IMAGES:,}"),
+    )
+
+
+def planned_images(plan: Plan) -> int:
+    """Number of images of a plan; an estimate from its bytes where only reading can tell."""
+    if plan.records is not None:
+        return plan.records
+    return sum(unit.records if unit.records >= 0 else max(unit.size, 0) // _IMAGE_BYTES for unit in plan.units)
+
+
+def served(source: ScorerSource, options: PipelineOptions, arguments: argparse.Namespace, device: str) -> ScorerSource:
+    """The source that workers use: one scoring process a device, or a network in each worker process.
+
+    `device`: as the workers are told.
+    """
+    if arguments.scoring_process == "off" or not isinstance(source, DeviceSource):
+        return source
+    if arguments.scoring_process == "on":
+        return ServedSource(source, device, on_cpu=True)
+    if is_in_process(options) or runs_in_one_process(options):
+        return source
+    if is_local(options) and (worker_processes(options) == 1 or resolve_device(device).type == "cpu"):
+        return source
+    return source if device == "cpu" else ServedSource(source, device)
