@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from fiqa_core.curation.subset.merged_set import finished_set, merge_runs
 from fiqa_core.curation.subset.own_files import clear_work
-from fiqa_core.curation.subset.recordio import finished_set, merge_runs
 from fiqa_core.curation.subset.settings import REPORT, SubsetError, SubsetSettings, place
 from fiqa_core.curation.subset.summary import SubsetSummary, problems
 from fiqa_core.shards.output import SetOutput

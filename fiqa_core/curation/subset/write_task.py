@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from fiqa_core.curation.subset.folder import write_folder_shard
 from fiqa_core.curation.subset.index import Finished, IndexWriter, finished
+from fiqa_core.curation.subset.merged_set import write_grouped
 from fiqa_core.curation.subset.own_files import forget_names
-from fiqa_core.curation.subset.recordio import write_grouped
-from fiqa_core.curation.subset.recordio_runs import write_run
 from fiqa_core.curation.subset.settings import DATA, INDEX, Slice, SubsetError, SubsetSettings, SubsetTask, cut, place
+from fiqa_core.curation.subset.sorted_runs import write_run
 from fiqa_core.curation.subset.source import kept_batches
 from fiqa_core.curation.subset.summary import SubsetSummary, of_task
 from fiqa_core.shards.batch import Cutter, ImageBatch

@@ -1,6 +1,6 @@
 """One set of files from images in any order: sorted runs, then one merge; or one pass where they are in order.
 
-Such a set (RecordIO) has the images of a label side by side. So every task writes a run (`recordio_runs.py`), and the
+Such a set (RecordIO) has the images of a label side by side. So every task writes a run (`sorted_runs.py`), and the
 merge reads all of them side by side and writes the one set. No image is shuffled.
 """
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from fiqa_core.curation.subset.index import Finished, IndexWriter, finished
 from fiqa_core.curation.subset.own_files import clear_work
-from fiqa_core.curation.subset.recordio_runs import Packed, merged, packed, run_files
 from fiqa_core.curation.subset.settings import DATA, INDEX, SubsetError, SubsetSettings, SubsetTask, place
+from fiqa_core.curation.subset.sorted_runs import Packed, merged, packed, run_files
 from fiqa_core.curation.subset.source import kept_batches
 from fiqa_core.curation.subset.summary import SubsetSummary
 from fiqa_core.shards.output import SetOutput
