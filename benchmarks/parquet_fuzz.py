@@ -23,8 +23,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.shards.formats import container_of
-from fiqa_core.shards.plan import plan_dataset
 from fiqa_core.shards.unit import ReadSettings, Record
 from schemas.reasons import SHARD_LEVEL
 

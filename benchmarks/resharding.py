@@ -30,9 +30,9 @@ from fiqa_core.curation.subset.report import finish, read_report
 from fiqa_core.curation.subset.settings import SubsetSettings
 from fiqa_core.curation.subset.summary import SubsetSummary, merge
 from fiqa_core.curation.subset.write_task import write_task
+from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.shards.formats import container_of
 from fiqa_core.shards.output_image import OutputImage
-from fiqa_core.shards.plan import plan_dataset
 from fiqa_core.shards.recordio.writer import InsightFaceWriter
 from fiqa_core.shards.unit import ReadSettings
 from fiqa_core.shards.webdataset.writer import TarWriter

@@ -32,6 +32,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.scoring import run as scoring_run
 from fiqa_core.scoring import stream
 from fiqa_core.scoring.batch_scorer import Scores
@@ -106,7 +107,7 @@ def measure_plan(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for threads in (1, plan._PLANNED_AT_ONCE):
         plan._PLANNED_AT_ONCE = threads
         with timed(times, f"plan_{threads}_threads"):
-            planned = plan.plan_dataset([str(folder / "s-*")], "auto", 4000, f"{output}/plan")
+            planned = plan_dataset([str(folder / "s-*")], "auto", 4000, f"{output}/plan")
     with timed(times, "begin"):
         scoring_run.begin(output, ["x"], 4000, SETTINGS, planned)
     with timed(times, "begin_resumed"):

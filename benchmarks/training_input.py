@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from benchmarks.faces import DEFAULT_SHARDS, shards, stored_images
 from benchmarks.reading import bare_rate
-from fiqa_core.shards.plan import plan_dataset
+from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.shards.unit import ReadSettings
 from fiqa_core.training.augment import Augmentation
 from fiqa_core.training.data import ShardBatches

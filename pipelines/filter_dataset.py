@@ -23,7 +23,7 @@ from fiqa_core.curation.decisions.rules import check_needs
 from fiqa_core.curation.findings.earlier_findings import refuse_unfinished
 from fiqa_core.curation.findings.search import Search, search_digest
 from fiqa_core.curation.subset.plan import check_source
-from fiqa_core.curation.subset.settings import FORMATS, SubsetSettings
+from fiqa_core.curation.subset.settings import SubsetSettings, is_subset
 from fiqa_core.runs.lock import hold_output
 from fiqa_core.tables.embedding_files import EmbeddingSource
 from fiqa_core.tables.quality_files import TableError
@@ -68,7 +68,7 @@ def _run(arguments: argparse.Namespace, options: PipelineOptions) -> int:
         print_account(arguments, summary)
         print_end(arguments, summary)
         return EXIT_OK
-    if writing.what in FORMATS:
+    if is_subset(writing.what):
         check_source(tables.own, _subset_settings(writing, arguments))
     output = storage.absolute(arguments.output)
     with hold_output(output):
@@ -88,7 +88,7 @@ def _run_on(
     digest = search_digest(search) if search is not None else ""
     described = filter_output.describe_run(policy, tables.own, tables.against, tables.findings, digest, writing)
     finished = filter_output.begin(output, described, arguments.overwrite)
-    if finished is not None and writing.what not in FORMATS:
+    if finished is not None and not is_subset(writing.what):
         _log.info("the run in %s is complete already: nothing to do", arguments.output)
         print_account(arguments, finished)
         print_end(arguments, finished)
@@ -104,7 +104,7 @@ def _run_on(
             lambda decided: print_account(arguments, decided | {"findings": found}),
         )
     summary |= {"complete": True, "policy": policy.to_dict(), "decisions_run": described.digest(), "findings": found}
-    if writing.what in FORMATS:
+    if is_subset(writing.what):
         settings = _subset_settings(writing, arguments)
         report = subset_job.write_subset(
             tables.own, storage.join(output, DECISIONS), settings, output, options, resume=not arguments.overwrite

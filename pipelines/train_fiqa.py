@@ -21,7 +21,8 @@ from fiqa_core import storage
 from fiqa_core.devices import resolve_device
 from fiqa_core.networks.vit_fiqa import ViTFIQA
 from fiqa_core.runs.lock import hold_output
-from fiqa_core.shards.plan import FORMATS, plan_dataset
+from fiqa_core.runs.plan import plan_dataset
+from fiqa_core.shards.formats import input_formats
 from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.training import checkpoint
 from fiqa_core.training.data import Batches, PoolBatches, ShardBatches
@@ -210,8 +211,8 @@ def _settings(arguments: argparse.Namespace) -> TrainingSettings:
         settings = parse(content, overrides)
     except TrainingError as error:
         raise TrainingError(f"{arguments.config}: {error}") from error
-    if settings.data.format not in FORMATS:
-        raise TrainingError(f"data.format is {settings.data.format!r}; expected one of {', '.join(FORMATS)}")
+    if settings.data.format not in input_formats():
+        raise TrainingError(f"data.format is {settings.data.format!r}; expected one of {', '.join(input_formats())}")
     return _with_local_folders(settings)
 
 

@@ -13,7 +13,7 @@ from fiqa_core.runs.folder import QUALITY, RUN, UNITS, OutputError
 from fiqa_core.runs.layout import read_run_file
 from fiqa_core.scoring.score_unit import read_earlier, unit_file
 from fiqa_core.scoring.settings import ScoreSettings
-from fiqa_core.shards.folder.reader import Folder
+from fiqa_core.shards.formats import container_of
 from fiqa_core.shards.unit import PLAN_SCHEMA, Unit
 from schemas import versions
 from schemas.reasons import SHARD_LEVEL
@@ -83,7 +83,7 @@ def settle_differences(output: str, unit_size: int, settings: ScoreSettings, uni
         other = [row for row in before if row["file"] not in files and row["file"] in finished]
         whole = sorted({row["shard"] for row in other if not _lost_its_end(output, row["file"])})
         differences += [f"input {name}: its content changed" for name in whole[:_SHOWN]]
-        grown = bool(whole) and {unit.container for unit in units if unit.shard in whole} == {Folder.name}
+        grown = bool(whole) and all(container_of(unit).index_moves for unit in units if unit.shard in whole)
         gone = [row["file"] for row in other]
     if differences:
         raise OutputError.of_lines(

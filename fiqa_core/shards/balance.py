@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from fiqa_core.shards.formats import container_of
 from fiqa_core.shards.unit import Unit
 
 _FAR_LARGER = 1.5  # times an equal share: the others wait for a third of the time, or longer
@@ -10,15 +11,15 @@ _FAR_LARGER = 1.5  # times an equal share: the others wait for a third of the ti
 def idle_workers(units: Sequence[Unit], workers: int) -> str | None:
     """A sentence on tars that leave workers with nothing to do (a tar is read from its start, by one worker); None
     where there are none."""
-    tars = [unit for unit in units if unit.container == "webdataset"]
-    if workers < 2 or not tars:
+    whole_shards = [unit for unit in units if container_of(unit).sequential]
+    if workers < 2 or not whole_shards:
         return None
     if len(units) < workers:
         return (
             f"{len(units)} unit{'s' if len(units) > 1 else ''} for {workers} workers: {workers - len(units)} of them "
             f"will have nothing to do, as a tar is read by one worker. {_advice(workers)}"
         )
-    largest = max(tars, key=lambda unit: unit.size)
+    largest = max(whole_shards, key=lambda unit: unit.size)
     whole = sum(max(unit.size, 0) for unit in units)
     if largest.size > _FAR_LARGER * whole / workers:
         return (

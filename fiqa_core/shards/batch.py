@@ -2,14 +2,24 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 import numpy as np
 import pyarrow as pa
 
 from fiqa_core.shards.output_image import OutputImage
-from fiqa_core.shards.webdataset.blocks import StoredSamples, choose
 
 _NONE: Mapping[str, bytes] = {}
+
+
+class StoredRecords(Protocol):
+    """Whole records of a block as their shard has them: a writer of the same format may copy them as they are."""
+
+    def choose(self, places: np.ndarray) -> Self:
+        """The records at these places (int64, ascending)."""
+
+    def others(self, place: int) -> Mapping[str, bytes]:
+        """Further files of a record beside its image, by suffix in lower case."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +31,7 @@ class ImageBatch:
         position: place of the first in the whole output, from 0.
         data: where the images are. starts, sizes: int64, bytes of `data`.
         others: further files of each image's sample, by suffix; None where none were read.
-        samples: the samples as they lie in `data`, where they come out of a tar; `others` is None then.
+        samples: the records as they lie in `data`, where their format can copy them; `others` is None then.
     """
 
     rows: pa.Table
@@ -30,7 +40,7 @@ class ImageBatch:
     starts: np.ndarray
     sizes: np.ndarray
     others: Sequence[Mapping[str, bytes]] | None = None
-    samples: StoredSamples | None = None
+    samples: StoredRecords | None = None
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -47,7 +57,7 @@ class ImageBatch:
             starts=self.starts[part],
             sizes=self.sizes[part],
             others=None if self.others is None else self.others[part],
-            samples=None if self.samples is None else choose(self.samples, np.arange(len(self))[part]),
+            samples=None if self.samples is None else self.samples.choose(np.arange(len(self))[part]),
         )
 
     def views(self) -> list[memoryview]:
@@ -70,11 +80,7 @@ class ImageBatch:
     def _others(self, place: int) -> Mapping[str, bytes]:
         if self.others is not None:
             return self.others[place]
-        if self.samples is None:
-            return _NONE
-        members = range(int(self.samples.first[place]), int(self.samples.first[place + 1]))
-        image = int(self.samples.image[place])
-        return {self.samples.suffixes[m]: bytes(self.samples.content(m)) for m in members if m != image}
+        return _NONE if self.samples is None else self.samples.others(place)
 
 
 class Cutter:

@@ -1,24 +1,26 @@
-"""The container formats, and what a file's name says of its format."""
+"""The registry of container formats, and questions to all of them. (What one format answers: `container.py`.)"""
 
 import difflib
 from collections.abc import Sequence
 
+from fiqa_core.shards.container import Container, LooseFiles
 from fiqa_core.shards.folder.reader import Folder
-from fiqa_core.shards.names import is_image
+from fiqa_core.shards.output import Output
 from fiqa_core.shards.parquet.reader import Parquet
-from fiqa_core.shards.recordio.reader import RecordIO, is_companion
-from fiqa_core.shards.unit import Container, Unit
+from fiqa_core.shards.recordio.reader import RecordIO
+from fiqa_core.shards.unit import Unit
 from fiqa_core.shards.webdataset.reader import WebDataset
 from fiqa_core.storage import without_query
 
-# A new format is one module and one line here.
+# A new format is one folder and one line here. Of two formats that recognise a name, the first has it.
 CONTAINERS: dict[str, Container] = {
     "webdataset": WebDataset(),
     "folder": Folder(),
     "parquet": Parquet(),
     "recordio": RecordIO(),
 }
-FORMATS = ("auto", *CONTAINERS)
+AUTO = "auto"
+SAME = "same"
 
 
 class PlanError(ValueError):
@@ -30,24 +32,61 @@ def container_of(unit: Unit) -> Container:
     return CONTAINERS[unit.container]
 
 
+def input_formats() -> tuple[str, ...]:
+    """What `--format` may be: `auto`, to tell by the files' names, or a format."""
+    return (AUTO, *CONTAINERS)
+
+
+def output_formats() -> tuple[str, ...]:
+    """What images may be written as: `same`, the format of the input, or a format that can be written."""
+    return (SAME, *(name for name, container in CONTAINERS.items() if container.output is not None))
+
+
+def output_of(name: str) -> Output:
+    """How a format is written.
+
+    Raises:
+        KeyError: no format of this name can be written.
+    """
+    output = CONTAINERS[name].output
+    if output is None:
+        raise KeyError(name)
+    return output
+
+
+def same_as(name: str) -> str | None:
+    """The format that `same` stands for where the input is of this format; None if that can only be read."""
+    container = CONTAINERS[name]
+    return container.same or (name if container.output is not None else None)
+
+
+def index_moves(name: str | None) -> bool:
+    """Whether files that are added to a dataset of this format move the `index` of its records; not of one that is
+    not known here (a table may come from a later version)."""
+    return name in CONTAINERS and CONTAINERS[name].index_moves
+
+
+def listing_in_plan(name: str | None) -> bool:
+    """Whether a unit of this format names a file of the plan folder in its `listing`; not of one that is not known."""
+    return name in CONTAINERS and CONTAINERS[name].listing_in_plan
+
+
+def loose_files() -> LooseFiles:
+    """The format that a folder without any shard is taken for."""
+    return next(container for container in CONTAINERS.values() if isinstance(container, LooseFiles))
+
+
 def format_of(name: str) -> str | None:
     """The format that a file's name stands for (`folder`: an image file), None if it is not known."""
     name = without_query(name)
-    for container in CONTAINERS.values():
-        if container.suffixes and name.lower().endswith(container.suffixes):
-            return container.name
-    return Folder.name if is_image(name) else None
-
-
-def belongs_to_a_shard(name: str, kind: str) -> bool:
-    """Whether a file of a folder of shards of one kind is a part of them (an index), though no shard itself."""
-    return kind == RecordIO.name and is_companion(name)
+    return next((container.name for container in CONTAINERS.values() if container.recognises(name)), None)
 
 
 def what_instead(names: Sequence[str]) -> str:
     """What was found and what would have been understood, as the end of an error message."""
-    known = sorted(suffix for c in CONTAINERS.values() for suffix in c.suffixes)
+    known = sorted(suffix for container in CONTAINERS.values() for suffix in container.suffixes)
     found = f" Found: {', '.join(names[:3])}." if names else ""
-    close = difflib.get_close_matches(names[0].rpartition(".")[2], [k[1:] for k in known], 1) if names else []
+    ends = [suffix[1:] for suffix in known if suffix.startswith(".")]
+    close = difflib.get_close_matches(names[0].rpartition(".")[2], ends, 1) if names else []
     hint = f" Did you mean .{close[0]}?" if close else ""
     return f"{found}{hint} Expected {', '.join(known)}, or image files (.jpg, .png, .webp ...)."

@@ -5,11 +5,10 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
-from fiqa_core.runs.layout import RunFiles
-from fiqa_core.shards.folder.reader import Folder
-from fiqa_core.shards.formats import CONTAINERS, PlanError, belongs_to_a_shard, format_of, what_instead
-from fiqa_core.shards.names import is_image
+from fiqa_core.shards.container import Container, LooseFiles
+from fiqa_core.shards.formats import AUTO, CONTAINERS, PlanError, format_of, loose_files, what_instead
 from fiqa_core.storage import (
     Listed,
     StoredFile,
@@ -28,6 +27,19 @@ _log = logging.getLogger(__name__)
 _LOOK_AT = 2000  # files of a folder that are looked at to tell what kind of dataset it is
 _NAMES_KEPT = 1000
 _NAMES_SHOWN = 10
+
+
+class OwnFiles(Protocol):
+    """Tells what commands wrote from input."""
+
+    def holds(self, folder: str, path: bytes) -> bool:
+        """Whether a file of a folder (by its absolute URL, and its path below it) is a command's own."""
+
+    def holds_url(self, url: str) -> bool:
+        """Whether a file that was named is a command's own."""
+
+    def is_output(self, folder: str) -> bool:
+        """Whether a folder is the output of a command, or a part of one."""
 
 
 @dataclass
@@ -64,15 +76,16 @@ class ImageSet:
     """Image files that are planned together: a whole folder, files named one by one, or both.
 
     Attributes:
-        folder: where they lie. whole: all of its image files belong to the set.
+        container: their format. folder: where they lie. whole: all of its image files belong to the set.
         named: files that were named, by their paths below the folder.
     """
 
+    container: LooseFiles
     folder: StoredFile
     whole: bool
     named: tuple[Listed, ...] = ()
 
-    def files(self, own: RunFiles, passed_over: PassedOver) -> Iterator[Listed]:
+    def files(self, own: OwnFiles, passed_over: PassedOver) -> Iterator[Listed]:
         """The files in order of their paths, each once; what is none of them goes to `passed_over`."""
         found = self._walk(own, passed_over) if self.whole else iter(())
         last = None
@@ -81,9 +94,9 @@ class ImageSet:
                 yield file
             last = file.path
 
-    def _walk(self, own: RunFiles, passed_over: PassedOver) -> Iterator[Listed]:
+    def _walk(self, own: OwnFiles, passed_over: PassedOver) -> Iterator[Listed]:
         for file in walk_input(self.folder.url, own):
-            if is_image(file.path.decode("utf-8", "replace")):
+            if self.container.recognises(file.path.decode("utf-8", "replace")):
                 yield file
             else:
                 passed_over.add(file.path)
@@ -92,7 +105,7 @@ class ImageSet:
 Source = StoredFile | ImageSet
 
 
-def find_sources(inputs: Sequence[str], container: str, own: RunFiles) -> list[Source]:
+def find_sources(inputs: Sequence[str], container: str, own: OwnFiles) -> list[Source]:
     """Shards and image sets in the order given, each once.
 
     Image files that were named are gathered: those of a folder that is read as a whole with that folder, those
@@ -109,10 +122,10 @@ def find_sources(inputs: Sequence[str], container: str, own: RunFiles) -> list[S
     for file, base in found:
         if file.kind == "folder":
             if file.url in folders:
-                sources.setdefault(file.url, ImageSet(file, True))
-        elif _kind(file, container) == Folder.name:
+                sources.setdefault(file.url, ImageSet(_loose(container), file, True))
+        elif isinstance(kind := container_for(file, container), LooseFiles):
             home = _home(file, base, folders)
-            sources.setdefault(home.url, ImageSet(home, home.url in folders))
+            sources.setdefault(home.url, ImageSet(kind, home, home.url in folders))
             path = os.fsencode(file.url.removeprefix(home.url.rstrip("/") + "/"))
             named.setdefault(home.url, []).append(Listed(path, file.size, file.version))
         else:
@@ -124,7 +137,7 @@ def find_sources(inputs: Sequence[str], container: str, own: RunFiles) -> list[S
     ]
 
 
-def walk_input(folder: str, own: RunFiles) -> Iterator[Listed]:
+def walk_input(folder: str, own: OwnFiles) -> Iterator[Listed]:
     """Every file below a folder but those that scoring runs wrote there."""
     url, count = absolute(folder), 0
     for file in walk(folder):
@@ -144,7 +157,7 @@ def several_formats(folder: str, examples: dict[str, str]) -> PlanError:
     return PlanError(f"{folder}: files of several formats: {shown}. Name them by a glob, or say --format.")
 
 
-def _each_once(inputs: Sequence[str], container: str, own: RunFiles) -> Iterator[tuple[StoredFile, str]]:
+def _each_once(inputs: Sequence[str], container: str, own: OwnFiles) -> Iterator[tuple[StoredFile, str]]:
     """What was named, with the fixed part of the pattern that matched it ("" where there was none)."""
     seen: set[str] = set()
     repeated: list[str] = []
@@ -162,7 +175,7 @@ def _each_once(inputs: Sequence[str], container: str, own: RunFiles) -> Iterator
         _log.warning("%d inputs were named more than once, such as %s; each is read once", len(repeated), repeated[0])
 
 
-def _expand_glob(pattern: str, container: str, own: RunFiles) -> Iterator[StoredFile]:
+def _expand_glob(pattern: str, container: str, own: OwnFiles) -> Iterator[StoredFile]:
     matches = expand_glob(pattern)
     files = [f for f in matches if not (own.is_output(f.url) if f.kind == "folder" else own.holds_url(f.url))]
     if len(files) < len(matches):
@@ -172,13 +185,13 @@ def _expand_glob(pattern: str, container: str, own: RunFiles) -> Iterator[Stored
     for file in files:
         if file.kind == "folder":
             yield from _expand_folder(file.shown, container, own)
-        elif file.kind == "broken" and _kind(file, container) != Folder.name:
+        elif file.kind == "broken" and not isinstance(container_for(file, container), LooseFiles):
             raise _broken(file.shown)
         else:
             yield file
 
 
-def _expand(uri: str, container: str, own: RunFiles) -> Iterator[StoredFile]:
+def _expand(uri: str, container: str, own: OwnFiles) -> Iterator[StoredFile]:
     if is_folder(uri):
         yield from _expand_folder(uri, container, own)
         return
@@ -190,29 +203,29 @@ def _expand(uri: str, container: str, own: RunFiles) -> Iterator[StoredFile]:
     yield file
 
 
-def _expand_folder(uri: str, container: str, own: RunFiles) -> Iterator[StoredFile]:
+def _expand_folder(uri: str, container: str, own: OwnFiles) -> Iterator[StoredFile]:
     """A folder of shards becomes its shards; any other folder is one image folder."""
     uri = uri.rstrip("/") or "/"
     folder = StoredFile(uri, absolute(uri), -1, "", "folder")
     _refuse_what_is_no_text(folder)
-    kind = _folder_kind(uri, own) if container == "auto" else container
-    if kind == Folder.name:
+    kind = _folder_kind(uri, own) if container == AUTO else CONTAINERS[container]
+    if isinstance(kind, LooseFiles):
         yield folder
         return
     passed_over = PassedOver()
     count = 0
     for file in walk_input(uri, own):
-        if format_of(os.fsdecode(file.path)) == kind:
+        if kind.recognises(os.fsdecode(file.path)):
             yield _shard(uri, file)
             count += 1
-        elif not belongs_to_a_shard(os.fsdecode(file.path), kind):
+        elif not kind.is_companion(os.fsdecode(file.path)):
             passed_over.add(file.path)
-    if container == "auto" and passed_over.others:
-        raise several_formats(uri, {kind: counted(count, "file")} | passed_over.others)
+    if container == AUTO and passed_over.others:
+        raise several_formats(uri, {kind.name: counted(count, "file")} | passed_over.others)
     passed_over.log(uri)
     if not count:
-        suffixes = " or ".join(CONTAINERS[kind].suffixes)
-        raise PlanError(f"{uri}: the folder holds no {suffixes} files, expected of --format {kind}.")
+        suffixes = " or ".join(kind.suffixes)
+        raise PlanError(f"{uri}: the folder holds no {suffixes} files, expected of --format {kind.name}.")
 
 
 def _shard(folder: str, file: Listed) -> StoredFile:
@@ -225,7 +238,7 @@ def _shard(folder: str, file: Listed) -> StoredFile:
     return found
 
 
-def _folder_kind(uri: str, own: RunFiles) -> str:
+def _folder_kind(uri: str, own: OwnFiles) -> Container:
     kinds: dict[str, str] = {}
     for number, file in enumerate(walk_input(uri, own)):
         name = file.path.decode("utf-8", "backslashreplace")
@@ -236,14 +249,25 @@ def _folder_kind(uri: str, own: RunFiles) -> str:
             break
     if len(kinds) > 1:
         raise several_formats(uri, kinds)
-    return next(iter(kinds), Folder.name)
+    return next((CONTAINERS[kind] for kind in kinds), loose_files())
 
 
-def _kind(file: StoredFile, container: str) -> str:
-    kind = container if container != "auto" else format_of(file.url)
+def container_for(file: StoredFile, container: str) -> Container:
+    """The format of a shard or file that was named: as the user says, or by its name.
+
+    Raises:
+        PlanError: no format is known by such a name.
+    """
+    kind = container if container != AUTO else format_of(file.url)
     if kind is None:
         raise PlanError(f"{file.shown}: not a known kind of shard.{what_instead([file.shown])}")
-    return kind
+    return CONTAINERS[kind]
+
+
+def _loose(container: str) -> LooseFiles:
+    """The format of a folder of single files."""
+    named = CONTAINERS.get(container)
+    return named if isinstance(named, LooseFiles) else loose_files()
 
 
 def _home(file: StoredFile, base: str, folders: dict[str, StoredFile]) -> StoredFile:

@@ -1,12 +1,10 @@
 """What is passed around: a unit is a part of a shard, a record is one image of it."""
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from fiqa_core.storage import StoredFile
 from schemas.reasons import Status
 
 # A stored image larger than this is hashed but never held: a hostile record must not fill the memory.
@@ -95,20 +93,3 @@ class ReadSettings:
     label_field: str = ""
     image_field: str = ""
     max_stored_bytes: int = MAX_STORED_BYTES
-
-
-class Container(Protocol):
-    """A dataset format: four questions and nothing else."""
-
-    name: str
-    suffixes: tuple[str, ...]
-
-    def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:
-        """Cut one shard into units (numbered later). Must not read images.
-
-        `settings`: refuse now (ValueError) a shard that cannot be read as they say; None: no such check.
-        """
-
-    def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
-        """The records of a unit in order: bad content becomes records with a fault, a store that fails
-        raises OSError (the unit is tried again)."""

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fiqa_core.shards.folder.reader import Folder
+from fiqa_core.shards.formats import index_moves
 from fiqa_core.storage import open_read
 from fiqa_core.tables.footers import Footer
 from fiqa_core.tables.quality_files import TableError
@@ -124,7 +124,7 @@ def _identities(file: Footer, by_unit: bool) -> pd.DataFrame:
     """What names each record of a file; rows that stand for the rest of a shard are left out."""
     unit = file.unit or {}
     # Of a folder the place changes with every file that is added; its path does not.
-    columns = (["key"] if unit.get("container") == Folder.name else ["index"]) if by_unit else ["shard", "index", "key"]
+    columns = (["key"] if index_moves(unit.get("container")) else ["index"]) if by_unit else ["shard", "index", "key"]
     table = _read(file.url, [*columns, "status"])
     if "status" in table.column_names:
         broken = pc.is_in(table["status"].cast(pa.string()), pa.array([str(code) for code in SHARD_LEVEL]))

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from fiqa_core.lines_error import LinesError
 from fiqa_core.runs.layout import PLAN, QUALITY, UNITS
-from fiqa_core.shards.folder.reader import Folder
+from fiqa_core.shards.formats import listing_in_plan
 from fiqa_core.shards.unit import PLAN_SCHEMA, Unit
 from fiqa_core.storage import (
     above,
@@ -189,7 +189,7 @@ def _units(quality: str) -> dict[str, Unit]:
     units: dict[str, Unit] = {}
     for row in rows:
         name = str(row.pop("file"))
-        if row["container"] == Folder.name:
+        if listing_in_plan(row["container"]):
             # The listing lies beside the table, wherever both were moved to since.
             row["listing"] = join(output, PLAN, row["listing"].rpartition("/")[2])
         units[name] = Unit(**row)

@@ -7,14 +7,14 @@ from fiqa_core import storage
 from fiqa_core.curation.decisions.filter_run import Writing
 from fiqa_core.curation.decisions.policy import Policy
 from fiqa_core.curation.findings.settings import FindingsSettings, LabelNoiseSettings
-from fiqa_core.curation.subset.settings import DEFAULT_SHARD_SIZE, FORMATS, RECORDIO_LAYOUTS
+from fiqa_core.curation.subset.settings import DEFAULT_SHARD_SIZE, is_subset, layouts_of
+from fiqa_core.shards.formats import SAME, output_formats
 from fiqa_core.tables.embedding_files import EmbeddingSource
 from fiqa_core.tables.quality_files import Part, TableError, find_parts
 from pipelines.cli.command import Parser, named, positive
 from pipelines.cli.policy_options import add_policy_options
 from pipelines.runners.beam_options import OptionError
 
-WRITE = ("manifest", *FORMATS, "none")
 MANIFEST_ROWS = 1_000_000
 MEMORY_MB = 1024
 _OWN_COLUMN = "table"
@@ -127,16 +127,15 @@ def refuse_contradictions(arguments: argparse.Namespace) -> None:
     if arguments.findings is not None and arguments.embeddings:
         raise OptionError("--findings are what was found by means of embeddings earlier; give one of the two")
     given = [n for n, v in (("--relabel", arguments.relabel), ("--moved", arguments.moved)) if v]
-    if given and arguments.write not in FORMATS:
-        raise OptionError(f"{given[0]} is for --write {'|'.join(FORMATS)}, not for {arguments.write}")
-    if arguments.recordio_layout and arguments.write not in ("recordio", "same"):
+    if given and not is_subset(arguments.write):
+        raise OptionError(f"{given[0]} is for --write {'|'.join(output_formats())}, not for {arguments.write}")
+    if arguments.recordio_layout and arguments.recordio_layout not in layouts_of(arguments.write):
         raise OptionError(f"--recordio-layout is for --write recordio, not for {arguments.write}")
 
 
 def writing_of(arguments: argparse.Namespace) -> Writing:
     """What is written of the kept rows."""
-    is_subset = arguments.write in FORMATS
-    default = DEFAULT_SHARD_SIZE if is_subset else MANIFEST_ROWS
+    default = DEFAULT_SHARD_SIZE if is_subset(arguments.write) else MANIFEST_ROWS
     return Writing(arguments.write, arguments.shard_size or default, arguments.relabel, arguments.recordio_layout or "")
 
 
@@ -189,7 +188,7 @@ def _add_writing(parser: argparse.ArgumentParser) -> None:
     writing = parser.add_argument_group("writing")
     writing.add_argument(
         "--write",
-        choices=WRITE,
+        choices=("manifest", *output_formats(), "none"),
         default="manifest",
         help="what is written of the kept rows: a list of them (the default), or the images in that format (docs/"
         "subsets.md; same: that of the input)",
@@ -203,7 +202,7 @@ def _add_writing(parser: argparse.ArgumentParser) -> None:
     writing.add_argument("--relabel", action="store_true", help="labels become 0 .. n-1; the map is written")
     writing.add_argument(
         "--recordio-layout",
-        choices=RECORDIO_LAYOUTS,
+        choices=layouts_of(SAME),
         help="of --write recordio: with InsightFace's header and identity records (the default up to 2^24 records), or "
         "the images alone (as mxnet's ImageRecordIter and DALI read it)",
     )

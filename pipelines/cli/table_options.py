@@ -3,7 +3,7 @@
 import argparse
 
 from fiqa_core.scoring.settings import batch_that_counts
-from fiqa_core.shards.plan import FORMATS
+from fiqa_core.shards.formats import AUTO, input_formats
 from fiqa_core.shards.unit import MAX_STORED_BYTES, ReadSettings
 from pipelines.cli.command import named, positive
 from pipelines.runners.local_workers import MANY_IMAGES
@@ -48,7 +48,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--output", type=named, required=True, metavar="URI", help="folder for the table; must be empty or not exist"
     )
-    data.add_argument("--format", choices=FORMATS, default="auto", help="what the input is (auto: by file names)")
+    data.add_argument("--format", choices=input_formats(), default=AUTO, help="what the input is (auto: by file names)")
     data.add_argument("--label-field", default="", metavar="NAME", help="Parquet column or JSON field of the label")
     data.add_argument("--image-field", default="", metavar="NAME", help="Parquet column of the image")
 

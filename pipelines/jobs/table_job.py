@@ -19,12 +19,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from fiqa_core import storage
 from fiqa_core.runs.lock import hold_output
+from fiqa_core.runs.plan import Plan, plan_dataset
 from fiqa_core.scoring import run as scoring_run
 from fiqa_core.scoring.progress import read_progress
 from fiqa_core.scoring.service.source import ServedSource
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.balance import idle_workers
-from fiqa_core.shards.plan import Plan, plan_dataset
 from fiqa_core.wording import counted
 from pipelines.cli.command import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_OK
 from pipelines.cli.label_report import label_problem, log_labels

@@ -5,9 +5,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.scoring.score_unit import score_unit
 from fiqa_core.scoring.settings import ScoreSettings
-from fiqa_core.shards.plan import plan_dataset
 from pipelines.score_dataset import run
 from tests.fakes import KilledOnceSource, MeanScorer, MeanScorerSource
 from tests.served import PausingScorer, PausingSource

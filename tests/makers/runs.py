@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from fiqa_core.runs.plan import Plan, plan_dataset
 from fiqa_core.scoring.run import begin, close_account, prepare_output, write_summary
 from fiqa_core.scoring.score_unit import score_unit
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.scoring.summary import Summary, merge
-from fiqa_core.shards.plan import Plan, plan_dataset
 from tests.fakes import MeanScorer
 from tests.makers.containers import write_tar
 from tests.makers.images import png_bytes

@@ -17,7 +17,7 @@ from PIL import Image
 
 from fiqa_core.curation.decisions.decision_files import DecisionFiles
 from fiqa_core.curation.decisions.policy_file import read_policy
-from fiqa_core.shards.plan import plan_dataset
+from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.storage import filesystem
 from pipelines.filter_dataset import EXIT_BAD_INPUT, run
 from pipelines.score_dataset import run as score_dataset

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from fiqa_core import storage
+from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.scoring.score_unit import score_unit
 from fiqa_core.scoring.settings import ScoreSettings
-from fiqa_core.shards.plan import plan_dataset
 from pipelines import embed_dataset
 from pipelines.score_dataset import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_OK, run
 from tests.fakes import MeanScorer, MeanScorerSource

@@ -21,7 +21,7 @@ from fiqa_core.curation.decisions.policy_file import read_policy
 from fiqa_core.evaluation.pairs import read_pairs
 from fiqa_core.models import read_embedded
 from fiqa_core.networks.checkpoints import load_checkpoint
-from fiqa_core.shards.plan import plan_dataset
+from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.storage import http as http_store
 from fiqa_core.tables import load_quality
 from pipelines import score_dataset

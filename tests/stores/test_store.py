@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from fiqa_core import storage
-from fiqa_core.shards.plan import container_of, plan_dataset
+from fiqa_core.runs.plan import plan_dataset
+from fiqa_core.shards.formats import container_of
 from fiqa_core.shards.unit import ReadSettings
 from fiqa_core.storage import DeniedError, GaveUpError, MissingError, RetryPolicy, StorageError
 from fiqa_core.storage.google import GoogleStore
@@ -127,7 +128,8 @@ def test_reading_a_large_shard_takes_a_bounded_share_of_memory(bucket, tmp_path)
     code = (
         "import resource, sys\n"
         "from fiqa_core import storage\n"
-        "from fiqa_core.shards.plan import container_of, plan_dataset\n"
+        "from fiqa_core.runs.plan import plan_dataset\n"
+        "from fiqa_core.shards.formats import container_of\n"
         "from fiqa_core.shards.unit import ReadSettings\n"
         "(unit,) = plan_dataset([sys.argv[1]], 'auto', 10, sys.argv[2]).units\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"

@@ -6,8 +6,8 @@ import apache_beam as beam
 from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.scoring.settings import ScoreSettings
-from fiqa_core.shards.plan import plan_dataset
 from tests.fakes import MeanScorerSource
 from tests.shared import lfw_faces, needs_shared
 from transforms.score import COUNTERS, ScoreDataset

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fiqa_core.curation.subset.settings import DATA, INDEX, LABELS, PLAN, REPORT, WORK, SubsetError, place
+from fiqa_core.shards.formats import SAME, output_formats, output_of
+from fiqa_core.shards.output import SetOutput, ShardOutput
 from fiqa_core.storage import (
     filesystem,
     is_local,
@@ -27,12 +29,9 @@ _ROWS_AT_ONCE = 65_536
 _NOTE = re.compile(r"names-(\d{12,18})\.txt")
 _TOP = {DATA, INDEX, WORK, "_tmp", LABELS, PLAN, REPORT}
 _BELOW = {
-    INDEX: re.compile(r"(shard-\d{6,}|train)\.parquet"),
     WORK: re.compile(r"run-\d{6,}\.(bin|parquet)|shared_names\.npy|names-\d+\.txt"),
     "_tmp": re.compile(r"fiqa-[0-9a-f]+"),
 }
-# Shards; images of a folder have names of their own, which its index lists.
-_SHARD = re.compile(r"shard-\d{6,}\.(tar|parquet)|train\.(rec|idx)|property")
 
 
 def note_names(output: str, first: int, names: Sequence[str]) -> None:
@@ -96,19 +95,31 @@ def refuse_foreign(output: str) -> None:
 def _foreign(output: str) -> Iterator[str]:
     present = list_names(place(output))
     yield from (name for name in present if name not in _TOP)
-    for folder, ours in _BELOW.items():
+    shard, index = _patterns()
+    for folder, ours in (_BELOW | {INDEX: index}).items():
         names = list_names(place(output, folder)) if folder in present else []
         yield from (f"{folder}/{name}" for name in names if not ours.fullmatch(name))
     if DATA not in present:
         return
     written: np.ndarray | None = None
     for path, is_link in _everything(place(output, DATA)):
-        if not is_link and _SHARD.fullmatch(path):
+        if not is_link and shard.fullmatch(path):
             continue
         if written is None:
             written = _written(output)
         if is_link or not _holds(written, path):
             yield f"{DATA}/{path}"
+
+
+def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """How files of `data` and of `index` are called, in whatever format; images that are files of their own have other
+    names, which their index lists."""
+    kinds = [output_of(name) for name in output_formats() if name != SAME]
+    suffixes = "|".join(re.escape(kind.suffix) for kind in kinds if isinstance(kind, ShardOutput))
+    files = "|".join(re.escape(name) for kind in kinds if isinstance(kind, SetOutput) for name in kind.files)
+    sets = "|".join(re.escape(kind.name) for kind in kinds if isinstance(kind, SetOutput))
+    shard = r"shard-\d{6,}"
+    return re.compile(rf"{shard}({suffixes})|{files}"), re.compile(rf"({shard}|{sets})\.parquet")
 
 
 def _everything(folder: str) -> Iterator[tuple[str, bool]]:

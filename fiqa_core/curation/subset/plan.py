@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,8 +18,8 @@ from fiqa_core.curation.subset.own_files import clear_subset
 from fiqa_core.curation.subset.report import PlanBrief
 from fiqa_core.curation.subset.settings import PLAN, Slice, SubsetError, SubsetSettings, SubsetTask, cut, digest, place
 from fiqa_core.runs.layout import RUN, read_own_json, read_run_file
-from fiqa_core.shards.output_names import label_folder
-from fiqa_core.shards.recordio.writer import MAX_EXACT
+from fiqa_core.shards.formats import CONTAINERS, SAME, container_of, output_formats, same_as
+from fiqa_core.shards.output import FileOutput, OutputRefusedError, SetOutput
 from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.storage import above, exists, in_flight, join, open_read, publish_bytes, stat
 from fiqa_core.tables.quality_files import Part
@@ -28,12 +28,11 @@ from fiqa_core.wording import counted
 
 _log = logging.getLogger(__name__)
 _READ_AT_ONCE = 4
-_FOLDER_NAMES = 2
 _CHUNK = 1 << 20
-# A tar can only be read from its start: a task may begin inside one where what it has to pass over is at most
+# Where a shard can only be read from its start: a task may begin inside one if what it has to pass over is at most
 # this share of the work of the task before it.
 _PASSED_OVER = 8
-_RUN_IMAGES = 30_000  # a task of RecordIO: its sorted run is merged with the others
+_RUN_IMAGES = 30_000  # a task whose sorted run is merged with the others into one set
 _COLUMNS = ["keep", "key", "label"]
 
 
@@ -80,7 +79,6 @@ def plan_subset(
     settings: SubsetSettings,
     output: str,
     resume: bool = False,
-    most_exact: int = MAX_EXACT,
 ) -> SubsetPlan:
     """Plan a subset and write down what its workers need (`labels.csv`, `plan.json`) under `<output>/subset`.
 
@@ -88,11 +86,10 @@ def plan_subset(
         parts: files of the quality table whose rows the decisions are about; the order of the output is theirs.
         decisions_folder: has `part-NNNNNN.parquet` for each part.
         resume: keep finished shards of the same subset that lie there.
-        most_exact: numbers that float32 tells apart (RecordIO); another one is for tests.
 
     Raises:
-        SubsetError: a part whose source is not known, several formats for `same`, images without a label for
-            RecordIO, or another subset that lies there.
+        SubsetError: a part whose source is not known, several formats for `same`, images that the format cannot hold,
+            or another subset that lies there.
     """
     settings, units = check_source(parts, settings)
     urls = [join(decisions_folder, f"part-{part.number:06d}.parquet") for part in parts]
@@ -104,19 +101,17 @@ def plan_subset(
     unlabelled = counts.pop(None, 0)
     labels = {str(label): count for label, count in counts.items()}
     images = sum(labels.values()) + unlabelled
-    _refuse(settings, images, labels, unlabelled)
-    if settings.format == "recordio":
-        settings = replace(settings, recordio_layout=_layout(settings.recordio_layout, images, len(labels), most_exact))
+    settings = _with_layout(settings, labels, unlabelled)
     # Where the source lies does not count: a run that was begun goes on after the dataset was moved.
     places = [replace(part.unit, version="").identity() for part in parts if part.unit is not None]
     identity: list[Any] = [replace(settings, moved=()).to_dict(), [one.digest for one in seen], places]
-    # Raised when the same settings would give files other names.
-    identity += [_FOLDER_NAMES] if settings.format == "folder" and settings.dense else []
+    naming = settings.output.naming(settings.dense)
+    identity += [naming] if naming else []
     whole = digest(identity)
     _settle(output, whole, resume)
     label_digest = publish_labels(output, labels) if settings.dense else ""
-    grouped = settings.format == "recordio" and _is_grouped(urls, labels)
-    if settings.format == "folder":
+    grouped = isinstance(settings.output, SetOutput) and _is_grouped(urls, labels)
+    if isinstance(settings.output, FileOutput):
         publish_shared_names(output, _names(urls), settings.dense, in_order(labels) if settings.dense else [])
     tasks = tuple(
         SubsetTask(number, first, count, cut(slices, first, count), whole, label_digest)
@@ -177,17 +172,23 @@ def _unit(part: Part, settings: SubsetSettings) -> Unit:
             unit = replace(unit, url=new + unit.url.removeprefix(old))
             break
     # What the bytes are is told by their sha256, image by image: a copy with another time of change will do. Keys
-    # come from the decisions, so the `.idx` of RecordIO is not needed.
-    return replace(unit, version="", listing="" if unit.container == "recordio" else unit.listing)
+    # come from the decisions.
+    return replace(container_of(unit).without_keys(unit), version="")
 
 
 def _format(wanted: str, parts: Sequence[Part]) -> str:
     found = sorted({part.unit.container for part in parts if part.unit is not None})
-    if wanted != "same":
+    if wanted != SAME:
         return wanted
     if len(found) > 1:
         raise SubsetError(f"the input is of several formats ({', '.join(found)}), so `same` is none: name one")
-    return found[0] if found else "webdataset"
+    same = same_as(found[0] if found else next(iter(CONTAINERS)))
+    if same is None:
+        raise SubsetError(
+            f"the input is of the format {found[0]}, which is only read, so it cannot be written as the same. Name "
+            f"another by --write: {', '.join(output_formats()[1:])}."
+        )
+    return same
 
 
 def _read_settings(parts: Sequence[Part]) -> ReadSettings:
@@ -220,57 +221,17 @@ def _read_of_run(folder: str) -> ReadSettings:
     return read
 
 
-def _refuse(settings: SubsetSettings, images: int, labels: Mapping[str, int], unlabelled: int) -> None:
+def _with_layout(settings: SubsetSettings, labels: Mapping[str, int], unlabelled: int) -> SubsetSettings:
+    """The settings with the layout that holds the images; what the format cannot hold is refused."""
     if settings.shard_size < 1:
         raise SubsetError(f"shard size {settings.shard_size}: expected a whole number of at least 1")
-    if settings.format == "folder" and not settings.dense:
-        _refuse_shared_folders(labels)
-    if settings.format != "recordio":
-        return
-    if unlabelled:
-        raise SubsetError(
-            f"{unlabelled} of {counted(images, 'kept image has', 'kept images have')} no label, which InsightFace's "
-            "RecordIO needs. Drop them (--drop-unlabelled on), write another format, or score the set again with "
-            "--label-field."
-        )
-
-
-def _layout(wanted: str, images: int, identities: int, most: int) -> str:
-    if identities > most:
-        raise SubsetError(f"{identities} identities: RecordIO's labels are float32, exact up to {most}. Keep fewer.")
-    if wanted == "plain" or images + identities + 1 <= most:
-        return wanted or "insightface"
-    counts = (
-        f"{images} images and {identities} identities: InsightFace's header and identity records count in float32, "
-        f"exact up to {most}"
-    )
-    if wanted:
-        raise SubsetError(
-            f"{counts}; beyond it loaders lose an image or read a record that is none. Keep fewer, or write "
-            "--recordio-layout plain."
-        )
-    _log.warning("%s. The set is written without them (--recordio-layout plain): loaders take all keys then.", counts)
-    return "plain"
-
-
-def _refuse_shared_folders(labels: Iterable[str]) -> None:
-    """Refuse labels of which two would be one folder (on some system), or that give none."""
-    folders: dict[str, str] = {}
-    for label in labels:
-        folder = label_folder(label).casefold()
-        other = folders.setdefault(folder, label)
-        if not folder or other != label:
-            why = "is no name for a folder" if not folder else f"and {other!r} would be one folder"
-            raise SubsetError(f"the label {label!r} {why}. Number the labels with --relabel; the map is written.")
-    changed = [label for label in labels if label_folder(label) != label]
-    if changed:
-        _log.warning(
-            "%d labels are written as folders of another name, since not every system takes them: %r as %r. The index "
-            "beside the images has the labels themselves.",
-            len(changed),
-            changed[0],
-            label_folder(changed[0]),
-        )
+    images = sum(labels.values()) + unlabelled
+    try:
+        settings.output.refuse(labels, unlabelled, settings.dense)
+        layout = settings.output.layout(settings.recordio_layout, images, len(labels))
+    except OutputRefusedError as error:
+        raise SubsetError(str(error)) from error
+    return replace(settings, recordio_layout=layout)
 
 
 def _settle(output: str, whole: str, resume: bool) -> None:
@@ -324,13 +285,13 @@ def _ranges(slices: Sequence[Slice], settings: SubsetSettings, grouped: bool) ->
     if grouped:
         yield from [(0, total)] if total else []
         return
-    size = _RUN_IMAGES if settings.format == "recordio" else settings.shard_size
+    size = _RUN_IMAGES if isinstance(settings.output, SetOutput) else settings.shard_size
     first = begin = number = 0  # begin: place of the first image of slices[number]
     for end in [*range(size, total, size), total]:
         while number < len(slices) and begin + slices[number].take <= end:
             begin += slices[number].take
             number += 1
-        inside = number < len(slices) and slices[number].unit.container == "webdataset"
+        inside = number < len(slices) and container_of(slices[number].unit).sequential
         if end > first and (end == total or not inside or (end - begin) * _PASSED_OVER <= end - first):
             yield first, end - first
             first = end

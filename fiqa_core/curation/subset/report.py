@@ -4,10 +4,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from fiqa_core.curation.subset.merged_set import finished_set, merge_runs
 from fiqa_core.curation.subset.own_files import clear_work
-from fiqa_core.curation.subset.recordio import finished_set, merge_runs
 from fiqa_core.curation.subset.settings import REPORT, SubsetError, SubsetSettings, place
 from fiqa_core.curation.subset.summary import SubsetSummary, problems
+from fiqa_core.shards.output import SetOutput
 from fiqa_core.storage import publish_bytes, read_bytes
 
 
@@ -25,15 +26,16 @@ class PlanBrief:
 
 
 def finish(summary: SubsetSummary, brief: PlanBrief, output: str) -> SubsetSummary:
-    """Merge RecordIO's runs if all are there, and publish the account; passes the summary on."""
+    """Merge the sorted runs of a set if all are there, and publish the account; passes the summary on."""
     found = problems(summary, brief.images, brief.tasks)
-    if not found and brief.settings.format == "recordio" and not brief.grouped:
+    kind = brief.settings.output
+    if not found and isinstance(kind, SetOutput) and not brief.grouped:
         try:
             layout = brief.settings.recordio_layout
-            merge_runs(range(brief.tasks), output, brief.digest, brief.images, layout)
+            merge_runs(kind, range(brief.tasks), output, brief.digest, brief.images, layout)
         except (OSError, SubsetError) as error:
             found = [f"the runs could not be merged: {error}"]
-    if not found and brief.settings.format != "recordio":
+    if not found and not isinstance(kind, SetOutput):
         clear_work(output)
     content = report(summary, brief, found)
     publish_bytes(json.dumps(content, indent=1).encode(), output, place(output, REPORT))
@@ -50,7 +52,7 @@ def report(summary: SubsetSummary, brief: PlanBrief, found: list[str]) -> dict[s
         "images_planned": brief.images,
         "images_now": summary.images_now,
         "bytes": summary.bytes,
-        "shards": 1 if brief.settings.format == "recordio" else summary.shards,
+        "shards": 1 if isinstance(brief.settings.output, SetOutput) else summary.shards,
         "identities": brief.identities,
         "unlabelled": brief.unlabelled,
         "relabelled": brief.settings.dense,
@@ -61,10 +63,10 @@ def report(summary: SubsetSummary, brief: PlanBrief, found: list[str]) -> dict[s
 
 
 def finished_report(brief: PlanBrief, output: str) -> dict[str, Any] | None:
-    """The account of a RecordIO set that lies there whole; its runs are gone, so its tasks cannot say so."""
-    if brief.settings.format != "recordio":
+    """The account of a set that lies there whole; its runs are gone, so its tasks cannot say so."""
+    if not isinstance(brief.settings.output, SetOutput):
         return None
-    there = finished_set(output, brief.digest, brief.images)
+    there = finished_set(brief.settings.output, output, brief.digest, brief.images)
     if there is None:
         return None
     summary = SubsetSummary(there.images, there.bytes, 1)

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from fiqa_core.shards.formats import SAME, output_formats, output_of
+from fiqa_core.shards.output import Output
 from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.storage import join
 
 SUBSET = "subset"
 DATA, INDEX, WORK = "data", "index", "_work"
 PLAN, LABELS, REPORT = "plan.json", "labels.csv", "summary.json"
-FORMATS = ("same", "webdataset", "recordio", "parquet", "folder")
 DEFAULT_SHARD_SIZE = 10_000
-RECORDIO_LAYOUTS = ("insightface", "plain")
 
 
 class SubsetError(ValueError):
@@ -30,16 +30,16 @@ class SubsetSettings:
     """How kept images are written.
 
     Attributes:
-        format: one of `FORMATS`; `same`: the one of the input.
-        shard_size: images an output shard (RecordIO has one file whatever it is).
-        relabel: labels become 0 .. n-1, in the order of the labels as numbers or else as text. RecordIO always.
+        format: one of `output_formats()`; `same`: the one of the input.
+        shard_size: images an output shard (a format that is one set of files has one, whatever it is).
+        relabel: labels become 0 .. n-1, in the order of the labels as numbers or else as text. Some formats always
+            have such labels (`Output.dense_labels`).
         moved: (old, new) prefixes of the source's URLs, where it was moved since it was scored.
-        recordio_layout: one of `RECORDIO_LAYOUTS`, with header and identity records or without; "": with them, unless
-            there are more records than they can count.
+        recordio_layout: one of the format's `layouts`; "": the usual one, if it can hold the images.
         read: names of columns, and the limit of stored bytes, as the table was made with.
     """
 
-    format: str = "same"
+    format: str = SAME
     shard_size: int = DEFAULT_SHARD_SIZE
     relabel: bool = False
     moved: tuple[tuple[str, str], ...] = ()
@@ -49,14 +49,34 @@ class SubsetSettings:
     @property
     def dense(self) -> bool:
         """Whether the output's labels are numbers from 0."""
-        return self.relabel or self.format == "recordio"
+        return self.relabel or (self.format != SAME and self.output.dense_labels)
+
+    @property
+    def output(self) -> Output:
+        """How the format is written; `same` has to be settled before."""
+        return output_of(self.format)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON (the layout of RecordIO only where it is the plain one)."""
+        """Plain values, for JSON (the layout only where it is not the usual one)."""
         values = asdict(self)
-        if self.recordio_layout != "plain":
+        if self.recordio_layout in ("", *_usual_layouts(self.format)):
             del values["recordio_layout"]
         return values
+
+
+def is_subset(what: str) -> bool:
+    """Whether `--write` names a format of images (not a list of them, or nothing)."""
+    return what in output_formats()
+
+
+def layouts_of(what: str) -> tuple[str, ...]:
+    """The layouts that may be asked for where `--write` is this; of `same`, which is settled later, all there are."""
+    names = output_formats()[1:] if what == SAME else (what,)
+    return tuple(layout for name in names if is_subset(name) for layout in output_of(name).layouts)
+
+
+def _usual_layouts(format: str) -> tuple[str, ...]:
+    return layouts_of(format)[:1]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from fiqa_core.shards.batch import ImageBatch
 from fiqa_core.shards.formats import container_of
 from fiqa_core.shards.names import printable
 from fiqa_core.shards.unit import Record, Unit
-from fiqa_core.shards.webdataset.reader import read_samples
 
 _BATCH_BYTES = 4 << 20
 _BATCHES_AHEAD = 6
@@ -30,8 +29,8 @@ def kept_batches(task: SubsetTask, settings: SubsetSettings, output: str) -> Ite
     """The images of a task in order, read and verified by a thread of its own, some batches ahead of the writer (who
     waits for the disk at the end of every shard).
 
-    Blocks of a tar or a `.rec` are taken as they are as far as they hold nothing unusual; the rest, and every other
-    container, is read record by record, by the reader that scored it.
+    Blocks of a shard are taken as they are as far as they hold nothing unusual and their format finds images that way;
+    the rest is read record by record, by the reader that scored it.
 
     Raises:
         SourceChangedError: an image that was scored is not there, or has other bytes.
@@ -63,7 +62,7 @@ def _read(piece: Slice, rows: KeptRows, settings: SubsetSettings) -> Iterator[Im
     first = rows.next_index()
     if first is None:
         return
-    records = _records(_entered(piece.unit, first), settings)
+    records = _records(container_of(piece.unit).enter_at(piece.unit, first), settings)
     try:
         for table in rows.rest():
             yield from _matched(table, records, piece.unit)
@@ -94,18 +93,11 @@ def _matched(rows: pa.Table, records: Iterator[tuple[Record, Mapping[str, bytes]
 
 
 def _records(unit: Unit, settings: SubsetSettings) -> Generator[tuple[Record, Mapping[str, bytes]], None, None]:
-    if unit.container == "webdataset" and settings.format == "webdataset":
-        yield from read_samples(unit, settings.read)
+    if settings.output.keeps_others:
+        yield from container_of(unit).read_samples(unit, settings.read)
     else:
         for record in container_of(unit).read(unit, settings.read):
             yield record, _NONE
-
-
-def _entered(unit: Unit, index: int) -> Unit:
-    """The unit from the record with this index on, where its container can be entered in the middle."""
-    if unit.container == "folder":
-        return replace(unit, start=index, first_index=index)
-    return replace(unit, start=index) if unit.container == "recordio" else unit
 
 
 def _changed(row: Mapping[str, Any], unit: Unit, record: Record | None) -> SourceChangedError:

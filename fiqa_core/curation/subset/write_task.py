@@ -8,14 +8,14 @@ from dataclasses import replace
 
 from fiqa_core.curation.subset.folder import write_folder_shard
 from fiqa_core.curation.subset.index import Finished, IndexWriter, finished
+from fiqa_core.curation.subset.merged_set import write_grouped
 from fiqa_core.curation.subset.own_files import forget_names
-from fiqa_core.curation.subset.recordio import write_grouped
-from fiqa_core.curation.subset.recordio_runs import write_run
 from fiqa_core.curation.subset.settings import DATA, INDEX, Slice, SubsetError, SubsetSettings, SubsetTask, cut, place
+from fiqa_core.curation.subset.sorted_runs import write_run
 from fiqa_core.curation.subset.source import kept_batches
 from fiqa_core.curation.subset.summary import SubsetSummary, of_task
 from fiqa_core.shards.batch import Cutter, ImageBatch
-from fiqa_core.shards.writers import WRITERS
+from fiqa_core.shards.output import FileOutput, SetOutput, ShardOutput
 from fiqa_core.storage import StorageError, publish, temporary_for
 
 _log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ def write_task(
 
     Args:
         settings: with the format that is written (of the plan). output: the folder that has `subset` in it.
-        grouped: RecordIO, from images that come in order of their numbers.
+        grouped: the images come in order of their numbers, so that a set of files is written in one go.
 
     A disk that fails is tried again, unless it is full or may not be written. A task that fails for good is
     returned as a failure with its reason, so that the others finish.
@@ -74,8 +74,9 @@ def shard_name(first: int, settings: SubsetSettings) -> str:
 
 
 def _write(task: SubsetTask, settings: SubsetSettings, output: str, grouped: bool) -> SubsetSummary:
-    if settings.format == "recordio":
-        return write_grouped(task, settings, output) if grouped else write_run(task, settings, output)
+    kind = settings.output
+    if isinstance(kind, SetOutput):
+        return write_grouped(kind, task, settings, output) if grouped else write_run(kind, task, settings, output)
     size = settings.shard_size
     todo: list[SubsetTask] = []
     summary = SubsetSummary()
@@ -112,8 +113,8 @@ def _looked_for(
     first: int, count: int, task: SubsetTask, settings: SubsetSettings, output: str
 ) -> tuple[str, str, int, str | None]:
     name = shard_name(first, settings)
-    writer = WRITERS.get(settings.format)
-    data = None if writer is None else place(output, DATA, name + writer.suffix)
+    kind = settings.output
+    data = place(output, DATA, name + kind.suffix) if isinstance(kind, ShardOutput) else None
     return place(output, INDEX, f"{name}.parquet"), task.plan, count, data
 
 
@@ -145,27 +146,27 @@ def _without_seams(task: SubsetTask) -> tuple[Slice, ...]:
 def _write_shard(
     batches: Iterator[ImageBatch], first: int, task: SubsetTask, settings: SubsetSettings, output: str
 ) -> Finished:
-    name = shard_name(first, settings)
+    name, kind = shard_name(first, settings), settings.output
     with temporary_for(output) as index_path:
         with IndexWriter(index_path, task.plan) as index:
-            if settings.format == "folder":
-                write_folder_shard(batches, index, output)
+            if isinstance(kind, ShardOutput):
+                _write_file(kind, batches, index, name, settings, output)
             else:
-                _write_file(batches, index, name, settings, output)
+                write_folder_shard(batches, index, output)
         publish(index_path, place(output, INDEX, f"{name}.parquet"))
-    if settings.format == "folder":
+    if isinstance(kind, FileOutput):
         forget_names(output, first, index.images)
     return Finished(index.images, index.bytes)
 
 
 def _write_file(
+    kind: ShardOutput,
     batches: Iterator[ImageBatch],
     index: IndexWriter,
     name: str,
     settings: SubsetSettings,
     output: str,
 ) -> None:
-    kind = WRITERS[settings.format]
     file = f"{DATA}/{name}{kind.suffix}"
     with temporary_for(output) as path:
         with path.open("wb", buffering=_BUFFER) as stream:

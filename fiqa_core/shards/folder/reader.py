@@ -6,7 +6,7 @@ reference. So planning writes the sorted list once, as Parquet, and a unit is a 
 
 import errno
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fiqa_core.shards.names import parent
+from fiqa_core.shards.container import LooseFiles
+from fiqa_core.shards.folder.output import FolderOutput
+from fiqa_core.shards.names import is_image, parent
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
 from fiqa_core.storage import (
     Listed,
@@ -44,15 +46,34 @@ _LOST_FILE = (FileNotFoundError, PermissionError, IsADirectoryError)
 _LOST_ERRNO = {errno.EIO, errno.ELOOP, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
 
 
-class Folder:
+class Folder(LooseFiles):
     """A record is an image file; its key is the path below the folder, its label the path's folder part."""
 
     name = "folder"
-    suffixes: tuple[str, ...] = ()
+    label_source = "the folder names"
+    index_moves = True
+    listing_in_plan = True
+    output = FolderOutput()
 
-    def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:  # noqa: ARG002
-        """Runs of `unit_size` files of an existing listing (`plan_folder` makes it)."""
-        raise TypeError("a folder is planned with plan_folder, which needs a place for the listing")
+    def recognises(self, name: str) -> bool:
+        """Whether it is called like an image."""
+        return is_image(name)
+
+    def plan_files(self, folder: StoredFile, files: Iterable[Listed], unit_size: int, workspace: str) -> Sequence[Unit]:
+        """Write the listing of the files under `workspace` and cut it into runs of `unit_size`."""
+        name = f"files-{hashlib.sha256(folder.url.encode()).hexdigest()[:12]}.parquet"
+        listing = join(workspace, name)
+        digest, count = _write_listing(files, listing, workspace)
+        units = []
+        for start in range(0, count, unit_size):
+            stop = min(start + unit_size, count)
+            unit = Unit(0, self.name, folder.shown, folder.url, start, stop, start, stop - start, -1, digest)
+            units.append(replace(unit, listing=listing))
+        return units
+
+    def enter_at(self, unit: Unit, index: int) -> Unit:
+        """`index` is the place in the listing."""
+        return replace(unit, start=index, first_index=index)
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record a file: on a local disk one at a time, from another store many at once."""
@@ -66,19 +87,6 @@ class Folder:
             lambda file: _fetch_record(unit, *file, limit),
             weigh=lambda file: min(file[2], limit) if file[2] >= 0 else limit,
         )
-
-
-def plan_folder(folder: StoredFile, files: Iterable[Listed], unit_size: int, workspace: str) -> list[Unit]:
-    """Write the listing of a folder's image files (in order of their paths) under `workspace`; cut it into units."""
-    name = f"files-{hashlib.sha256(folder.url.encode()).hexdigest()[:12]}.parquet"
-    listing = join(workspace, name)
-    digest, count = _write_listing(files, listing, workspace)
-    units = []
-    for start in range(0, count, unit_size):
-        stop = min(start + unit_size, count)
-        unit = Unit(0, Folder.name, folder.shown, folder.url, start, stop, start, stop - start, -1, digest)
-        units.append(replace(unit, listing=listing))
-    return units
 
 
 def _write_listing(files: Iterable[Listed], listing: str, workspace: str) -> tuple[str, int]:

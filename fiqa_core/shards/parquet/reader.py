@@ -4,12 +4,15 @@ import hashlib
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from fiqa_core.shards.container import Container, UnfitShardError
 from fiqa_core.shards.label_text import names_in
 from fiqa_core.shards.names import MAX_LABEL_CHARACTERS, MAX_NAME_CHARACTERS, shortened
 from fiqa_core.shards.parquet.groups import FOOTER_BLOCK, RowGroups, is_store_failure
 from fiqa_core.shards.parquet.labels import LabelColumn, find_label, has_column, is_bytes, is_text, plain, texts
-from fiqa_core.shards.parquet.row_numbers import passed_over
+from fiqa_core.shards.parquet.row_numbers import mark_row_numbers, passed_over
+from fiqa_core.shards.parquet.writer import ParquetShards
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
 from fiqa_core.storage import StorageError, StoredFile, open_read
 from fiqa_core.wording import counted
@@ -19,15 +22,16 @@ IMAGE_FIELDS = ("image", "img", "jpg", "jpeg", "png", "webp", "image_bytes", "by
 KEY_FIELDS = ("key", "__key__", "path", "file_name", "filename", "image_path")
 
 
-class ColumnError(ValueError):
+class ColumnError(UnfitShardError):
     """The file has no column that can be the image or the label (or the one that was named cannot)."""
 
 
-class Parquet:
+class Parquet(Container):
     """A unit is a run of row groups or of rows of one; a record is a row, its key the image's path or its number."""
 
     name = "parquet"
-    suffixes: tuple[str, ...] = (".parquet", ".pq")
+    suffixes = (".parquet", ".pq")
+    output = ParquetShards()
 
     def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:
         """Whole row groups, until a unit has at least `unit_size` rows; a group of twice as many is cut by rows.
@@ -47,12 +51,31 @@ class Parquet:
             if is_store_failure(error):
                 raise
             # Its reading will fail in the same way and become the shard's row, with the reason.
-            yield Unit(0, self.name, file.shown, file.url, 0, 0, 0, -1, file.size, file.version)
+            yield self.whole(file)
             return
         for run in groups.runs(unit_size):
             yield Unit(
                 0, self.name, file.shown, file.url, run.start, run.stop, run.first, run.rows, run.size, file.version
             )
+
+    def settle(self, units: Sequence[Unit], settings: ReadSettings) -> Sequence[Unit]:
+        """Columns that only number rows are no labels, in all shards alike."""
+        return mark_row_numbers(units, settings)
+
+    def class_names(self, units: Sequence[Unit], settings: ReadSettings) -> tuple[str, Sequence[str]] | None:
+        """The column and the names of a ClassLabel feature, as the first readable shard has them."""
+        unit = next((unit for unit in units if unit.records > 0), None)
+        if unit is None:
+            return None
+        try:
+            with open_read(unit.url, "", FOOTER_BLOCK) as stream:
+                schema = pq.ParquetFile(stream).schema_arrow
+                label = find_label(schema, settings.label_field, settings.image_field, unit.url)
+        except StorageError:
+            raise
+        except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, KeyError):
+            return None  # its reading will say so
+        return None if label.classes is None else (label.column, label.classes)
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record a row. Damage costs the rows behind it in its row group, each with its reason."""

@@ -41,12 +41,12 @@ class _Seen:
 
 
 def mark_row_numbers(units: Sequence[Unit], read: ReadSettings) -> list[Unit]:
-    """The same units; those of Parquet say in `listing` which columns are not to be taken for the label.
+    """The same units of Parquet, which say in `listing` which columns are not to be taken for the label.
 
     Decided once for the whole dataset, so that all its shards take their labels from the same column. At most 20,000
     values of some files are looked at, and only until one occurs twice.
     """
-    files = list(dict.fromkeys(u.url for u in units if u.container == "parquet" and u.records > 0))
+    files = list(dict.fromkeys(u.url for u in units if u.records > 0))
     if read.label_field or not files:
         return list(units)
     chosen = [files[place] for place in range(0, len(files), -(-len(files) // _FILES))]
@@ -58,7 +58,7 @@ def mark_row_numbers(units: Sequence[Unit], read: ReadSettings) -> list[Unit]:
     if not found:
         return list(units)
     listing = _SEPARATOR.join(found)
-    return [replace(u, listing=listing) if u.container == "parquet" and u.records >= 0 else u for u in units]
+    return [replace(u, listing=listing) if u.records >= 0 else u for u in units]
 
 
 def passed_over(unit: Unit) -> list[str]:

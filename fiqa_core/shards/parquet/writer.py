@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fiqa_core.shards.batch import ImageBatch
+from fiqa_core.shards.output import ShardOutput, ShardWriter
 from fiqa_core.shards.output_names import image_suffix, sample_key
-from fiqa_core.shards.shard_format import ShardWriter
 
 # A row group is held in memory by its writer and its readers.
 _GROUP_ROWS = 1000
@@ -17,10 +17,9 @@ _GROUP_BYTES = 16 << 20
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
-class ParquetShards:
+class ParquetShards(ShardOutput):
     """Parquet shards with the columns image, label, key, quality, weight, tier."""
 
-    name = "parquet"
     suffix = ".parquet"
 
     def begin(self, stream: IO[bytes], dense: bool) -> ShardWriter:

@@ -1,10 +1,13 @@
 """MXNet RecordIO (`train.rec`, `train.idx`, `property`), as InsightFace's training sets are stored."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
+from fiqa_core.shards.container import Container, FoundImages
+from fiqa_core.shards.recordio.blocks import image_blocks
 from fiqa_core.shards.recordio.format import (
     IMAGE_HEADER,
     PART_HEADER,
@@ -14,6 +17,7 @@ from fiqa_core.shards.recordio.format import (
     parse_image_header,
 )
 from fiqa_core.shards.recordio.keys import HEADER_BYTES, RecordKeys, header_of
+from fiqa_core.shards.recordio.output import InsightFaceSet
 from fiqa_core.shards.recordio.plan import IndexFile, index_of, ranges
 from fiqa_core.shards.recordio.scan import Extent, RecordFile
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
@@ -24,10 +28,9 @@ from schemas.reasons import Status
 _HEADER_RECORD = PART_HEADER.size + aligned(HEADER_BYTES)
 _LEAST_RECORD = PART_HEADER.size + IMAGE_HEADER.size  # in fewer bytes no record can be lost
 LABEL_FROM = "record headers"
-_COMPANIONS = (".idx", ".lst", ".meta", "property")
 
 
-class RecordIO:
+class RecordIO(Container):
     """A unit is a range of bytes: it has the records that begin in it.
 
     `index` is the byte at which the record begins, so it is the same with an `.idx`, without one, and for any size
@@ -39,7 +42,10 @@ class RecordIO:
     """
 
     name = "recordio"
-    suffixes: tuple[str, ...] = (".rec",)
+    suffixes = (".rec",)
+    companions = (".idx", ".lst", ".meta", "property")
+    label_source = "the records' own labels"
+    output = InsightFaceSet()
 
     def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:  # noqa: ARG002
         """Ranges of about `unit_size` records; of the `.rec` itself the first megabyte is looked at."""
@@ -57,10 +63,23 @@ class RecordIO:
             identities = _identity_keys(file, names.zero)
             yield from _Reader(file, names, identities, settings.max_stored_bytes).records(unit.start, unit.stop)
 
+    def whole(self, file: StoredFile) -> Unit:
+        """All bytes of the file, without its `.idx`."""
+        return replace(super().whole(file), stop=file.size)
 
-def is_companion(name: str) -> bool:
-    """Whether a file belongs to a `.rec` beside it: index, list, properties."""
-    return name.lower().endswith(_COMPANIONS)
+    def without_keys(self, unit: Unit) -> Unit:
+        """The unit without the `.idx`, which gives keys and nothing else."""
+        return replace(unit, listing="")
+
+    def enter_at(self, unit: Unit, index: int) -> Unit:
+        """`index` is the byte at which the record begins."""
+        return replace(unit, start=index)
+
+    def blocks(self, unit: Unit, settings: ReadSettings, wanted: Callable[[], int | None]) -> Iterator[FoundImages]:
+        """Records of one part, from the first that is wanted on."""
+        with open_read(unit.url, unit.version) as stream:
+            for block in image_blocks(stream, wanted, settings.max_stored_bytes):
+                yield FoundImages(block.data, block.at, block.starts, block.sizes)
 
 
 class _Reader:

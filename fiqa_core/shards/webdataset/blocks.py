@@ -54,6 +54,18 @@ class StoredSamples:
         start = int(self.begin[member]) + BLOCK
         return self.data[start : start + int(self.sizes[member])]
 
+    def choose(self, places: np.ndarray) -> "StoredSamples":
+        """The samples at these places (int64, ascending)."""
+        if len(places) == len(self.keys):
+            return self
+        return _chosen(self, places, self.image[places], self.index[places])
+
+    def others(self, place: int) -> dict[str, bytes]:
+        """The other members of a sample, by suffix."""
+        members = range(int(self.first[place]), int(self.first[place + 1]))
+        image = int(self.image[place])
+        return {self.suffixes[member]: bytes(self.content(member)) for member in members if member != image}
+
 
 def sample_blocks(stream: IO[bytes], limit: int) -> Iterator[StoredSamples]:
     """The samples with an image, from the archive's start as far as all is plain; `limit`: most bytes of a member."""
@@ -172,10 +184,3 @@ def _chosen(samples: StoredSamples, chosen: np.ndarray, image: np.ndarray, index
         samples.roles[members],
         [samples.suffixes[member] for member in members.tolist()],
     )
-
-
-def choose(samples: StoredSamples, chosen: np.ndarray) -> StoredSamples:
-    """The samples at these places, which grow."""
-    if len(chosen) == len(samples.keys):
-        return samples
-    return _chosen(samples, chosen, samples.image[chosen], samples.index[chosen])

@@ -1,10 +1,11 @@
 """WebDataset: tar shards in which the files of one sample share a key and lie next to each other."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO
 
+from fiqa_core.shards.container import Container, FoundImages
 from fiqa_core.shards.label_text import Found, json_label, sidecar_text, trimmed, whole_number
 from fiqa_core.shards.names import (
     MAX_LABEL_CHARACTERS,
@@ -14,9 +15,12 @@ from fiqa_core.shards.names import (
     printable,
     shortened,
 )
+from fiqa_core.shards.tar.header import BLOCK
 from fiqa_core.shards.tar.stream import FOLDER, LINK, REGULAR, Gap, Member, TarDamagedError, members, open_tar
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
+from fiqa_core.shards.webdataset.blocks import sample_blocks
 from fiqa_core.shards.webdataset.sample import MAX_SIDECAR_BYTES, Sample
+from fiqa_core.shards.webdataset.writer import WebDatasetShards
 from fiqa_core.storage import StoredFile, open_read
 from fiqa_core.wording import counted
 from schemas.reasons import Status
@@ -54,15 +58,18 @@ class _Lost:
         )
 
 
-class WebDataset:
+class WebDataset(Container):
     """A tar is one unit; a record is one image member, its key is the member's name without the suffix."""
 
     name = "webdataset"
-    suffixes: tuple[str, ...] = (".tar", ".tar.gz", ".tgz")
+    suffixes = (".tar", ".tar.gz", ".tgz")
+    fields_in_records = True
+    sequential = True
+    output = WebDatasetShards()
 
     def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:  # noqa: ARG002
         """One unit: a tar has no index, so its parts cannot be found without reading it."""
-        yield Unit(0, self.name, file.shown, file.url, 0, 0, 0, -1, file.size, file.version)
+        yield self.whole(file)
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record for each image member; one for a sample without any image; one for a lost rest."""
@@ -71,6 +78,18 @@ class WebDataset:
             if sample is not None and not (sample.images and sample.sidecars):
                 apart.see(sample)
             yield from records
+
+    def read_samples(self, unit: Unit, settings: ReadSettings) -> Iterator[tuple[Record, Mapping[str, bytes]]]:
+        """As `read`, with the other files of each image's sample, whole."""
+        return read_samples(unit, settings)
+
+    def blocks(self, unit: Unit, settings: ReadSettings, wanted: Callable[[], int | None]) -> Iterator[FoundImages]:  # noqa: ARG002
+        """Samples from the shard's start as far as they are plain."""
+        with open_read(unit.url, unit.version) as stream:
+            for samples in sample_blocks(stream, settings.max_stored_bytes):
+                images = samples.image
+                starts, sizes = samples.begin[images] + BLOCK, samples.sizes[images]
+                yield FoundImages(samples.data, samples.index, starts, sizes, samples)
 
 
 def read_samples(unit: Unit, settings: ReadSettings) -> Iterator[tuple[Record, Mapping[str, bytes]]]:

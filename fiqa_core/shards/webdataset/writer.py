@@ -11,9 +11,9 @@ import numpy as np
 
 from fiqa_core.shards.batch import ImageBatch
 from fiqa_core.shards.label_text import is_plain_sidecar, json_label, sidecar_text
+from fiqa_core.shards.output import ShardOutput, ShardWriter
 from fiqa_core.shards.output_image import OutputImage
 from fiqa_core.shards.output_names import image_suffix, sample_key
-from fiqa_core.shards.shard_format import ShardWriter
 from fiqa_core.shards.tar.header import BLOCK
 from fiqa_core.shards.webdataset.blocks import LABEL, StoredSamples
 
@@ -26,11 +26,11 @@ _TIME = b"00000000000\0"
 _TAIL = b"ustar\x0000" + bytes(64) + b"0000000\0" * 2
 
 
-class WebDatasetShards:
+class WebDatasetShards(ShardOutput):
     """Tar shards; ustar where the name fits, else with a pax header in front of the member."""
 
-    name = "webdataset"
     suffix = ".tar"
+    keeps_others = True
 
     def begin(self, stream: IO[bytes], dense: bool) -> ShardWriter:
         """Begin a tar."""
@@ -65,7 +65,7 @@ class TarWriter:
         """Write samples. Of those that lie in a tar as they would be written here, the bytes are copied, header and
         all; where only the label is another one, it is written new."""
         samples = batch.samples
-        if samples is None:
+        if not isinstance(samples, StoredSamples):
             return [self.add(image) for image in batch.images()]
         keys: list[str] = batch.rows["key"].to_pylist()
         fit = self._fit(keys, batch, samples)

@@ -19,6 +19,8 @@ from fiqa_core.curation.subset.report import finish, read_report
 from fiqa_core.curation.subset.settings import SubsetError, SubsetSettings
 from fiqa_core.curation.subset.summary import SubsetSummary, merge
 from fiqa_core.curation.subset.write_task import write_task
+from fiqa_core.shards.formats import CONTAINERS
+from fiqa_core.shards.recordio.output import InsightFaceSet
 from fiqa_core.tables.quality_files import find_parts
 from pipelines.score_dataset import run
 from tests.fakes import MeanScorerSource
@@ -205,19 +207,21 @@ def test_tasks_written_twice_at_once_by_two_processes_give_the_same_bytes(lastin
 
 
 def test_more_records_than_insightface_can_count_are_written_without_header_and_identity_records(
-    lasting, tmp_path, caplog
+    lasting, tmp_path, caplog, monkeypatch
 ):
+    monkeypatch.setattr(CONTAINERS["recordio"], "output", InsightFaceSet(most_exact=20))
     arguments = [find_parts([str(lasting / "table")]), str(lasting / "decisions")]
     asked = SubsetSettings("recordio", recordio_layout="insightface")
     with pytest.raises(SubsetError, match=r"float32.*--recordio-layout plain"):
-        plan_subset(*arguments, asked, str(tmp_path), most_exact=20)
+        plan_subset(*arguments, asked, str(tmp_path))
     with caplog.at_level("WARNING"):
-        plan = plan_subset(*arguments, SubsetSettings("recordio"), str(tmp_path), most_exact=20)
+        plan = plan_subset(*arguments, SubsetSettings("recordio"), str(tmp_path))
     assert "written without them" in caplog.text
     assert plan.settings.recordio_layout == "plain"
 
 
-def test_more_identities_than_float32_tells_apart_are_refused(lasting, tmp_path):
+def test_more_identities_than_float32_tells_apart_are_refused(lasting, tmp_path, monkeypatch):
+    monkeypatch.setattr(CONTAINERS["recordio"], "output", InsightFaceSet(most_exact=2))
     arguments = [find_parts([str(lasting / "table")]), str(lasting / "decisions")]
     with pytest.raises(SubsetError, match="labels are float32"):
-        plan_subset(*arguments, SubsetSettings("recordio", recordio_layout="plain"), str(tmp_path), most_exact=2)
+        plan_subset(*arguments, SubsetSettings("recordio", recordio_layout="plain"), str(tmp_path))

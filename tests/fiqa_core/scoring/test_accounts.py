@@ -12,9 +12,9 @@ import pytest
 
 from fiqa_core.runs.folder import OutputError
 from fiqa_core.runs.layout import holds_run
+from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.scoring.run import begin, prepare_output
 from fiqa_core.scoring.settings import ScoreSettings
-from fiqa_core.shards.plan import plan_dataset
 from pipelines import score_dataset
 from pipelines.cli.table_options import batch_setting
 from tests.fakes import MeanScorerSource

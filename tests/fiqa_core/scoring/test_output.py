@@ -10,11 +10,11 @@ import pytest
 
 from fiqa_core.runs.folder import OutputError
 from fiqa_core.runs.lock import hold_output
+from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.scoring.run import begin, close_account, prepare_output, write_summary
 from fiqa_core.scoring.score_unit import score_unit
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.scoring.summary import Summary, merge
-from fiqa_core.shards.plan import plan_dataset
 from tests.fakes import MeanScorer
 from tests.makers.images import png_bytes
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.scoring import progress as progress_module
 from fiqa_core.scoring import score_unit as module
 from fiqa_core.scoring.progress import FOLDER, Heartbeat, Progress, Tally, read_progress
 from fiqa_core.scoring.score_unit import score_unit
 from fiqa_core.scoring.settings import ScoreSettings
-from fiqa_core.shards.plan import plan_dataset
 from tests.fakes import MeanScorer
 from tests.makers.images import jpeg_bytes
 

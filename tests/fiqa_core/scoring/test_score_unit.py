@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from fiqa_core.ahead import ahead
+from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.scoring import score_unit as module
 from fiqa_core.scoring.score_unit import score_unit, unit_file
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.scoring.summary import merge
-from fiqa_core.shards.plan import plan_dataset
 from schemas.quality import quality_schema
 from tests.fakes import MeanScorer
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.shards.folder import reader as module
 from fiqa_core.shards.folder.reader import Folder
-from fiqa_core.shards.plan import plan_dataset
 from fiqa_core.shards.unit import ReadSettings, Record
 
 

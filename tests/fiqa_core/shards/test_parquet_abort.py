@@ -12,7 +12,7 @@ COUNT, GROUP = 20, 10
 READ = """
 import sys
 from fiqa_core.shards.parquet.reader import Parquet
-from fiqa_core.shards.plan import plan_dataset
+from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.shards.unit import ReadSettings
 plan = plan_dataset([sys.argv[2]], "parquet", 1000, sys.argv[1], ReadSettings())
 for unit in plan.units:

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.shards.parquet.pages import BUDGET_BYTES, PageGuard, PageRefusedError, SmallerBatches, parse_page
 from fiqa_core.shards.parquet.reader import Parquet
-from fiqa_core.shards.plan import plan_dataset
 from fiqa_core.shards.unit import ReadSettings, Record, Unit
 from fiqa_core.storage import stat
 from schemas.reasons import Status

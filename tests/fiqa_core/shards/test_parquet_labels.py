@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.shards.formats import PlanError
 from fiqa_core.shards.parquet.reader import ColumnError, Parquet
 from fiqa_core.shards.parquet.row_numbers import _LOOKED_AT
-from fiqa_core.shards.plan import plan_dataset
 from fiqa_core.shards.unit import ReadSettings, Record
 
 

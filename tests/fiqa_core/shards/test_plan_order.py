@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fiqa_core.runs.plan import PlanError, plan_dataset
 from fiqa_core.shards.parquet import reader as parquet
-from fiqa_core.shards.plan import PlanError, plan_dataset
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fiqa_core.runs.plan import Plan, PlanError, plan_dataset
 from fiqa_core.shards import sources
-from fiqa_core.shards.plan import Plan, PlanError, container_of, plan_dataset
+from fiqa_core.shards.formats import container_of
 from fiqa_core.shards.unit import ReadSettings
 from tests.makers.images import png_bytes
 

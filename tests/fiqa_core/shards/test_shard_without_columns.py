@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fiqa_core.runs.plan import PlanError, plan_dataset
 from fiqa_core.shards.formats import container_of
 from fiqa_core.shards.parquet.reader import ColumnError
-from fiqa_core.shards.plan import PlanError, plan_dataset
 from fiqa_core.shards.unit import ReadSettings, Record
 from fiqa_core.storage import reading
 from pipelines.score_dataset import EXIT_INCOMPLETE, run

@@ -8,7 +8,7 @@ import json
 import sys
 
 from fiqa_core.images.preprocess import ChannelOrder
-from fiqa_core.shards.plan import plan_dataset
+from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.shards.unit import ReadSettings
 from fiqa_core.training.augment import Augmentation
 from fiqa_core.training.dataset_index import index_of_records

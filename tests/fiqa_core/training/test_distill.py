@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from fiqa_core.shards.plan import plan_dataset
+from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.shards.unit import ReadSettings
 from fiqa_core.training.augment import Augmentation
 from fiqa_core.training.data import PoolBatches

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fiqa_core.shards.plan import plan_dataset
+from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.shards.unit import ReadSettings
 from fiqa_core.storage import StorageError
 from fiqa_core.training import feed, sequence

@@ -13,7 +13,7 @@ import torch
 from fiqa_core.networks.checkpoints import load_checkpoint
 from fiqa_core.networks.vit_fiqa import ViTConfig
 from fiqa_core.runs.lock import hold_output
-from fiqa_core.shards.plan import plan_dataset
+from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.shards.unit import ReadSettings
 from fiqa_core.training import checkpoint, sequence
 from fiqa_core.training.augment import Augmentation

@@ -1,4 +1,4 @@
-"""Sorted runs of packed RecordIO records: written by each task, merged into one stream in order of identity.
+"""Sorted runs of packed records of a set: written by each task, merged into one stream in order of identity.
 
 A run has blocks of bounded size, each in order of (number, position), and a listing that has a row group a block. The
 merge takes from all blocks the records of a range of identities, some megabytes of them, and puts them in order; so
@@ -19,8 +19,7 @@ from fiqa_core.curation.subset.settings import WORK, SubsetError, SubsetSettings
 from fiqa_core.curation.subset.source import kept_batches
 from fiqa_core.curation.subset.summary import SubsetSummary
 from fiqa_core.shards.batch import ImageBatch
-from fiqa_core.shards.recordio.format import IMAGE_HEADER, PART_HEADER
-from fiqa_core.shards.recordio.pack import pack_images
+from fiqa_core.shards.output import PackedRecords, SetOutput
 from fiqa_core.storage import open_read, publish, temporary_for
 
 _BLOCK_BYTES = 256 << 20
@@ -39,7 +38,7 @@ _RUN = pa.schema(
 
 @dataclass(frozen=True)
 class Packed:
-    """Records in the order of the set, as `recordio_pack` gives them.
+    """Records in the order of the set, as `SetOutput.pack` gives them.
 
     Attributes:
         records: uint8. offsets: int64 (images + 1), where each begins. sizes: int64, bytes of the images.
@@ -52,17 +51,18 @@ class Packed:
     numbers: np.ndarray
     rows: pa.Table
 
-    def record(self, at: int) -> bytes:
-        """One record from its image on; of a split one the first part is right."""
-        begin = int(self.offsets[at]) + PART_HEADER.size + IMAGE_HEADER.size
-        return self.records[begin : self.offsets[at + 1]].tobytes()
+    @property
+    def plain(self) -> PackedRecords:
+        """The records alone."""
+        return PackedRecords(self.records, self.offsets)
 
 
-def packed(batch: ImageBatch) -> Packed:
-    """The images of a batch as records."""
-    numbers = batch.rows["number"].to_numpy().astype(np.int64)
-    records, offsets = pack_images(batch.data, batch.starts, batch.sizes, numbers)
-    return Packed(records, offsets, batch.sizes, numbers, batch.rows)
+def packed(kind: SetOutput, batches: Iterator[ImageBatch]) -> Iterator[Packed]:
+    """The images of batches as records."""
+    for batch in batches:
+        records, offsets = kind.pack(batch)
+        numbers = batch.rows["number"].to_numpy().astype(np.int64)
+        yield Packed(records, offsets, batch.sizes, numbers, batch.rows)
 
 
 def run_files(output: str, number: int) -> tuple[str, str]:
@@ -70,7 +70,7 @@ def run_files(output: str, number: int) -> tuple[str, str]:
     return place(output, WORK, f"run-{number:06d}.bin"), place(output, WORK, f"run-{number:06d}.parquet")
 
 
-def write_run(task: SubsetTask, settings: SubsetSettings, output: str) -> SubsetSummary:
+def write_run(kind: SetOutput, task: SubsetTask, settings: SubsetSettings, output: str) -> SubsetSummary:
     """Write a task's sorted run, unless it lies there."""
     rec, listing = run_files(output, task.number)
     there = finished(listing, task.plan, task.images, rec)
@@ -83,7 +83,7 @@ def write_run(task: SubsetTask, settings: SubsetSettings, output: str) -> Subset
             data_path.open("wb", buffering=_WRITE_BYTES) as data,
             pq.ParquetWriter(listing_path, schema, use_dictionary=_REPEATED) as rows,
         ):
-            for block in _blocks(map(packed, kept_batches(task, settings, output))):
+            for block in _blocks(packed(kind, kept_batches(task, settings, output))):
                 order = np.argsort(np.concatenate([one.numbers for one in block]), kind="stable")
                 table = _listing(block, order, schema)
                 rows.write_table(table, row_group_size=table.num_rows)

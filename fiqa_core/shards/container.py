@@ -1,0 +1,185 @@
+"""A container format: one object that answers everything the rest of the program asks about it.
+
+No other file compares a format's name. A new format is a folder `fiqa_core/shards/<format>/` with a subclass of
+`Container` in it, and one line in `fiqa_core/shards/formats.py`. Only `name`, `plan` and `read` must be written; every
+other answer has a default that is right, if not fast.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fiqa_core.shards.batch import StoredRecords
+from fiqa_core.shards.output import Output
+from fiqa_core.shards.unit import ReadSettings, Record, Unit
+from fiqa_core.storage import Listed, StoredFile
+
+_NO_OTHERS: Mapping[str, bytes] = {}
+
+
+class UnfitShardError(ValueError):
+    """A shard is readable but lacks what the settings name (a column, a field); the message names shard and remedy.
+
+    Where other shards of the dataset do have it, it costs this shard and not the run.
+    """
+
+
+@dataclass(frozen=True)
+class FoundImages:
+    """Images of consecutive records, found all at once in a block of a shard.
+
+    Attributes:
+        data: the block. index: int64, ascending, `Record.index` of each image.
+        starts, sizes: int64, the images, as bytes of `data`.
+        stored: the whole records as they lie in the block, where a writer of the same format may copy them.
+    """
+
+    data: memoryview
+    index: np.ndarray
+    starts: np.ndarray
+    sizes: np.ndarray
+    stored: StoredRecords | None = None
+
+
+class Container(ABC):
+    """One container format. Stateless: one object serves all shards, threads and processes.
+
+    Attributes:
+        name: as `--format` and `--write` have it, and as a unit's `container` says.
+        suffixes: ends of the names of its files, in lower case (`.tar`, `.tar.gz`), or whole names (`data.mdb`).
+        companions: the same of files that lie beside its shards and hold no records of their own (`.idx`).
+        label_source: where labels come from if no field of a record can be named for them ("the folder names");
+            "": there are fields, so `--label-field` may name one.
+        fields_in_records: only reading records shows which fields there are (`False`: planning sees them, and raises
+            `UnfitShardError`).
+        sequential: a unit can only be read from the start of its shard, by one worker, so to restart inside one costs
+            all that lies before.
+        index_moves: a file that is added to the dataset moves the `index` of the records behind it (image folders), so
+            that a record is told from others by its key.
+        listing_in_plan: a unit's `listing` is a file of the plan folder, so it moves where that moves.
+        output: how images are written in this format; None: it is only read.
+        same: name of the format that `--write same` writes for this one; "": itself, if it has an `output`.
+    """
+
+    name: str
+    suffixes: tuple[str, ...] = ()
+    companions: tuple[str, ...] = ()
+    label_source: str = ""
+    fields_in_records: bool = False
+    sequential: bool = False
+    index_moves: bool = False
+    listing_in_plan: bool = False
+    output: Output | None = None
+    same: str = ""
+
+    # Names of files.
+
+    def recognises(self, name: str) -> bool:
+        """Whether a file of this name is a shard of the format; the content is not looked at."""
+        return _is_called(name, self.suffixes)
+
+    def is_companion(self, name: str) -> bool:
+        """Whether a file of this name belongs to a shard beside it and is passed over in silence."""
+        return _is_called(name, self.companions)
+
+    # Planning.
+
+    @abstractmethod
+    def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:
+        """Cut one shard into units, in order; `number` is given later. Reads an index or a footer, never all images.
+
+        Args:
+            file: the shard.
+            unit_size: records a unit. It means the same in every format: a shard is cut behind every `unit_size`-th
+                record, or, where only some places can be cut (row groups, estimated bytes), at the place nearest to
+                that; a shard that cannot be cut is one unit, whatever its size. Records keep their `index`, `key` and
+                order for every `unit_size`.
+            settings: refuse now a shard that cannot be read as they say; None: no such check.
+
+        Raises:
+            UnfitShardError: the shard lacks what `settings` name. Damage is not raised: a damaged shard is planned as
+                `whole(file)`, and reading it gives the row that says so.
+            OSError: the store failed.
+        """
+
+    def whole(self, file: StoredFile) -> Unit:
+        """One unit for a whole shard of which nothing is known (not opened, or damaged)."""
+        return Unit(0, self.name, file.shown, file.url, 0, 0, 0, -1, file.size, file.version)
+
+    def settle(self, units: Sequence[Unit], settings: ReadSettings) -> Sequence[Unit]:  # noqa: ARG002
+        """The same units after what must be decided once for all shards together (which column is the label).
+
+        Args:
+            units: all units of this format in the dataset; as many are returned, in this order.
+        """
+        return units
+
+    def class_names(self, units: Sequence[Unit], settings: ReadSettings) -> tuple[str, Sequence[str]] | None:  # noqa: ARG002
+        """The field of the labels and the names of its numbers 0, 1, 2 ..., where the shards store numbers and names
+        (labels are the names); None where they do not."""
+        return None
+
+    # Reading.
+
+    @abstractmethod
+    def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
+        """The records of a unit, in order of `index`; each is an image's stored bytes or the fault that stands for it.
+
+        Bad content never raises: it becomes a record with a fault, one for each record that is known to be lost, or
+        one with `key` None for the rest of a shard. An image of more than `settings.max_stored_bytes` is hashed and
+        not kept. Memory does not grow with the unit.
+
+        Raises:
+            OSError: the store failed; the unit is tried again.
+        """
+
+    # Reading again, for a subset: `index` and sha256 of the wanted records are known then.
+
+    def without_keys(self, unit: Unit) -> Unit:
+        """The unit for readers that do not need keys: without an index file that may not be there any more."""
+        return unit
+
+    def enter_at(self, unit: Unit, index: int) -> Unit:  # noqa: ARG002
+        """The unit from the record with this `index` on; the unit itself where it can only be read from its start."""
+        return unit
+
+    def read_samples(self, unit: Unit, settings: ReadSettings) -> Iterator[tuple[Record, Mapping[str, bytes]]]:
+        """As `read`, with further files that belong to each image, by suffix in lower case (members of a WebDataset
+        sample); only outputs that keep them ask for it."""
+        return ((record, _NO_OTHERS) for record in self.read(unit, settings))
+
+    def blocks(self, unit: Unit, settings: ReadSettings, wanted: Callable[[], int | None]) -> Iterator[FoundImages]:  # noqa: ARG002
+        """Images found many at a time, without a step of Python for each; the fast way through an undamaged shard.
+
+        It ends before the first thing that it does not understand; `read` goes on from there, so nothing at all (the
+        default) is a right answer.
+
+        Args:
+            wanted: asked before each block for the `index` of the next record that is needed; None: no more are.
+        """
+        return iter(())
+
+
+class LooseFiles(Container):
+    """A format without shards: every record is a file of its own, and files are planned a folder at a time."""
+
+    def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:  # noqa: ARG002
+        """Single files are gathered by folder: see `plan_files`."""
+        raise TypeError(f"files of the format {self.name} are planned together, by plan_files")
+
+    @abstractmethod
+    def plan_files(self, folder: StoredFile, files: Iterable[Listed], unit_size: int, workspace: str) -> Sequence[Unit]:
+        """Cut files of one folder into units of `unit_size` files.
+
+        Args:
+            files: in order of their paths. workspace: URI of the plan folder, for the listing that the units name.
+        """
+
+
+def _is_called(name: str, ends: Sequence[str]) -> bool:
+    """Whether a file's name ends like one of these (with a dot in front), or is one of these."""
+    name = name.lower()
+    base = name.rpartition("/")[2]
+    return any(name.endswith(end) if end.startswith(".") else base == end for end in ends)
