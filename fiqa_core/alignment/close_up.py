@@ -8,6 +8,7 @@ again at one size, and turned until its landmarks stand upright.
 import numpy as np
 
 from fiqa_core.alignment.candidates import overlap
+from fiqa_core.alignment.contrast import stretched
 from fiqa_core.alignment.face import Face
 from fiqa_core.alignment.template import to_template
 from fiqa_core.alignment.warping import smooth_square_view
@@ -56,6 +57,8 @@ def _matrix(face: Face, turn: float) -> np.ndarray:
 def _landmarks(network: YuNet, close_up: np.ndarray) -> np.ndarray | None:
     """Landmarks of the face in the middle of the close-up, in its pixels."""
     faces = network.faces(close_up, _SCORE)
+    if not faces and (again := stretched(close_up)) is not None:
+        faces = network.faces(again, _SCORE)
     if not faces:
         return None
     side = _SIDE * _FACE_SHARE

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from fiqa_core.alignment.close_up import find_again
+from fiqa_core.alignment.contrast import stretched
 from fiqa_core.alignment.detector_file import DetectorFile
 from fiqa_core.alignment.face import Face
 from fiqa_core.alignment.yunet import YuNet
@@ -13,7 +14,7 @@ from fiqa_core.alignment.yunet import YuNet
 DEFAULT_SCORE = 0.7
 
 # Longest side, in pixels, at which a picture is looked at, one after the other until a face is found: most pictures;
-# faces that fill a large picture; small faces in a large picture.
+# faces that fill a large picture; small faces in a large picture. After that comes a picture with more contrast.
 _SIDES = (640, 320, 1600)
 _LEAST_SIDE = 160  # smaller pictures are enlarged to it
 
@@ -32,17 +33,29 @@ class FaceDetector:
 
     def detect(self, pixels: np.ndarray) -> list[Face]:
         """Faces in uint8 RGB (H, W, 3), upright, the surest first, in pixels of that picture."""
-        for width, height in _sizes(pixels.shape[1], pixels.shape[0]):
-            found = self._network.faces(_resized(pixels, width, height), self.score)
+        for small in _views(pixels):
+            found = self._network.faces(small, self.score)
             if found:
                 # Pixel centres are whole numbers in both pictures.
-                scale = np.array([pixels.shape[1] / width, pixels.shape[0] / height])
+                scale = np.array([pixels.shape[1] / small.shape[1], pixels.shape[0] / small.shape[0]])
                 return [face.moved(scale, scale / 2 - 0.5) for face in found]
         return []
 
     def refine(self, pixels: np.ndarray, face: Face) -> Face:
         """The face with better landmarks: see `close_up`."""
         return find_again(self._network, pixels, face)
+
+
+def _views(pixels: np.ndarray) -> Iterator[np.ndarray]:
+    """The picture at the sizes at which it is looked at; at the first one also with its contrast stretched."""
+    first = None
+    for width, height in _sizes(pixels.shape[1], pixels.shape[0]):
+        small = _resized(pixels, width, height)
+        first = small if first is None else first
+        yield small
+    again = None if first is None else stretched(first)
+    if again is not None:
+        yield again
 
 
 def _sizes(width: int, height: int) -> Iterator[tuple[int, int]]:

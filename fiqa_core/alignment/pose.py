@@ -28,9 +28,9 @@ class Pose(NamedTuple):
     roll: float
 
 
-# x to the right, y down, z away from the camera, in pixels of an aligned crop (about 1.8 mm). x and y: the mean, left and
-# right alike, of YuNet's landmarks on 1,000 aligned LFW faces. z: the depth of the nose tip with which the head fits
-# those landmarks best (float model: 22, int8 model: 18), where eyes and mouth corners lie in one plane.
+# x to the right, y down, z away from the camera, in pixels of an aligned crop (about 1.8 mm). x and y: the mean of
+# YuNet's landmarks on 1,000 aligned LFW faces, left and right alike. z: the depth of the nose tip with which the head
+# fits those landmarks best (float model: 22, int8 model: 18), where eyes and mouth corners lie in one plane.
 _POINTS = np.array([[-17.9, 0, 0], [17.9, 0, 0], [0, 21.1, -20], [-15.1, 35.9, 0], [15.1, 35.9, 0]])
 _INVERSE = np.linalg.pinv(_POINTS - _POINTS.mean(axis=0))
 

@@ -1,4 +1,4 @@
-"""The ArcFace template: where the five landmarks lie in an aligned 112x112 crop, and the warp that takes a face there."""
+"""The ArcFace template: where five landmarks lie in an aligned 112x112 crop, and the warp that takes a face there."""
 
 import numpy as np
 
