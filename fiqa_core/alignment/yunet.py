@@ -67,7 +67,10 @@ class YuNet:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """OpenCV 5 warns on stderr each time it opens a network that its targets are not supported; nothing follows."""
-    logging = cv2.utils.logging
+    logging = getattr(cv2.utils, "logging", None)
+    if logging is None:  # OpenCV 4
+        yield
+        return
     with _log_level:
         level = logging.getLogLevel()
         logging.setLogLevel(logging.LOG_LEVEL_ERROR)
