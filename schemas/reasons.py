@@ -18,6 +18,10 @@ class Status(StrEnum):
     TOO_LARGE = "too_large"
     TOO_SMALL = "too_small"
 
+    # The image is usable, but which face is meant is not known (`--align` only).
+    NO_FACE = "no_face"
+    SEVERAL_FACES = "several_faces"
+
     # The record is there, its bytes or its place are not.
     UNREADABLE = "unreadable"
     UNSAFE_NAME = "unsafe_name"
@@ -40,6 +44,8 @@ REASONS: dict[Status, str] = {
     Status.UNSUPPORTED: "The image is of a kind whose pixels have no defined 8-bit RGB meaning here.",
     Status.TOO_LARGE: "The image has more stored bytes, or more pixels, than the limits admit.",
     Status.TOO_SMALL: "A side of the image is shorter than the limit.",
+    Status.NO_FACE: "No face was found in the picture (`--align` only).",
+    Status.SEVERAL_FACES: "The picture has several faces and the rule (`--faces`) does not say which is meant.",
     Status.UNREADABLE: "The stored bytes could not be read from the store or the container.",
     Status.UNSAFE_NAME: "The record's name points out of its container (absolute, or with `..`), or is too long.",
     Status.NON_FINITE: "The network's score is not a finite number.",

@@ -1,0 +1,58 @@
+"""A picture to aligned faces: find, choose, measure, warp."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fiqa_core.alignment.choice import FaceRule, choose
+from fiqa_core.alignment.detector import FaceDetector
+from fiqa_core.alignment.face import Face
+from fiqa_core.alignment.pose import Pose, head_pose
+from fiqa_core.alignment.template import distance_from_template, to_template, warp
+
+# Pixels of a 112x112 crop (`distance_from_template`). Of LFW's crops that YuNet aligned the median is 2 and the 99th
+# percentile 8; of its originals, faces of half the picture in its middle, the first percentile is 16.
+ALIGNED_WITHIN = 10.0
+
+
+@dataclass(frozen=True)
+class AlignedFace:
+    """One face of a picture.
+
+    Attributes:
+        face: where it is, in pixels of the upright picture.
+        pixels: uint8 (112, 112, 3) RGB aligned to the ArcFace template; None where the picture is an aligned crop
+            already and is used as it is.
+        pose: of the head, in degrees.
+        found: faces in the picture.
+    """
+
+    face: Face
+    pixels: np.ndarray | None
+    pose: Pose
+    found: int
+
+
+class Aligner:
+    """Aligns the faces of pictures. Thread-safe; the same picture gives the same crop."""
+
+    def __init__(self, detector: FaceDetector, rule: FaceRule = FaceRule.CENTRE) -> None:
+        self.detector = detector
+        self.rule = rule
+
+    def align(self, pixels: np.ndarray) -> list[AlignedFace]:
+        """The faces that the rule chooses in uint8 RGB (H, W, 3), upright; one, unless the rule is `ALL`.
+
+        Raises:
+            ImageRejected: NO_FACE or SEVERAL_FACES.
+        """
+        height, width = pixels.shape[:2]
+        found = self.detector.detect(pixels)
+        chosen = choose(found, self.rule, width, height)
+        return [self._aligned(pixels, self.detector.refine(pixels, face), len(found)) for face in chosen]
+
+    def _aligned(self, pixels: np.ndarray, face: Face, found: int) -> AlignedFace:
+        height, width = pixels.shape[:2]
+        is_aligned = distance_from_template(face.landmarks, width, height) <= ALIGNED_WITHIN
+        crop = None if is_aligned else warp(pixels, to_template(face.landmarks))
+        return AlignedFace(face, crop, head_pose(face.landmarks), found)

@@ -1,0 +1,5 @@
+"""What cannot be set up for alignment."""
+
+
+class AlignmentError(ValueError):
+    """A detector or setting that cannot be used; the message says where it is, what was found and what to do."""
