@@ -75,7 +75,7 @@ def _run(arguments: argparse.Namespace, embed_options: Sequence[str]) -> int:
     check(arguments, datasets)
     with hold_output(output), tempfile.TemporaryDirectory() as workspace:
         check_output(output, arguments.overwrite)
-        findings, sources = _Findings(), Sources(Path(workspace), embed_options, arguments.allow_incomplete)
+        findings, sources = _Findings(), Sources(Path(workspace), _embed, embed_options, arguments.allow_incomplete)
         for dataset in datasets:
             _evaluate(dataset, [entry.name for entry in datasets], arguments, sources, findings, Path(workspace))
         edc = Path(workspace) / "edc.parquet"
@@ -90,6 +90,14 @@ def _run(arguments: argparse.Namespace, embed_options: Sequence[str]) -> int:
     lines += words.without_threshold(findings.without_threshold)
     report([*lines, f"written: {arguments.output} ({', '.join(sorted(findings.files))})"])
     return EXIT_OK
+
+
+def _embed(flags: Sequence[str]) -> int:
+    """Run embed_dataset for a network among the embeddings; its exit code."""
+    # Only here: tables need neither Beam nor torch, which take seconds to load.
+    from pipelines import embed_dataset
+
+    return embed_dataset.run(flags, passing=True)
 
 
 def _evaluate(

@@ -4,9 +4,7 @@ import re
 from pathlib import Path
 
 from fiqa_core.lines_error import LinesError
-from fiqa_core.runs.layout import LOCK, PLAN, QUALITY, RUN, SUMMARY, TEMPORARIES, UNITS
-from fiqa_core.scoring.progress import FOLDER as PROGRESS_FOLDER
-from fiqa_core.scoring.progress import NOTE
+from fiqa_core.runs.layout import LOCK, PLAN, PROGRESS, PROGRESS_NOTE, QUALITY, RUN, SUMMARY, TEMPORARIES, UNITS
 from fiqa_core.storage import is_local, join, list_names
 
 __all__ = [
@@ -25,21 +23,21 @@ __all__ = [
 ]
 
 # What a command leaves that ended before it had begun a run: planned at most, nothing scored.
-BEFORE_A_RUN = frozenset({PLAN, PROGRESS_FOLDER, TEMPORARIES, LOCK})
+BEFORE_A_RUN = frozenset({PLAN, PROGRESS, TEMPORARIES, LOCK})
 
 _OURS_BELOW = {
     QUALITY: re.compile(r"part-\d{6,}-[0-9a-f]{12}\.parquet"),
     PLAN: re.compile(r"units\.parquet|files-[0-9a-f]{12}\.parquet|class_labels\.json|_tmp"),
     f"{PLAN}/{TEMPORARIES}": re.compile(r"fiqa-[0-9a-f]+"),
     TEMPORARIES: re.compile(r"fiqa-[0-9a-f]+"),
-    PROGRESS_FOLDER: NOTE,
+    PROGRESS: PROGRESS_NOTE,
 }
 # Folders that commands make in an output: their content is written and removed, so none may lead elsewhere.
 _FOLDERS = (
-    QUALITY, PLAN, TEMPORARIES, PROGRESS_FOLDER, f"{PLAN}/{TEMPORARIES}", "decisions", "manifest", "findings",
+    QUALITY, PLAN, TEMPORARIES, PROGRESS, f"{PLAN}/{TEMPORARIES}", "decisions", "manifest", "findings",
     "_findings", "subset", "subset/data", "subset/index", "subset/_work", "subset/_tmp", "dataset",
 )  # fmt: skip
-_OURS = {RUN, SUMMARY, LOCK, QUALITY, PLAN, TEMPORARIES, PROGRESS_FOLDER}
+_OURS = {RUN, SUMMARY, LOCK, QUALITY, PLAN, TEMPORARIES, PROGRESS}
 
 
 class OutputError(LinesError):

@@ -16,6 +16,8 @@ PLAN = "plan"
 UNITS = "plan/units.parquet"
 LOCK = "_lock"
 TEMPORARIES = "_tmp"
+PROGRESS = "_progress"
+PROGRESS_NOTE = re.compile(r"\d+-[0-9a-f]{8}\.(json|tmp)")
 SEAL = "digest_of_this_account"
 
 _RUN_KEYS = {"inputs", "unit_size", "plan_version", "package_version", "units", "settings"}

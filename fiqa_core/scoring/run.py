@@ -22,9 +22,8 @@ from fiqa_core.runs.folder import (
     foreign_files,
     nothing_finished,
 )
-from fiqa_core.runs.layout import sealed, unsealed
+from fiqa_core.runs.layout import PROGRESS, sealed, unsealed
 from fiqa_core.scoring.losses import in_words
-from fiqa_core.scoring.progress import FOLDER as PROGRESS_FOLDER
 from fiqa_core.scoring.progress import remove_notes
 from fiqa_core.scoring.resume import file_name, is_whole, plan_table, read_run, settle_differences
 from fiqa_core.scoring.settings import ScoreSettings
@@ -81,7 +80,7 @@ def prepare_output(output: str, resume: bool, overwrite: bool) -> int | None:
 
 def _refuse_foreign(output: str, everywhere: bool) -> None:
     """Refuse an output in whose folders, as far as they are about to be cleared, somebody else's files lie."""
-    swept = {TEMPORARIES, f"{PLAN}/{TEMPORARIES}", PROGRESS_FOLDER}
+    swept = {TEMPORARIES, f"{PLAN}/{TEMPORARIES}", PROGRESS}
     cleared = frozenset(swept | {PLAN, QUALITY} if everywhere else swept)
     foreign = foreign_files(output, cleared)
     if not everywhere:
@@ -135,7 +134,7 @@ def begin(
     storage.publish_bytes(json.dumps(run, indent=1).encode(), output, storage.join(output, RUN))
     storage.make_folder(storage.join(output, QUALITY))
     if storage.is_local(output):
-        storage.make_folder(storage.join(output, PROGRESS_FOLDER))
+        storage.make_folder(storage.join(output, PROGRESS))
     return None
 
 

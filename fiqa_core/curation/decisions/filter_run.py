@@ -19,6 +19,8 @@ from fiqa_core.runs.folder import OutputError
 from fiqa_core.runs.layout import (
     FILTER_KIND,
     LOCK,
+    PROGRESS,
+    PROGRESS_NOTE,
     RUN,
     SUMMARY,
     TEMPORARIES,
@@ -27,8 +29,7 @@ from fiqa_core.runs.layout import (
     sealed,
     unsealed,
 )
-from fiqa_core.scoring.progress import FOLDER as PROGRESS
-from fiqa_core.scoring.progress import NOTE, remove_notes
+from fiqa_core.scoring.progress import remove_notes
 from fiqa_core.tables.quality_files import Part
 from schemas import versions
 
@@ -44,7 +45,7 @@ _OURS_BELOW = {
     DECISIONS: re.compile(r"part-\d{6,}\.parquet"),
     MANIFEST: re.compile(r"part-\d{6,}\.parquet"),
     TEMPORARIES: re.compile(r"fiqa-[0-9a-f]+"),
-    PROGRESS: NOTE,
+    PROGRESS: PROGRESS_NOTE,
     FINDINGS: re.compile(r"(labels|pairs|pairs-phash)-\d{6,}-[0-9a-f]{12}\.parquet|identities\.parquet|findings\.json"),
     FINDINGS_WORK: re.compile(r"[0-9a-f]{12}"),
     SUBSET: re.compile(r"data|index|_work|_tmp|labels\.csv|plan\.json|summary\.json"),
