@@ -74,13 +74,13 @@ def _is_file(entry: object) -> bool:
     return isinstance(entry, list) and bool(entry) and all(isinstance(value, str | int) for value in entry)
 
 
-def read_run_file(folder: str, parse: Callable[[bytes], dict[str, Any]] = parse_run) -> dict[str, Any]:
-    """What the `run.json` of a folder says; one that no run would write is not even read to its end.
+def read_run_file(folder: str, parse: Callable[[bytes], dict[str, Any]] = parse_run, name: str = RUN) -> dict[str, Any]:
+    """What the account of a folder's run says; one that no run would write is not even read to its end.
 
     Raises:
         ValueError: as `parse`. FileNotFoundError: there is none.
     """
-    place = join(folder, RUN)
+    place = join(folder, name)
     found = stat(place)
     if found is not None and found.size > _MOST_BYTES:
         raise ValueError(f"{found.size:,} bytes, which no run writes")

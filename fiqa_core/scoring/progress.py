@@ -1,6 +1,5 @@
 """Live progress across processes: each worker leaves a small note on the local disk, the driver adds them up."""
 
-import contextlib
 import json
 import os
 import time
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from fiqa_core.runs.layout import PROGRESS, PROGRESS_NOTE
+from fiqa_core.runs.layout import PROGRESS
 from fiqa_core.storage import absolute, is_local, join
 
 _EVERY_S = 1.0
@@ -117,20 +116,6 @@ class Heartbeat:
         except OSError:
             # Progress is a courtesy: it must never cost a unit (and its folder goes when the run ends).
             self._next = time.monotonic() + _AFTER_A_FAILURE_S
-
-
-def remove_notes(output: str) -> None:
-    """Remove what workers left in a local output, and the folder once it is empty; nothing else in it."""
-    if not is_local(output):
-        return
-    folder = Path(absolute(join(output, PROGRESS)))
-    if folder.is_symlink() or not folder.is_dir():
-        return
-    for path in folder.iterdir():
-        if PROGRESS_NOTE.fullmatch(path.name):
-            path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        folder.rmdir()
 
 
 def read_progress(output: str) -> Progress:
