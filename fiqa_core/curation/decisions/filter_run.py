@@ -29,6 +29,7 @@ from fiqa_core.runs.layout import (
     sealed,
     unsealed,
 )
+from fiqa_core.tables.footers import footer_digest
 from fiqa_core.tables.quality_files import Part
 from schemas import versions
 
@@ -151,16 +152,6 @@ def describe_run(
         writing.relabel,
         writing.recordio_layout,
     )
-
-
-def footer_digest(url: str) -> str:
-    """SHA-256 of a Parquet file's size and footer: the place, size and value range of every column chunk in it."""
-    with storage.open_read(url) as stream:
-        size = stream.seek(0, 2)
-        stream.seek(max(0, size - 8))
-        length = int.from_bytes(stream.read(4), "little")
-        stream.seek(max(0, size - 8 - length))
-        return hashlib.sha256(size.to_bytes(8, "little") + stream.read()).hexdigest()
 
 
 def prepare_output(output: str, resume: bool, overwrite: bool) -> None:
