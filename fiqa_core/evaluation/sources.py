@@ -14,6 +14,7 @@ from fiqa_core.evaluation.text_lines import blocks, check_utf8
 from fiqa_core.npy import NpyError, read_npy
 from fiqa_core.storage import absolute, has_glob, in_flight, is_folder, join, open_read, stat, walk
 from fiqa_core.tables.columns import read_columns, read_embedded
+from fiqa_core.tables.quality_files import TableError
 
 _FILES_AT_ONCE = 16
 _ROWS_AT_ONCE = 4096
@@ -74,15 +75,15 @@ def read_qualities(url: str, allow_incomplete: bool = False) -> Qualities:
     numbers (N,) the keys are the row numbers.
 
     Raises:
-        EvaluationError: a line without a score, or a table without the columns `key` and `quality`.
-        TableError: nothing there, or (unless `allow_incomplete`) a table that is not whole.
+        EvaluationError: a line without a score. TableError: nothing there, a table without the columns `key` and
+            `quality`, or (unless `allow_incomplete`) one that is not whole.
     """
     if has_glob(url) or url.endswith(".parquet") or is_folder(url):
         table = read_columns(url, ["key", "quality"], ["label"], allow_incomplete)
         labels = table["label"].combine_chunks() if "label" in table.column_names else None
         kind = table.schema.field("quality").type
         if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
-            raise EvaluationError(f"{url}: its column 'quality' is of type {kind}, not of numbers")
+            raise TableError(f"{url}: its column 'quality' is of type {kind}, not of numbers")
         values = table["quality"].cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         return Qualities(KeyIndex(table["key"], url), values, _known(labels))
     if url.endswith(".npy"):
@@ -111,7 +112,8 @@ def read_embeddings(url: str, allow_incomplete: bool = False) -> Embeddings:
     a matrix (N, D) the keys are the row numbers.
 
     Raises:
-        EvaluationError: none found, or they differ in length. TableError: a folder that holds neither.
+        EvaluationError: none found, or they differ in length. TableError: a table that cannot be used so, or a folder
+            that holds neither.
     """
     if has_glob(url) or url.endswith(".parquet"):
         return _embedding_table(url, allow_incomplete)

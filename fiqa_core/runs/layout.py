@@ -16,6 +16,8 @@ PLAN = "plan"
 UNITS = "plan/units.parquet"
 LOCK = "_lock"
 TEMPORARIES = "_tmp"
+PROGRESS = "_progress"
+PROGRESS_NOTE = re.compile(r"\d+-[0-9a-f]{8}\.(json|tmp)")
 SEAL = "digest_of_this_account"
 
 _RUN_KEYS = {"inputs", "unit_size", "plan_version", "package_version", "units", "settings"}
@@ -72,13 +74,13 @@ def _is_file(entry: object) -> bool:
     return isinstance(entry, list) and bool(entry) and all(isinstance(value, str | int) for value in entry)
 
 
-def read_run_file(folder: str, parse: Callable[[bytes], dict[str, Any]] = parse_run) -> dict[str, Any]:
-    """What the `run.json` of a folder says; one that no run would write is not even read to its end.
+def read_run_file(folder: str, parse: Callable[[bytes], dict[str, Any]] = parse_run, name: str = RUN) -> dict[str, Any]:
+    """What the account of a folder's run says; one that no run would write is not even read to its end.
 
     Raises:
         ValueError: as `parse`. FileNotFoundError: there is none.
     """
-    place = join(folder, RUN)
+    place = join(folder, name)
     found = stat(place)
     if found is not None and found.size > _MOST_BYTES:
         raise ValueError(f"{found.size:,} bytes, which no run writes")

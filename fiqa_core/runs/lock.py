@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from fiqa_core.runs.folder import LOCK, OutputError, refuse_links
+from fiqa_core.runs.folder import OutputError, refuse_links
+from fiqa_core.runs.layout import LOCK
 from fiqa_core.storage import absolute, is_local
 
 _log = logging.getLogger(__name__)

@@ -1,9 +1,7 @@
 """Live progress across processes: each worker leaves a small note on the local disk, the driver adds them up."""
 
-import contextlib
 import json
 import os
-import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -11,10 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from fiqa_core.runs.layout import PROGRESS
 from fiqa_core.storage import absolute, is_local, join
 
-FOLDER = "_progress"
-NOTE = re.compile(r"\d+-[0-9a-f]{8}\.(json|tmp)")
 _EVERY_S = 1.0
 _AFTER_A_FAILURE_S = 30.0
 
@@ -59,7 +56,7 @@ class Heartbeat:
     def __init__(self, output: str | None = None) -> None:
         self._path: Path | None = None
         if output is not None and is_local(output):
-            self._path = Path(absolute(join(output, FOLDER))) / f"{os.getpid()}-{uuid.uuid4().hex[:8]}.json"
+            self._path = Path(absolute(join(output, PROGRESS))) / f"{os.getpid()}-{uuid.uuid4().hex[:8]}.json"
         self._progress = Progress()
         self._attempt = Tally()
         self._unit_size = self._stored = self._reached = 0
@@ -121,24 +118,10 @@ class Heartbeat:
             self._next = time.monotonic() + _AFTER_A_FAILURE_S
 
 
-def remove_notes(output: str) -> None:
-    """Remove what workers left in a local output, and the folder once it is empty; nothing else in it."""
-    if not is_local(output):
-        return
-    folder = Path(absolute(join(output, FOLDER)))
-    if folder.is_symlink() or not folder.is_dir():
-        return
-    for path in folder.iterdir():
-        if NOTE.fullmatch(path.name):
-            path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        folder.rmdir()
-
-
 def read_progress(output: str) -> Progress:
     """The workers' counts together; zero where there are none."""
     progress = Progress()
-    folder = Path(absolute(join(output, FOLDER)))
+    folder = Path(absolute(join(output, PROGRESS)))
     for path in folder.glob("*.json") if is_local(output) else ():
         try:
             now, kept = json.loads(path.read_text())

@@ -1,6 +1,5 @@
 """Is this run the one that lies in the output? What may differ is a shard that was mended after it failed."""
 
-import json
 from collections.abc import Sequence
 from errno import ENOENT
 from typing import Any
@@ -9,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fiqa_core import storage
-from fiqa_core.runs.folder import QUALITY, RUN, UNITS, OutputError
-from fiqa_core.runs.layout import read_run_file
+from fiqa_core.runs.differences import SHOWN, as_written, changed, refuse_differences
+from fiqa_core.runs.folder import OutputError
+from fiqa_core.runs.layout import QUALITY, UNITS
 from fiqa_core.scoring.score_unit import read_earlier, unit_file
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.formats import container_of
@@ -18,27 +18,10 @@ from fiqa_core.shards.unit import PLAN_SCHEMA, Unit
 from schemas import versions
 from schemas.reasons import SHARD_LEVEL
 
-_SHOWN = 5
 _GROWN = (
     "A dataset that grew need not be scored again: score only what is new (--input names the new shards, or a folder "
     "or pattern of the new images) into a second --output, and give both tables to the filter: --quality FIRST SECOND."
 )
-
-
-def read_run(output: str) -> dict[str, Any]:
-    """What `run.json` says.
-
-    Raises:
-        OutputError: it is not readable.
-    """
-    place = storage.join(output, RUN)
-    try:
-        return read_run_file(output)
-    except ValueError as error:
-        raise OutputError(
-            f"{place}: not readable as a scoring run's ({error}), so nothing beside it is resumed or overwritten. "
-            "Choose another --output."
-        ) from error
 
 
 def file_name(unit: Unit, settings: ScoreSettings) -> str:
@@ -59,8 +42,10 @@ def plan_table(units: Sequence[Unit], settings: ScoreSettings) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=PLAN_SCHEMA)
 
 
-def settle_differences(output: str, unit_size: int, settings: ScoreSettings, units: Sequence[Unit]) -> None:
-    """Refuse a resume that would mix two tables; make way for shards that were mended.
+def settle_differences(
+    output: str, earlier: dict[str, Any], unit_size: int, settings: ScoreSettings, units: Sequence[Unit]
+) -> None:
+    """Refuse a resume that would mix two tables; make way for shards that were mended. `earlier`: its account.
 
     A shard may have changed if none of its earlier files is whole: its unit failed, or it could not be read
     to its end. Files of such shards are removed, and done again.
@@ -68,32 +53,23 @@ def settle_differences(output: str, unit_size: int, settings: ScoreSettings, uni
     Raises:
         OutputError: another checkpoint, setting or input set, with the differences named.
     """
-    earlier = read_run(output)
     differences = _settings_differences(earlier, unit_size, settings)
     before = _earlier_units(output)
     then, now = {row["url"] for row in before}, {unit.url for unit in units}
     grown = bool(now - then) and not then - now and not differences
-    differences += [f"input {name}: not in the earlier run" for name in sorted(now - then)[:_SHOWN]]
-    differences += [f"and {len(now - then) - _SHOWN:,} inputs more"] if len(now - then) > _SHOWN else []
-    differences += [f"input {name}: missing now" for name in sorted(then - now)[:_SHOWN]]
+    differences += [f"input {name}: not in the earlier run" for name in sorted(now - then)[:SHOWN]]
+    differences += [f"and {len(now - then) - SHOWN:,} inputs more"] if len(now - then) > SHOWN else []
+    differences += [f"input {name}: missing now" for name in sorted(then - now)[:SHOWN]]
     gone: list[str] = []
     if not differences:
         files = {file_name(unit, settings) for unit in units}
         finished = set(storage.list_names(storage.join(output, QUALITY)))
         other = [row for row in before if row["file"] not in files and row["file"] in finished]
         whole = sorted({row["shard"] for row in other if not _lost_its_end(output, row["file"])})
-        differences += [f"input {name}: its content changed" for name in whole[:_SHOWN]]
+        differences += [f"input {name}: its content changed" for name in whole[:SHOWN]]
         grown = bool(whole) and all(container_of(unit).index_moves for unit in units if unit.shard in whole)
         gone = [row["file"] for row in other]
-    if differences:
-        raise OutputError.of_lines(
-            [
-                f"{output}: the earlier run was another one, so --resume would mix two tables:",
-                *(f"  {difference}" for difference in differences),
-                "Use the earlier settings, or --overwrite, or another --output.",
-                *([_GROWN] if grown else []),
-            ]
-        )
+    refuse_differences(output, differences, [_GROWN] if grown else [])
     for name in gone:
         storage.remove(storage.join(output, QUALITY, name))
 
@@ -104,14 +80,12 @@ def _settings_differences(earlier: dict[str, Any], unit_size: int, settings: Sco
         "plan version": earlier["plan_version"],
         "table schema version": earlier.get("schema_version", 1),
     }
-    written = json.loads(json.dumps(settings.to_dict()))
-    now = _flat(written) | {
+    now = _flat(as_written(settings.to_dict())) | {
         "unit size": unit_size,
         "plan version": versions.PLAN_VERSION,
         "table schema version": versions.QUALITY_SCHEMA_VERSION,
     }
-    changed = [name for name in sorted(then | now) if then.get(name) != now.get(name)]
-    return [f"{name}: {str(then.get(name))[:80]} then, {now.get(name)} now" for name in changed]
+    return changed(then, now)
 
 
 def _earlier_units(output: str) -> list[dict[str, Any]]:

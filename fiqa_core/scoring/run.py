@@ -1,7 +1,7 @@
 """The output folder of a scoring run: begin, resume, overwrite, and the final account."""
 
 import json
-import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,24 +9,23 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from fiqa_core import storage
-from fiqa_core.runs.folder import (
-    BEFORE_A_RUN,
+from fiqa_core.runs.folder import OutputError, RunKind, clear, earlier_run, prepare, remove_notes
+from fiqa_core.runs.layout import (
     LOCK,
     PLAN,
+    PROGRESS,
+    PROGRESS_NOTE,
     QUALITY,
     RUN,
     SUMMARY,
     TEMPORARIES,
     UNITS,
-    OutputError,
-    foreign_files,
-    nothing_finished,
+    parse_run,
+    sealed,
+    unsealed,
 )
-from fiqa_core.runs.layout import sealed, unsealed
 from fiqa_core.scoring.losses import in_words
-from fiqa_core.scoring.progress import FOLDER as PROGRESS_FOLDER
-from fiqa_core.scoring.progress import remove_notes
-from fiqa_core.scoring.resume import file_name, is_whole, plan_table, read_run, settle_differences
+from fiqa_core.scoring.resume import file_name, is_whole, plan_table, settle_differences
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.scoring.summary import Summary, report
 from fiqa_core.shards.plan import Plan
@@ -38,6 +37,32 @@ _READ_AT_ONCE = 4
 _SHOWN = 10
 
 
+def _nothing_finished(output: str) -> bool:
+    return SUMMARY not in storage.list_names(output) and not storage.list_names(storage.join(output, QUALITY))
+
+
+SCORING_RUN = RunKind(
+    "a scoring run",
+    "units",
+    RUN,
+    parse_run,
+    # Planned at most, nothing scored.
+    before=frozenset({PLAN, PROGRESS, TEMPORARIES, LOCK}),
+    own=frozenset({RUN, SUMMARY, LOCK, QUALITY, PLAN, TEMPORARIES, PROGRESS}),
+    below={
+        QUALITY: re.compile(r"part-\d{6,}-[0-9a-f]{12}\.parquet"),
+        PLAN: re.compile(r"units\.parquet|files-[0-9a-f]{12}\.parquet|class_labels\.json|_tmp"),
+        f"{PLAN}/{TEMPORARIES}": re.compile(r"fiqa-[0-9a-f]+"),
+        TEMPORARIES: re.compile(r"fiqa-[0-9a-f]+"),
+        PROGRESS: PROGRESS_NOTE,
+    },
+    swept=(TEMPORARIES, f"{PLAN}/{TEMPORARIES}", PROGRESS),
+    # Not the plan: that of the new run lies there by now.
+    cleared=(SUMMARY, QUALITY, PROGRESS),
+    nothing_finished=_nothing_finished,
+)
+
+
 @dataclass(frozen=True)
 class Account:
     """How a run ended. `complete`: every unit has its file and every record its row."""
@@ -47,58 +72,12 @@ class Account:
 
 
 def prepare_output(output: str, resume: bool, overwrite: bool) -> int | None:
-    """Check that an output may be written to; sweep left-over temporaries. Nothing finished is touched yet.
-
-    A run that ended before its first unit does not stand in the way of the next.
+    """Check that an output may be written to (`fiqa_core.runs.folder.prepare`).
 
     Returns the unit size of the run to resume, None for a new run.
-
-    Raises:
-        OutputError: it is not empty (and neither flag is given), or holds files that are not ours.
     """
-    _refuse_what_is_no_text(output)
-    present = set(storage.list_names(output))
-    if QUALITY in present and not storage.list_names(storage.join(output, QUALITY)):
-        present.discard(QUALITY)
-    is_run = RUN in present
-    if not is_run and present - BEFORE_A_RUN:
-        raise OutputError(
-            f"{output}: not empty (it holds {sorted(present - BEFORE_A_RUN)[0]!r}) and not a scoring run (there is no "
-            f"{RUN}), so nothing in it is resumed or overwritten. Choose another --output."
-        )
-    earlier = read_run(output) if is_run else None
-    _refuse_foreign(output, everywhere=overwrite)
-    if earlier and not (overwrite or resume or nothing_finished(output)):
-        raise OutputError(
-            f"{output}: holds an earlier run. --resume keeps its finished units and does the rest, "
-            "--overwrite starts afresh; or choose another --output."
-        )
-    storage.sweep(output)
-    storage.sweep(storage.join(output, PLAN))
-    remove_notes(output)
+    earlier = prepare(output, SCORING_RUN, resume, overwrite)
     return int(earlier["unit_size"]) if earlier and resume else None
-
-
-def _refuse_foreign(output: str, everywhere: bool) -> None:
-    """Refuse an output in whose folders, as far as they are about to be cleared, somebody else's files lie."""
-    swept = {TEMPORARIES, f"{PLAN}/{TEMPORARIES}", PROGRESS_FOLDER}
-    cleared = frozenset(swept | {PLAN, QUALITY} if everywhere else swept)
-    foreign = foreign_files(output, cleared)
-    if not everywhere:
-        foreign = [name for name in foreign if "/" in name]
-    if foreign:
-        raise OutputError(
-            f"{output}: only what a scoring run writes is ever removed, but there is also {foreign[0]!r}. "
-            "Move it away or choose another --output."
-        )
-
-
-def _refuse_what_is_no_text(output: str) -> None:
-    try:
-        output.encode()
-    except UnicodeEncodeError:
-        shown = os.fsencode(output).decode("utf-8", "backslashreplace")
-        raise OutputError(f"{shown}: this name is no UTF-8. Choose another --output.") from None
 
 
 def begin(
@@ -112,9 +91,10 @@ def begin(
         OutputError: another checkpoint, setting or input set, with the differences named.
     """
     if overwrite:
-        _clear(output, plan)
-    elif storage.exists(storage.join(output, RUN)) and not nothing_finished(output):
-        settle_differences(output, unit_size, settings, plan.units)
+        clear(output, SCORING_RUN)
+        _remove_earlier_plans(output, plan)
+    elif (earlier := earlier_run(output, SCORING_RUN)) is not None:
+        settle_differences(output, earlier, unit_size, settings, plan.units)
         summary = _finished(output, plan.units, settings)
         if summary is not None:
             return summary
@@ -135,7 +115,7 @@ def begin(
     storage.publish_bytes(json.dumps(run, indent=1).encode(), output, storage.join(output, RUN))
     storage.make_folder(storage.join(output, QUALITY))
     if storage.is_local(output):
-        storage.make_folder(storage.join(output, PROGRESS_FOLDER))
+        storage.make_folder(storage.join(output, PROGRESS))
     return None
 
 
@@ -156,15 +136,11 @@ def _finished(output: str, units: Sequence[Unit], settings: ScoreSettings) -> di
     return summary
 
 
-def _clear(output: str, plan: Plan) -> None:
-    """Remove an earlier run, its `run.json` last: broken off before that, it can still be resumed."""
-    _refuse_foreign(output, everywhere=True)
+def _remove_earlier_plans(output: str, plan: Plan) -> None:
     listings = {unit.listing.rpartition("/")[2] for unit in plan.units} | set(plan.written)
-    stale = [f"{PLAN}/{n}" for n in storage.list_names(storage.join(output, PLAN)) if n not in listings]
-    keep = {PLAN, LOCK, TEMPORARIES, RUN, SUMMARY, QUALITY}
-    others = sorted(set(storage.list_names(output)) - keep)
-    for name in (SUMMARY, QUALITY, *others, RUN, *stale):
-        storage.remove(storage.join(output, name))
+    for name in storage.list_names(storage.join(output, PLAN)):
+        if name not in listings:
+            storage.remove(storage.join(output, PLAN, name))
 
 
 def write_summary(output: str, planned: int, seconds: float, settings: dict[str, Any], summary: Summary) -> None:

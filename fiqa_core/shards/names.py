@@ -16,8 +16,6 @@ MAX_NAME_CHARACTERS = 4096
 MAX_LABEL_CHARACTERS = 1024
 
 _STRAY_BYTE = re.compile("[\udc80-\udcff]")
-# What a terminal obeys, what some program takes for the end of a line, and what turns the reading direction round.
-_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def suffix(name: str) -> str:
@@ -61,18 +59,6 @@ def printable(text: str) -> str:
         escaped = _STRAY_BYTE.sub(lambda stray: f"\\x{ord(stray[0]) - 0xDC00:02x}", text)
         return escaped.encode("utf-8", "backslashreplace").decode()
     return text
-
-
-def visible(text: str) -> str:
-    """Text as one line that is safe to show: control characters, line breaks and stray bytes as Python escapes them."""
-    return _UNSEEN.sub(_escaped, text) if not text.isascii() or not text.isprintable() else text
-
-
-def _escaped(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    if 0xDC80 <= code <= 0xDCFF:
-        return f"\\x{code - 0xDC00:02x}"
-    return found[0].encode("unicode_escape").decode()
 
 
 def shortened(text: str, limit: int) -> str:

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fiqa_core.evaluation.errors import EvaluationError
 from fiqa_core.storage import open_read
+from fiqa_core.tables.quality_files import TableError
 from fiqa_core.tables.whole_tables import whole_tables
 
 TEXTS = ("key", "label")
@@ -22,8 +22,8 @@ def read_columns(
     """Columns of a table in one piece, keys and labels as strings; optional ones only where all its files have them.
 
     Raises:
-        EvaluationError: a needed column is missing, keys or labels of a type that is no text, or a file that is no
-            Parquet. TableError: nothing there, or (unless `allow_incomplete`) a table that is not whole.
+        TableError: a needed column is missing, keys or labels of a type that is not text, a file that is not Parquet,
+            nothing there, or (unless `allow_incomplete`) a table that is not whole.
     """
     tables = []
     for file in whole_tables([url], allow_incomplete).urls:
@@ -45,7 +45,7 @@ def read_embedded(url: str, allow_incomplete: bool = False) -> tuple[pa.Array, n
     The matrix grows in place, a few thousand rows at a time: nothing else of its size is ever held.
 
     Raises:
-        EvaluationError: as `read_columns`; or no embedding at all, or of different lengths.
+        TableError: as `read_columns`; or no embedding at all, or of different lengths.
     """
     matrix: np.ndarray | None = None
     texts: dict[str, list[pa.Array]] = {name: [] for name in TEXTS}
@@ -62,7 +62,7 @@ def read_embedded(url: str, allow_incomplete: bool = False) -> tuple[pa.Array, n
                 matrix = _put(matrix, column, filled, total, url)
                 filled += len(column)
     if matrix is None:
-        raise EvaluationError(f"{url}: its column 'embedding' holds no embedding")
+        raise TableError(f"{url}: its column 'embedding' holds no embedding")
     keys = pa.chunked_array(texts["key"], pa.string()).combine_chunks()
     return keys, matrix, pa.chunked_array(texts["label"], pa.string()).combine_chunks() if labelled else None
 
@@ -76,7 +76,7 @@ def _put(matrix: np.ndarray | None, column: pa.Array, filled: int, total: int, u
         if matrix is None:
             matrix = np.full((total, block.shape[1]), np.nan, block.dtype)
         elif matrix.shape[1] != block.shape[1]:
-            raise EvaluationError(_different(url, [matrix.shape[1], block.shape[1]]))
+            raise TableError(_different(url, [matrix.shape[1], block.shape[1]]))
     if matrix is None:
         return None
     if len(matrix) < total:
@@ -93,14 +93,14 @@ def _opened(file: str, needed: Sequence[str]) -> Iterator[pq.ParquetFile]:
             names = parquet.schema_arrow.names
             missing = [name for name in needed if name not in names]
             if missing:
-                raise EvaluationError(
+                raise TableError(
                     f"{file}: has no column {missing[0]!r}, which is needed here; it has {', '.join(names[:12])}"
                 )
             yield parquet
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
             raise  # the store's failure; Arrow's own faults of a file's content are bare OSErrors
-        raise EvaluationError(f"{file}: not readable as Parquet ({' '.join(str(error).split())[:200]})") from error
+        raise TableError(f"{file}: not readable as Parquet ({' '.join(str(error).split())[:200]})") from error
 
 
 def _text(column: pa.Array | pa.ChunkedArray, where: str) -> pa.Array | pa.ChunkedArray:
@@ -115,7 +115,7 @@ def _text(column: pa.Array | pa.ChunkedArray, where: str) -> pa.Array | pa.Chunk
         or types.is_integer(kind)
         or types.is_null(kind)
     ):
-        raise EvaluationError(f"{where} is of type {kind}; expected text or whole numbers")
+        raise TableError(f"{where} is of type {kind}; expected text or whole numbers")
     return column.cast(pa.string())
 
 
@@ -123,16 +123,16 @@ def as_matrix(column: pa.ChunkedArray, where: str = "embedding") -> np.ndarray:
     """A column of lists as one matrix, floats (N, D); a null list is a row of NaN.
 
     Raises:
-        EvaluationError: lists of different lengths, or of no numbers.
+        TableError: lists of different lengths, or of no numbers.
     """
     kind = column.type
     if not (pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind)):
-        raise EvaluationError(f"{where}: an embedding is a list of numbers, not {kind}")
+        raise TableError(f"{where}: an embedding is a list of numbers, not {kind}")
     if not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
-        raise EvaluationError(f"{where}: an embedding is a list of numbers, not of {kind.value_type}")
+        raise TableError(f"{where}: an embedding is a list of numbers, not of {kind.value_type}")
     lengths = pc.unique(pc.list_value_length(column).drop_null()).to_pylist()
     if len(lengths) != 1:
-        raise EvaluationError(_different(where, lengths))
+        raise TableError(_different(where, lengths))
     flat = pc.list_flatten(column).to_numpy()
     matrix = flat.reshape(-1, lengths[0])
     if len(matrix) == len(column):

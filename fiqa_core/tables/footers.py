@@ -1,5 +1,6 @@
 """What the footer of a table file says of it: rows, settings, the part of the dataset, and shards that broke off."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,6 +78,16 @@ def read_footer(url: str) -> Footer:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's failure; Arrow's own errors carry no number
         return Footer(url, damage=" ".join(str(error).split())[:200] or type(error).__name__)
+
+
+def footer_digest(url: str) -> str:
+    """SHA-256 of a Parquet file's size and footer: the place, size and value range of every column chunk in it."""
+    with open_read(url) as stream:
+        size = stream.seek(0, 2)
+        stream.seek(max(0, size - 8))
+        length = int.from_bytes(stream.read(4), "little")
+        stream.seek(max(0, size - 8 - length))
+        return hashlib.sha256(size.to_bytes(8, "little") + stream.read()).hexdigest()
 
 
 def _mapping(text: bytes | None) -> Mapping[str, Any] | None:

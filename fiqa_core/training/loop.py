@@ -17,7 +17,7 @@ from torch import nn
 from fiqa_core.training import checkpoint
 from fiqa_core.training.data import Batch, Batches
 from fiqa_core.training.errors import TrainingError
-from fiqa_core.training.metrics import Metrics
+from fiqa_core.training.metrics import Metrics, Step
 from fiqa_core.training.network import TrainingNetwork, new_network
 from fiqa_core.training.schedule import rate_factor
 from fiqa_core.training.settings import TrainingSettings
@@ -84,7 +84,7 @@ class Trainer:
                     found = self.train_step(batch.to(self.device))
                     if metrics and (self.step % self.settings.run.log_steps == 0 or self.step == self.steps):
                         speed = (self.step - begun_at) / (time.monotonic() - began)
-                        report(metrics.add(self, found, speed))
+                        report(metrics.add(self._done(), found, speed, self.settings.optimiser.batch))
                     asked = bool(total(torch.tensor(float(stop.asked), device=self.device)))
                     late = time.monotonic() - saved > 60 * self.settings.run.checkpoint_minutes
                     if asked or bool(total(torch.tensor(float(late and process() == 0), device=self.device))):
@@ -173,6 +173,11 @@ class Trainer:
             torch.cuda.set_rng_state(own["random_cuda"], self.device)
         self.step = int(shared["step"])
         self._saved = self.step, folder
+
+    def _done(self) -> Step:
+        """The step that was just done."""
+        epoch = self.step / self.batches.steps_per_epoch
+        return Step(self.step, self.steps, epoch, float(self.optimisers[0].param_groups[0]["lr"]))
 
     def _adamw(self, module: nn.Module) -> torch.optim.Optimizer:
         settings = self.settings.optimiser

@@ -3,16 +3,22 @@
 import json
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from fiqa_core import storage
 from fiqa_core.training.student import Losses
 
-if TYPE_CHECKING:
-    from fiqa_core.training.loop import Trainer
-
 _log = logging.getLogger(__name__)
 FILE, BOARD = "metrics.jsonl", "tensorboard"
+
+
+class Step(NamedTuple):
+    """A step that was done: its number, from 1, of `steps`; the epoch it is in, a fraction; its learning rate."""
+
+    number: int
+    steps: int
+    epoch: float
+    rate: float
 
 
 class Metrics:
@@ -26,24 +32,22 @@ class Metrics:
         storage.publish_bytes(kept.encode(), str(output), str(self._path))
         self._board = _board(output / BOARD, step)
 
-    def add(self, trainer: "Trainer", found: Losses, steps_a_second: float) -> str:
-        """Log a step; returns the line for people, with the time that is left."""
+    def add(self, step: Step, found: Losses, steps_a_second: float, batch: int) -> str:
+        """Log a step of `batch` images; returns the line for people, with the time that is left."""
         named = {name: float(value.detach()) for name, value in found._asdict().items() if value is not None}
-        images = trainer.settings.optimiser.batch * steps_a_second
-        rate = float(trainer.optimisers[0].param_groups[0]["lr"])
-        row: dict[str, Any] = {"step": trainer.step, **named, "lr": rate, "images_a_second": round(images, 1)}
+        images = batch * steps_a_second
+        row: dict[str, Any] = {"step": step.number, **named, "lr": step.rate, "images_a_second": round(images, 1)}
         with self._path.open("a") as stream:
             stream.write(json.dumps(row) + "\n")
         if self._board is not None:
             for name, value in row.items():
                 if name != "step":
-                    self._board.add_scalar(name, value, trainer.step)
+                    self._board.add_scalar(name, value, step.number)
             self._board.flush()
         parts = ", ".join(f"{name} {value:.4f}" for name, value in named.items())
-        epoch = trainer.step / trainer.batches.steps_per_epoch
-        left = (trainer.steps - trainer.step) / max(steps_a_second, 1e-9)
+        left = (step.steps - step.number) / max(steps_a_second, 1e-9)
         return (
-            f"step {trainer.step:,} of {trainer.steps:,} (epoch {epoch:.2f}): {parts}; lr {rate:.2e}; "
+            f"step {step.number:,} of {step.steps:,} (epoch {step.epoch:.2f}): {parts}; lr {step.rate:.2e}; "
             f"{images:,.0f} images/s a process; {_duration(left)} left"
         )
 

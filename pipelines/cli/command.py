@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from fiqa_core.shards.names import visible
+from fiqa_core.wording import visible
 from pipelines.cli.faults import log_error
 from pipelines.cli.interrupts import INTERRUPTED, watched
 from pipelines.cli.log_format import Lines, VisibleFormatter

@@ -7,6 +7,7 @@ from fiqa_core.evaluation.comparisons import SCORES
 from fiqa_core.evaluation.dataset import UNSCORED
 from fiqa_core.evaluation.edc import PROTOCOLS
 from fiqa_core.evaluation.errors import EvaluationError
+from fiqa_core.evaluation.evaluate import plot_stem
 from fiqa_core.evaluation.named import Named, check_datasets, for_dataset, parse_named
 
 
@@ -25,30 +26,6 @@ def check(arguments: argparse.Namespace, datasets: list[Named]) -> None:
         check_datasets(parse_named(_given(arguments, option), option), option, names)
     if not arguments.no_plots:
         _check_plots(arguments, names)
-
-
-def costs(arguments: argparse.Namespace, dataset: str) -> dict[str, str]:
-    """Tables that costs are counted on, by measure; one without a name is for the only measure.
-
-    Raises:
-        EvaluationError: no measure of that name.
-    """
-    measures = list(dict.fromkeys(named.name for named in parse_named(arguments.quality, "--quality")))
-    found = parse_named(arguments.cost_on, "--cost-on")
-    if len(found) == 1 == len(measures) and not found[0].given:
-        return {measures[0]: found[0].path}
-    for named in found:
-        if named.name not in measures or not named.given:
-            raise EvaluationError(
-                f"--cost-on {named.text}: which measure is it for? Give NAME=TABLE; the names in --quality are "
-                f"{', '.join(measures) or '(none)'}"
-            )
-    return for_dataset(found, dataset)
-
-
-def plot_stem(dataset: str, model: str, protocol: str) -> str:
-    """Name of a plot without its suffix."""
-    return f"edc-{dataset}-{model}-{protocol}"
 
 
 def _check_plots(arguments: argparse.Namespace, datasets: list[str]) -> None:
@@ -119,7 +96,9 @@ def parser() -> argparse.ArgumentParser:
         help="go on with tables of runs that are not finished or could not read everything",
     )
     data.add_argument("--output", required=True, metavar="URI", help="folder for the results; must be empty or new")
-    data.add_argument("--overwrite", action="store_true", help="replace an earlier evaluation")
+    again = data.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="finish an evaluation of these options that broke off")
+    again.add_argument("--overwrite", action="store_true", help="replace an earlier evaluation")
     measures = options.add_argument_group("measures")
     measures.add_argument(
         "--embedding-norm", action="store_true", help="also the length of each model's embeddings as a quality measure"

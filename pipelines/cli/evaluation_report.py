@@ -7,10 +7,6 @@ from typing import Any
 from fiqa_core.wording import counted
 
 _MOST_THRESHOLDS = 24
-OF_TEMPLATES = (
-    "read off templates, each as good as its worst image: filtering images keeps a template's better ones, so neither "
-    "the share discarded nor the FNMR holds for it"
-)
 
 
 def areas(datasets: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> list[str]:

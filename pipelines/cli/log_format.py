@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from numbers import Number
 from typing import Any
 
-from fiqa_core.shards.names import visible
+from fiqa_core.wording import visible
 
 # Loggers whose texts are ours, so that a line break in one of their values can only be a name's.
 _OURS = frozenset(

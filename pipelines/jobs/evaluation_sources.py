@@ -1,11 +1,12 @@
 """Where evaluate_quality finds qualities and embeddings: each table is read once, each network embeds once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fiqa_core.evaluation.errors import EvaluationError
 from fiqa_core.evaluation.sources import Embeddings, Qualities, read_embeddings, read_qualities
 from fiqa_core.storage import without_query
+from pipelines.cli.command import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK
 
 NETWORKS = (".onnx", ".pt", ".pth", ".safetensors")
 
@@ -18,13 +19,22 @@ def is_network(path: str) -> bool:
 class Sources:
     """Qualities and embeddings by path.
 
-    Networks embed a dataset's images through embed_dataset, into `workspace`; `options` are its own.
-    `allow_incomplete`: tables of runs that are not over, or could not read everything, are used too.
+    Args:
+        workspace: folder for the tables of embeddings that networks make here.
+        embed: runs embed_dataset with a command line; its exit code. options: embed_dataset's own, for every network.
+        allow_incomplete: also use tables of runs that are not finished or could not read everything.
     """
 
-    def __init__(self, workspace: Path, options: Sequence[str], allow_incomplete: bool = False) -> None:
+    def __init__(
+        self,
+        workspace: Path,
+        embed: Callable[[Sequence[str]], int],
+        options: Sequence[str],
+        allow_incomplete: bool = False,
+    ) -> None:
         self._allow = allow_incomplete
         self._workspace = workspace
+        self._run_embed = embed
         self._options = list(options)
         self._qualities: dict[str, Qualities] = {}
         self._embeddings: dict[tuple[str, str], Embeddings] = {}
@@ -53,14 +63,11 @@ class Sources:
                 f"{model}: a network, so the images of the pairs are needed too: give their dataset with --images (or "
                 "embed them with embed_dataset, and give its output)"
             )
-        # Tables need neither Beam nor torch, which take seconds to load.
-        from pipelines import embed_dataset
-
         output = str(self._workspace / f"embeddings-{len(self._embeddings)}")
         flags = ["--model", model, "--input", images, "--output", output, *self._options]
-        code = embed_dataset.run(flags, passing=True)
-        if code == embed_dataset.EXIT_INTERRUPTED:
+        code = self._run_embed(flags)
+        if code == EXIT_INTERRUPTED:
             raise KeyboardInterrupt
-        if code not in (embed_dataset.EXIT_OK, embed_dataset.EXIT_INCOMPLETE):
+        if code not in (EXIT_OK, EXIT_INCOMPLETE):
             raise EvaluationError(f"{images} was not embedded by {model}: see above")
         return output

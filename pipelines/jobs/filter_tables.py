@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fiqa_core.curation.decisions.apply_policy import Tables
-from fiqa_core.curation.decisions.filter_run import footer_digest
 from fiqa_core.storage import in_flight
 from fiqa_core.tables.embedding_files import EmbeddingSource, source_files
-from fiqa_core.tables.footers import read_footer
+from fiqa_core.tables.footers import footer_digest, read_footer
 from fiqa_core.tables.one_network import refuse_mixed
 from fiqa_core.tables.quality_files import Part, TableError, parts_of
 from fiqa_core.tables.whole_tables import whole_files, whole_tables

@@ -12,8 +12,9 @@ from fiqa_core import storage
 from fiqa_core.curation.subset.plan import plan_subset
 from fiqa_core.curation.subset.report import finished_report, read_report
 from fiqa_core.curation.subset.settings import REPORT, SubsetSettings, place
-from fiqa_core.scoring.progress import FOLDER as PROGRESS
-from fiqa_core.scoring.progress import read_progress, remove_notes
+from fiqa_core.runs.folder import remove_notes
+from fiqa_core.runs.layout import PROGRESS
+from fiqa_core.scoring.progress import read_progress
 from fiqa_core.tables.quality_files import Part
 from fiqa_core.wording import counted
 from pipelines.runners.beam_options import run_job

@@ -336,11 +336,11 @@ def test_a_missing_image_is_named_with_the_nearest(faces, tmp_path, caplog):
 def test_an_output_that_holds_something_is_not_touched(faces, evaluated, tmp_path, caplog):
     before = {path.name: path.stat().st_mtime_ns for path in evaluated.iterdir()}
     assert run(faces.flags(evaluated, "--no-plots")) == 2
-    assert "holds an earlier evaluation. Add --overwrite" in caplog.text
+    assert "holds an earlier evaluation. --resume" in caplog.text
     assert {path.name: path.stat().st_mtime_ns for path in evaluated.iterdir()} == before
     (tmp_path / "mine.txt").write_text("")
     assert run(faces.flags(tmp_path, "--no-plots", "--overwrite")) == 2
-    assert "holds 'mine.txt', which no evaluation wrote" in caplog.text
+    assert "holds 'mine.txt') and not an evaluation" in caplog.text
 
 
 def test_overwriting_leaves_no_file_of_the_earlier_evaluation(faces, evaluated, tmp_path):

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fiqa_core.curation.decisions.csv_cells import restored
+from fiqa_core.curation.csv_cells import restored
 from fiqa_core.curation.subset.plan import plan_subset
 from fiqa_core.curation.subset.settings import SubsetSettings
 from fiqa_core.curation.subset.write_task import write_task

@@ -7,8 +7,8 @@ import pytest
 
 from fiqa_core.models import NOTICE
 from fiqa_core.runs.folder import OutputError
-from fiqa_core.shards.names import visible
 from fiqa_core.tables.quality_files import TableError
+from fiqa_core.wording import visible
 from pipelines import score_dataset
 from pipelines.cli.log_format import Lines, VisibleFormatter, report
 

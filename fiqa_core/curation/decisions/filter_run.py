@@ -15,40 +15,60 @@ from fiqa_core.curation.findings.search import FOLDER as FINDINGS
 from fiqa_core.curation.findings.search import WORK as FINDINGS_WORK
 from fiqa_core.curation.subset import own_files as subset_files
 from fiqa_core.curation.subset.settings import SUBSET
-from fiqa_core.runs.folder import OutputError
+from fiqa_core.runs.differences import SHOWN, changed, refuse_differences
+from fiqa_core.runs.folder import OutputError, RunKind, clear, earlier_run, prepare, refuse_foreign
 from fiqa_core.runs.layout import (
     FILTER_KIND,
     LOCK,
+    PROGRESS,
+    PROGRESS_NOTE,
     RUN,
     SUMMARY,
     TEMPORARIES,
     parse_filter_run,
-    read_run_file,
     sealed,
     unsealed,
 )
-from fiqa_core.scoring.progress import FOLDER as PROGRESS
-from fiqa_core.scoring.progress import NOTE, remove_notes
+from fiqa_core.tables.footers import footer_digest
 from fiqa_core.tables.quality_files import Part
 from schemas import versions
 
 POLICY = "policy.yaml"
 
 _FOOTERS_AT_ONCE = 16
-_SHOWN = 5
-_OURS = {
-    *(RUN, SUMMARY, LOCK, TEMPORARIES, PROGRESS, DECISIONS, MANIFEST),
-    *(REMOVED, POLICY, FINDINGS, FINDINGS_WORK, SUBSET),
-}
-_OURS_BELOW = {
-    DECISIONS: re.compile(r"part-\d{6,}\.parquet"),
-    MANIFEST: re.compile(r"part-\d{6,}\.parquet"),
-    TEMPORARIES: re.compile(r"fiqa-[0-9a-f]+"),
-    PROGRESS: NOTE,
-    FINDINGS: re.compile(r"(labels|pairs|pairs-phash)-\d{6,}-[0-9a-f]{12}\.parquet|identities\.parquet|findings\.json"),
-    FINDINGS_WORK: re.compile(r"[0-9a-f]{12}"),
-    SUBSET: re.compile(r"data|index|_work|_tmp|labels\.csv|plan\.json|summary\.json"),
-}
+
+
+def _nothing_finished(output: str) -> bool:
+    return not {SUMMARY, DECISIONS, FINDINGS, FINDINGS_WORK} & set(storage.list_names(output))
+
+
+FILTER_RUN = RunKind(
+    "a filter run",
+    "files",
+    RUN,
+    parse_filter_run,
+    before=frozenset({LOCK, TEMPORARIES}),
+    own=frozenset(
+        {
+            *(RUN, SUMMARY, LOCK, TEMPORARIES, PROGRESS, DECISIONS, MANIFEST),
+            *(REMOVED, POLICY, FINDINGS, FINDINGS_WORK, SUBSET),
+        }
+    ),
+    below={
+        DECISIONS: re.compile(r"part-\d{6,}\.parquet"),
+        MANIFEST: re.compile(r"part-\d{6,}\.parquet"),
+        TEMPORARIES: re.compile(r"fiqa-[0-9a-f]+"),
+        PROGRESS: PROGRESS_NOTE,
+        FINDINGS: re.compile(
+            r"(labels|pairs|pairs-phash)-\d{6,}-[0-9a-f]{12}\.parquet|identities\.parquet|findings\.json"
+        ),
+        FINDINGS_WORK: re.compile(r"[0-9a-f]{12}"),
+        SUBSET: re.compile(r"data|index|_work|_tmp|labels\.csv|plan\.json|summary\.json"),
+    },
+    swept=(TEMPORARIES, PROGRESS, FINDINGS_WORK),
+    cleared=(SUMMARY, REMOVED, MANIFEST, SUBSET, DECISIONS, FINDINGS, FINDINGS_WORK, POLICY),
+    nothing_finished=_nothing_finished,
+)
 
 
 @dataclass(frozen=True)
@@ -134,38 +154,9 @@ def describe_run(
     )
 
 
-def footer_digest(url: str) -> str:
-    """SHA-256 of a Parquet file's size and footer: the place, size and value range of every column chunk in it."""
-    with storage.open_read(url) as stream:
-        size = stream.seek(0, 2)
-        stream.seek(max(0, size - 8))
-        length = int.from_bytes(stream.read(4), "little")
-        stream.seek(max(0, size - 8 - length))
-        return hashlib.sha256(size.to_bytes(8, "little") + stream.read()).hexdigest()
-
-
 def prepare_output(output: str, resume: bool, overwrite: bool) -> None:
-    """Check that an output may be written to; sweep left-over temporaries. Nothing finished is touched yet.
-
-    Raises:
-        OutputError: it is not empty (and neither flag is given), or holds files that are not ours.
-    """
-    present = set(storage.list_names(output))
-    if RUN in present:
-        read_run(output)
-    elif present - {LOCK, TEMPORARIES}:
-        raise OutputError(
-            f"{output}: not empty (it holds {sorted(present - {LOCK, TEMPORARIES})[0]!r}) and not a filter run (there "
-            f"is no {RUN}), so nothing in it is resumed or overwritten. Choose another --output."
-        )
-    _refuse_foreign(output, (TEMPORARIES, PROGRESS, FINDINGS_WORK), overwrite)
-    if RUN in present and not (resume or overwrite or _nothing_finished(output)):
-        raise OutputError(
-            f"{output}: holds an earlier run. --resume keeps its finished files and does the rest, "
-            "--overwrite starts afresh; or choose another --output."
-        )
-    storage.sweep(output)
-    remove_notes(output)
+    """Check that an output may be written to (`fiqa_core.runs.folder.prepare`)."""
+    prepare(output, FILTER_RUN, resume, overwrite)
 
 
 def begin(output: str, run: FilterRun, overwrite: bool) -> dict[str, Any] | None:
@@ -176,16 +167,16 @@ def begin(output: str, run: FilterRun, overwrite: bool) -> dict[str, Any] | None
     Raises:
         OutputError: another policy or input, with the differences named.
     """
-    if RUN in storage.list_names(output):
-        if overwrite:
-            _clear(output)
-        elif not _nothing_finished(output):
-            earlier = read_run(output)
-            _refuse_differences(output, earlier, run.to_dict())
-            _refuse_other_writing(output, earlier, run.to_dict())
-            finished = _finished(output, run)
-            if finished is not None:
-                return finished
+    if overwrite:
+        refuse_foreign(output, FILTER_RUN, everywhere=True)
+        subset_files.refuse_foreign(output)
+        clear(output, FILTER_RUN)
+    elif (earlier := earlier_run(output, FILTER_RUN)) is not None:
+        refuse_differences(output, _differences(earlier, run.to_dict()))
+        _refuse_other_writing(output, earlier, run.to_dict())
+        finished = _finished(output, run)
+        if finished is not None:
+            return finished
     storage.remove(storage.join(output, SUMMARY))  # it says "finished", which this run is not yet
     storage.publish_bytes(json.dumps(run.to_dict(), indent=1).encode(), output, storage.join(output, RUN))
     storage.publish_bytes(run.policy.to_yaml().encode(), output, storage.join(output, POLICY))
@@ -199,15 +190,13 @@ def _refuse_other_writing(output: str, then: Mapping[str, Any], now: Mapping[str
     Raises:
         OutputError: it names what was written.
     """
-    writing = ("write", "shard_size", "relabel", "recordio_layout")
-    changed = [name for name in writing if then.get(name) != now.get(name)]
+    different = changed(then, now, ("write", "shard_size", "relabel", "recordio_layout"))
     manifest = storage.list_names(storage.join(output, MANIFEST))
     listed = bool(manifest) and then.get("write") == now["write"] == "manifest"
-    if changed and (subset_files.is_begun(output) or listed):
-        said = ", ".join(f"{name.replace('_', ' ')} {then.get(name)} then, {now.get(name)} now" for name in changed)
+    if different and (subset_files.is_begun(output) or listed):
         raise OutputError(
-            f"{output}: the kept rows were written in another way ({said}), and --resume removes nothing that is "
-            "finished. Use the earlier options, or --overwrite to replace it, or another --output."
+            f"{output}: the kept rows were written in another way ({'; '.join(different)}), and --resume removes "
+            "nothing that is finished. Use the earlier options, or --overwrite to replace it, or another --output."
         )
 
 
@@ -217,82 +206,21 @@ def finish(output: str, summary: Mapping[str, Any]) -> None:
     storage.sweep(output)
 
 
-def read_run(output: str) -> dict[str, Any]:
-    """What `run.json` says.
-
-    Raises:
-        OutputError: it is not a filter run's.
-    """
-    place = storage.join(output, RUN)
-    try:
-        return read_run_file(output, parse_filter_run)
-    except ValueError as error:
-        raise OutputError(
-            f"{place}: not a filter run's ({error}), so nothing beside it is resumed or overwritten. "
-            "Choose another --output."
-        ) from error
-
-
-def _nothing_finished(output: str) -> bool:
-    """Whether a run was begun that has left nothing which could be kept (asked of a disk, where a lock is held)."""
-    return storage.is_local(output) and not {SUMMARY, DECISIONS, FINDINGS, FINDINGS_WORK} & set(
-        storage.list_names(output)
-    )
-
-
-def _refuse_foreign(output: str, folders: Sequence[str], everything: bool) -> None:
-    present = storage.list_names(output)
-    foreign = [name for name in present if name not in _OURS] if everything else []
-    for folder in _OURS_BELOW if everything else folders:
-        names = storage.list_names(storage.join(output, folder)) if folder in present else []
-        foreign += [f"{folder}/{name}" for name in names if not _OURS_BELOW[folder].fullmatch(name)]
-    if foreign:
-        raise OutputError(
-            f"{output}: only what a filter run writes is ever removed, but there is also {foreign[0]!r}. "
-            "Move it away or choose another --output."
-        )
-
-
-def _clear(output: str) -> None:
-    """Remove an earlier run, its `run.json` last: broken off before that, it can still be overwritten."""
-    _refuse_foreign(output, (), everything=True)
-    subset_files.refuse_foreign(output)
-    for name in (SUMMARY, REMOVED, MANIFEST, SUBSET, DECISIONS, FINDINGS, FINDINGS_WORK, POLICY, RUN):
-        storage.remove(storage.join(output, name))
-
-
-def _refuse_differences(output: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    differences = [
-        f"{section}: {key}: {str(_value(then, section, key))[:80]} then, {value} now"
-        for section, keys in now["policy"].items()
-        if section != "version"
-        for key, value in keys.items()
-        if _value(then, section, key) != value
-    ]
-    differences += [
-        f"{name}: {str(then.get(name))[:80]} then, {now[name]} now"
-        for name in ("decisions_version", "search")
-        if then.get(name) != now[name]
-    ]
+def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What makes the decisions other ones: settings of the policy, the search, and the tables."""
+    found: list[str] = []
+    for section, keys in now["policy"].items():
+        if section != "version":
+            before = then["policy"].get(section)
+            found += [f"{section}: {line}" for line in changed(before if isinstance(before, dict) else {}, keys, keys)]
+    found += changed(then, now, ("decisions_version", "search"))
     for name in ("quality", "against", "findings"):
         before, after = ([tuple(file) for file in run[name]] for run in (then, now))
-        changed = [file[0] for file in after if file not in before] + [file[0] for file in before if file not in after]
-        differences += [f"{name}: {file}: added, removed or changed" for file in dict.fromkeys(changed)][:_SHOWN]
-        if not changed and before != after:
-            differences.append(f"{name}: the same files in another order")
-    if differences:
-        raise OutputError.of_lines(
-            [
-                f"{output}: the earlier run was another one, so --resume would mix two:",
-                *(f"  {difference}" for difference in differences),
-                "Use the earlier settings, or --overwrite, or another --output.",
-            ]
-        )
-
-
-def _value(run: Mapping[str, Any], section: str, key: str) -> Any:
-    values = run["policy"].get(section)
-    return values.get(key) if isinstance(values, dict) else None
+        other = [file[0] for file in after if file not in before] + [file[0] for file in before if file not in after]
+        found += [f"{name}: {file}: added, removed or changed" for file in dict.fromkeys(other)][:SHOWN]
+        if not other and before != after:
+            found.append(f"{name}: the same files in another order")
+    return found
 
 
 def _finished(output: str, run: FilterRun) -> dict[str, Any] | None:

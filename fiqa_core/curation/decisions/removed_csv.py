@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fiqa_core import storage
-from fiqa_core.curation.decisions.csv_cells import defused, defused_column
+from fiqa_core.curation.csv_cells import defused, defused_column
 from fiqa_core.curation.decisions.database import REASONS
 from fiqa_core.tables.run_gaps import Gap
 from schemas.drops import Drop

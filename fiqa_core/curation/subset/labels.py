@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fiqa_core.curation.decisions.csv_cells import defused, quoted, restored
+from fiqa_core.curation.csv_cells import defused, quoted, restored
 from fiqa_core.curation.subset.settings import LABELS, SubsetError, place
 from fiqa_core.storage import open_read, publish_bytes
 

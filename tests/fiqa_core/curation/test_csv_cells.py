@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
-from fiqa_core.curation.decisions.csv_cells import defused, defused_column, restored
+from fiqa_core.curation.csv_cells import defused, defused_column, restored
 from fiqa_core.curation.decisions.removed_csv import COLUMNS, RemovedFile
 from fiqa_core.curation.subset.labels import in_order, publish_labels, read_labels
 from schemas.drops import Drop

@@ -163,7 +163,7 @@ def test_a_hostile_run_json_of_a_filter_run_gets_a_sentence(table, tmp_path, con
     assert run(command(table, out)) == 0
     (out / "run.json").write_bytes(content)
     assert run(command(table, out, "--resume")) == EXIT_BAD_INPUT
-    assert "run.json: not a filter run's" in caplog.text
+    assert "run.json: not readable as a filter run's" in caplog.text
 
 
 def test_a_changed_account_of_a_filter_run_is_made_again(table, tmp_path):

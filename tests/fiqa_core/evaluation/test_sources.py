@@ -10,6 +10,7 @@ from fiqa_core.evaluation.errors import EvaluationError
 from fiqa_core.evaluation.keys import KeyIndex
 from fiqa_core.evaluation.sources import Embeddings, read_embeddings, read_qualities
 from fiqa_core.tables.columns import as_matrix
+from fiqa_core.tables.quality_files import TableError
 
 
 def test_a_score_file_of_the_original_tools_is_read_by_path(tmp_path):
@@ -75,10 +76,10 @@ def test_an_image_without_an_embedding_is_named(tmp_path):
 
 def test_a_table_that_lacks_a_column_is_refused_with_those_it_has(tmp_path):
     pq.write_table(pa.table({"key": ["a"], "score": [0.5]}), tmp_path / "q.parquet")
-    with pytest.raises(EvaluationError, match=r"q\.parquet: has no column 'quality'.*key, score"):
+    with pytest.raises(TableError, match=r"q\.parquet: has no column 'quality'.*key, score"):
         read_qualities(str(tmp_path / "q.parquet"))
     (tmp_path / "q.parquet").write_bytes(b"PAR1 and nothing")
-    with pytest.raises(EvaluationError, match="not readable as Parquet"):
+    with pytest.raises(TableError, match="not readable as Parquet"):
         read_qualities(str(tmp_path / "q.parquet"))
 
 
@@ -103,7 +104,7 @@ def test_keys_and_labels_may_be_any_text_or_whole_numbers(tmp_path, kind):
 def test_a_column_of_another_type_is_refused_with_its_file(tmp_path, name, values):
     table = pa.table({"key": ["a"], "label": ["a"], "quality": [0.5]} | {name: values})
     pq.write_table(table, tmp_path / "t.parquet")
-    with pytest.raises(EvaluationError, match=rf"t\.parquet: its column '{name}' is of type"):
+    with pytest.raises(TableError, match=rf"t\.parquet: its column '{name}' is of type"):
         read_qualities(str(tmp_path / "t.parquet"))
 
 
@@ -116,7 +117,7 @@ def test_embeddings_of_several_files_are_one_matrix_wherever_rows_have_none(tmp_
     np.testing.assert_array_equal(source.matrix, [[np.nan] * 2, [1, 2], [np.nan] * 2, [3, 4]])
     assert source.index.find(["2-0", "1-0"]).tolist() == [3, 1]
     pq.write_table(pa.table({"key": ["x"], "embedding": [[1.0, 2.0, 3.0]]}), tmp_path / "3.parquet")
-    with pytest.raises(EvaluationError, match=r"different lengths \(\[2, 3\]\)"):
+    with pytest.raises(TableError, match=r"different lengths \(\[2, 3\]\)"):
         read_embeddings(str(tmp_path))
 
 

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fiqa_core.runs.folder import OutputError
+from fiqa_core.runs.folder import OutputError, remove_notes
 from fiqa_core.runs.lock import hold_output, holder_of
-from fiqa_core.scoring.progress import remove_notes
 from fiqa_core.scoring.run import prepare_output
 from fiqa_core.storage import sweep
 from tests.makers.runs import score_shards, write_shards

@@ -177,5 +177,5 @@ def test_an_output_inside_its_input_is_resumed_and_left_out_of_later_runs(faces,
 
 def test_an_output_whose_name_is_no_text_is_refused(tmp_path, faces):
     output = os.fsdecode(os.fsencode(tmp_path) + b"/\xe9")
-    with pytest.raises(OutputError, match=r"\\xe9: this name is no UTF-8"):
+    with pytest.raises(OutputError, match=r"\\xe9: this name is not valid UTF-8"):
         prepare_output(output, False, False)

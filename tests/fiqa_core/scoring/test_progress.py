@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from fiqa_core.runs.layout import PROGRESS
 from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.scoring import progress as progress_module
 from fiqa_core.scoring import score_unit as module
-from fiqa_core.scoring.progress import FOLDER, Heartbeat, Progress, Tally, read_progress
+from fiqa_core.scoring.progress import Heartbeat, Progress, Tally, read_progress
 from fiqa_core.scoring.score_unit import score_unit
 from fiqa_core.scoring.settings import ScoreSettings
 from tests.fakes import MeanScorer
@@ -22,7 +23,7 @@ IMAGES = 24
 
 @pytest.fixture
 def out(tmp_path) -> str:
-    (tmp_path / "out" / FOLDER).mkdir(parents=True)
+    (tmp_path / "out" / PROGRESS).mkdir(parents=True)
     return str(tmp_path / "out")
 
 
@@ -120,7 +121,7 @@ def test_workers_are_added_up_and_a_note_that_is_none_is_passed_over(out):
         with heartbeat.attempt(-1):
             heartbeat.add(10, 2, 4000)
     for number, content in enumerate(("", "[1, 2]", "null", "[[1, 2, 3, 4, 5], []]", "{}")):
-        (Path(out) / FOLDER / f"other-{number}.json").write_text(content)
+        (Path(out) / PROGRESS / f"other-{number}.json").write_text(content)
     assert read_progress(out) == Progress(now=Tally(20, 4, 0, 2), kept=Tally(10, 2, 0, 2))
 
 

@@ -201,7 +201,8 @@ def test_without_tensorboard_numbers_are_logged_and_the_extra_is_named(settings,
     trainer = trainer_of(settings)
     metrics = Metrics(trainer.output, 0)
     assert "fiqa-pipelines[train]" in caplog.text
-    line = metrics.add(trainer, trainer.train_step(next(trainer.batches.epoch(0))), steps_a_second=0.5)
+    losses = trainer.train_step(next(trainer.batches.epoch(0)))
+    line = metrics.add(trainer._done(), losses, steps_a_second=0.5, batch=6)
     assert "step 1 of 8" in line
     assert "14 s left" in line
     assert json.loads((trainer.output / "metrics.jsonl").read_text())["step"] == 1

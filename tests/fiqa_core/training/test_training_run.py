@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from fiqa_core.training.output import refuse_foreign
 
-from fiqa_core.curation.decisions.filter_run import read_run
+from fiqa_core.curation.decisions.filter_run import FILTER_RUN
+from fiqa_core.runs.folder import read_account
 from fiqa_core.training import checkpoint
 from fiqa_core.training.dataset_index import index_of_decisions
 from fiqa_core.training.errors import TrainingError
-from fiqa_core.training.output import refuse_foreign
 from pipelines.filter_dataset import run as filter_dataset
 from tests.makers.runs import score_shards, write_shards
 
@@ -46,7 +47,7 @@ def test_decisions_of_a_filter_run_that_was_broken_off_are_refused(tmp_path):
     plan = score_shards(tmp_path / "q", shards)
     output: Path = tmp_path / "f"
     assert filter_dataset(["--quality", str(tmp_path / "q"), "--output", str(output)]) == 0
-    assert len(read_run(str(output))["quality"]) == 2
+    assert len(read_account(str(output), FILTER_RUN)["quality"]) == 2
     (output / "summary.json").unlink()
     (output / "decisions" / "part-000001.parquet").unlink()
     with pytest.raises(TrainingError, match=r"not finished .1 of 2 decisions files are there"):

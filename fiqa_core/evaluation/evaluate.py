@@ -1,0 +1,293 @@
+"""An evaluation from what was asked to its files: every dataset, face recognition model and quality measure."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fiqa_core.evaluation.bootstrap import subjects_of
+from fiqa_core.evaluation.chance import gain_by_chance
+from fiqa_core.evaluation.comparisons import Comparisons
+from fiqa_core.evaluation.dataset import Dataset
+from fiqa_core.evaluation.edc import check_measurable
+from fiqa_core.evaluation.errors import EvaluationError
+from fiqa_core.evaluation.named import Named, by_dataset, for_dataset, parse_named
+from fiqa_core.evaluation.plots import plot
+from fiqa_core.evaluation.recommendations import recommendation_rows
+from fiqa_core.evaluation.result_rows import as_csv, auc_rows, curve_table
+from fiqa_core.evaluation.sources import Embeddings, Qualities
+from fiqa_core.evaluation.study import ORACLE, RANDOM, Result, StudySettings, study
+from fiqa_core.wording import counted
+from schemas.edc import AUC_COLUMNS, RECOMMENDATION_COLUMNS
+
+_log = logging.getLogger(__name__)
+OF_TEMPLATES = (
+    "read off templates, each as good as its worst image: filtering images keeps a template's better ones, so neither "
+    "the share discarded nor the FNMR holds for it"
+)
+
+
+class Sources(Protocol):
+    """Gives qualities and embeddings by path; reads each only once."""
+
+    def qualities(self, path: str) -> Qualities:
+        """The quality table or score file at a path."""
+
+    def embeddings(self, path: str, images: str = "") -> Embeddings:
+        """The embeddings at a path; where a network lies there, those that it makes of `images`."""
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """What is to be evaluated. Texts are `NAME=PATH` or `DATASET:NAME=PATH` (`fiqa_core.evaluation.named`).
+
+    Attributes:
+        pairs: pair lists, one a dataset. quality: measures. embeddings: face recognition models. flipped: the same
+            models' embeddings of the mirrored images.
+        images: by dataset, what a network in `embeddings` embeds. templates: by dataset, its template list.
+        cost_on: by measure, the table on which recommended thresholds are counted.
+        embedding_norm: the length of each model's embeddings is a measure too. lower_is_better: measures to negate.
+        unscored: what an image without a quality is (`fiqa_core.evaluation.dataset.UNSCORED`).
+        score: dissimilarity of two embeddings (`fiqa_core.evaluation.comparisons.SCORES`).
+        plots: draw the curves. recommend: look for thresholds. target_fnmr: FNMRs that these should reach.
+    """
+
+    pairs: Sequence[str]
+    quality: Sequence[str]
+    embeddings: Sequence[str]
+    flipped: Sequence[str] = ()
+    images: Sequence[str] = ()
+    templates: Sequence[str] = ()
+    cost_on: Sequence[str] = ()
+    embedding_norm: bool = False
+    lower_is_better: Sequence[str] = ()
+    unscored: str = "error"
+    score: str = "arccos"
+    study: StudySettings = field(default_factory=StudySettings)
+    plots: bool = True
+    recommend: bool = False
+    target_fnmr: Sequence[float] = ()
+
+
+@dataclass
+class Evaluation:
+    """What was found, dataset by dataset and model by model; `files` by the name that they are published under."""
+
+    tables: list[pa.Table] = field(default_factory=list)
+    areas: list[dict[str, Any]] = field(default_factory=list)
+    thresholds: list[dict[str, Any]] = field(default_factory=list)
+    datasets: list[dict[str, Any]] = field(default_factory=list)
+    files: dict[str, Path] = field(default_factory=dict)
+    without_threshold: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Measures:
+    """Quality measures of one dataset: `given` as they were named, `tables` all of them with higher = better."""
+
+    given: Mapping[str, Qualities]
+    tables: Mapping[str, Qualities]
+
+
+def evaluate(options: EvaluationOptions, sources: Sources, workspace: Path) -> Evaluation:
+    """Compute all curves; the files of the evaluation are made in `workspace`.
+
+    Raises:
+        EvaluationError: options that do not fit together, or data that cannot be evaluated as asked.
+    """
+    datasets = parse_named(options.pairs, "--pairs")
+    names = [dataset.name for dataset in datasets]
+    found = Evaluation()
+    for dataset in datasets:
+        _evaluate_dataset(dataset, names, options, sources, found, workspace)
+    edc = workspace / "edc.parquet"
+    pq.write_table(pa.concat_tables(found.tables).unify_dictionaries(), edc, compression="zstd")
+    found.files["edc.parquet"] = edc
+    _write(found, workspace / "auc.csv", as_csv(AUC_COLUMNS, found.areas))
+    if options.recommend:
+        _write(found, workspace / "recommendations.csv", as_csv(RECOMMENDATION_COLUMNS, found.thresholds))
+    return found
+
+
+def cost_tables(options: EvaluationOptions, dataset: str) -> dict[str, str]:
+    """Tables that costs are counted on, by measure; one without a name is for the only measure.
+
+    Raises:
+        EvaluationError: no measure of that name.
+    """
+    measures = list(dict.fromkeys(named.name for named in parse_named(options.quality, "--quality")))
+    found = parse_named(options.cost_on, "--cost-on")
+    if len(found) == 1 == len(measures) and not found[0].given:
+        return {measures[0]: found[0].path}
+    for named in found:
+        if named.name not in measures or not named.given:
+            raise EvaluationError(
+                f"--cost-on {named.text}: which measure is it for? Give NAME=TABLE; the names in --quality are "
+                f"{', '.join(measures) or '(none)'}"
+            )
+    return for_dataset(found, dataset)
+
+
+def plot_stem(dataset: str, model: str, protocol: str) -> str:
+    """Name of a plot without its suffix."""
+    return f"edc-{dataset}-{model}-{protocol}"
+
+
+def _evaluate_dataset(
+    named: Named,
+    names: Sequence[str],
+    options: EvaluationOptions,
+    sources: Sources,
+    found: Evaluation,
+    workspace: Path,
+) -> None:
+    templates = by_dataset(options.templates, "--templates", names).get(named.name)
+    images = by_dataset(options.images, "--images", names).get(named.name, "")
+    costs = cost_tables(options, named.name)
+    dataset = Dataset.read(named.name, named.path, templates)
+    check_measurable(int((~dataset.pairs.mated).sum()), options.study.fmrs, options.study.allow_unmeasurable)
+    models = for_dataset(parse_named(options.embeddings, "--embeddings"), named.name)
+    flipped = for_dataset(parse_named(options.flipped, "--flipped"), named.name)
+    if unknown := sorted(set(flipped) - set(models)):
+        raise EvaluationError(f"--flipped {unknown[0]}=...: no model of that name in --embeddings")
+    measures = _measures(named.name, models, images, options, sources)
+    methods = {method: dataset.qualities(table, method, options.unscored) for method, table in measures.tables.items()}
+    subjects = None
+    if options.study.replicates:
+        embedded = (sources.embeddings(path, images) for path in models.values())
+        subjects = _subjects(dataset, [*measures.tables.values(), *embedded])
+    found.datasets.append(_described(dataset, subjects))
+    counted_on = _counted_on(measures, costs, options, sources)
+    if options.recommend:
+        found.without_threshold += [method for method in measures.tables if method not in counted_on]
+    for model, path in models.items():
+        embeddings = [sources.embeddings(place, images) for place in (path, flipped.get(model)) if place]
+        comparisons = dataset.compare(embeddings, model, options.score)
+        _log.info("%s, %s: %s compared", named.name, model, counted(len(dataset.pairs), "pair"))
+        results = list(study(dataset.pairs, comparisons, methods, subjects, options.study))
+        found.tables.append(curve_table(named.name, model, results))
+        found.areas += auc_rows(named.name, model, results)
+        if options.plots:
+            _plot(named.name, model, results, found, workspace)
+        if options.recommend:
+            found.thresholds += _recommended(dataset, model, results, counted_on, comparisons, options)
+
+
+def _measures(
+    dataset: str, models: Mapping[str, str], images: str, options: EvaluationOptions, sources: Sources
+) -> _Measures:
+    """The quality measures that are for a dataset."""
+    paths = for_dataset(parse_named(options.quality, "--quality"), dataset)
+    given = {method: sources.qualities(path) for method, path in paths.items()}
+    tables = dict(given)
+    if options.embedding_norm:
+        norms = {f"norm-{model}": path for model, path in models.items()}
+        if taken := sorted(set(norms) & set(given)):
+            raise EvaluationError(f"--quality {taken[0]}=...: --embedding-norm gives a measure of that name")
+        tables |= {method: _norms(sources.embeddings(path, images), method) for method, path in norms.items()}
+    _refuse_names(list(tables), options.lower_is_better)
+    if not models or not (tables or options.embedding_norm):
+        raise EvaluationError(f"{dataset}: no {'--quality' if models else '--embeddings'} is for this dataset")
+    lower = options.lower_is_better
+    return _Measures(given, {name: _negated(table) if name in lower else table for name, table in tables.items()})
+
+
+def _norms(embeddings: Embeddings, name: str) -> Qualities:
+    """The length of an image's embedding as its quality: known to say something for some recognisers."""
+    norms = np.sqrt(np.einsum("ij,ij->i", embeddings.matrix, embeddings.matrix, dtype=np.float64))
+    known = norms[np.isfinite(norms)]
+    if len(known) and np.ptp(known) < 1e-3 * np.median(known):
+        raise EvaluationError(
+            f"--embedding-norm, {name}: all embeddings have the same length, so they were normalised; give them as "
+            "the network gives them"
+        )
+    return Qualities(embeddings.index, norms, embeddings.labels)
+
+
+def _negated(table: Qualities) -> Qualities:
+    return Qualities(table.index, -table.values, table.labels)
+
+
+def _refuse_names(methods: Sequence[str], lower_is_better: Sequence[str]) -> None:
+    if taken := sorted({RANDOM, ORACLE} & set(methods)):
+        raise EvaluationError(f"--quality {taken[0]}=...: that name is one of the two bounds' (random, oracle)")
+    if unknown := sorted(set(lower_is_better) - set(methods)):
+        raise EvaluationError(f"--lower-is-better {unknown[0]}: no measure of that name; there is {', '.join(methods)}")
+
+
+def _subjects(dataset: Dataset, sources: Sequence[Qualities | Embeddings]) -> np.ndarray:
+    """Who each name of the pair list shows, as numbers from 0."""
+    subjects = subjects_of(dataset.pairs, dataset.labels(sources))
+    if subjects.max() == 0:
+        raise EvaluationError(
+            f"{dataset.name}: all images show one subject, by the labels or by what mated pairs join; --bootstrap "
+            "resamples subjects and needs at least two"
+        )
+    dataset.warn_of_contradictions(subjects)
+    return subjects
+
+
+def _counted_on(
+    measures: _Measures, costs: Mapping[str, str], options: EvaluationOptions, sources: Sources
+) -> dict[str, Qualities]:
+    """By measure, the table on which the cost of a threshold is counted.
+
+    Only of what has a column `quality` in which higher is better: nothing else can be filtered by.
+    """
+    if not options.recommend:
+        return {}
+    return {
+        method: sources.qualities(costs[method]) if method in costs else table
+        for method, table in measures.given.items()
+        if method not in options.lower_is_better
+    }
+
+
+def _recommended(
+    dataset: Dataset,
+    model: str,
+    results: Sequence[Result],
+    counted_on: Mapping[str, Qualities],
+    comparisons: Comparisons,
+    options: EvaluationOptions,
+) -> list[dict[str, Any]]:
+    return recommendation_rows(
+        dataset.name,
+        model,
+        results,
+        counted_on,
+        lambda curve: gain_by_chance(dataset.pairs, comparisons, float(curve.threshold[0]), options.study.seed),
+        options.target_fnmr,
+        "" if dataset.templates is None else OF_TEMPLATES,
+    )
+
+
+def _plot(dataset: str, model: str, results: Sequence[Result], found: Evaluation, workspace: Path) -> None:
+    for protocol in dict.fromkeys(result.curve.protocol for result in results):
+        stem = plot_stem(dataset, model, protocol)
+        paths = [workspace / f"{stem}.{suffix}" for suffix in ("png", "svg")]
+        own = [result for result in results if result.curve.protocol == protocol]
+        plot(own, f"{dataset}, {model}, protocol {protocol}", paths)
+        found.files |= {path.name: path for path in paths}
+
+
+def _write(found: Evaluation, path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    found.files[path.name] = path
+
+
+def _described(dataset: Dataset, subjects: np.ndarray | None) -> dict[str, Any]:
+    mated = int(dataset.pairs.mated.sum())
+    facts: dict[str, Any] = {
+        "name": dataset.name,
+        "names": len(dataset.pairs.names),
+        "kind": "images" if dataset.templates is None else "templates",
+        "n_mated": mated,
+        "n_nonmated": len(dataset.pairs) - mated,
+    }
+    return facts if subjects is None else facts | {"subjects": int(subjects.max()) + 1}

@@ -1,0 +1,59 @@
+"""What differs between an earlier run and this one, said alike by every command: `name: X then, Y now`."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from fiqa_core.runs.folder import OutputError
+
+_LONGEST = 80  # characters of a value that are shown
+SHOWN = 5  # files of one kind that are named
+
+
+def changed(then: Mapping[str, Any], now: Mapping[str, Any], names: Iterable[str] | None = None) -> list[str]:
+    """A line for each setting that differs, sorted by name; None stands for one that a run did not have.
+
+    `names`: those to compare (None: all that either has), in this order.
+    """
+    compared = sorted({**then, **now}) if names is None else names
+    return [
+        f"{name}: {_shown(then.get(name))} then, {_shown(now.get(name))} now"
+        for name in compared
+        if then.get(name) != now.get(name)
+    ]
+
+
+def flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Nested settings one by one, as `group.name`."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= flat(value, f"{path}{name}.") if isinstance(value, Mapping) else {f"{path}{name}": value}
+    return found
+
+
+def as_written(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as they come back from a JSON file (tuples are lists)."""
+    return dict(json.loads(json.dumps(values)))
+
+
+def refuse_differences(output: str, differences: Sequence[str], advice: Sequence[str] = ()) -> None:
+    """Refuse to go on from a run that was another one; does nothing without differences.
+
+    `advice`: further lines for the end of the message.
+
+    Raises:
+        OutputError: with a line for each difference.
+    """
+    if differences:
+        raise OutputError.of_lines(
+            [
+                f"{output}: the earlier run was another one, so --resume would mix two:",
+                *(f"  {difference}" for difference in differences),
+                "Use the earlier settings, or --overwrite, or another --output.",
+                *advice,
+            ]
+        )
+
+
+def _shown(value: Any) -> str:
+    return str(value)[:_LONGEST]
