@@ -3,7 +3,7 @@
 from typing import Any
 
 from fiqa_core.curation.decisions.database import Findings, scalar
-from fiqa_core.curation.decisions.policy_fields import Recognised
+from fiqa_core.curation.decisions.recognised_limits import Recognised
 from fiqa_core.wording import counted
 
 
