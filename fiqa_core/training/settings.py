@@ -60,7 +60,7 @@ class NetworkSettings:
     depth: int | None = setting(None, optional(count), "number of blocks")
     heads: int = setting(8, count, "attention heads")
     patch: int = setting(9, count, "side of a patch, pixels")
-    mode: Mode = setting("token", Choice("token", "full", "crfiqa"), "where the quality score comes from")
+    mode: Mode = setting("token", Choice("token", "full", "crfiqa"), "where the quality score comes from")  # noqa: RUF009
     mask_ratio: float = setting(0.1, fraction, "share of the patches that are masked in training")
     drop_path: float = setting(0.1, fraction, "stochastic depth: probability that the last block is skipped")
 

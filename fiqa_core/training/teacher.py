@@ -24,7 +24,7 @@ class TeacherSettings:
     model: str = required(checks.name, "URI of an ONNX face recognition network to learn from", "--teacher", "ONNX")
     mean: float = setting(127.5, checks.number, "subtracted from each pixel")
     std: float = setting(127.5, checks.above_zero, "each pixel is divided by this")
-    color: Color = setting("rgb", checks.Choice("rgb", "bgr"), "the input's first channel: red (rgb) or blue (bgr)")
+    color: Color = setting("rgb", checks.Choice("rgb", "bgr"), "the input's first channel: red (rgb) or blue (bgr)")  # noqa: RUF009
     output: str | None = setting(
         None, checks.optional(checks.name), "name of the embedding, if the network has several outputs"
     )
