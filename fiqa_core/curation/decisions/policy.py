@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from fiqa_core.curation.decisions.recognised_limits import Recognised, recognised
+from fiqa_core.curation.decisions.row_rules import RowRule, float32, row_rule, rules_of
 from fiqa_core.curation.findings.settings import LabelNoiseSettings, NearSettings
 from fiqa_core.settings.checks import (
     Choice,
@@ -134,7 +135,18 @@ class Duplicates:
 class Quality:
     """What to do with rows of low quality."""
 
-    min: float | None = setting(None, optional(number), "drop rows below this quality", "--min-quality", "Q")
+    min: float | None = row_rule(
+        RowRule(
+            "below_threshold",
+            "The quality is below the absolute threshold.",
+            "The quality is below the threshold, {value:g}.",
+            lambda least: f"quality < {float32(least)}",
+        ),
+        optional(number),
+        "drop rows below this quality",
+        "--min-quality",
+        "Q",
+    )
     drop_fraction: float = setting(0.0, fraction, "drop this share of all rows, worst first", "--drop-worst", "SHARE")
     drop_identity_fraction: float = setting(
         0.0, fraction, "drop this share of each identity's rows, worst first", "--drop-worst-of-identity", "SHARE"
@@ -284,3 +296,4 @@ class Policy:
 
 
 SECTIONS: dict[str, Any] = {item.name: item.default_factory for item in fields(Policy)}
+ROW_RULES = rules_of(SECTIONS.items())
