@@ -133,7 +133,8 @@ class _Rules:
         return explained
 
     def quality(self) -> dict[str, str]:
-        rule, explained = self._quality, {}
+        rule = self._quality
+        explained: dict[str, str] = {}
         if rule.drop_fraction:
             rows = self._count(_KEPT)
             condition, cut = self._worst(_share(rule.drop_fraction, rows), _KEPT)
@@ -151,7 +152,8 @@ class _Rules:
         return explained
 
     def size(self) -> dict[str, str]:
-        rule, explained = self._size, {}
+        rule = self._size
+        explained: dict[str, str] = {}
         if rule.best_per_identity:
             self._drop(Drop.OVER_IDENTITY_BEST, f"place > {rule.best_per_identity}")
             explained[Drop.OVER_IDENTITY_BEST] = f"Not among the best {rule.best_per_identity:,} of its identity."
