@@ -3,10 +3,8 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from fiqa_core.networks.architectures import named
-from fiqa_core.networks.vit_fiqa import Mode, ViTConfig
 from fiqa_core.settings import checks
 from fiqa_core.settings.checks import Choice, Whole, above_zero, at_least_zero, count, fraction, optional, switch
 from fiqa_core.settings.fields import SettingError, required, setting
@@ -15,6 +13,9 @@ from fiqa_core.shards.plan import FORMATS
 from fiqa_core.training.augment import Augmentation
 from fiqa_core.training.teacher import TeacherSettings
 from fiqa_core.training.worker_count import RULE
+
+if TYPE_CHECKING:  # the command line shows these settings, and starts without torch
+    from fiqa_core.networks.vit_fiqa import ViTConfig
 
 _MOST_WORKERS = 256  # a mistyped number would fill the machine with processes
 _any_size = Whole(0)
@@ -60,12 +61,17 @@ class NetworkSettings:
     depth: int | None = setting(None, optional(count), "number of blocks")
     heads: int = setting(8, count, "attention heads")
     patch: int = setting(9, count, "side of a patch, pixels")
-    mode: Mode = setting("token", Choice("token", "full", "crfiqa"), "where the quality score comes from")  # noqa: RUF009
+    mode: Literal["token", "full", "crfiqa"] = setting(
+        "token", Choice("token", "full", "crfiqa"), "where the quality score comes from"
+    )
     mask_ratio: float = setting(0.1, fraction, "share of the patches that are masked in training")
     drop_path: float = setting(0.1, fraction, "stochastic depth: probability that the last block is skipped")
 
-    def config(self) -> ViTConfig:
+    def config(self) -> "ViTConfig":
         """The network's configuration. Raises SettingError if it does not describe a ViT."""
+        from fiqa_core.networks.architectures import named
+        from fiqa_core.networks.vit_fiqa import ViTConfig
+
         if (self.arch is None) == (self.width is None or self.depth is None):
             raise SettingError("network: give either arch (vit_t, vit_s, vit_b) or both width and depth")
         try:

@@ -16,6 +16,7 @@ from fiqa_core.curation.decisions.policy import ROW_RULES, Policy
 from fiqa_core.curation.decisions.reason_codes import MEANINGS, reason_code
 from fiqa_core.curation.decisions.recognised import is_recognised
 from fiqa_core.curation.decisions.row_rules import float32
+from fiqa_core.settings.fields import SettingError
 from fiqa_core.wording import counted
 from schemas.drops import Drop
 from schemas.label_verdicts import LabelVerdict
@@ -55,22 +56,22 @@ def decide(db: Any, policy: Policy) -> Decided:
 
 
 def check_needs(policy: Policy, findings: Findings, against: bool) -> None:
-    """Refuse a policy that asks for what was not found out.
+    """Refuse a policy that needs findings which are not there.
 
     Raises:
-        ValueError: it names what is missing.
+        SettingError: it names what is missing.
     """
     if policy.needs_labels() and not findings.labels:
         asks = "drops wrong labels (labels: drop_wrong)"
         if not policy.labels.drop_wrong:
             asks = "protects recognised faces (quality: protect_recognised)"
-        raise ValueError(f"the policy {asks}, but no findings about labels were given")
+        raise SettingError(f"the policy {asks}, but no findings about labels were given")
     if policy.needs_pairs() and not findings.pairs:
-        raise ValueError(
+        raise SettingError(
             "the policy drops near duplicates (duplicates: near, overlap: near_*), but no findings of pairs were given"
         )
     if policy.needs_overlap_pairs() and not against:
-        raise ValueError("the policy looks for near pairs in another dataset (overlap: near_*); name it by --against")
+        raise SettingError("the policy looks for near pairs in another dataset (overlap: near_*); name it by --against")
 
 
 def _begin(db: Any, policy: Policy) -> None:
