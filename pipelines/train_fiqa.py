@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import cast
@@ -15,15 +15,12 @@ from typing import cast
 import numpy as np
 import torch
 import torch.distributed as dist
-import yaml
-from fiqa_core.training.output import refuse_foreign
 
 from fiqa_core import storage
 from fiqa_core.devices import resolve_device
 from fiqa_core.networks.vit_fiqa import ViTFIQA
 from fiqa_core.runs.lock import hold_output
 from fiqa_core.runs.plan import plan_dataset
-from fiqa_core.shards.formats import input_formats
 from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.training import checkpoint
 from fiqa_core.training.data import Batches, PoolBatches, ShardBatches
@@ -35,16 +32,17 @@ from fiqa_core.training.kept_pool import kept_of
 from fiqa_core.training.loop import Trainer, refuse_precision
 from fiqa_core.training.pool import Pool, PoolSettings, build_pool, open_pool
 from fiqa_core.training.sequence import Share
-from fiqa_core.training.settings import TeacherOptions, TrainingSettings, parse
+from fiqa_core.training.settings import SECTIONS, TeacherOptions, TrainingSettings, read_training
 from fiqa_core.training.sharded_softmax import process, processes
-from fiqa_core.training.worker_count import RULE, default_workers, training_processes_here, usable_cores
+from fiqa_core.training.training_run import refuse_foreign
+from fiqa_core.training.worker_count import default_workers, training_processes_here, usable_cores
 from fiqa_core.wording import counted
 from pipelines.cli.command import EXIT_INTERRUPTED, EXIT_OK, guarded, set_up_logging
 from pipelines.cli.log_format import report
+from pipelines.cli.setting_options import add_option, given_settings
 
 _log = logging.getLogger("train_fiqa")
 _UNIT_SIZE = 4000
-_CONFIG_BYTES = 1 << 20
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -184,36 +182,8 @@ def _pool(settings: TrainingSettings, teacher: TeacherOptions, units: Sequence[U
 
 
 def _settings(arguments: argparse.Namespace) -> TrainingSettings:
-    try:
-        content = yaml.safe_load(storage.read_bytes(arguments.config, _CONFIG_BYTES))
-    except FileNotFoundError as error:
-        raise TrainingError(
-            f"{arguments.config}: no such file; expected a configuration such as configs/*.yaml"
-        ) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # Its own message quotes the line, of whatever file it is.
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}" if mark is not None else ""
-        raise TrainingError(f"{arguments.config}{place}: not readable as YAML ({type(error).__name__})") from error
-    if not isinstance(content, dict):
-        raise TrainingError(
-            f"{arguments.config}: expected blocks data, run, network ..., found {type(content).__name__}"
-        )
-    overrides = list(arguments.set)
-    if arguments.input:
-        overrides.append(f"data.input={json.dumps(arguments.input)}")
-    if arguments.workers is not None:
-        overrides.append(f"data.workers={arguments.workers}")
-    for name, value in (("run.output", arguments.output), ("teacher.model", arguments.teacher)):
-        if value:
-            overrides.append(f"{name}={json.dumps(value)}")
-    try:
-        settings = parse(content, overrides)
-    except TrainingError as error:
-        raise TrainingError(f"{arguments.config}: {error}") from error
-    if settings.data.format not in input_formats():
-        raise TrainingError(f"data.format is {settings.data.format!r}; expected one of {', '.join(input_formats())}")
-    return _with_local_folders(settings)
+    options = given_settings(arguments, SECTIONS)
+    return _with_local_folders(read_training(arguments.config, arguments.set, options))
 
 
 def _with_local_folders(settings: TrainingSettings) -> TrainingSettings:
@@ -260,19 +230,17 @@ def _parser() -> argparse.ArgumentParser:
         "trained to the end; 2 bad input or setting, or the run broke off; 130 stopped, with a checkpoint.",
         allow_abbrev=False,
     )
-    parser.add_argument("--config", required=True, metavar="FILE", help="settings, such as configs/nano_lfw.yaml")
-    parser.add_argument("--input", nargs="+", metavar="URI", help="instead of the configuration's data.input")
-    parser.add_argument("--output", metavar="FOLDER", help="instead of its run.output")
-    parser.add_argument("--teacher", metavar="ONNX", help="instead of its teacher.model: learn from this network")
+    parser.add_argument(
+        "--config",
+        required=True,
+        metavar="FILE",
+        help="settings in YAML, such as configs/nano_lfw.yaml; options override it",
+    )
+    for section, kind in SECTIONS.items():
+        for item in fields(kind):
+            add_option(parser, section, item)
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="another setting, such as optimiser.lr=3e-4"
-    )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="processes that decode and augment images for each training process, with one more that reads; 0: all in "
-        f"the training process. The result is the same ({RULE})",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the output")
     return parser

@@ -21,8 +21,8 @@ class Drop(StrEnum):
     DUPLICATE_EXACT = "duplicate_exact"
     DUPLICATE_NEAR = "duplicate_near"
 
-    # Quality. `keep_at_least` protects the best rows of each identity against these.
-    BELOW_THRESHOLD = "below_threshold"
+    # Quality. `keep_at_least` protects the best rows of each identity against these. Before them come the rules that
+    # look at one row alone, such as `below_threshold`: each is one field in fiqa_core/curation/decisions/policy.py.
     BELOW_GLOBAL_QUANTILE = "below_global_quantile"
     BELOW_IDENTITY_QUANTILE = "below_identity_quantile"
 
@@ -42,7 +42,6 @@ DROPS: dict[Drop, str] = {
     Drop.OVERLAP_NEAR: "Nearly the same picture is in a dataset given as --against.",
     Drop.DUPLICATE_EXACT: "The same stored bytes are in another row, which is kept (`duplicate_of`).",
     Drop.DUPLICATE_NEAR: "Nearly the same picture is in another row, of better quality, which is kept.",
-    Drop.BELOW_THRESHOLD: "The quality is below the absolute threshold.",
     Drop.BELOW_GLOBAL_QUANTILE: "Among the worst of the whole dataset.",
     Drop.BELOW_IDENTITY_QUANTILE: "Among the worst of its identity.",
     Drop.OVER_IDENTITY_BEST: "Not among the best N of its identity.",

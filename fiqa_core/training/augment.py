@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 
 from fiqa_core.images.degradations import DEGRADATIONS, recompressed
+from fiqa_core.settings import checks
+from fiqa_core.settings.fields import setting
 
 _COUNTS = (0.55, 0.3, 0.15)  # one, two or three degradations together
 _HARSHER_TOGETHER = 0.75  # severities of several are scaled down: each adds to the others
@@ -25,18 +27,18 @@ class Degraded(NamedTuple):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may happen to an image of a training batch.
+    """What may happen to an image of a training batch."""
 
-    Attributes:
-        flip: probability of a horizontal flip.
-        jitter: largest shift (share of the width), change of scale (share) and turn (radians) of a random affine grid
-            sample; 0 = none.
-        degrade: probability of a random degradation (fiqa_core.images.degradations).
-    """
-
-    flip: float = 0.5
-    jitter: float = 0.0
-    degrade: float = 0.0
+    flip: float = setting(0.5, checks.share, "probability of a horizontal flip")
+    jitter: float = setting(
+        0.0,
+        checks.fraction,
+        "largest shift (share of the width), change of scale (share) and turn (radians) of a random affine grid "
+        "sample; 0: none",
+    )
+    degrade: float = setting(
+        0.0, checks.share, "probability of a random degradation (fiqa_core/images/degradations.py)"
+    )
 
     def __call__(self, face: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """New pixels, uint8 (H, W, 3), C-contiguous."""

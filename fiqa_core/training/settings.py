@@ -1,19 +1,24 @@
-"""What a training run depends on, as read from a YAML file with one block a dataclass."""
+"""Settings of a training run: a YAML file with one section for each dataclass here."""
 
 import dataclasses
-import math
-import reprlib
-import types
-import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from fiqa_core.networks.architectures import named
-from fiqa_core.networks.vit_fiqa import Mode, ViTConfig
+from fiqa_core.settings import checks
+from fiqa_core.settings.checks import Choice, Whole, above_zero, at_least_zero, count, fraction, optional, switch
+from fiqa_core.settings.fields import SettingError, required, setting
+from fiqa_core.settings.yaml_file import FileKind, Values, override, parse_settings, read_settings, refuse_missing
+from fiqa_core.shards.formats import input_formats
 from fiqa_core.training.augment import Augmentation
-from fiqa_core.training.errors import TrainingError
 from fiqa_core.training.teacher import TeacherSettings
+from fiqa_core.training.worker_count import RULE
+
+if TYPE_CHECKING:  # the command line shows these settings, and starts without torch
+    from fiqa_core.networks.vit_fiqa import ViTConfig
+
+_MOST_WORKERS = 256  # a mistyped number would fill the machine with processes
+_any_size = Whole(0)
 
 # BatchNorm needs two samples; random generators take no negative seed.
 _AT_LEAST: dict[str, float] = {
@@ -31,136 +36,139 @@ _PROBABILITIES = ("augment.flip", "augment.degrade")
 
 @dataclass(frozen=True)
 class DataSettings:
-    """The images.
+    """The images to train on; the settings of scoring that concern reading have the same names here."""
 
-    Attributes:
-        input: URIs, folders or globs of shards, as for scoring. format, label_field, image_field, channel_order: too.
-        decisions: the `decisions` folder that filtering wrote of them: rows it does not keep are not trained on, and
-            its `weight` scales a sample's loss. None: all labelled images, each with weight 1.
-        shuffle: records that wait in memory to be drawn in random order (fewer where they are over 2 GiB together).
-        workers: processes that decode and augment for each training process, with one more that reads; 0: all of it in
-            the training process; None: as many as fit the device and the cores (fiqa_core.training.worker_count). Not
-            a setting that shapes weights: a run can go on with another number.
-    """
-
-    input: tuple[str, ...]
-    format: str = "auto"
-    label_field: str = ""
-    image_field: str = ""
-    channel_order: Literal["rgb", "bgr-files"] = "rgb"
-    decisions: str | None = None
-    shuffle: int = 20_000
-    workers: int | None = None
+    input: tuple[str, ...] = required(
+        checks.names, "URIs, folders or globs of shards with labelled faces, as for scoring", "--input", "URI"
+    )
+    format: str = setting("auto", Choice(*input_formats()), "format of the shards")
+    label_field: str = setting("", checks.text, "column or field with the label; empty: found by its name")
+    image_field: str = setting("", checks.text, "column with the image; empty: found by its name")
+    channel_order: Literal["rgb", "bgr-files"] = setting(
+        "rgb", Choice("rgb", "bgr-files"), "bgr-files: the files have red and blue swapped"
+    )
+    decisions: str | None = setting(
+        None,
+        optional(checks.name),
+        "the `decisions` folder that filter_dataset wrote: rows that it does not keep are left out, and its `weight` "
+        "scales a sample's loss; without it all labelled images have weight 1",
+    )
+    shuffle: int = setting(
+        20_000, _any_size, "records in memory from which the next is drawn at random (fewer if they exceed 2 GiB)"
+    )
+    workers: int | None = setting(
+        None,
+        optional(Whole(0, _MOST_WORKERS)),
+        "processes that decode and augment images for each training process, with one more that reads; 0: the training "
+        f"process does it all. The result is the same ({RULE})",
+        "--workers",
+    )
 
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """The network: `arch` (vit_t, vit_s, vit_b) or a size of one's own; see fiqa_core.networks.vit_fiqa."""
+    """The network: `arch`, or `width` and `depth` of your own (fiqa_core/networks/vit_fiqa.py)."""
 
-    arch: str | None = None
-    width: int | None = None
-    depth: int | None = None
-    heads: int = 8
-    patch: int = 9
-    mode: Mode = "token"
-    mask_ratio: float = 0.1
-    drop_path: float = 0.1
+    arch: str | None = setting(None, optional(checks.name), "vit_t, vit_s or vit_b")
+    width: int | None = setting(None, optional(count), "numbers in a token")
+    depth: int | None = setting(None, optional(count), "number of blocks")
+    heads: int = setting(8, count, "attention heads")
+    patch: int = setting(9, count, "side of a patch, pixels")
+    mode: Literal["token", "full", "crfiqa"] = setting(
+        "token", Choice("token", "full", "crfiqa"), "where the quality score comes from"
+    )
+    mask_ratio: float = setting(0.1, fraction, "share of the patches that are masked in training")
+    drop_path: float = setting(0.1, fraction, "stochastic depth: probability that the last block is skipped")
 
-    def config(self) -> ViTConfig:
-        """The network's configuration. Raises TrainingError if it is not one of a ViT."""
+    def config(self) -> "ViTConfig":
+        """The network's configuration. Raises SettingError if it does not describe a ViT."""
+        from fiqa_core.networks.architectures import named
+        from fiqa_core.networks.vit_fiqa import ViTConfig
+
         if (self.arch is None) == (self.width is None or self.depth is None):
-            raise TrainingError("network: give either arch (vit_t, vit_s, vit_b) or both width and depth")
+            raise SettingError("network: give either arch (vit_t, vit_s, vit_b) or both width and depth")
         try:
             if self.arch is None:
                 return ViTConfig(int(self.width or 0), int(self.depth or 0), self.heads, self.patch, mode=self.mode)
             config = named(self.arch, self.mode).config
         except ValueError as error:
-            raise TrainingError(f"network: {error}") from error
+            raise SettingError(f"network: {error}") from error
         if not isinstance(config, ViTConfig):
-            raise TrainingError(f"network: {self.arch} is no ViT; expected vit_t, vit_s or vit_b")
+            raise SettingError(f"network: {self.arch} is not a ViT; expected vit_t, vit_s or vit_b")
         return config
 
 
 @dataclass(frozen=True)
 class LossSettings:
-    """Weights and constants of fiqa_core.training.losses; `margin` is m, `scale` is s."""
+    """Weights and constants of fiqa_core/training/losses.py."""
 
-    alpha: float = 10.0
-    beta: float = 0.5
-    scale: float = 64.0
-    margin: float = 0.4
+    alpha: float = setting(10.0, at_least_zero, "weight of the quality loss")
+    beta: float = setting(0.5, above_zero, "where the SmoothL1 loss changes from square to linear")
+    scale: float = setting(64.0, above_zero, "s of CosFace")
+    margin: float = setting(0.4, at_least_zero, "m of CosFace")
 
 
 @dataclass(frozen=True)
 class TeacherOptions(TeacherSettings):
-    """A teacher (fiqa_core.training.teacher) and how it is used.
+    """A teacher (fiqa_core/training/teacher.py) and how it is used."""
 
-    Attributes:
-        pool: folder on the local disk for the images made and the teacher's embeddings; None: in the output.
-        copies: images made of each face, the clean one among them. clean_share: share of clean images in an epoch.
-        seed: of the degradations.
-        loss: cosine or mse, of embeddings. weight: of that loss. margin_softmax: add L_FR to it.
-        natural: what a face with no other image of its identity is taken to be worth (fiqa_core.training.distill).
-    """
-
-    pool: str | None = None
-    copies: int = 8
-    clean_share: float = 0.25
-    seed: int = 0
-    loss: Literal["cosine", "mse"] = "cosine"
-    weight: float = 1.0
-    margin_softmax: bool = False
-    natural: bool = True
+    pool: str | None = setting(
+        None,
+        optional(checks.name),
+        "local folder for the images made and the teacher's embeddings; without it a folder in the output",
+    )
+    copies: int = setting(8, count, "images made of each face, including the clean one")
+    clean_share: float = setting(0.25, fraction, "share of clean images in an epoch")
+    seed: int = setting(0, _any_size, "seed of the degradations")
+    loss: Literal["cosine", "mse"] = setting("cosine", Choice("cosine", "mse"), "loss between the embeddings")
+    weight: float = setting(1.0, at_least_zero, "weight of that loss")
+    margin_softmax: bool = setting(False, switch, "add the CosFace loss")
+    natural: bool = setting(
+        True, switch, "estimate the quality of a face without another image of its identity (docs/training.md)"
+    )
 
 
 @dataclass(frozen=True)
 class OptimiserSettings:
-    """AdamW with linear warm-up and polynomial decay.
+    """AdamW with linear warm-up and polynomial decay."""
 
-    Attributes:
-        batch: images a step of one process. epochs, warmup_epochs: may be fractions.
-        power: of the decay, 1 = linear. clip: largest norm of the network's gradient.
-        precision: fp32, or bf16 or fp16 autocast. ema: decay of the running mean of the weights that is kept as the
-            result; 0 = the last weights.
-    """
-
-    batch: int = 256
-    epochs: float = 20
-    warmup_epochs: float = 2
-    lr: float = 1e-3
-    weight_decay: float = 0.05
-    power: float = 1.0
-    clip: float = 5.0
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    ema: float = 0.0
+    batch: int = setting(256, Whole(2), "images per step of one process (BatchNorm needs two)")
+    epochs: float = setting(20, above_zero, "passes over the data; may be a fraction")
+    warmup_epochs: float = setting(2, at_least_zero, "epochs in which the learning rate rises; may be a fraction")
+    lr: float = setting(1e-3, above_zero, "highest learning rate")
+    weight_decay: float = setting(0.05, at_least_zero, "weight decay of AdamW")
+    power: float = setting(1.0, at_least_zero, "exponent of the decay of the learning rate; 1: linear")
+    clip: float = setting(5.0, above_zero, "largest norm of the network's gradient")
+    precision: Literal["fp32", "bf16", "fp16"] = setting(
+        "fp32", Choice("fp32", "bf16", "fp16"), "number type of the forward pass; bf16 and fp16 by autocast"
+    )
+    ema: float = setting(
+        0.0, fraction, "decay of the running mean of the weights, which becomes the result; 0: the last weights"
+    )
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How the run goes; nothing of it changes a weight but `seed`.
+    """How the run goes. Only `seed` changes the weights."""
 
-    Attributes:
-        output: folder on a disk that every process sees. device: auto, cpu, cuda or cuda:N.
-        threads: of torch on a CPU, 0 = its own choice; decode_threads: that decode images beside it, where
-            `data.workers` is 0.
-        keep: checkpoints kept. score_only: also write `model.safetensors` of this type (float32 or float16) without the
-            embedding head, which a score in mode token does not need.
-    """
-
-    output: str
-    seed: int = 0
-    device: str = "auto"
-    threads: int = 0
-    decode_threads: int = 2
-    log_steps: int = 50
-    checkpoint_minutes: float = 10
-    keep: int = 2
-    score_only: Literal["float32", "float16"] | None = None
+    output: str = required(checks.name, "folder to write to, on a disk that every process sees", "--output", "FOLDER")
+    seed: int = setting(0, _any_size, "seed of all random numbers but the teacher's")
+    device: str = setting("auto", checks.name, "auto, cpu, cuda or cuda:N")
+    threads: int = setting(0, _any_size, "threads of torch on a CPU; 0: torch decides")
+    decode_threads: int = setting(2, _any_size, "threads that decode images if data.workers is 0")
+    log_steps: int = setting(50, count, "steps between two log lines")
+    checkpoint_minutes: float = setting(10, at_least_zero, "minutes between two checkpoints")
+    keep: int = setting(2, count, "checkpoints that are kept")
+    score_only: Literal["float32", "float16"] | None = setting(
+        None,
+        optional(Choice("float32", "float16")),
+        "also write model.safetensors in this number type, without the embedding head (mode token does not need it)",
+    )
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """All of it."""
+    """All settings of a run."""
 
     data: DataSettings
     run: RunSettings
@@ -171,7 +179,7 @@ class TrainingSettings:
     teacher: TeacherOptions | None = None
 
     def that_shape_weights(self) -> dict[str, Any]:
-        """What two runs must share to be one run: a checkpoint is resumed only where this is equal."""
+        """The settings that change the weights: a checkpoint is resumed only if these are equal."""
         values = dataclasses.asdict(self)
         values["run"] = {"seed": self.run.seed}
         if self.teacher:
@@ -181,109 +189,51 @@ class TrainingSettings:
         return values
 
 
-def parse(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> TrainingSettings:
-    """Settings of a YAML file's content and overrides such as `optimiser.lr=3e-4` (values in YAML).
+SECTIONS: dict[str, Any] = {
+    "data": DataSettings,
+    "run": RunSettings,
+    "network": NetworkSettings,
+    "loss": LossSettings,
+    "optimiser": OptimiserSettings,
+    "augment": Augmentation,
+    "teacher": TeacherOptions,
+}
+_KIND = FileKind("training configuration", SECTIONS, "docs/training.md, examples in configs/")
+
+
+def read_training(url: str, overrides: Sequence[str] = (), options: Values | None = None) -> TrainingSettings:
+    """Settings of a YAML file, replaced by overrides such as `optimiser.lr=3e-4` (values in YAML), then by options.
 
     Raises:
-        TrainingError: a name that is not known, a value that is missing, of another type or out of range.
+        SettingError: the file is not there or not YAML, a name that is not known or occurs twice, a value that is
+            missing, of another type or out of range, settings that contradict each other. It names file and line.
     """
-    import yaml
+    return _training(read_settings(url, _KIND), url, overrides, options or {})
 
-    tree: dict[str, Any] = {
-        name: dict(block) if isinstance(block, Mapping) else block for name, block in values.items()
+
+def parse_training(data: bytes, name: str, overrides: Sequence[str] = ()) -> TrainingSettings:
+    """As `read_training`, of the bytes of a file; `name` is what errors call it."""
+    return _training(parse_settings(data, name, _KIND), name, overrides, {})
+
+
+def _training(values: Values, name: str, overrides: Sequence[str], options: Values) -> TrainingSettings:
+    for given in overrides:
+        values = override(values, given, _KIND)
+    for section, found in options.items():
+        values = values | {section: values.get(section, {}) | found}
+    refuse_missing(values, _KIND, ["teacher"], name)
+    made = {
+        section: SECTIONS[section](**values.get(section, {}))
+        for section in SECTIONS
+        if section in values or section != "teacher"
     }
-    for override in overrides:
-        name, equals, text = override.partition("=")
-        block, dot, key = name.strip().partition(".")
-        if not equals:
-            raise TrainingError(f"--set {override}: expected block.name=value, such as optimiser.lr=3e-4")
-        if not dot:
-            tree[block] = yaml.safe_load(text)
-            continue
-        if not isinstance(tree.get(block), dict):
-            tree[block] = {}
-        tree[block][key] = yaml.safe_load(text)
-    settings = typing.cast(TrainingSettings, _dataclass(TrainingSettings, tree, ""))
-    _refuse_out_of_range(settings)
-    return settings
-
-
-def _refuse_out_of_range(settings: TrainingSettings) -> None:
-    """Raises TrainingError that names the setting, what was found and what is expected."""
-    for name, least in _AT_LEAST.items():
-        _expect(settings, name, lambda value, least=least: value >= least, f"at least {least}")
-    for name, most in _AT_MOST.items():
-        _expect(settings, name, lambda value, most=most: value <= most, f"at most {most}")
-    for name in _ABOVE_NOTHING:
-        _expect(settings, name, lambda value: value > 0, "more than 0")
-    for name in _BELOW_ONE:
-        _expect(settings, name, lambda value: 0 <= value < 1, "0 <= value < 1")
-    for name in _PROBABILITIES:
-        _expect(settings, name, lambda value: 0 <= value <= 1, "0 <= value <= 1")
-    config = settings.network.config()
+    settings = TrainingSettings(**made)
+    try:
+        config = settings.network.config()
+    except SettingError as error:
+        raise SettingError(f"{name}: {error}") from error
     if settings.run.score_only and config.mode != "token":
-        raise TrainingError(
-            f"run.score_only: mode {config.mode} scores the embedding and needs all of the network; leave it out"
+        raise SettingError(
+            f"{name}: run.score_only: mode {config.mode} scores the embedding and needs the whole network; leave it out"
         )
-
-
-def _expect(settings: TrainingSettings, name: str, fits: Any, expected: str) -> None:
-    block, _, key = name.partition(".")
-    value = getattr(getattr(settings, block), key, None)  # a run without a teacher, a width that is not given
-    if value is not None and not (math.isfinite(value) and fits(value)):
-        raise TrainingError(f"{name} is {value}; expected {expected}")
-
-
-def _dataclass(kind: Any, values: Any, path: str) -> Any:
-    if not isinstance(values, Mapping):
-        raise TrainingError(f"{path or 'the configuration'}: expected names and values, found {_shown(values)}")
-    fields = {entry.name: entry for entry in dataclasses.fields(kind)}
-    if unknown := sorted(str(name) for name in values if name not in fields):
-        if len(unknown) == len(values):  # another file's names are not told
-            unknown = [f"none of the {len(unknown)} names" if len(unknown) > 1 else "the only name"]
-        where = f" in {path}" if path else ""
-        raise TrainingError(f"{', '.join(unknown)}: not known{where}; expected {', '.join(fields)}")
-    hints = typing.get_type_hints(kind)
-    missing = [
-        name
-        for name, entry in fields.items()
-        if name not in values and entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise TrainingError(f"{path + ': ' if path else ''}{', '.join(missing)} must be given")
-    return kind(**{name: _value(hints[name], value, f"{path}.{name}".strip(".")) for name, value in values.items()})
-
-
-def _shown(value: Any) -> str:
-    """A setting's value, shortened: an alias in YAML makes a few bytes stand for a billion."""
-    return reprlib.repr(value)
-
-
-def _value(hint: Any, value: Any, path: str) -> Any:
-    if typing.get_origin(hint) in (types.UnionType, typing.Union):  # of a Literal it is typing's own
-        kinds = typing.get_args(hint)
-        if value is None and type(None) in kinds:
-            return None
-        hint = next(kind for kind in kinds if kind is not type(None))
-    if typing.get_origin(hint) is typing.Literal:
-        if value not in typing.get_args(hint):
-            raise TrainingError(f"{path}: expected {' or '.join(typing.get_args(hint))}, found {_shown(value)}")
-        return value
-    if dataclasses.is_dataclass(hint):
-        return _dataclass(hint, value, path)
-    if typing.get_origin(hint) is tuple:
-        items = [value] if isinstance(value, str) else value
-        if not isinstance(items, list | tuple) or not items or not all(isinstance(item, str) for item in items):
-            raise TrainingError(f"{path}: expected a text or a list of texts, found {_shown(value)}")
-        return tuple(items)
-    if hint is float and isinstance(value, str):
-        # YAML 1.1 reads 1e-3 as text: it wants 1.0e-3.
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise TrainingError(f"{path}: expected {hint.__name__}, found {_shown(value)}")
-    return value
+    return settings

@@ -8,28 +8,29 @@ import numpy as np
 from fiqa_core.networks.onnx_input import Color, OnnxOptions
 from fiqa_core.networks.onnx_network import OnnxNetwork
 from fiqa_core.networks.onnx_session import read_onnx
+from fiqa_core.settings import checks
+from fiqa_core.settings.fields import required, setting
 
-_FACES_A_CALL = 16  # where the network does not fix it
+_FACES_A_CALL = 16  # if the network does not fix it
 
 
 @dataclass(frozen=True)
 class TeacherSettings:
-    """Where the network is and what it wants: input = (pixel - mean) / std of aligned faces.
+    """Where the network is, and the input it expects: (pixel - mean) / std of aligned faces.
 
-    Attributes:
-        model: URI of the ONNX file; size, layout and a fixed batch are told by its input's shape.
-        color: what the input's first channel is, `rgb` (red) or `bgr`. output: name of the embedding, where the network
-            has several outputs.
+    Its size, layout and fixed batch, if it has one, are read from the ONNX file.
     """
 
-    model: str
-    mean: float = 127.5
-    std: float = 127.5
-    color: Color = "rgb"
-    output: str | None = None
+    model: str = required(checks.name, "URI of an ONNX face recognition network to learn from", "--teacher", "ONNX")
+    mean: float = setting(127.5, checks.number, "subtracted from each pixel")
+    std: float = setting(127.5, checks.above_zero, "each pixel is divided by this")
+    color: Color = setting("rgb", checks.Choice("rgb", "bgr"), "the input's first channel: red (rgb) or blue (bgr)")  # noqa: RUF009
+    output: str | None = setting(
+        None, checks.optional(checks.name), "name of the embedding, if the network has several outputs"
+    )
 
     def options(self) -> OnnxOptions:
-        """The same for the network's reader."""
+        """The same settings in the form that the network's reader takes."""
         return OnnxOptions(color=self.color, mean=(self.mean,), std=(self.std,), output=self.output)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fiqa_core import storage
 from fiqa_core.curation.decisions.filter_run import Writing
 from fiqa_core.curation.decisions.policy import Policy
-from fiqa_core.curation.findings.settings import FindingsSettings, LabelNoiseSettings
+from fiqa_core.curation.findings.settings import FindingsSettings
 from fiqa_core.curation.subset.settings import DEFAULT_SHARD_SIZE, is_subset, layouts_of
 from fiqa_core.shards.formats import SAME, output_formats
 from fiqa_core.tables.embedding_files import EmbeddingSource
@@ -104,16 +104,7 @@ def search_settings(arguments: argparse.Namespace, policy: Policy, has_embedding
         )
     if not labels and near is None:
         return None
-    rule, protect = policy.labels, policy.quality.protect_recognised
-    noise = LabelNoiseSettings(
-        rule.cosine,
-        rule.own_quantile,
-        poor_quantile=rule.poor_quantile,
-        merge_cosine=rule.merge_cosine,
-        split_cosine=rule.split_cosine,
-        recognised_cosine=None if protect is None else protect.cosine,
-    )
-    return FindingsSettings(noise if labels else None, near)
+    return FindingsSettings(policy.label_search if labels else None, near)
 
 
 def refuse_contradictions(arguments: argparse.Namespace) -> None:

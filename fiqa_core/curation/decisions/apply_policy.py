@@ -18,7 +18,6 @@ from fiqa_core.tables.quality_files import Part
 from fiqa_core.tables.run_gaps import Gap
 from fiqa_core.tables.whole_tables import described
 from fiqa_core.wording import counted
-from schemas.drops import Drop
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +95,7 @@ def apply_policy(
         summary = counts(db) | {"spared": {str(drop): rows for drop, rows in spared.items()}} | _incomplete(tables)
         db.execute("DROP TABLE raw")
         columns = columns_of(db, policy)
-        summary |= {"rules": _said(explained, summary["dropped"])} | statistics(db, columns)
+        summary |= {"rules": _of_rules_that_dropped(explained, summary["dropped"])} | statistics(db, columns)
         if account is not None:
             account(summary)
         if output is not None and run is not None:
@@ -118,5 +117,5 @@ def _incomplete(tables: Tables) -> dict[str, Any]:
     return {"incomplete": {name: described(found) for name, found in gaps.items()}} if gaps else {}
 
 
-def _said(explained: Mapping[Drop, str], dropped: Mapping[str, int]) -> dict[str, str]:
+def _of_rules_that_dropped(explained: Mapping[str, str], dropped: Mapping[str, int]) -> dict[str, str]:
     return {str(drop): text for drop, text in explained.items() if dropped.get(str(drop))}

@@ -20,7 +20,6 @@ import pyarrow.compute as pc
 from fiqa_core.tables.quality_files import Part, TableError
 from fiqa_core.tables.row_batches import read_ahead, read_batches, read_part
 from fiqa_core.wording import counted
-from schemas.drops import Drop
 from schemas.label_verdicts import LabelVerdict
 from schemas.reasons import SHARD_LEVEL, Status
 
@@ -28,7 +27,6 @@ MEMORY_BYTES = 1 << 30
 _FEW_ROWS = 200_000
 
 # Codes in tables: 0 is "none", the others count from 1 in the order of their list.
-REASONS = (None, *Drop)
 VERDICTS = (None, *LabelVerdict)
 KINDS = ("cosine", "picture", "phash")
 
@@ -63,11 +61,6 @@ class Findings:
 
     labels: tuple[str, ...] = ()
     pairs: tuple[str, ...] = ()
-
-
-def reason_code(reason: Drop) -> int:
-    """The number that stands for a reason in the tables."""
-    return REASONS.index(reason)
 
 
 @contextmanager

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fiqa_core import storage
-from fiqa_core.curation.decisions.database import REASONS, VERDICTS
+from fiqa_core.curation.decisions.database import VERDICTS
+from fiqa_core.curation.decisions.reason_codes import REASONS
 from fiqa_core.curation.decisions.removed_csv import RemovedFile
 from fiqa_core.storage import join
 from fiqa_core.tables.quality_files import Part, TableError
@@ -22,7 +23,6 @@ from fiqa_core.tables.row_batches import read_ahead, read_part
 from fiqa_core.tables.run_gaps import Gap
 from schemas import provenance, versions
 from schemas.decisions import SCHEMA
-from schemas.drops import Drop
 
 DECISIONS = "decisions"
 MANIFEST = "manifest"
@@ -53,7 +53,7 @@ class DecisionFiles:
     policy: str
     digests: Sequence[str]
     shard_size: int
-    explained: Mapping[Drop, str]
+    explained: Mapping[str, str]
     gaps: Sequence[Gap] = ()
 
     def write(self, parts: Sequence[Part], decided: Iterator[pa.RecordBatch]) -> int:

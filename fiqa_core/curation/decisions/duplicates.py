@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fiqa_core.curation.decisions.database import VERDICTS, reason_code, row
+from fiqa_core.curation.decisions.database import VERDICTS, row
 from fiqa_core.curation.decisions.near_groups import Nearness, near_duplicates
 from fiqa_core.curation.decisions.originals import original_first
 from fiqa_core.curation.decisions.policy import Duplicates, Near, Policy
+from fiqa_core.curation.decisions.reason_codes import reason_code
 from schemas.drops import Drop
 from schemas.label_verdicts import LabelVerdict
 

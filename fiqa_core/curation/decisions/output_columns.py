@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from fiqa_core.curation.decisions.database import insert, scalar
 from fiqa_core.curation.decisions.policy import TIERS, Policy
-from fiqa_core.curation.decisions.rules import float32
+from fiqa_core.curation.decisions.row_rules import float32
 from fiqa_core.tables.quality_files import Part
 from fiqa_core.tables.row_batches import ROWS_AT_ONCE, read_part
 

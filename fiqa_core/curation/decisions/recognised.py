@@ -3,7 +3,8 @@
 from typing import Any
 
 from fiqa_core.curation.decisions.database import Findings, scalar
-from fiqa_core.curation.decisions.policy_fields import Recognised
+from fiqa_core.curation.decisions.recognised_limits import Recognised
+from fiqa_core.settings.fields import SettingError
 from fiqa_core.wording import counted
 
 
@@ -25,7 +26,7 @@ def check_compared(db: Any, limits: Recognised | None, findings: Findings) -> No
     """Refuse findings of a search that did not compare with other identities what this policy wants to know of.
 
     Raises:
-        ValueError: it says how to make them.
+        SettingError: it says how to make them.
     """
     if limits is None:
         return
@@ -37,7 +38,7 @@ def check_compared(db: Any, limits: Recognised | None, findings: Findings) -> No
     )
     if left_out and others > 1:
         where = f"{findings.labels[0].rpartition('/')[0]}: " if findings.labels else ""
-        raise ValueError(
+        raise SettingError(
             f"{where}{counted(left_out, 'row of the findings was', 'rows of the findings were')} not compared with "
             "other identities, which --protect-recognised needs: they come from a run without it, or with a higher "
             "cosine. Give --embeddings instead of --findings."

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from fiqa_core import storage
 from fiqa_core.curation.csv_cells import defused, defused_column
-from fiqa_core.curation.decisions.database import REASONS
+from fiqa_core.curation.decisions.reason_codes import REASONS
 from fiqa_core.tables.run_gaps import Gap
 from schemas.drops import Drop
 
@@ -30,7 +30,7 @@ class RemovedFile:
     the dataset without rows has a line of its own, without a key.
     """
 
-    def __init__(self, output: str, url: str, explained: Mapping[Drop, str], gaps: Sequence[Gap] = ()) -> None:
+    def __init__(self, output: str, url: str, explained: Mapping[str, str], gaps: Sequence[Gap] = ()) -> None:
         self._output, self._url = output, url
         self._texts = pa.array([None if reason is None else explained[reason] for reason in REASONS[1:]])
         self._gaps = gaps

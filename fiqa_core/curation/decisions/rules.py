@@ -10,12 +10,15 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from fiqa_core.curation.decisions.database import VERDICTS, Findings, reason_code, scalar
+from fiqa_core.curation.decisions.database import VERDICTS, Findings, scalar
 from fiqa_core.curation.decisions.duplicates import link_duplicates
-from fiqa_core.curation.decisions.policy import Policy
+from fiqa_core.curation.decisions.policy import ROW_RULES, Policy
+from fiqa_core.curation.decisions.reason_codes import MEANINGS, reason_code
 from fiqa_core.curation.decisions.recognised import is_recognised
+from fiqa_core.curation.decisions.row_rules import float32
+from fiqa_core.settings.fields import SettingError
 from fiqa_core.wording import counted
-from schemas.drops import DROPS, Drop
+from schemas.drops import Drop
 from schemas.label_verdicts import LabelVerdict
 
 _KEPT = "reason = 0"
@@ -23,6 +26,7 @@ _PLACE = (
     f"CASE WHEN ident IS NOT NULL AND {_KEPT} THEN (row_number() OVER "
     f"(PARTITION BY ident, {_KEPT} ORDER BY quality DESC, rid))::INTEGER END"
 )
+_STORED = "LEFT JOIN (SELECT rid, pixels, quantisation, bytes FROM raw) USING (rid)"
 # A share of n rows is rounded down; 0.1 * 30 is 3.0000000000000004, and 0.29 * 100 is 28.999999999999996.
 _ROUNDING = 1e-9
 
@@ -31,8 +35,8 @@ class Decided(NamedTuple):
     """explained: what each rule came to, in words (the reason's meaning with this run's numbers). spared: the rows
     that a rule of quality found, and that stay because they are recognised."""
 
-    explained: Mapping[Drop, str]
-    spared: Mapping[Drop, int]
+    explained: Mapping[str, str]
+    spared: Mapping[str, int]
 
 
 def decide(db: Any, policy: Policy) -> Decided:
@@ -42,32 +46,32 @@ def decide(db: Any, policy: Policy) -> Decided:
     lower (scored rows of lower quality), identity_lower, identity_images, place, recognised (null unless asked for);
     `linked` has what duplicates are of.
     """
-    explained = {drop: DROPS[drop] for drop in Drop}
+    explained = dict(MEANINGS)
     _begin(db, policy)
     link_duplicates(db, policy)
     _rank(db, policy)
     rules = _Rules(db, policy)
-    explained |= rules.quality() | rules.size()
+    explained |= rules.rows() | rules.quality() | rules.size()
     return Decided(explained, rules.spared)
 
 
 def check_needs(policy: Policy, findings: Findings, against: bool) -> None:
-    """Refuse a policy that asks for what was not found out.
+    """Refuse a policy that needs findings which are not there.
 
     Raises:
-        ValueError: it names what is missing.
+        SettingError: it names what is missing.
     """
     if policy.needs_labels() and not findings.labels:
         asks = "drops wrong labels (labels: drop_wrong)"
         if not policy.labels.drop_wrong:
             asks = "protects recognised faces (quality: protect_recognised)"
-        raise ValueError(f"the policy {asks}, but no findings about labels were given")
+        raise SettingError(f"the policy {asks}, but no findings about labels were given")
     if policy.needs_pairs() and not findings.pairs:
-        raise ValueError(
+        raise SettingError(
             "the policy drops near duplicates (duplicates: near, overlap: near_*), but no findings of pairs were given"
         )
     if policy.needs_overlap_pairs() and not against:
-        raise ValueError("the policy looks for near pairs in another dataset (overlap: near_*); name it by --against")
+        raise SettingError("the policy looks for near pairs in another dataset (overlap: near_*); name it by --against")
 
 
 def _begin(db: Any, policy: Policy) -> None:
@@ -114,49 +118,60 @@ class _Rules:
 
     def __init__(self, db: Any, policy: Policy) -> None:
         self._db = db
-        self._quality, self._size = policy.quality, policy.size
+        self._policy, self._quality, self._size = policy, policy.quality, policy.size
         least = self._quality.keep_at_least
         self._protected = f"(ident IS NOT NULL AND place <= {least})" if least else "false"
-        self.spared: dict[Drop, int] = {}
+        self.spared: dict[str, int] = {}
 
-    def quality(self) -> dict[Drop, str]:
-        rule, said = self._quality, {}
-        if rule.min is not None:
-            self._find(Drop.BELOW_THRESHOLD, f"quality < {float32(rule.min)}")
-            said[Drop.BELOW_THRESHOLD] = f"The quality is below the threshold, {rule.min:g}."
+    def rows(self) -> dict[str, str]:
+        """The rules that look at one row alone (row_rules.py)."""
+        explained: dict[str, str] = {}
+        for section, key, rule in ROW_RULES:
+            value = getattr(getattr(self._policy, section), key)
+            if value is not None and value is not False:
+                self._find(rule.code, rule.condition(value), _STORED if rule.stored else "")
+                explained[rule.code] = rule.explained.format(value=value)
+        return explained
+
+    def quality(self) -> dict[str, str]:
+        rule = self._quality
+        explained: dict[str, str] = {}
         if rule.drop_fraction:
             rows = self._count(_KEPT)
             condition, cut = self._worst(_share(rule.drop_fraction, rows), _KEPT)
             self._find(Drop.BELOW_GLOBAL_QUANTILE, condition)
             worst = f"{rule.drop_fraction:.6g} of {counted(rows, 'row')}{cut}"
-            said[Drop.BELOW_GLOBAL_QUANTILE] = f"Among the worst {worst}."
+            explained[Drop.BELOW_GLOBAL_QUANTILE] = f"Among the worst {worst}."
         if rule.drop_identity_fraction:
             self._find_in_identities(
                 Drop.BELOW_IDENTITY_QUANTILE,
                 f"place > n - floor({rule.drop_identity_fraction!r}::DOUBLE * n + {_ROUNDING}::DOUBLE)",
             )
-            said[Drop.BELOW_IDENTITY_QUANTILE] = f"Among the worst {rule.drop_identity_fraction:.6g} of its identity."
-        return said
+            explained[Drop.BELOW_IDENTITY_QUANTILE] = (
+                f"Among the worst {rule.drop_identity_fraction:.6g} of its identity."
+            )
+        return explained
 
-    def size(self) -> dict[Drop, str]:
-        rule, said = self._size, {}
+    def size(self) -> dict[str, str]:
+        rule = self._size
+        explained: dict[str, str] = {}
         if rule.best_per_identity:
             self._drop(Drop.OVER_IDENTITY_BEST, f"place > {rule.best_per_identity}")
-            said[Drop.OVER_IDENTITY_BEST] = f"Not among the best {rule.best_per_identity:,} of its identity."
+            explained[Drop.OVER_IDENTITY_BEST] = f"Not among the best {rule.best_per_identity:,} of its identity."
         if rule.max_identities:
             self._cap(rule.max_identities)
-            said[Drop.OVER_IDENTITY_CAP] = f"Its identity is not among the {rule.max_identities:,} that are kept."
+            explained[Drop.OVER_IDENTITY_CAP] = f"Its identity is not among the {rule.max_identities:,} that are kept."
         if rule.target:
-            said[Drop.OVER_TARGET_SIZE] = self._cut_to(rule.target)
+            explained[Drop.OVER_TARGET_SIZE] = self._cut_to(rule.target)
         if rule.min_per_identity:
             self._drop(
                 Drop.IDENTITY_TOO_SMALL, f"n < {rule.min_per_identity}", f"LEFT JOIN ({_identities()}) USING (ident)"
             )
             least = counted(rule.min_per_identity, "image")
-            said[Drop.IDENTITY_TOO_SMALL] = f"Its identity was left with fewer than {least}."
-        return said
+            explained[Drop.IDENTITY_TOO_SMALL] = f"Its identity was left with fewer than {least}."
+        return explained
 
-    def _find(self, drop: Drop, condition: str, join: str = "") -> None:
+    def _find(self, drop: str, condition: str, join: str = "") -> None:
         condition = f"({condition}) AND NOT {self._protected}"
         protects = self._quality.protect_recognised is not None
         if protects:
@@ -171,10 +186,10 @@ class _Rules:
             found = f"found OR ({_KEPT} AND coalesce({condition}, false))"
             _replace(self._db, f"SELECT state.* REPLACE ({found} AS found) FROM state {join}")
 
-    def _find_in_identities(self, drop: Drop, condition: str) -> None:
+    def _find_in_identities(self, drop: str, condition: str) -> None:
         self._find(drop, condition, f"LEFT JOIN ({_identities()}) USING (ident)")
 
-    def _drop(self, drop: Drop, condition: str, join: str = "") -> None:
+    def _drop(self, drop: str, condition: str, join: str = "") -> None:
         reason = f"CASE WHEN {_KEPT} AND ({condition}) THEN {reason_code(drop)} ELSE reason END"
         _replace(self._db, f"SELECT state.* REPLACE (({reason})::UTINYINT AS reason) FROM state {join}")
 
@@ -230,11 +245,6 @@ def _identities(more: str = "") -> str:
 
 def _share(fraction: float, rows: int) -> int:
     return math.floor(fraction * rows + _ROUNDING)
-
-
-def float32(value: float) -> str:
-    """A number as qualities are compared with it: in their own 32 bits, so that 0.3 is the 0.3 of the table."""
-    return f"{value!r}::FLOAT" if abs(value) < 3.4e38 else f"{value!r}::DOUBLE"
 
 
 def _replace(db: Any, query: str) -> None:

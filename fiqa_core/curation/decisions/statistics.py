@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from fiqa_core.curation.decisions.database import REASONS, VERDICTS, row, scalar
+from fiqa_core.curation.decisions.database import VERDICTS, row, scalar
 from fiqa_core.curation.decisions.output_columns import ColumnsOf
+from fiqa_core.curation.decisions.reason_codes import MEANINGS, REASONS
 from fiqa_core.curation.decisions.rules import exact_steps
 from schemas.drops import Drop
 
@@ -20,7 +21,7 @@ def counts(db: Any) -> dict[str, Any]:
     """
     found = dict(db.execute("SELECT reason, count(*) FROM state GROUP BY reason").fetchall())
     rows = int(scalar(db, "SELECT count(*) FROM raw WHERE own"))
-    dropped = {str(drop): int(found.get(REASONS.index(drop), 0)) for drop in Drop}
+    dropped = {code: int(found.get(REASONS.index(code), 0)) for code in MEANINGS}
     kept = int(found.get(0, 0))
     if kept + sum(dropped.values()) != rows or scalar(db, "SELECT count(DISTINCT rid) FROM state") != rows:
         raise RuntimeError(f"{kept} rows kept and {sum(dropped.values())} dropped are not the {rows} rows of the table")

@@ -251,13 +251,13 @@ def _write_identities(rows: Rows, work: str, partitions: int, output: str, url: 
     missing = np.setdiff1d(np.arange(len(rows.names)), found["code"].to_numpy())
     none = [{"code": int(code), "judged": 0, "outliers": 0, "is_split": False} for code in missing]
     found = pa.concat_tables([found, pa.Table.from_pylist(none, schema=found.schema)]).sort_by("code")
-    columns = {name: found[name] for name in identities.TYPES if name in found.column_names}
+    columns = {name: found[name] for name in identities.COLUMNS if name in found.column_names}
     columns |= {
         "label": rows.names.take(found["code"].combine_chunks()),
         "images": rows.images[found["code"].to_numpy()],
         "merge_with": rows.names.take(found["merge_code"].combine_chunks()),
     }
-    save_table({name: columns[name] for name in identities.TYPES}, identities.SCHEMA, output, url)
+    save_table({name: columns[name] for name in identities.COLUMNS}, identities.SCHEMA, output, url)
 
 
 def search_digest(search: Search) -> str:

@@ -1,119 +1,151 @@
-"""What the search for label noise and near duplicates may be told."""
+"""Settings of the search for label noise and near duplicates."""
 
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 
+from fiqa_core.settings.checks import Choice, Number, Whole, count, fraction, optional, share, similarity
+from fiqa_core.settings.fields import SettingError, check_all, setting
+
 WAYS = ("auto", "picture", "cosine", "phash", "either")
-# Of copies of one picture, whatever the network: by cosine alone, and where the pictures themselves are compared.
+# Copies of one picture, whatever the network: by cosine alone, and where the pictures themselves are compared too.
 _COSINE, _CANDIDATE_COSINE, _PICTURE, _BITS = 0.95, 0.8, 0.97, 4
 
 
 @dataclass(frozen=True)
 class LabelNoiseSettings:
-    """When an image is called an outlier of its identity; None = found from the dataset itself.
+    """When an image counts as an outlier of its identity. A cosine of None is found from the dataset itself."""
 
-    Attributes:
-        cosine: an image is a suspect where its cosine to its own identity's centre is below this.
-        own_quantile: the same as a share of all own cosines (0.02: the lowest 2 %); at most one of the two.
-        impostor_quantile: without either, the suspects are those whose own cosine is below this quantile of what
-            images have with *other* identities' centres: a wrong label is missed about 1 - quantile of the time.
-        sure_quantile: below this one no nearer identity is needed to call a label wrong.
-        poor_quantile: images whose quality is in this lowest share of the dataset are too poor to be believed.
-        match_cosine: from here on an image clearly belongs to another identity. merge_cosine: from here on two
-            identities are one person. split_cosine: below it two coherent groups are two people.
-        recognised_cosine: images whose mean cosine to the others of their identity is this or more are compared with
-            the centres of other identities, so that it is known which are recognised; None: only doubtful ones are.
-    """
-
-    cosine: float | None = None
-    own_quantile: float | None = None
-    impostor_quantile: float = 0.99
-    sure_quantile: float = 0.9
-    poor_quantile: float = 0.1
-    match_cosine: float | None = None
-    merge_cosine: float | None = None
-    split_cosine: float | None = None
-    recognised_cosine: float | None = None
+    cosine: float | None = setting(
+        None,
+        optional(similarity),
+        "suspect images whose cosine to their identity's centre is below this (default: found from the dataset)",
+        "--label-cosine",
+        "C",
+    )
+    own_quantile: float | None = setting(
+        None,
+        optional(fraction),
+        "the same limit as a share of all rows: 0.02 suspects the 2 % with the lowest cosine",
+        "--label-quantile",
+        "SHARE",
+    )
+    impostor_quantile: float = setting(
+        0.99,
+        share,
+        "without either limit, suspect images whose cosine is below this quantile of the cosines between images and "
+        "the centres of other identities: about 1 - quantile of the wrong labels are missed",
+    )
+    sure_quantile: float = setting(
+        0.9, share, "below this quantile a label is wrong even if no other identity is nearer"
+    )
+    poor_quantile: float = setting(
+        0.1,
+        fraction,
+        "the share of rows with the lowest quality, whose distance alone is no evidence of a wrong label",
+        "--label-poor-quantile",
+        "SHARE",
+    )
+    match_cosine: float | None = setting(
+        None, optional(similarity), "from this cosine on, an image clearly belongs to another identity"
+    )
+    merge_cosine: float | None = setting(
+        None,
+        optional(similarity),
+        "report two identities as one person if the cosine of their centres is at least this (default: found from the "
+        "dataset)",
+        "--merge-cosine",
+        "C",
+    )
+    split_cosine: float | None = setting(
+        None,
+        optional(similarity),
+        "report an identity as two people if it has two groups whose cosine is below this (default: found from the "
+        "dataset)",
+        "--split-cosine",
+        "C",
+    )
+    recognised_cosine: float | None = setting(
+        None,
+        optional(similarity),
+        "compare images with the centres of other identities if their mean cosine to the rest of their identity is at "
+        "least this, to know which are recognised; without it only doubtful images are compared",
+    )
 
     def __post_init__(self) -> None:
+        check_all("labels", self)
         if self.cosine is not None and self.own_quantile is not None:
-            raise ValueError("label noise: give the threshold as a cosine or as a quantile of own cosines, not as both")
-        for name in ("cosine", "match_cosine", "merge_cosine", "split_cosine", "recognised_cosine"):
-            value = getattr(self, name)
-            if value is not None and not -1 <= value <= 1:
-                raise ValueError(f"label noise: {name} is a cosine, expected -1 to 1, found {value}")
-        for name in ("own_quantile", "impostor_quantile", "sure_quantile", "poor_quantile"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise ValueError(f"label noise: {name} is a share, expected 0 to 1, found {value}")
+            raise SettingError("labels: give the limit as a cosine or as a quantile of own cosines, not as both")
 
 
 @dataclass(frozen=True)
 class NearSettings:
-    """What counts as nearly the same picture.
+    """When two pictures count as nearly the same. Measured: docs/label_noise.md."""
 
-    Attributes:
-        by: `picture` (near by cosine, and the thumbnails of the table agree), `cosine`, `phash`, `either` of these
-            two, or `auto`: `picture` where every table has thumbnails, else `cosine`.
-        cosine: pairs from here on; None: 0.95, by picture 0.8. picture: least agreement of the thumbnails (0.97).
-        bits: pairs whose hashes differ in at most so many of 64 bits (4). Measured: docs/label_noise.md.
-        most: a row is paired with at most so many earlier rows (by cosine with the first, by picture compared with
-            the nearest), so that a picture that is there ten thousand times does not make fifty million pairs.
-        exact_up_to: up to so many images every pair is looked at; above, those that share a cell.
-        probes: cells in which an image is looked for.
-    """
-
-    by: str = "auto"
-    cosine: float | None = None
-    picture: float | None = None
-    bits: int | None = None
-    most: int = 64
-    exact_up_to: int = 50_000
-    probes: int = 3
+    by: str = setting(
+        "auto",
+        Choice(*WAYS),
+        "picture: the embeddings are near and the thumbnails agree; cosine: of embeddings alone; phash: perceptual "
+        "hash; either: cosine or phash; auto: picture if the tables have thumbnails (score with --phash), else cosine",
+        "--near-by",
+        "WHAT",
+    )
+    cosine: float | None = setting(
+        None, optional(similarity), "least cosine of a pair (default 0.95; by picture 0.8)", "--near-cosine", "C"
+    )
+    picture: float | None = setting(
+        None,
+        optional(Number("a number of more than 0 up to 1", above=0, most=1)),
+        "least agreement of two thumbnails (default 0.97)",
+        "--near-picture",
+        "S",
+    )
+    bits: int | None = setting(None, optional(Whole(0, 15)), "most differing bits of two hashes of 64 bits (default 4)")
+    # Without a limit, ten thousand copies of a picture would make fifty million pairs.
+    most: int = setting(
+        64, count, "a row is paired with at most this many earlier rows: by cosine the first, by picture the nearest"
+    )
+    exact_up_to: int = setting(
+        50_000, Whole(0), "up to this many images every pair is compared; above, only images that share a cell"
+    )
+    probes: int = setting(3, count, "cells in which an image is searched for")
 
     def __post_init__(self) -> None:
-        if self.by not in WAYS:
-            raise ValueError(f"near duplicates: expected one of {', '.join(WAYS)}, found {self.by!r}")
-        if not -1 <= self.least_cosine <= 1:
-            raise ValueError(f"near duplicates: the cosine is -1 to 1, found {self.cosine}")
-        if not 0 < self.least_picture <= 1:
-            raise ValueError(f"near duplicates: the agreement of pictures is above 0 up to 1, found {self.picture}")
-        if not 0 <= self.most_bits <= 15:
-            raise ValueError(f"near duplicates: 0 to 15 differing bits of 64 can be asked for, found {self.bits}")
-        if self.most < 1 or self.probes < 1:
-            raise ValueError("near duplicates: `most` and `probes` are at least 1")
+        check_all("near", self)
 
     def settled(self, has_thumbnails: bool) -> "NearSettings":
-        """The same with `auto` decided."""
+        """The same settings, with `auto` replaced by what it stands for."""
         return replace(self, by="picture" if has_thumbnails else "cosine") if self.by == "auto" else self
 
     @property
     def least_cosine(self) -> float:
-        """The cosine that is applied once `by` is settled."""
+        """The cosine limit that applies once `by` is settled."""
         return self.cosine if self.cosine is not None else _CANDIDATE_COSINE if self.by == "picture" else _COSINE
 
     @property
     def least_picture(self) -> float:
-        """The agreement of thumbnails that is applied."""
+        """The limit for thumbnails that applies."""
         return _PICTURE if self.picture is None else self.picture
 
     @property
     def most_bits(self) -> int:
-        """The number of differing bits that is applied."""
+        """The limit for differing bits that applies."""
         return _BITS if self.bits is None else self.bits
 
 
 @dataclass(frozen=True)
 class FindingsSettings:
-    """What to look for. `labels` or `near` None: not looked for. `memory_mib`: size of one partition."""
+    """What to search for. None: no search of that kind."""
 
     labels: LabelNoiseSettings | None = field(default_factory=LabelNoiseSettings)
     near: NearSettings | None = field(default_factory=NearSettings)
-    memory_mib: int = 256
+    memory_mib: int = setting(256, count, "size of one block of embeddings in memory, MiB")
+
+    def __post_init__(self) -> None:
+        count(self.memory_mib)
 
     def digest(self) -> str:
-        """Hash of everything that changes a finding."""
+        """SHA-256 of everything that changes a finding, hexadecimal."""
         near = self.near
         applied = [] if near is None else [near.least_cosine, near.least_picture, near.most_bits]
         return hashlib.sha256(json.dumps([asdict(self), applied], sort_keys=True).encode()).hexdigest()

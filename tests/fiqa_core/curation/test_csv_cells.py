@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from fiqa_core.curation.csv_cells import defused, defused_column, restored
+from fiqa_core.curation.decisions.reason_codes import MEANINGS
 from fiqa_core.curation.decisions.removed_csv import COLUMNS, RemovedFile
 from fiqa_core.curation.subset.labels import in_order, publish_labels, read_labels
 from schemas.drops import Drop
@@ -60,7 +61,7 @@ def test_removed_csv_gives_back_every_key_and_label(tmp_path):
     reason = pa.array([Drop.OVERLAP_EXACT.value] * rows).dictionary_encode()
     columns |= {"key": pa.array(TEXTS), "label": pa.array(TEXTS[::-1]), "reason": reason}
     columns["status"] = pa.array(["scored"] * rows)
-    with RemovedFile(str(tmp_path), str(tmp_path / "removed.csv"), dict.fromkeys(Drop, "why")) as removed:
+    with RemovedFile(str(tmp_path), str(tmp_path / "removed.csv"), dict.fromkeys(MEANINGS, "why")) as removed:
         removed.write(pa.table(columns))
         removed.publish()
     text = (tmp_path / "removed.csv").read_bytes().decode()

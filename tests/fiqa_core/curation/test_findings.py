@@ -85,7 +85,7 @@ def test_near_copies_are_paired_in_rising_order(found):
 
 def test_identities_and_who_may_be_one_person(found):
     table = pq.read_table(found[1].identities)
-    assert table.schema.names == list(identities.TYPES)
+    assert table.schema.names == list(identities.COLUMNS)
     rows = {row["label"]: row for row in table.to_pylist()}
     assert len(rows) == 61
     assert rows["other name of p59"]["merge_with"] == "p59"

@@ -3,8 +3,9 @@
 import pytest
 
 from fiqa_core.curation.decisions.policy import Duplicates, Policy, Quality, Tiers, Weights
-from fiqa_core.curation.decisions.policy_fields import PolicyError, Recognised
 from fiqa_core.curation.decisions.policy_file import parse_policy, read_policy
+from fiqa_core.curation.decisions.recognised_limits import Recognised
+from fiqa_core.settings.fields import SettingError
 
 
 def parsed(text: str) -> Policy:
@@ -75,13 +76,19 @@ def test_a_bare_off_is_the_word_off_although_yaml_reads_false():
         ("- 1", ["must be a mapping"]),
         ("quality: {min: 1, min: 2}", ["'min' is there twice"]),
         ("version: 2", ["version 2", "reads version 1"]),
-        ("quality: {min: 1", ["line 1", "no YAML"]),
+        ("quality: {min: 1", ["line 1", "not valid YAML"]),
         ("quality: {min: !!python/object/apply:os.system [true]}", ["line 1"]),
-        ("[" * 1500, ["no YAML"]),
+        ("[" * 1500, ["not valid YAML", "nested too deeply"]),
+        ("quality: {min: 010}", ["p.yaml, line 1", "write a plain decimal number"]),
+        ("quality:\n  min: &a {x: *a}", ["line 2", "expected a plain value, found a mapping"]),
+        ("a: &a {x: 1, y: 2}\nquality: {min: {p: *a, q: *a}}", ["'a'"]),
+        ("near: {picture: 0}", ["near.picture is 0", "more than 0 up to 1"]),
+        ("near: {phash: 0.5}", ["near.phash is 0.5", "more than 0.75 up to 1"]),
+        ("labels: {cosine: 0.3, own_quantile: 0.1}", ["p.yaml", "not as both"]),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line_and_what_was_expected(text, said):
-    with pytest.raises(PolicyError) as error:
+    with pytest.raises(SettingError) as error:
         parsed(text)
     for words in said:
         assert words in str(error.value)
@@ -91,7 +98,7 @@ def test_a_file_that_is_not_there_no_text_or_far_too_large_is_refused_by_name(tm
     binary, large = tmp_path / "b.yaml", tmp_path / "l.yaml"
     binary.write_bytes(b"\xff\xfe\x00")
     large.write_bytes(b" " * (2 << 20))
-    for path, said in ((tmp_path / "no.yaml", "no such file"), (binary, "no UTF-8"), (large, "bytes")):
-        with pytest.raises(PolicyError, match=said) as error:
+    for path, said in ((tmp_path / "no.yaml", "no such file"), (binary, "not valid UTF-8"), (large, "bytes")):
+        with pytest.raises(SettingError, match=said) as error:
             read_policy(str(path))
         assert str(path) in str(error.value)

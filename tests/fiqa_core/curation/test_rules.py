@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fiqa_core.curation.decisions.database import REASONS, Findings, load_findings, load_rows, open_database
+from fiqa_core.curation.decisions.database import Findings, load_findings, load_rows, open_database
 from fiqa_core.curation.decisions.policy import Duplicates, Labels, Near, Overlap, Policy, Quality, Size
-from fiqa_core.curation.decisions.policy_fields import Recognised
+from fiqa_core.curation.decisions.reason_codes import REASONS
+from fiqa_core.curation.decisions.recognised_limits import Recognised
 from fiqa_core.curation.decisions.rules import decide
 from fiqa_core.curation.findings.settings import WAYS
 from fiqa_core.tables.quality_files import find_parts

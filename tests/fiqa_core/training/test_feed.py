@@ -25,7 +25,7 @@ from fiqa_core.training.errors import TrainingError
 from fiqa_core.training.loop import Trainer
 from fiqa_core.training.pool import PoolSettings, build_pool, open_pool
 from fiqa_core.training.sequence import Share, StoredSequence
-from fiqa_core.training.settings import parse
+from fiqa_core.training.settings import parse_training
 from fiqa_core.training.teacher import TeacherSettings
 from fiqa_core.training.worker_count import RULE, default_workers
 from pipelines import train_fiqa
@@ -158,7 +158,11 @@ def test_a_teachers_pool_gives_equal_batches_with_workers(shards, tmp_path):
 def test_a_run_that_goes_on_with_another_number_of_workers_ends_with_the_same_weights(shards, tmp_path):
     def trainer_of(name, workers):
         inputs = f"data.input={json.dumps([str(path) for path in shards])}"
-        settings = parse(CONFIG, [inputs, f"run.output={tmp_path / name}", f"data.workers={workers}"])
+        settings = parse_training(
+            json.dumps(CONFIG).encode(),
+            "config.json",
+            [inputs, f"run.output={tmp_path / name}", f"data.workers={workers}"],
+        )
         return Trainer(settings, train_fiqa._batches(settings), torch.device("cpu"))
 
     whole = trainer_of("whole", 0)
@@ -245,9 +249,14 @@ def test_the_number_of_workers_follows_device_and_cores_and_help_says_how(capsys
     assert " ".join(RULE.split()) in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.parametrize(("workers", "said"), [(-1, "at least 0"), (1000, "at most 256")])
-def test_a_number_of_workers_out_of_range_is_refused(workers, said, tmp_path, caplog):
+@pytest.mark.parametrize("workers", [-1, 1000])
+def test_a_number_of_workers_out_of_range_is_refused(workers, tmp_path, caplog, capsys):
     config = tmp_path / "config.json"
     config.write_text(json.dumps(CONFIG))
-    assert train_fiqa.run(["--config", str(config), "--workers", str(workers)]) == 2
-    assert f"data.workers is {workers}; expected {said}" in caplog.text
+    words = ["--config", str(config), "--input", "x.tar", "--output", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as ended:
+        train_fiqa.run([*words, "--workers", str(workers)])
+    assert ended.value.code == 2
+    assert f"--workers: expected a whole number from 0 to 256, found '{workers}'" in capsys.readouterr().err
+    assert train_fiqa.run([*words, "--set", f"data.workers={workers}"]) == 2
+    assert f"data.workers is {workers}; expected a whole number from 0 to 256" in caplog.text

@@ -25,7 +25,7 @@ from fiqa_core.training.metrics import Metrics
 from fiqa_core.training.network import TrainingNetwork, new_network
 from fiqa_core.training.schedule import rate_factor
 from fiqa_core.training.sequence import Share
-from fiqa_core.training.settings import parse
+from fiqa_core.training.settings import parse_training
 from pipelines import train_fiqa
 from schemas import decisions
 from tests.makers.containers import FaceRecord, face_records, write_webdataset
@@ -53,7 +53,7 @@ def settings(shards, tmp_path):
 
 def settings_for(shards, output, *overrides):
     inputs = f"data.input={json.dumps([str(path) for path in shards])}"
-    return parse(CONFIG, [inputs, f"run.output={output}", *overrides])
+    return parse_training(json.dumps(CONFIG).encode(), "config.json", [inputs, f"run.output={output}", *overrides])
 
 
 def trainer_of(settings):
@@ -311,21 +311,21 @@ def test_the_rate_rises_linearly_then_falls_to_nothing():
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("optimiser.lrr=1", "lrr: not known in optimiser"),
-        ("optimiser.batch=many", "optimiser.batch: expected int, found 'many'"),
+        ("optimiser.lrr=1", r"optimiser has no key 'lrr'. Did you mean 'lr'\?"),
+        ("optimiser.batch=many", "optimiser.batch is 'many'; expected a whole number of at least 2"),
         ("network.width=null", "give either arch"),
-        ("network.mode=tokens", "network.mode: expected token or full or crfiqa, found 'tokens'"),
-        ("optimiser.precision=fp8", "optimiser.precision: expected fp32 or bf16 or fp16, found 'fp8'"),
-        ("optimiser.batch=0", "optimiser.batch is 0; expected at least 2"),
-        ("optimiser.lr=.nan", "optimiser.lr is nan; expected more than 0"),
-        ("network.heads=0", "network.heads is 0; expected at least 1"),
+        ("network.mode=tokens", "network.mode is 'tokens'; expected one of token, full, crfiqa"),
+        ("optimiser.precision=fp8", "optimiser.precision is 'fp8'; expected one of fp32, bf16, fp16"),
+        ("optimiser.batch=0", "optimiser.batch is 0; expected a whole number of at least 2"),
+        ("optimiser.lr=.nan", "optimiser.lr is nan; expected a number of more than 0"),
+        ("network.heads=0", "network.heads is 0; expected a whole number of at least 1"),
         ("run.log_steps=0", "run.log_steps is 0"),
-        ("run.score_only=float64", "run.score_only: expected float32 or float16, found 'float64'"),
-        ("teacher={model: x.onnx, loss: l1}", "teacher.loss: expected cosine or mse, found 'l1'"),
-        ("teacher={model: x.onnx, copies: 0}", "teacher.copies is 0; expected at least 1"),
+        ("run.score_only=float64", "run.score_only is 'float64'; expected one of float32, float16"),
+        ("teacher={model: x.onnx, loss: l1}", "teacher.loss is 'l1'; expected one of cosine, mse"),
+        ("teacher={model: x.onnx, copies: 0}", "teacher.copies is 0; expected a whole number of at least 1"),
         ("optimiser.precision=fp16", "trains on a GPU only"),
         ("optimiser.batch=100", "fewer than one step takes"),
-        ("optimiser", "expected block.name=value"),
+        ("optimiser", "expected section.name=value"),
     ],
 )
 def test_a_wrong_setting_is_named(shards, tmp_path, override, said):

@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from fiqa_core.training.output import refuse_foreign
 
 from fiqa_core.curation.decisions.filter_run import FILTER_RUN
 from fiqa_core.runs.folder import read_account
 from fiqa_core.training import checkpoint
 from fiqa_core.training.dataset_index import index_of_decisions
 from fiqa_core.training.errors import TrainingError
+from fiqa_core.training.training_run import refuse_foreign
 from pipelines.filter_dataset import run as filter_dataset
 from tests.makers.runs import score_shards, write_shards
 
