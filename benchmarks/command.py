@@ -40,7 +40,7 @@ def main() -> None:
         scorer.batch_size = max(BATCHES, key=lambda size: bare_rate(scorer, faces[: 4 * max(BATCHES)], size))
         before = bare_rate(scorer, faces, scorer.batch_size)
         started = time.perf_counter()
-        command = ["--input", str(shard), "--output", str(folder / "out"), "--checkpoint", checkpoint]
+        command = ["--input", str(shard), "--output", str(folder / "out"), "--model", checkpoint]
         command += ["--device", "cpu", "--precision", arguments.precision, "--batch-size", str(scorer.batch_size)]
         subprocess.run([sys.executable, "-m", "pipelines.score_dataset", *command], check=True)
         wall = time.perf_counter() - started

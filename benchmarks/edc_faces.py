@@ -59,7 +59,7 @@ def main() -> None:
             quality.append(f"{dataset}:{name}={made}")
         if arguments.checkpoint:
             name, _, file = arguments.checkpoint.partition("=")
-            made = make(score_dataset.run, [*images, "--checkpoint", file], work / f"{dataset}-{name}")
+            made = make(score_dataset.run, [*images, "--model", file], work / f"{dataset}-{name}")
             quality.append(f"{dataset}:{name}={made}")
     pairs = work / f"pairs-{arguments.per_identity}.txt"
     write_pairs(str(work / "natural-edgeface" / "quality"), pairs, per_identity=arguments.per_identity)

@@ -150,7 +150,7 @@ def main() -> None:
     checkpoint = arguments.checkpoint or str(own)
 
     paths = shards(DEFAULT_SHARDS, "test-*.tar")
-    flags = ["--input", *map(str, paths), "--output", str(work / "speed"), "--checkpoint", checkpoint, "--overwrite"]
+    flags = ["--input", *map(str, paths), "--output", str(work / "speed"), "--model", checkpoint, "--overwrite"]
     if code := score_dataset.run(flags):
         raise SystemExit(code)
     speed = json.loads((work / "speed" / "summary.json").read_text())["images_per_second"]

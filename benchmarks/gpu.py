@@ -136,7 +136,7 @@ def commands(arguments: argparse.Namespace, checkpoint: str, folder: Path, alone
         command = [sys.executable, "-m", "pipelines.score_dataset", "--input", str(folder / "shards"), "--output"]
         command += [
             str(output),
-            "--checkpoint",
+            "--model",
             checkpoint,
             "--device",
             arguments.device,

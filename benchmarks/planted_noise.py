@@ -98,7 +98,7 @@ def searched(
 
 def decided(folder: Path) -> pa.Table:
     """The decisions of one policy: wrong labels go, and of what is there twice, exactly or nearly, the best stays."""
-    options = ["--drop-wrong-labels", "true", "--exact-duplicates", "all", "--near-duplicates", "all"]
+    options = ["--drop-wrong-labels", "--exact-duplicates", "all", "--near-duplicates", "all"]
     command = ["--quality", folder / "quality", "--findings", folder / "out" / "findings", "--output", folder / "kept"]
     with contextlib.redirect_stdout(io.StringIO()):
         code = filter_dataset.run([str(word) for word in [*command, *options]])

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from fiqa_core.errors import FiqaError
+
 if TYPE_CHECKING:  # a worker that has no network of its own does without torch
     import torch
 
@@ -18,7 +20,7 @@ from fiqa_core.wording import counted
 _log = logging.getLogger(__name__)
 
 
-class DeviceError(RuntimeError):
+class DeviceError(FiqaError, RuntimeError):
     """The device that was asked for is not there."""
 
 

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import Self
 
+from fiqa_core.errors import FiqaError
 from fiqa_core.wording import visible
 
 
-class LinesError(ValueError):
+class LinesError(FiqaError, ValueError):
     """An error for people. `several_lines`: whether line breaks in the message are meant (each line is `visible`)."""
-
-    several_lines = False
 
     @classmethod
     def of_lines(cls, lines: Sequence[str]) -> Self:

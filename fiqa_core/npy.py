@@ -7,13 +7,14 @@ from typing import IO
 
 import numpy as np
 
+from fiqa_core.errors import FiqaError
 from fiqa_core.storage import filesystem, open_read, read_bytes
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _LONGEST_AXIS = 1 << 40
 
 
-class NpyError(ValueError):
+class NpyError(FiqaError, ValueError):
     """Not a .npy file of plain numbers, or not a whole one; the message names the file."""
 
 

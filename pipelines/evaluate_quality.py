@@ -4,7 +4,7 @@ import argparse
 import logging
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from fiqa_core.evaluation.plots import require_matplotlib
 from fiqa_core.evaluation.study import StudySettings
 from fiqa_core.runs.lock import hold_output
 from pipelines.cli import evaluation_report as words
-from pipelines.cli.command import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK, guarded, set_up_logging
+from pipelines.cli.command import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK, Body, run_command
+from pipelines.cli.errors import OptionError
 from pipelines.cli.evaluation_options import check, parser
 from pipelines.cli.log_format import report
+from pipelines.cli.parser import nearest
 from pipelines.jobs.evaluation_sources import Sources, is_network
 from schemas import versions
 
@@ -32,18 +34,44 @@ _NOT_COMPARED = ("output", "overwrite", "resume")
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    arguments, rest = parser().parse_known_args(argv)
-    set_up_logging()
-    return guarded(_log, lambda: _run(arguments, rest), "interrupted; nothing was written")
+    options = parser()
+
+    def load() -> Body:
+        def start(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+            _refuse_unknown(arguments, rest, options.proposals())
+            return _run(arguments, rest)
+
+        return start
+
+    return run_command(options, argv, _log, load, "interrupted; nothing was written")
+
+
+def _refuse_unknown(arguments: argparse.Namespace, rest: Sequence[str], proposals: Mapping[str, str]) -> None:
+    """Refuse options that neither this command nor embed_dataset nor Beam knows, before anything is read."""
+    if not rest:
+        return
+    networks = [entry.path for entry in parse_named(arguments.embeddings, "--embeddings") if is_network(entry.path)]
+    if not networks:
+        meant = nearest(rest[0], proposals)
+        hint = f" Did you mean {meant}?" if meant else ""
+        raise OptionError(
+            f"not an option: {' '.join(rest)}.{hint} (Options of embed_dataset go with a network in --embeddings, and "
+            "there is none.)"
+        )
+    from pipelines.embed_dataset import make_parser
+
+    embedding = make_parser()
+    needed = ["--model", networks[0], "--input", "images", "--output", "table"]
+    strangers = embedding.parse_known_args([*needed, *rest])[1]
+    if strangers:
+        from pipelines.runners.known_options import refuse_unknown  # with Beam, whose options they may be
+
+        refuse_unknown(strangers, {**embedding.proposals(), **proposals})
 
 
 def _run(arguments: argparse.Namespace, embed_options: Sequence[str]) -> int:
     if not arguments.no_plots:
         require_matplotlib()
-    if embed_options and not any(is_network(path) for path in arguments.embeddings):
-        raise EvaluationError(
-            f"not an option: {' '.join(embed_options)} (embed_dataset's need a network to embed with)"
-        )
     output = storage.absolute(arguments.output)
     if storage.stat(output) is not None and not storage.is_folder(output):
         raise EvaluationError(f"--output {arguments.output}: is a file; the results are a folder")

@@ -1,248 +1,77 @@
 """Train a ViT-FIQA: labelled shards -> model.pt. One process, or several under torchrun."""
 
-import argparse
-import json
 import logging
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import fields, replace
-from datetime import timedelta
-from pathlib import Path
-from typing import cast
+from dataclasses import fields
 
-import numpy as np
-import torch
-import torch.distributed as dist
+from fiqa_core.training.settings import SECTIONS
+from pipelines.cli.command import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK, Body, run_command
+from pipelines.cli.parser import Parser
+from pipelines.cli.setting_options import add_option
 
-from fiqa_core import storage
-from fiqa_core.devices import resolve_device
-from fiqa_core.networks.vit_fiqa import ViTFIQA
-from fiqa_core.runs.lock import hold_output
-from fiqa_core.runs.plan import plan_dataset
-from fiqa_core.shards.unit import ReadSettings, Unit
-from fiqa_core.training import checkpoint
-from fiqa_core.training.data import Batches, PoolBatches, ShardBatches
-from fiqa_core.training.dataset_index import index_of_decisions, index_of_records
-from fiqa_core.training.distill import targets_of
-from fiqa_core.training.errors import TrainingError
-from fiqa_core.training.export import write_model, write_score_only
-from fiqa_core.training.kept_pool import kept_of
-from fiqa_core.training.loop import Trainer, refuse_precision
-from fiqa_core.training.pool import Pool, PoolSettings, build_pool, open_pool
-from fiqa_core.training.sequence import Share
-from fiqa_core.training.settings import SECTIONS, TeacherOptions, TrainingSettings, read_training
-from fiqa_core.training.sharded_softmax import process, processes
-from fiqa_core.training.training_run import refuse_foreign
-from fiqa_core.training.worker_count import default_workers, training_processes_here, usable_cores
-from fiqa_core.wording import counted
-from pipelines.cli.command import EXIT_INTERRUPTED, EXIT_OK, guarded, set_up_logging
-from pipelines.cli.log_format import report
-from pipelines.cli.setting_options import add_option, given_settings
+__all__ = ["EXIT_BAD_INPUT", "EXIT_INTERRUPTED", "EXIT_OK", "run"]
 
 _log = logging.getLogger("train_fiqa")
-_UNIT_SIZE = 4000
 
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code (0: trained to the end)."""
-    arguments = _parser().parse_args(argv)
-    number = int(os.environ.get("RANK", "0"))
-    set_up_logging(logging.INFO if number == 0 else logging.WARNING)
-    try:
-        return guarded(_log, lambda: _train(arguments), "interrupted; go on from the last checkpoint with --resume")
-    finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
-
-
-def _train(arguments: argparse.Namespace) -> int:
-    settings = _settings(arguments)
-    device = _join_processes(settings)
-    refuse_precision(settings, device)
-    with hold_output(settings.run.output) if process() == 0 else nullcontext():
-        return _run(settings, device, arguments.resume)
-
-
-def _run(settings: TrainingSettings, device: torch.device, resume: bool) -> int:
-    output = Path(settings.run.output)
-    earlier = checkpoint.found(output)
-    if earlier and not resume:
-        raise TrainingError(
-            f"{output}: holds checkpoints of an earlier run; go on with --resume, or give another output"
-        )
-    if not earlier and process() == 0:
-        refuse_foreign(output)
-    if settings.run.threads:
-        torch.set_num_threads(settings.run.threads)
-    batches = _batches(settings)
-    trainer = Trainer(settings, batches, device)
-    if earlier:
-        trainer.resume(earlier[-1])
-        _log.info("going on from %s", earlier[-1])
-    elif process() == 0:
-        described = json.dumps(settings.that_shape_weights(), indent=1, sort_keys=True)
-        storage.publish_bytes(described.encode(), str(output), str(output / "settings.json"))
-    _log.info(
-        "%s of %d x %s, %s, %.2f M parameters",
-        counted(trainer.steps, "step"),
-        processes(),
-        counted(settings.optimiser.batch, "image"),
-        counted(batches.class_count, "identity", "identities"),
-        sum(parameter.numel() for parameter in trainer.student.parameters()) / 1e6,
-    )
-    if not trainer.run():
-        _log.warning("stopped with a checkpoint; go on with --resume")
-        return EXIT_INTERRUPTED
-    if process() == 0:
-        report(_written(trainer, settings, output))
-    return EXIT_OK
-
-
-def _written(trainer: Trainer, settings: TrainingSettings, output: Path) -> list[str]:
-    network = cast(ViTFIQA, trainer.result)
-    written = [write_model(network, output)]
-    if settings.run.score_only:
-        written.append(write_score_only(network, output, settings.run.score_only))
-    size = [f"{path} ({path.stat().st_size / 1e6:.1f} MB)" for path in written]
-    return [*size, f"next: python -m pipelines.score_dataset --checkpoint {written[-1]} --input ... --output ..."]
-
-
-def _batches(settings: TrainingSettings) -> Batches:
-    data = settings.data
-    read = ReadSettings(data.label_field, data.image_field)
-    workspace = Path(settings.run.output) / "dataset" / f"process-{process()}"
-    units = plan_dataset(data.input, data.format, _UNIT_SIZE, str(workspace), read).units
-    share = _share(settings)
-    teacher = settings.teacher
-    if teacher is None:
-        index = index_of_decisions(units, data.decisions) if data.decisions else index_of_records(units, read)
-        _log.info(
-            "%s of %s in %s",
-            counted(index.kept, "image"),
-            counted(len(index.labels), "identity", "identities"),
-            counted(len(units), "unit"),
-        )
-        return ShardBatches(units, index, read, settings.augment, share, data.shuffle, data.channel_order)
-    # Before the pool is made: a wrong table is refused at once.
-    kept = index_of_decisions(units, data.decisions) if data.decisions else None
-    pool, weights = _pool(settings, teacher, units, read), None
-    if kept is not None:
-        pool, weights = kept_of(pool, units, kept)
-    targets = targets_of(pool, teacher.natural)
-    quantiles = np.quantile(targets.certainty, (0.05, 0.25, 0.5, 0.75, 0.95)).round(3).tolist()
-    _log.info(
-        "%s in the pool; certainty ratio at 5, 25, 50, 75, 95 %%: %s", counted(len(targets.classes), "image"), quantiles
-    )
-    return PoolBatches(pool, targets, settings.augment, share, teacher.clean_share, weights)
-
-
-def _share(settings: TrainingSettings) -> Share:
-    """This process's share of the work, and who reads and decodes it."""
-    device, threads = resolve_device(settings.run.device).type, max(1, settings.run.decode_threads)
-    cores, beside = usable_cores(), training_processes_here()
-    workers = settings.data.workers
-    if workers is None:
-        workers = default_workers(device, cores, beside)
-    where = f"this process, {counted(threads, 'thread')}"
-    if workers:
-        where = f"{counted(workers, 'worker process', 'worker processes')}; one more reads"
-    _log.info(
-        "images are decoded and augmented by %s (%s, %s, %s on this machine; --workers N or data.workers changes it)",
-        where,
-        device,
-        counted(cores, "core"),
-        counted(beside, "training process", "training processes"),
-    )
-    return Share(
-        settings.run.seed, settings.optimiser.batch, process(), processes(), threads, workers, device == "cuda"
+    number = int(os.environ.get("RANK", "0"))  # of this process, under torchrun
+    return run_command(
+        make_parser(),
+        argv,
+        _log,
+        _load,
+        "interrupted; go on from the last checkpoint with --resume",
+        logging.INFO if number == 0 else logging.WARNING,
     )
 
 
-def _pool(settings: TrainingSettings, teacher: TeacherOptions, units: Sequence[Unit], read: ReadSettings) -> Pool:
-    """Made by the first process, while the others wait."""
-    folder = Path(teacher.pool) if teacher.pool else Path(settings.run.output) / "pool"
-    # A pool can take longer than the minutes for which processes wait for each other elsewhere.
-    patient = dist.new_group(backend="gloo", timeout=timedelta(days=30)) if processes() > 1 else None
-    if process() == 0:
+def _load() -> Body:
+    from pipelines.jobs import train_job
 
-        def progress(done: int, parts: int) -> None:
-            _log.info("pool: %d of %s", done, counted(parts, "part"))
-
-        made = PoolSettings(teacher.copies, teacher.seed, settings.data.channel_order)
-        with hold_output(str(folder)):
-            build_pool(folder, units, read, made, teacher, settings.run.threads or os.cpu_count() or 1, progress)
-    if patient is not None:
-        try:
-            dist.barrier(patient)
-        except RuntimeError as error:
-            raise TrainingError("the process that makes the pool broke off; its message says why") from error
-    return open_pool(folder)
+    return train_job.run
 
 
-def _settings(arguments: argparse.Namespace) -> TrainingSettings:
-    options = given_settings(arguments, SECTIONS)
-    return _with_local_folders(read_training(arguments.config, arguments.set, options))
-
-
-def _with_local_folders(settings: TrainingSettings) -> TrainingSettings:
-    """`file://` addresses as paths."""
-    run, teacher = settings.run, settings.teacher
-    for name, folder in (("run.output", run.output), ("teacher.pool", teacher.pool if teacher else None)):
-        if folder and not storage.is_local(folder):
-            raise TrainingError(
-                f"{name} is {folder}; it must be a folder on a local or shared disk, because checkpoints are put in "
-                "place by renaming folders. Train to such a folder and copy model.pt afterwards."
-            )
-    if "://" in run.output:
-        settings = replace(settings, run=replace(run, output=storage.absolute(run.output)))
-    if teacher and teacher.pool and "://" in teacher.pool:
-        settings = replace(settings, teacher=replace(teacher, pool=storage.absolute(teacher.pool)))
-    return settings
-
-
-def _join_processes(settings: TrainingSettings) -> torch.device:
-    """Meet the other processes, if there are any; the device of this one."""
-    device = resolve_device(settings.run.device)
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        if device.index is not None:
-            torch.cuda.set_device(device)  # pinned memory belongs to the current one
-        return device
-    if device.type == "cuda":
-        number, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-        if number >= count:
-            raise TrainingError(
-                f"process {number} has no GPU: {counted(count, 'is', 'are')} here; start at most "
-                f"{counted(count, 'process', 'processes')}"
-            )
-        device = torch.device("cuda", number)
-        torch.cuda.set_device(device)  # before anything is exchanged: NCCL takes the current one
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return device
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m pipelines.train_fiqa",
-        description="Train a ViT-FIQA on labelled shards of aligned faces; writes model.pt, which score_dataset loads.",
-        epilog="Several GPUs or processes: torchrun --nproc-per-node N -m pipelines.train_fiqa ... Exit code: 0 "
-        "trained to the end; 2 bad input or setting, or the run broke off; 130 stopped, with a checkpoint.",
-        allow_abbrev=False,
+def make_parser() -> Parser:
+    """Every option of the command."""
+    parser = Parser(
+        "train_fiqa",
+        "Train a ViT-FIQA on labelled shards of aligned faces; writes model.pt, which score_dataset loads.",
+        [
+            "--config configs/vit_s_ms1mv2.yaml --input 'faces/*.tar' --output runs/mine",
+            "--config configs/nano_lfw.yaml --teacher-model recognition.onnx --output runs/small --resume",
+        ],
+        [
+            "Several GPUs or processes: torchrun --nproc-per-node N -m pipelines.train_fiqa ... (docs/training.md).",
+            "Exit code: 0 trained to the end; 2 bad input or setting, or the run broke off; 4 a bug; 130 stopped, with "
+            "a checkpoint. docs/exit_codes.md.",
+        ],
+        {"--teacher": "--teacher-model"},
+        passes_on=False,
     )
-    parser.add_argument(
+    settings = parser.add_argument_group("settings")
+    settings.add_argument(
         "--config",
         required=True,
         metavar="FILE",
-        help="settings in YAML, such as configs/nano_lfw.yaml; options override it",
+        help="settings as a YAML file, such as configs/nano_lfw.yaml; options override it",
+    )
+    settings.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="another setting, such as optimiser.lr=3e-4; may be repeated (default: as in --config)",
     )
     for section, kind in SECTIONS.items():
+        group = parser.add_argument_group(f"settings: {section}")
         for item in fields(kind):
-            add_option(parser, section, item)
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="another setting, such as optimiser.lr=3e-4"
-    )
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the output")
+            add_option(parser, group, section, item, "as in --config")
+    running = parser.add_argument_group("running")
+    running.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the output")
     return parser
 
 

@@ -63,7 +63,7 @@ class CheckpointScorer:
         """Read the checkpoint and put it on the device.
 
         Raises:
-            ValueError: the checkpoint changed since the job was started.
+            CheckpointError: the checkpoint changed since the job was started.
         """
         import torch
 
@@ -87,7 +87,9 @@ class CheckpointScorer:
             heads=heads_named(self.settings.arch),
         )
         if scorer.loaded.sha256 != self.settings.checkpoint_sha256:
-            raise ValueError(
+            from fiqa_core.networks.checkpoint_files import CheckpointError  # with torch
+
+            raise CheckpointError(
                 f"{self.uri}: the checkpoint changed since the job was started (sha256 {scorer.loaded.sha256}, "
                 f"expected {self.settings.checkpoint_sha256}). Start the job again."
             )

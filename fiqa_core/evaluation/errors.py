@@ -1,7 +1,9 @@
 """What an evaluation refuses."""
 
+from fiqa_core.errors import FiqaError
 
-class EvaluationError(ValueError):
+
+class EvaluationError(FiqaError, ValueError):
     """An evaluation cannot be made as asked; the message says what was found, where, and what to do."""
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from fiqa_core.errors import FiqaError
 from schemas.reasons import Status
 
 
@@ -21,7 +22,7 @@ class ImageLimits:
     max_pixels: int = 40_000_000
 
 
-class ImageRejected(Exception):  # noqa: N818 - an outcome with a reason code, not a mistake
+class ImageRejected(FiqaError):  # noqa: N818 - an outcome with a reason code, not a mistake
     """An image that cannot be scored, and why.
 
     Attributes:

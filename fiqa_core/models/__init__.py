@@ -5,7 +5,7 @@ from importlib import resources
 EMBEDDED = "embedded:vit_nano_lfw"
 _FILE = "vit_nano_lfw.safetensors"
 
-NOTICE = """no --checkpoint: scoring with the small network that comes with this package (vit_nano_lfw).
+NOTICE = """no --model: scoring with the small network that comes with this package (vit_nano_lfw).
 It is for demonstration and tests: trained on a few thousand LFW images, research use. For production give your own
 weights (pipelines.train_fiqa), or the official ones: ViT-FIQA (ICCV Workshops 2025, arXiv 2508.13957) links them from
 the authors' repository; their licence is CC BY-NC 4.0: research, no commercial use. CR-FIQA weights (iresnet50,
@@ -22,6 +22,6 @@ def read_embedded() -> bytes:
     if not file.is_file():
         raise FileNotFoundError(
             f"{file}: the network of this package is missing in this installation; install the package again, or give "
-            "--checkpoint"
+            "--model"
         )
     return file.read_bytes()

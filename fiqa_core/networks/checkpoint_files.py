@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from fiqa_core import storage
+from fiqa_core.errors import FiqaError
 from fiqa_core.models import EMBEDDED, read_embedded
 from fiqa_core.networks import checkpoint_bounds
 
@@ -31,7 +32,7 @@ _MOST_HEADS = 4096
 EXPECTED = "a state dict saved with torch.save, or a .safetensors file"
 
 
-class CheckpointError(ValueError):
+class CheckpointError(FiqaError, ValueError):
     """A checkpoint that cannot be used; the message says where it is, what was found and what to do."""
 
 

@@ -103,8 +103,8 @@ def _fill(uri: str, arch: Architecture, tensors: dict[str, Tensor], embeddings: 
 def _advice(differences: list[str], embeddings: bool) -> str:
     if embeddings and all(line.startswith("feature.") and "missing" in line for line in differences):
         return (
-            "Its embedding head is not there: ask for the score only (no --embeddings; embeddings=False), or give "
-            "another checkpoint."
+            "Its embedding head is not there: ask for the score only (--embedding-type none; embeddings=False), or "
+            "give another checkpoint."
         )
     return "Use the checkpoint as its training wrote it, whole and unrenamed."
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (torch's own convention)
 
+from fiqa_core.errors import FiqaError
 from fiqa_core.networks.iresnet import IResNet
 from fiqa_core.networks.vit_fiqa import Block, ViTFIQA
 
@@ -28,7 +29,7 @@ _RELU6_STEP = 6 / _RELU6_MAX
 _SCALE_CANDIDATES = 26
 
 
-class Int8UnavailableError(ValueError):
+class Int8UnavailableError(FiqaError, ValueError):
     """int8 cannot be had for this network, device or torch build; the message says what to use."""
 
 

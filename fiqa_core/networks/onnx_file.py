@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fiqa_core import storage
+from fiqa_core.errors import FiqaError
 from fiqa_core.networks.onnx_graph import External, Graph, GraphError, read_graph, without_unused_inputs
 
 # A graph is one protobuf message, which cannot be larger.
@@ -14,7 +15,7 @@ _GRAPH_BYTES = 2 << 30
 _BESIDE_BYTES = 16 << 30
 
 
-class OnnxError(ValueError):
+class OnnxError(FiqaError, ValueError):
     """An ONNX network that cannot be used; the message says where it is, what was found and what to do."""
 
 

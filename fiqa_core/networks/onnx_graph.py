@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from fiqa_core.errors import FiqaError
+
 _MOST_NESTED = 64
 _MOST_TENSORS = 100_000  # that lie beside the graph
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -19,7 +21,7 @@ _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSE = (5, 10), (6, 11), (22
 _TENSOR_NAME, _EXTERNAL_DATA, _DATA_LOCATION = 8, 13, 14
 
 
-class GraphError(ValueError):
+class GraphError(FiqaError, ValueError):
     """Bytes that are not an ONNX graph."""
 
 

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from fiqa_core.errors import FiqaError
+
 if TYPE_CHECKING:
     import torch
 
@@ -12,7 +14,7 @@ _HALF = ("fp16", "bf16")
 GAIN_ON_GPU = {"fp16": "6.7 times the speed of fp32; ranks agree to 0.9999", "tf32": "3 times the speed of fp32"}
 
 
-class PrecisionError(ValueError):
+class PrecisionError(FiqaError, ValueError):
     """A precision that is not known, or not there on the device."""
 
 

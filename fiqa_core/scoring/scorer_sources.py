@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass, replace
 
+from fiqa_core.networks.onnx_file import OnnxError
 from fiqa_core.networks.onnx_input import OnnxOptions
 from fiqa_core.networks.onnx_network import OnnxNetwork
 from fiqa_core.networks.onnx_session import onnx_device, read_onnx
@@ -33,7 +34,7 @@ class OnnxSource:
         """Read the model and put it on the device.
 
         Raises:
-            ValueError: the model changed since the job was started.
+            OnnxError: the model changed since the job was started.
             DeviceError: the device is not there.
         """
         if self.gpus > 1:
@@ -46,7 +47,7 @@ class OnnxSource:
             raise ValueError("these settings are not of an ONNX network")
         file = read_onnx(self.uri)
         if file.sha256 != self.settings.checkpoint_sha256:
-            raise ValueError(
+            raise OnnxError(
                 f"{self.uri}: the model changed since the job was started (sha256 {file.sha256}, expected "
                 f"{self.settings.checkpoint_sha256}). Start the job again."
             )

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
+from fiqa_core.errors import FiqaError
 from fiqa_core.settings.checks import Check
 
 _SHORT = reprlib.Repr()
@@ -16,7 +17,7 @@ _SHORT.maxstring = _SHORT.maxother = 80
 _Whole = TypeVar("_Whole")
 
 
-class SettingError(ValueError):
+class SettingError(FiqaError, ValueError):
     """A setting cannot be used as given; the message says where it stands, what was found and what was expected."""
 
 

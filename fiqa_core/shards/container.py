@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fiqa_core.errors import FiqaError
 from fiqa_core.shards.batch import StoredRecords
 from fiqa_core.shards.output import Output
 from fiqa_core.shards.unit import ReadSettings, Record, Unit
@@ -19,7 +20,7 @@ from fiqa_core.storage import Listed, StoredFile
 _NO_OTHERS: Mapping[str, bytes] = {}
 
 
-class UnfitShardError(ValueError):
+class UnfitShardError(FiqaError, ValueError):
     """A shard is readable but lacks what the settings name (a column, a field); the message names shard and remedy.
 
     Where other shards of the dataset do have it, it costs this shard and not the run.

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Sequence
 
+from fiqa_core.errors import FiqaError
 from fiqa_core.shards.container import Container, LooseFiles
 from fiqa_core.shards.folder.reader import Folder
 from fiqa_core.shards.output import Output
@@ -23,7 +24,7 @@ AUTO = "auto"
 SAME = "same"
 
 
-class PlanError(ValueError):
+class PlanError(FiqaError, ValueError):
     """The inputs cannot be planned; the message says which, what was found and what to do."""
 
 

@@ -6,10 +6,11 @@ from typing import IO, NamedTuple, Protocol
 
 import numpy as np
 
+from fiqa_core.errors import FiqaError
 from fiqa_core.shards.batch import ImageBatch
 
 
-class OutputRefusedError(ValueError):
+class OutputRefusedError(FiqaError, ValueError):
     """The images cannot be written in this format; the message says why and what to do."""
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from fiqa_core.errors import FiqaError
+
 _REMEDY = {
     "gs": "Sign in (gcloud auth application-default login), or let the service account read and write this bucket "
     "(roles/storage.objectUser).",
@@ -18,7 +20,7 @@ _NO_CREDENTIALS = {
 }
 
 
-class StorageError(OSError):
+class StorageError(FiqaError, OSError):
     """A store did not do what was asked; the message names the place and what to do."""
 
 
@@ -38,7 +40,7 @@ class GaveUpError(StorageError):
     """A passing fault (overload, network) did not pass in the time and number of attempts allowed."""
 
 
-class ShortReadError(ConnectionError):
+class ShortReadError(FiqaError, ConnectionError):
     """A store sent fewer bytes than it was asked for: a broken connection, never the end of the file."""
 
 

@@ -89,7 +89,7 @@ def embedding_files(source: EmbeddingSource, parts: Sequence[Part]) -> tuple[Emb
     if not any(file.dim for file in files):
         raise TableError(
             f"{urls[0] if urls else source.places}: no embeddings: no column {source.column!r}. Score with "
-            "--embeddings float16, or name the tables of an embedding run."
+            "--embedding-type float16, or name the tables of an embedding run."
         )
     return tuple(files)
 

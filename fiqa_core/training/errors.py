@@ -1,5 +1,7 @@
 """What a training run refuses."""
 
+from fiqa_core.errors import FiqaError
 
-class TrainingError(ValueError):
+
+class TrainingError(FiqaError, ValueError):
     """Settings, data or files that training cannot use; the message says which, what was found and what to do."""

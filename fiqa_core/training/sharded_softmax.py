@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from fiqa_core.training.errors import TrainingError
 from fiqa_core.training.losses import certainty_ratio, cosines
 
 
@@ -80,7 +81,7 @@ class MarginSoftmax(nn.Module):
         self.first = process() * share
         count = min(share, classes - self.first)
         if count < 1:
-            raise ValueError(f"{classes} classes cannot be cut over {processes()} processes; use fewer processes")
+            raise TrainingError(f"{classes} classes cannot be cut over {processes()} processes; use fewer processes")
         self.s, self.m = s, m
         self.weight = nn.Parameter(torch.empty(count, dim))
         # Drawn whole and cut, so that the centres do not depend on how many processes there are.

@@ -21,7 +21,9 @@ class TeacherSettings:
     Its size, layout and fixed batch, if it has one, are read from the ONNX file.
     """
 
-    model: str = required(checks.name, "URI of an ONNX face recognition network to learn from", "--teacher", "ONNX")
+    model: str = required(
+        checks.name, "URI of an ONNX face recognition network to learn from", "--teacher-model", "ONNX"
+    )
     mean: float = setting(127.5, checks.number, "subtracted from each pixel")
     std: float = setting(127.5, checks.above_zero, "each pixel is divided by this")
     color: Color = setting("rgb", checks.Choice("rgb", "bgr"), "the input's first channel: red (rgb) or blue (bgr)")  # noqa: RUF009

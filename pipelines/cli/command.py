@@ -1,73 +1,78 @@
-"""What every command has in common: logging, exit codes, and errors that are said once, without a trace."""
+"""What every command has in common: parsing, logging, exit codes, and errors that are printed once."""
 
 import argparse
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
 
-from apache_beam.options.pipeline_options import PipelineOptions
-
-from fiqa_core.wording import visible
-from pipelines.cli.faults import log_error
-from pipelines.cli.interrupts import INTERRUPTED, watched
+from pipelines.cli.errors import JobError
+from pipelines.cli.exit_codes import (
+    EXIT_BAD_INPUT,
+    EXIT_BUG,
+    EXIT_INCOMPLETE,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+)
+from pipelines.cli.faults import as_ours, log_bug, log_error
+from pipelines.cli.interrupts import watched
 from pipelines.cli.log_format import Lines, VisibleFormatter
-from pipelines.runners.beam_options import JobError, beam_options, processes_chosen
+from pipelines.cli.parser import Parser
 
-EXIT_OK, EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 2, 3, INTERRUPTED
+__all__ = [
+    "EXIT_BAD_INPUT",
+    "EXIT_BUG",
+    "EXIT_INCOMPLETE",
+    "EXIT_INTERRUPTED",
+    "EXIT_OK",
+    "Body",
+    "guarded",
+    "named",
+    "positive",
+    "run_command",
+    "set_up_logging",
+]
 
+# What a command does: takes its options and what they leave over, gives its exit code.
+Body = Callable[[argparse.Namespace, list[str]], int]
 
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line: the usage of so many options would bury it."""
-
-    def __init__(self, prog: str, description: str, epilog: str) -> None:
-        super().__init__(prog=prog, description=description, epilog=epilog, allow_abbrev=False)
-
-    def error(self, message: str) -> NoReturn:
-        """End with exit code 2."""
-        self.exit(EXIT_BAD_INPUT, f"{self.prog}: {visible(message)}\nAll options: {self.prog} --help\n")
-
-
-def set_up_logging(level: int = logging.INFO) -> None:
-    """Our own lines from `level` on, on standard error; of the libraries only what went wrong."""
-    root = logging.getLogger()
-    for handler in root.handlers[:]:
-        # A library that warns while it is imported (Beam, without the extra [gcp]) has set up a handler of its own by
-        # that, and ours and its level would be ignored.
-        if type(handler) is logging.StreamHandler:
-            root.removeHandler(handler)
-    ours = logging.StreamHandler(sys.stderr)
-    ours.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=level, handlers=[ours])
-    logging.getLogger("apache_beam").setLevel(logging.WARNING)
-    # It logs the trace of whatever ends a job; the error itself comes back, and its reason is said once.
-    logging.getLogger("apache_beam.runners.worker.sdk_worker").setLevel(logging.CRITICAL)
-    logging.getLogger("fsspec").setLevel(logging.WARNING)  # it tells of every remote file that is opened
+KEPT = "interrupted; what is finished is kept: run the same command with --resume"
 
 
 def run_command(
-    parser: argparse.ArgumentParser,
+    parser: Parser,
     argv: Sequence[str] | None,
     log: logging.Logger,
-    body: Callable[[argparse.Namespace, PipelineOptions], int],
+    load: Callable[[], Body],
+    interrupted: str = KEPT,
+    level: int = logging.INFO,
 ) -> int:
-    """Parse, set up logging, run `body`; its exit code, or that of the error it ended with."""
-    arguments, rest = parser.parse_known_args(argv)
-    set_up_logging()
-    workers = getattr(arguments, "workers", None)
-    arguments.processes_chosen = processes_chosen(rest, workers)
-    return guarded(
-        log,
-        lambda: body(arguments, beam_options(rest, list(parser._option_string_actions), workers)),
-        "interrupted; what is finished is kept: run the same command with --resume",
-    )
-
-
-def guarded(log: logging.Logger, body: Callable[[], int], interrupted: str) -> int:
-    """The exit code of `body`, or that of the error it ended with, which is said once.
+    """Parse, set up logging, run the command; its exit code, or that of the error it ended with.
 
     Args:
-        interrupted: what is said of a Ctrl-C that does not say more itself.
+        argv: command line without the program's name; None for `sys.argv`.
+        load: imports what the command needs and gives its body. Not called for --help or a bad option, so that these
+            wait for neither Beam nor torch.
+        interrupted: what a Ctrl-C is answered with, where the body does not say more itself.
+        level: log lines from this level on are shown.
+    """
+    arguments, rest = parser.parse_known_args(argv)
+    debug = vars(arguments).pop("debug")
+    set_up_logging(level)
+    for warning in parser.warnings:
+        log.warning("%s", warning)
+    try:
+        body = load()
+    except Exception as error:
+        return _failed(log, error, debug)
+    return guarded(log, lambda: body(arguments, rest), interrupted, debug)
+
+
+def guarded(log: logging.Logger, body: Callable[[], int], interrupted: str, debug: bool = False) -> int:
+    """The exit code of `body`, or that of the error it ended with, which is printed once.
+
+    Args:
+        interrupted: what a Ctrl-C is answered with, where the body does not say more itself.
+        debug: show the trace of every error, not of bugs only.
     """
     with watched(log) as watch:
         try:
@@ -80,10 +85,41 @@ def guarded(log: logging.Logger, body: Callable[[], int], interrupted: str) -> i
                 # What the interruption made of a library's own work.
                 log.error("%s", interrupted)
                 return EXIT_INTERRUPTED
-            log_error(log, error)
-            if isinstance(error, JobError):
-                log.error("what is finished is kept; run again with --resume")
-            return EXIT_BAD_INPUT
+            return _failed(log, error, debug)
+
+
+def _failed(log: logging.Logger, error: Exception, debug: bool) -> int:
+    known = as_ours(error)
+    if known is None:
+        log_bug(log, error)
+        return EXIT_BUG
+    log_error(log, known, debug)
+    if isinstance(known, JobError):
+        log.error("what is finished is kept; run again with --resume")
+    return EXIT_BAD_INPUT
+
+
+def set_up_logging(level: int = logging.INFO) -> None:
+    """Our own lines from `level` on, on standard error; of the libraries only what went wrong."""
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        # A library that warns while it is imported has set up a handler of its own by that, and ours and its level
+        # would be ignored.
+        if type(handler) is logging.StreamHandler:
+            root.removeHandler(handler)
+    ours = logging.StreamHandler(sys.stderr)
+    ours.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
+    ours.addFilter(_is_wanted)
+    logging.basicConfig(level=level, handlers=[ours])
+    logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    # It logs the trace of whatever ends a job; the error itself comes back, and its reason is printed once.
+    logging.getLogger("apache_beam.runners.worker.sdk_worker").setLevel(logging.CRITICAL)
+    logging.getLogger("fsspec").setLevel(logging.WARNING)  # it logs every remote file that is opened
+
+
+def _is_wanted(record: logging.LogRecord) -> bool:
+    """Not what Beam logs as it is imported without the extra [gcp], which only Dataflow needs."""
+    return not (record.name == "root" and str(record.msg).startswith("apitools not found"))
 
 
 def positive(text: str) -> int:

@@ -9,10 +9,12 @@ from fiqa_core.evaluation.edc import PROTOCOLS
 from fiqa_core.evaluation.errors import EvaluationError
 from fiqa_core.evaluation.evaluate import plot_stem
 from fiqa_core.evaluation.named import Named, check_datasets, for_dataset, parse_named
+from pipelines.cli.parser import Parser
+from pipelines.cli.table_options import add_again_options
 
 
 def check(arguments: argparse.Namespace, datasets: list[Named]) -> None:
-    """Refuse options that contradict each other or name what there is not.
+    """Refuse options that contradict each other, or name something that does not exist.
 
     Raises:
         EvaluationError: a dataset or measure of that name is not there, or two plots would have one name.
@@ -53,42 +55,71 @@ def _protocols(text: str) -> list[str]:
     return list(PROTOCOLS) if text == "both" else [text]
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command's options; what it does not know may be embed_dataset's."""
-    options = argparse.ArgumentParser(
-        prog="python -m pipelines.evaluate_quality",
-        description="Error-versus-discard curves of quality measures: how the false non-match rate falls when the "
+    options = Parser(
+        "evaluate_quality",
+        "Error-versus-discard curves of quality measures: how the false non-match rate (FNMR) falls when the "
         "comparisons of worst quality are discarded.",
-        epilog="Names: NAME=PATH, or DATASET:NAME=PATH for one of several datasets. Exit code: 0 done; 2 bad input or "
-        "option, and nothing was written; 130 interrupted.",
-        allow_abbrev=False,
+        [
+            "--quality vit=scores --embeddings fr=embeddings --pairs lfw=pairs.txt --output edc",
+            "--quality vit=scores sharp=sharpness --embeddings fr=embeddings --pairs lfw=pairs.txt --output edc "
+            "--fmr 1e-2 1e-3 --bootstrap 200 --recommend",
+        ],
+        [
+            "Names: NAME=PATH, or DATASET:NAME=PATH for one of several datasets.",
+            "Exit code: 0 done; 2 bad input or option, and nothing was written; 4 a bug; 130 interrupted. "
+            "docs/exit_codes.md.",
+        ],
     )
+    _add_data(options)
+    _add_measures(options)
+    _add_curves(options)
+    _add_choice(options)
+    return options
+
+
+def _add_data(options: Parser) -> None:
     data = options.add_argument_group("data")
     data.add_argument(
-        "--quality", nargs="+", default=[], metavar="NAME=PATH", help="quality tables, or score files (`path score`)"
+        "--quality",
+        nargs="+",
+        default=[],
+        metavar="NAME=PATH",
+        help="quality tables, or score files with lines `path score` (default: none; see --embedding-norm)",
     )
     data.add_argument(
         "--embeddings",
         nargs="+",
         required=True,
         metavar="NAME=PATH",
-        help="face recognition models: tables with `key` and `embedding`, folders of .npy, or networks",
+        help="what face recognition models made of the images: tables with `key` and `embedding`, folders of .npy, or "
+        "the networks themselves",
     )
     data.add_argument(
         "--images",
         nargs="+",
         default=[],
         metavar="DATASET=URI",
-        help="what a network in --embeddings embeds; embed_dataset's options (--flip, --onnx-mean ...) go to it",
+        help="what a network in --embeddings embeds; options of embed_dataset (--flip, --onnx-mean ...) go to it "
+        "(default: none)",
     )
-    data.add_argument("--flipped", nargs="+", default=[], metavar="NAME=PATH", help="the same of the mirrored images")
-    data.add_argument("--pairs", nargs="+", required=True, metavar="NAME=PATH", help="lines `a b 1` (same) or `a b 0`")
+    data.add_argument(
+        "--flipped",
+        nargs="+",
+        default=[],
+        metavar="NAME=PATH",
+        help="the embeddings of the mirrored images, as --embeddings (default: none)",
+    )
+    data.add_argument(
+        "--pairs", nargs="+", required=True, metavar="NAME=PATH", help="lines `a b 1` (same person) or `a b 0`"
+    )
     data.add_argument(
         "--templates",
         nargs="+",
         default=[],
         metavar="DATASET=PATH",
-        help="template sets (IJB-C): lines `image template media`; the pairs are then of templates",
+        help="template sets (IJB-C): lines `image template media`; the pairs are then of templates (default: none)",
     )
     data.add_argument(
         "--allow-incomplete",
@@ -96,26 +127,58 @@ def parser() -> argparse.ArgumentParser:
         help="go on with tables of runs that are not finished or could not read everything",
     )
     data.add_argument("--output", required=True, metavar="URI", help="folder for the results; must be empty or new")
-    again = data.add_mutually_exclusive_group()
-    again.add_argument("--resume", action="store_true", help="finish an evaluation of these options that broke off")
-    again.add_argument("--overwrite", action="store_true", help="replace an earlier evaluation")
+    add_again_options(data, "finish an evaluation of the same options that broke off")
+
+
+def _add_measures(options: Parser) -> None:
     measures = options.add_argument_group("measures")
     measures.add_argument(
         "--embedding-norm", action="store_true", help="also the length of each model's embeddings as a quality measure"
     )
-    measures.add_argument("--lower-is-better", nargs="+", default=[], metavar="NAME", help="measures to turn round")
     measures.add_argument(
-        "--unscored", choices=UNSCORED, default="error", help="images without a quality (default: an error)"
+        "--lower-is-better",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="measures of which a lower value is the better quality (default: none)",
     )
-    how = options.add_argument_group("how")
-    how.add_argument("--fmr", nargs="+", type=float, default=[1e-2, 1e-3, 1e-4], metavar="F", help="target FMRs")
-    how.add_argument("--protocol", type=_protocols, default=list(PROTOCOLS), help="crfiqa, fixed or both (default)")
+    measures.add_argument(
+        "--unscored", choices=UNSCORED, default="error", help="what to do with images that have no quality"
+    )
+
+
+def _add_curves(options: Parser) -> None:
+    how = options.add_argument_group("curves")
+    how.add_argument(
+        "--fmr",
+        nargs="+",
+        type=float,
+        default=[1e-2, 1e-3, 1e-4],
+        metavar="RATE",
+        help="target false match rates, 0 to 1",
+    )
+    how.add_argument(
+        "--protocol", type=_protocols, default=list(PROTOCOLS), help="crfiqa, fixed or both (default: both)"
+    )
     how.add_argument("--score", choices=SCORES, default="arccos", help="dissimilarity of two embeddings")
-    how.add_argument("--allow-unmeasurable", action="store_true", help="target FMRs below 1 / non-mated pairs too")
-    how.add_argument("--bootstrap", type=_count, default=0, metavar="N", help="95 %% bands from N resamples (try 200)")
-    how.add_argument("--random-seeds", type=_count, default=10, metavar="N", help="random curves to take the mean of")
-    how.add_argument("--seed", type=_count, default=0, metavar="N", help="of resamples and random curves")
-    how.add_argument("--no-plots", action="store_true", help="no PNG and SVG")
+    how.add_argument(
+        "--allow-unmeasurable", action="store_true", help="also target rates below 1 / number of non-mated pairs"
+    )
+    how.add_argument(
+        "--bootstrap",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="95 %% bands from N resamples of the subjects; try 200 (default: 0, no bands)",
+    )
+    how.add_argument(
+        "--random-seeds", type=_count, default=10, metavar="N", help="random curves whose mean is the random bound"
+    )
+    how.add_argument("--seed", type=_count, default=0, metavar="N", help="seed of resamples and random curves")
+    how.add_argument("--no-plots", action="store_true", help="write no PNG and SVG")
+
+
+def _add_choice(options: Parser) -> None:
     choice = options.add_argument_group("choosing a threshold")
     choice.add_argument("--recommend", action="store_true", help="where discarding stops paying, and what it costs")
     choice.add_argument(
@@ -123,17 +186,16 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         type=_rate,
         default=[],
-        metavar="F",
-        help="FNMRs to reach (default: half of today's)",
+        metavar="RATE",
+        help="false non-match rates to reach, 0 to 1 (default: half of that without discarding)",
     )
     choice.add_argument(
         "--cost-on",
         nargs="+",
         default=[],
         metavar="NAME=TABLE",
-        help="count the costs on this table of the measure NAME",
+        help="count the costs on this table of the measure NAME (default: on --quality)",
     )
-    return options
 
 
 def _rate(text: str) -> float:

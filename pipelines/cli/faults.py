@@ -1,11 +1,10 @@
-"""How an error is said: one sentence where it was foreseen, the trace and a request to report it where not."""
+"""How an error is printed: one of ours in its own words, a bug with its trace and a request to report it."""
 
 import errno
 import logging
-import sys
 import traceback
-from types import TracebackType
 
+from fiqa_core.errors import FiqaError
 from pipelines.cli.log_format import Lines
 
 REPORT = (
@@ -26,19 +25,47 @@ _REMEDIES = {
 }
 
 
-def log_error(log: logging.Logger, error: Exception) -> None:
-    """Say an error: in its own words where this program or a store raised it, else with its trace."""
-    if is_foreseen(error):
-        said = sentence(error)
-        # The error itself knows whether its line breaks are meant.
-        log.error("%s", error if said == str(error) else said)
-        return
-    log.error("%s", Lines("".join(traceback.format_exception(error)).rstrip()))
+class SystemRefusedError(FiqaError):
+    """The operating system, a disk or the memory did not do what was asked."""
+
+
+class NotInstalledError(FiqaError):
+    """A package that the command needs is not in this environment."""
+
+
+def as_ours(error: BaseException) -> FiqaError | None:
+    """The error as one of ours, or None where it is a bug.
+
+    Ours are those that this package raises itself, what the operating system refused, and a package that is missing.
+    """
+    if isinstance(error, FiqaError):
+        return error
+    if isinstance(error, OSError | MemoryError):
+        return _from(error, SystemRefusedError(sentence(error)))
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] not in (*_OURS, ""):
+        package = str(error.name).partition(".")[0]
+        text = (
+            f"the package {package!r}, which this command needs, is not installed. `fiqa doctor` says what is missing"
+        )
+        return _from(error, NotInstalledError(text))
+    return None
+
+
+def log_error(log: logging.Logger, error: FiqaError, debug: bool = False) -> None:
+    """Print one of our errors in its own words; with `debug` its trace first."""
+    if debug:
+        log.error("%s", Lines(_trace(error.__cause__ or error)))
+    log.error("%s", error if str(error) else type(error).__name__)
+
+
+def log_bug(log: logging.Logger, error: BaseException) -> None:
+    """Print the trace of an error that nobody foresaw, and ask for a report."""
+    log.error("%s", Lines(_trace(error)))
     log.error("%s: %s", type(error).__name__, REPORT)
 
 
 def sentence(error: BaseException) -> str:
-    """The error in words: for one of the operating system the place, what is wrong there, and what to do."""
+    """An error of the operating system in words: the place, what is wrong there, and what to do."""
     if isinstance(error, OSError) and error.errno is not None and error.filename and error.strerror:
         places = [str(place) for place in (error.filename, error.filename2) if place]
         remedy = _REMEDIES.get(error.errno)
@@ -46,25 +73,15 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         # A write that fails does not name its file.
         return f"{error.strerror}, where the output or temporary files lie. {_REMEDIES[error.errno]}."
+    if isinstance(error, MemoryError):
+        return f"not enough memory{f' ({error})' if str(error) else ''}. Close other programs, or use fewer --workers"
     return str(error) or type(error).__name__
 
 
-def is_foreseen(error: BaseException) -> bool:
-    """Whether an error is one that this program raises itself, or of the operating system, a store or memory."""
-    if isinstance(error, OSError | MemoryError) or _is_ours(type(error).__module__):
-        return True
-    return isinstance(error, ValueError | RuntimeError) and _raised_by_us(error.__traceback__)
+def _from(cause: BaseException, error: FiqaError) -> FiqaError:
+    error.__cause__ = cause
+    return error
 
 
-def _raised_by_us(trace: TracebackType | None) -> bool:
-    if trace is None:
-        return True
-    while trace.tb_next is not None:
-        trace = trace.tb_next
-    name = trace.tb_frame.f_globals.get("__name__", "")
-    main = getattr(sys.modules["__main__"].__spec__, "name", "") if name == "__main__" else ""
-    return _is_ours(name) or _is_ours(main)
-
-
-def _is_ours(module: str) -> bool:
-    return module.partition(".")[0] in _OURS
+def _trace(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error)).rstrip()

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-INTERRUPTED = 130
+from pipelines.cli.exit_codes import EXIT_INTERRUPTED
+
 # Some senders of a signal send it to the process and to its group.
 _SAME_S = 2.0
 
@@ -69,7 +70,7 @@ def watched(log: logging.Logger) -> Iterator[Watch]:
             if time.monotonic() - watch.since < _SAME_S:
                 return
             sys.stderr.write("ended at once\n")
-            os._exit(INTERRUPTED)
+            os._exit(EXIT_INTERRUPTED)
         watch.since = time.monotonic()
         handlers.extend(logging.getLogger().handlers)
         for handler in handlers:
@@ -99,4 +100,4 @@ def _say_nothing(_: object) -> None:
 def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
     sys.stderr.write("interrupted; nothing was begun\n")
     sys.stderr.flush()
-    os._exit(INTERRUPTED)
+    os._exit(EXIT_INTERRUPTED)

@@ -9,6 +9,7 @@ from fiqa_core.curation.decisions.policy_file import read_policy
 from fiqa_core.curation.decisions.recognised_limits import Recognised, recognised
 from fiqa_core.settings.fields import SettingError, declared, replaced
 from pipelines.cli.command import named
+from pipelines.cli.parser import Parser
 from pipelines.cli.setting_options import add_option, given_settings
 
 _TITLES = {
@@ -23,10 +24,13 @@ _TITLES = {
 }
 
 
-def add_policy_options(parser: argparse.ArgumentParser) -> None:
+def add_policy_options(parser: Parser) -> None:
     """Add --policy and an option for every setting."""
-    parser.add_argument(
-        "--policy", type=named, metavar="FILE", help="policy in YAML (docs/curation.md); options override it"
+    parser.add_argument_group("policy").add_argument(
+        "--policy",
+        type=named,
+        metavar="FILE",
+        help="policy as a YAML file (docs/curation.md); the options below override it (default: only these options)",
     )
     for section, kind in SECTIONS.items():
         group = parser.add_argument_group(_TITLES[section])
@@ -35,7 +39,7 @@ def add_policy_options(parser: argparse.ArgumentParser) -> None:
             alone: dict[str, Any] = {}
             if declared(item).check is recognised:
                 alone = {"nargs": "?", "const": Recognised()}
-            add_option(group, section, item, **alone)
+            add_option(parser, group, section, item, **alone)
 
 
 def policy_of(arguments: argparse.Namespace) -> Policy:

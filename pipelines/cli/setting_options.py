@@ -5,32 +5,41 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
-from fiqa_core.settings.checks import Check, names
+from fiqa_core.settings.checks import Check, names, switch
 from fiqa_core.settings.fields import declared
 from fiqa_core.settings.yaml_file import Values
+from pipelines.cli.parser import Parser
 
 
-def add_option(parser: Any, section: str, item: "Field[Any]", with_default: bool = True, **more: Any) -> None:
-    """Add the option of a setting that has one; `more` goes to argparse.
+def add_option(
+    parser: Parser, group: argparse._ArgumentGroup, section: str, item: "Field[Any]", default: str = "", **more: Any
+) -> None:
+    """Add the option of a setting that has one: `--NAME` and `--no-NAME` for a switch. `more` goes to argparse.
 
     Args:
-        with_default: whether --help ends with the default of the declaration.
+        default: what --help says happens without the option; "": the default of the declaration.
     """
     found = declared(item)
     if not found.flag:
         return
+    destination = _destination(section, item.name)
     choices: tuple[str, ...] = getattr(found.check, "words", ())
     words = f" ({', '.join(choices)})" if choices else ""
-    default = _shown_default(item) if with_default else ""
+    if "default" not in found.text:
+        words += f" (default: {default or _shown_default(item)})"
+    text = f"{found.text}{words}".replace("%", "%%")
+    if found.check is switch:
+        parser.add_switch(group, found.flag, dest=destination, default=argparse.SUPPRESS, help=text)
+        return
     if found.check is names:
         more = {"nargs": "+", **more}
-    parser.add_argument(
+    group.add_argument(
         found.flag,
-        dest=_destination(section, item.name),
+        dest=destination,
         type=from_text(_one_name if found.check is names else found.check),
         metavar=found.argument,
         default=argparse.SUPPRESS,
-        help=f"{found.text}{words}{default}".replace("%", "%%"),
+        help=text,
         **more,
     )
 
@@ -70,7 +79,7 @@ def _destination(section: str, key: str) -> str:
 def _shown_default(item: "Field[Any]") -> str:
     value = item.default
     if value is None or value is MISSING or value == "":
-        return ""
+        return "none"
     if isinstance(value, bool):
-        value = str(value).lower()
-    return f" (default {','.join(map(str, value)) if isinstance(value, tuple) else value})"
+        return "yes" if value else "no"
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

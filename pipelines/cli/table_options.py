@@ -1,4 +1,4 @@
-"""Options that score_dataset and embed_dataset share."""
+"""Options of the commands that write a table: score_dataset, embed_dataset, measure_baselines."""
 
 import argparse
 
@@ -6,20 +6,27 @@ from fiqa_core.scoring.settings import batch_that_counts
 from fiqa_core.shards.formats import AUTO, input_formats
 from fiqa_core.shards.unit import MAX_STORED_BYTES, ReadSettings
 from pipelines.cli.command import named, positive
-from pipelines.runners.local_workers import MANY_IMAGES
+from pipelines.cli.parser import Parser
 
 DEFAULT_UNIT_SIZE = 4000
 
-EPILOG = (
-    "Beam's own options are passed on: --runner, --direct_running_mode, --direct_num_workers, "
-    "--project, --region, --temp_location ... Exit code: 0 every record is accounted for; 2 bad input or "
-    "option, or the run broke off; 3 finished with units or shards that could not be read; 130 interrupted "
-    "(a Dataflow job goes on). With --no-wait, 0: submitted."
+# Starting 8-16 worker processes takes about 20 s, and they score 24,000 images/s where one process scores 5,000 (one
+# H100, 16 cores, vit_s): 20 s are made up for after 126,000 images.
+MANY_IMAGES = 130_000
+
+NOTES = (
+    "How --input is resolved: a folder of shards gives its shards, any other folder all its image files; a pattern "
+    "gives what it matches. README.md, Formats.",
+    "Beam's own options are passed on: --runner, --direct_running_mode, --direct_num_workers, --project, --region, "
+    "--temp_location ... (docs/runners.md).",
+    "Exit code: 0 every record is accounted for; 2 bad input or option, or the run broke off; 3 finished, but units "
+    "or shards could not be read; 4 a bug; 130 interrupted (a Dataflow job goes on). With --no-wait, 0: submitted. "
+    "docs/exit_codes.md.",
 )
 
 
 def read_settings(arguments: argparse.Namespace) -> ReadSettings:
-    """What the containers are told."""
+    """How records are read: the fields of label and image, and the most bytes of one image."""
     return ReadSettings(arguments.label_field, arguments.image_field, MAX_STORED_BYTES)
 
 
@@ -39,18 +46,27 @@ def batch_setting(arguments: argparse.Namespace) -> int:
     return batch_that_counts(arguments.precision, arguments.batch_size or DEFAULT_BATCH[kind])
 
 
-def add_data_options(parser: argparse.ArgumentParser) -> None:
-    """Where records come from and the table goes."""
+def add_data_options(parser: Parser) -> None:
+    """Where records come from and where the table goes."""
     data = parser.add_argument_group("data")
     data.add_argument(
-        "--input", type=named, nargs="+", required=True, metavar="URI", help="shards, folders, globs; any fsspec URI"
+        "--input", type=named, nargs="+", required=True, metavar="URI", help="shards, folders or patterns, on any store"
     )
     data.add_argument(
         "--output", type=named, required=True, metavar="URI", help="folder for the table; must be empty or not exist"
     )
-    data.add_argument("--format", choices=input_formats(), default=AUTO, help="what the input is (auto: by file names)")
-    data.add_argument("--label-field", default="", metavar="NAME", help="Parquet column or JSON field of the label")
-    data.add_argument("--image-field", default="", metavar="NAME", help="Parquet column of the image")
+    data.add_argument(
+        "--format", choices=input_formats(), default=AUTO, help="format of the input (default: auto, by file names)"
+    )
+    data.add_argument(
+        "--label-field",
+        default="",
+        metavar="NAME",
+        help="Parquet column or JSON field of the label (default: found by its name)",
+    )
+    data.add_argument(
+        "--image-field", default="", metavar="NAME", help="Parquet column of the image (default: found by its name)"
+    )
 
 
 def add_heads_option(network: argparse._ArgumentGroup) -> None:
@@ -59,20 +75,26 @@ def add_heads_option(network: argparse._ArgumentGroup) -> None:
         "--heads",
         type=positive,
         metavar="N",
-        help="attention heads of a checkpoint's ViT, where neither its file nor its size (vit_t, vit_s, vit_b) tells",
+        help="attention heads of a checkpoint's ViT (default: as its file or its size, vit_t, vit_s or vit_b, says)",
     )
 
 
-def add_image_options(parser: argparse.ArgumentParser) -> None:
-    """What images are admitted, and what is noted of them."""
+def add_image_options(parser: Parser) -> None:
+    """Which images are admitted, and what is noted about them."""
     images = parser.add_argument_group("images")
     images.add_argument(
         "--channel-order",
         choices=("rgb", "bgr-files"),
         default="rgb",
-        help="bgr-files: sets made by the original extraction scripts, whose red and blue are swapped in the files",
+        help="bgr-files: for sets made by the original extraction scripts, whose files have red and blue swapped",
     )
-    images.add_argument("--min-side", type=positive, default=16, metavar="PIXELS", help="smaller images are too_small")
+    images.add_argument(
+        "--min-side",
+        type=positive,
+        default=16,
+        metavar="PIXELS",
+        help="images with a shorter side are rejected as too_small",
+    )
     images.add_argument(
         "--phash",
         action="store_true",
@@ -80,38 +102,67 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_speed_options(parser: argparse.ArgumentParser, batch_help: str) -> argparse._ArgumentGroup:
+def add_speed_options(parser: Parser, batch_help: str) -> argparse._ArgumentGroup:
     """Device, batches and threads; the group, for options that only one command has."""
     speed = parser.add_argument_group("speed")
-    speed.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help="missing device = error")
-    speed.add_argument("--batch-size", type=positive, metavar="N", help=batch_help)
-    speed.add_argument("--threads", type=positive, metavar="N", help="CPU threads of the network, each process")
     speed.add_argument(
-        "--decode-threads", type=positive, metavar="N", help="beside the network (default: cores a worker, at most 4)"
+        "--device",
+        default="auto",
+        metavar="auto|cpu|cuda|cuda:N",
+        help="where the network runs; one that is not there is an error (default: auto, a GPU if there is one)",
     )
+    speed.add_argument("--batch-size", type=positive, metavar="IMAGES", help=batch_help)
     speed.add_argument(
-        "--workers",
+        "--threads",
         type=positive,
         metavar="N",
-        help="worker processes on this machine (default: 1, or one a GPU; on a GPU with about "
-        f"{MANY_IMAGES:,} images or more one a core, less one: starting them takes some 20 s)",
+        help="CPU threads of the network in each process (default: the cores, divided among the worker processes)",
+    )
+    add_worker_options(
+        speed,
+        f"1, or one a GPU; on a GPU with about {MANY_IMAGES:,} images or more one a core, less one, since starting "
+        "them takes some 20 s",
     )
     speed.add_argument(
         "--scoring-process",
         choices=("auto", "on", "off"),
         default="auto",
-        help="one process a device holds the network and scores what the worker processes read (auto: on GPUs that "
-        "several worker processes share; on: on a CPU too)",
+        help="one process a device holds the network and scores what the worker processes read (default: auto, on "
+        "GPUs that several worker processes share; on: on a CPU too)",
     )
     return speed
 
 
-def add_running_options(parser: argparse.ArgumentParser) -> None:
+def add_worker_options(speed: argparse._ArgumentGroup, default_workers: str) -> None:
+    """Threads that decode, and processes."""
+    speed.add_argument(
+        "--decode-threads",
+        type=positive,
+        metavar="N",
+        help="threads that decode images in each worker process (default: its share of the cores, at most 4)",
+    )
+    speed.add_argument(
+        "--workers",
+        type=positive,
+        metavar="N",
+        help=f"worker processes on this machine (default: {default_workers})",
+    )
+
+
+def add_running_options(parser: Parser) -> None:
     """Units, and what to do with an earlier run."""
     running = parser.add_argument_group("running")
     running.add_argument(
-        "--unit-size", type=positive, metavar="N", help=f"records a unit (default {DEFAULT_UNIT_SIZE})"
+        "--unit-size",
+        type=positive,
+        metavar="RECORDS",
+        help=f"records in a unit of work (default: {DEFAULT_UNIT_SIZE}, or that of the run that is resumed)",
     )
+    add_again_options(running, "keep finished units of an earlier run, do the others")
+
+
+def add_again_options(running: argparse._ArgumentGroup, resume: str) -> None:
+    """`--resume` and `--overwrite`, of which one can be given."""
     again = running.add_mutually_exclusive_group()
-    again.add_argument("--resume", action="store_true", help="keep finished units of an earlier run, do the others")
+    again.add_argument("--resume", action="store_true", help=resume)
     again.add_argument("--overwrite", action="store_true", help="remove an earlier run first")

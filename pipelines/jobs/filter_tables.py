@@ -11,7 +11,7 @@ from fiqa_core.tables.footers import footer_digest, read_footer
 from fiqa_core.tables.one_network import refuse_mixed
 from fiqa_core.tables.quality_files import Part, TableError, parts_of
 from fiqa_core.tables.whole_tables import whole_files, whole_tables
-from pipelines.cli.filter_options import embedding_source
+from pipelines.jobs.filter_settings import embedding_source
 
 
 def read_tables(arguments: argparse.Namespace) -> Tables:

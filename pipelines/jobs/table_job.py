@@ -6,12 +6,9 @@ import functools
 import logging
 import os
 import shlex
-import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -29,8 +26,9 @@ from fiqa_core.wording import counted
 from pipelines.cli.command import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_OK
 from pipelines.cli.label_report import label_problem, log_labels
 from pipelines.cli.log_format import report
-from pipelines.cli.precision_options import settle_compile
+from pipelines.cli.program import python, runnable
 from pipelines.cli.table_options import DEFAULT_UNIT_SIZE
+from pipelines.jobs.network_settings import settle_compile
 from pipelines.runners import dataflow, dataflow_job
 from pipelines.runners.beam_options import is_in_process, is_local, refuse_memory, run_job, worker_processes
 from pipelines.runners.local_workers import choose_workers, served
@@ -169,8 +167,11 @@ def _decode_threads(options: PipelineOptions) -> int:
 
 
 def _log_plan(plan: Plan, log: logging.Logger) -> None:
-    records = counted(plan.records, "record") if plan.records is not None else "records known once read"
-    log.info("planned %s, %s", counted(len(plan.units), "unit"), records)
+    units = counted(len(plan.units), "unit")
+    if plan.records is None:
+        log.info("planned %s; the record count is known after reading", units)
+    else:
+        log.info("planned %s, %s", units, counted(plan.records, "record"))
 
 
 def _closing_words(job: TableJob, summary: dict[str, Any], account: scoring_run.Account) -> None:
@@ -203,11 +204,11 @@ def quality_lines(summary: dict[str, Any]) -> list[str]:
 def by_quality(table: str) -> str:
     """The lines that show how to look at a table of qualities, worst first, and how to filter by it."""
     output = table.removesuffix("/quality")
-    filtering = f"-m pipelines.filter_dataset --quality {shlex.quote(output)} --drop-worst 0.05 --dry-run"
+    filtering = f"{runnable('filter_dataset')} --quality {shlex.quote(output)} --drop-worst 0.05 --dry-run"
     return "\n".join(
         [
             show_line(table, ["key", "label", "quality", "status"], ".sort_values('quality')"),
-            f"then: {python()} {filtering}   # what would go; docs/curation.md",
+            f"then: {filtering}   # what would go; docs/curation.md",
         ]
     )
 
@@ -217,13 +218,3 @@ def show_line(table: str, columns: Sequence[str], order: str = "") -> str:
     code = f"import pandas as pd; print(pd.read_parquet({table!r}, columns={list(columns)!r}){order})"
     plain = not set(code) & set('"$`\\!')
     return f"next: {python()} -c " + (f'"{code}"' if plain else shlex.quote(code))
-
-
-def python() -> str:
-    """What starts this interpreter in the user's shell: `python` where that is the one, else its path."""
-    found = shutil.which("python")
-    if found is not None and Path(found).absolute().parent == Path(sys.executable).absolute().parent:
-        return "python"
-    path = Path(sys.executable).absolute()
-    here = Path.cwd()
-    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))

@@ -1,14 +1,14 @@
 """Beam's own options: known or refused, and the runner choices that keep every row."""
 
 import argparse
+import builtins
 import difflib
 import importlib
 import logging
 import os
 import re
 import socket
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import (
@@ -21,7 +21,11 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.runner import PipelineState
 
 from fiqa_core import storage
+from pipelines.cli.errors import JobError, OptionError
+from pipelines.cli.faults import as_ours
+from pipelines.cli.parser import Parser
 from pipelines.runners import worker_watch
+from pipelines.runners.known_options import refuse_unknown
 
 _log = logging.getLogger(__name__)
 
@@ -36,23 +40,26 @@ _CONNECT_S = 5.0
 _ERROR_LINE = re.compile(r"^(RuntimeError: )*(?P<text>[A-Za-z_][\w.]*(Error|Exception|Rejected|Worker|Rendezvous)\b.*)")
 
 
-class OptionError(ValueError):
-    """An option that is unknown, or that would lose data."""
+def command_options(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser) -> PipelineOptions:
+    """Beam's options from what a command's parser left over; sets `arguments.processes_chosen`.
 
-    several_lines = True
-
-
-class JobError(RuntimeError):
-    """The job was not accepted, or its runner gave it up; the message says why and what to do."""
-
-    several_lines = True
+    Raises:
+        OptionError: as `beam_options`.
+    """
+    arguments.processes_chosen = processes_chosen(rest, arguments.workers)
+    return beam_options(rest, parser.proposals(), arguments.workers)
 
 
-def beam_options(arguments: Sequence[str], own_options: Sequence[str], workers: int | None = None) -> PipelineOptions:
+def beam_options(
+    arguments: Sequence[str], proposals: Mapping[str, str] | None = None, workers: int | None = None
+) -> PipelineOptions:
     """Beam's options from what our own parser left over.
 
-    `DirectRunner` becomes Beam's FnApiRunner: the newer default first tries to download a binary. `workers`: our own
-    word for the number of its worker processes.
+    `DirectRunner` becomes Beam's FnApiRunner: the newer default first tries to download a binary.
+
+    Args:
+        arguments: options that our parser does not know. proposals: what to propose for a misspelt one of ours.
+        workers: our own option for the number of local worker processes.
 
     Raises:
         OptionError: an option that neither we nor Beam know, or a mode that loses rows.
@@ -60,7 +67,7 @@ def beam_options(arguments: Sequence[str], own_options: Sequence[str], workers: 
     runner = _runner_name(arguments)
     if runner == _DASK_RUNNER:
         _import_dask_runner()
-    _refuse_unknown(arguments, own_options)
+    refuse_unknown(arguments, proposals or {})
     options = PipelineOptions(list(arguments))
     if workers is not None:
         _set_workers(options, arguments, workers, runner)
@@ -82,6 +89,7 @@ def run_job(pipeline: beam.Pipeline) -> None:
 
     Raises:
         JobError: it failed, was cancelled, or the runner went away; with the reason, without the runner's traces.
+            A bug in a worker comes back as the runner raises it, with its trace.
     """
     result = None
     try:
@@ -90,6 +98,8 @@ def run_job(pipeline: beam.Pipeline) -> None:
     except Exception as error:
         if _is_interrupt(error):
             raise KeyboardInterrupt from error
+        if is_bug(error):
+            raise
         _log.debug("the runner's error", exc_info=True)
         raise JobError(f"the job failed: {reason(error)}") from error
     finally:
@@ -109,6 +119,20 @@ def _is_interrupt(error: BaseException) -> bool:
             return True
         cause = cause.__cause__ or cause.__context__
     return "KeyboardInterrupt" in str(error).rpartition("Traceback")[2]
+
+
+def is_bug(error: BaseException) -> bool:
+    """Whether a job ended by an error that nobody foresaw, here or in a worker process.
+
+    A worker's error comes back as text; Python's own kinds, but those of the system, are raised by no code on purpose.
+    RuntimeError is not told apart: runners wrap every error in it.
+    """
+    if as_ours(error) is not None:
+        return False
+    kind = getattr(builtins, reason(error).partition(":")[0].strip(), None)
+    if not (isinstance(kind, type) and issubclass(kind, Exception)):
+        return False
+    return not issubclass(kind, OSError | MemoryError | ImportError | RuntimeError)
 
 
 def reason(error: BaseException) -> str:
@@ -239,48 +263,3 @@ def _import_dask_runner() -> None:
         importlib.import_module("dask.distributed")
     except ImportError as error:
         raise OptionError(f"DaskRunner needs dask ({error}): pip install 'fiqa-pipelines[dask]'") from error
-
-
-def _refuse_unknown(arguments: Sequence[str], own_options: Sequence[str]) -> None:
-    parser = _every_beam_option()
-    try:
-        _, unknown = parser.parse_known_args(list(arguments))
-    except argparse.ArgumentError as error:
-        raise OptionError(f"{error.argument_name}: {error.message}") from error
-    if unknown:
-        known = [*own_options, *parser._option_string_actions]
-        close = difflib.get_close_matches(unknown[0].partition("=")[0], known, 1)
-        hint = f" Did you mean {close[0]}?" if close else ""
-        raise OptionError(f"unknown option {unknown[0]}.{hint} See --help; options of Beam's runners are known too.")
-
-
-def _every_beam_option() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, conflict_handler="resolve")
-    parser.exit_on_error = False
-
-    def add(kind: Any) -> None:
-        for child in kind.__subclasses__():
-            if "_add_argparse_args" in vars(child):
-                child._add_argparse_args(_Lenient(parser))
-            add(child)
-
-    add(PipelineOptions)
-    return parser
-
-
-class _Lenient:
-    """Beam's option classes add to a parser of Beam's own kind; only `add_argument` matters here."""
-
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self._parser = parser
-
-    def add_argument(self, *names: str, **settings: Any) -> None:
-        settings.pop("required", None)
-        self._parser.add_argument(*names, **settings)
-
-    add_value_provider_argument = add_argument
-
-    def add_argument_group(self, *_: Any, **__: Any) -> "_Lenient":
-        return self
-
-    add_mutually_exclusive_group = add_argument_group

@@ -1,6 +1,5 @@
 """Dataflow: what `--gpu` asks for, defaults that fit it, and one check of everything before anything is written."""
 
-import argparse
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -19,10 +18,10 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
+from pipelines.cli.errors import OptionError
 from pipelines.cli.log_format import Lines
-from pipelines.runners.beam_options import OptionError
 from pipelines.runners.dataflow_checks import find_problems, is_prime
-from pipelines.runners.gpu_machines import Gpu, machine_type, parse_gpu
+from pipelines.runners.gpu_machines import Gpu, machine_type
 
 _log = logging.getLogger(__name__)
 
@@ -50,25 +49,6 @@ class WorkerSetup:
     gpus: int = 1
     threads: int = 0
     hints: dict[str, str] = field(default_factory=dict)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that only Dataflow has."""
-    group = parser.add_argument_group("Dataflow (docs/dataflow.md)")
-    group.add_argument(
-        "--gpu",
-        type=parse_gpu,
-        metavar="TYPE[:COUNT]",
-        help="GPUs of each worker: nvidia-l4, nvidia-tesla-t4, nvidia-tesla-a100, nvidia-h100-80gb ...; becomes the "
-        "resource hint of the scoring stage, with one scoring process a GPU. Machine type, disk, processes and threads "
-        "are chosen to fit and said in the log; your own --machine_type, --disk_size_gb, --experiments, "
-        "--number_of_worker_harness_threads ... come first",
-    )
-    group.add_argument(
-        "--no-wait",
-        action="store_true",
-        help="submit the job and return (exit code 0 then says: submitted); --resume later checks the account",
-    )
 
 
 def is_dataflow(options: PipelineOptions) -> bool:

@@ -9,7 +9,7 @@ from apache_beam.runners.runner import PipelineState
 
 from fiqa_core.scoring.progress import Progress, Tally
 from fiqa_core.shards.plan import Plan
-from pipelines.runners.beam_options import JobError
+from pipelines.cli.errors import JobError
 from pipelines.runners.dataflow import is_dry_run
 from pipelines.runners.progress import ProgressMonitor
 from transforms.score import COUNTERS, KEPT_COUNTERS, NOW_COUNTERS

@@ -4,6 +4,8 @@ import argparse
 import re
 from dataclasses import dataclass
 
+from fiqa_core.errors import FiqaError
+
 # Accelerator type -> number of GPUs -> machine type (Compute Engine's tables of GPU machine types). G2, A2 and A3
 # machines come with their GPUs, N1 machines have them attached.
 _MACHINES: dict[str, dict[int, str]] = {
@@ -22,7 +24,7 @@ _TYPE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)+")
 _MOST = 16
 
 
-class MachineError(ValueError):
+class MachineError(FiqaError, ValueError):
     """No machine type is known for a GPU request."""
 
 

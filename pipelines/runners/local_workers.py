@@ -11,15 +11,13 @@ from fiqa_core.devices import Gpus, gpus_to_share, resolve_device
 from fiqa_core.scoring.service.source import DeviceSource, ServedSource
 from fiqa_core.shards.plan import Plan
 from fiqa_core.wording import counted
+from pipelines.cli.table_options import MANY_IMAGES
 from pipelines.runners.beam_options import is_in_process, is_local, set_local_processes, worker_processes
 from pipelines.runners.dataflow import runs_in_one_process
 from transforms.score import ScorerSource
 
 _log = logging.getLogger(__name__)
 
-# Starting 8-16 worker processes takes about 20 s, and they score 24,000 images/s where one process scores 5,000 (one
-# H100, 16 cores, vit_s): 20 s are made up for after 126,000 images.
-MANY_IMAGES = 130_000
 _IMAGE_BYTES = 6_000  # of a stored 112x112 face in a shard, where only reading tells how many there are
 
 

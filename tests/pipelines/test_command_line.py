@@ -4,6 +4,7 @@ import errno
 import io
 import logging
 import os
+import pkgutil
 import re
 import shlex
 import signal
@@ -11,21 +12,44 @@ import subprocess
 import sys
 import time
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import fiqa_core
+import pipelines
+import schemas
+import transforms
+from fiqa_core.devices import DeviceError
+from fiqa_core.errors import FiqaError
+from fiqa_core.runs.folder import OutputError
+from fiqa_core.settings.checks import Numbers
+from fiqa_core.storage import StorageError
 from pipelines import filter_dataset
 from pipelines.cli import faults
-from pipelines.cli.command import guarded, set_up_logging
+from pipelines.cli.command import EXIT_BUG, guarded, set_up_logging
+from pipelines.cli.errors import OptionError
+from pipelines.fiqa import main
 from pipelines.score_dataset import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK, run
-from tests.fakes import MeanScorerSource
+from tests.fakes import BrokenScorerSource, MeanScorerSource
 from tests.fiqa_core.curation.tables import frame, write_quality
 from tests.makers.containers import face_records, write_folder
 from tests.makers.stand_in import write_checkpoint
+from tests.pipelines.test_program import NEEDED
 
+# What each command calls once its options are read.
+JOBS = {
+    "score": "pipelines.jobs.score_job.run",
+    "embed": "pipelines.jobs.embed_job.run",
+    "filter": "pipelines.jobs.filter_job.run",
+    "evaluate": "pipelines.evaluate_quality._run",
+    "train": "pipelines.jobs.train_job.run",
+    "baselines": "pipelines.jobs.measure_job.run",
+    "doctor": "pipelines.cli.doctor._examine",
+}
 ROOT = Path(__file__).resolve().parents[2]
 SLOWLY = "import sys; from pipelines.score_dataset import run; from tests.fakes import SlowMeanScorerSource as S;"
 
@@ -87,7 +111,7 @@ def test_a_network_without_a_quality_head_is_refused_before_anything_is_begun(tm
     path = write_checkpoint(tmp_path / "model.pt", "iresnet50")
     tensors = {name: tensor for name, tensor in torch.load(path).items() if not name.startswith("qs.")}
     torch.save(tensors, path)
-    command = ["--input", str(faces), "--output", str(tmp_path / "out"), "--checkpoint", str(path)]
+    command = ["--input", str(faces), "--output", str(tmp_path / "out"), "--model", str(path)]
     assert run(command) == EXIT_BAD_INPUT
     assert "no quality head" in caplog.text
     assert not (tmp_path / "out").exists()
@@ -142,14 +166,94 @@ def test_an_error_that_nobody_foresaw_has_its_trace_and_a_request_to_report_it(e
     def body() -> int:
         raise error
 
-    assert guarded(logging.getLogger("some_command"), body, "") == EXIT_BAD_INPUT
+    assert guarded(logging.getLogger("some_command"), body, "") == EXIT_BUG
     assert "Traceback" in caplog.text
     assert f"{type(error).__name__}: this is a fault of the program, not of your input: please report" in caplog.text
 
 
 def test_an_error_that_a_library_raised_as_a_value_error_has_its_trace_too(caplog):
-    assert guarded(logging.getLogger("some_command"), lambda: int(datetime.fromisoformat("x").year), "") == 2
+    assert guarded(logging.getLogger("some_command"), lambda: int(datetime.fromisoformat("x").year), "") == EXIT_BUG
     assert "fromisoformat" in caplog.text
+
+
+def test_every_error_of_ours_has_one_base_class():
+    """Whatever class of exception a module of this project has is ours, but for two that are no errors."""
+    signals = {"SmallerBatches", "JobGoesOn"}
+    modules = [
+        import_module(found.name)
+        for package in (fiqa_core, pipelines, transforms, schemas)
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+        if not found.name.endswith("__main__")
+    ]
+    classes = {
+        value
+        for module in modules
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, BaseException) and value.__module__ == module.__name__
+    }
+    assert len(classes) > 25
+    assert {kind.__name__ for kind in classes if not issubclass(kind, FiqaError)} == signals
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OutputError("out: is in use"),
+        OptionError("--x: unknown"),
+        DeviceError("cuda:9 is not there"),
+        StorageError("gs://b: refused"),
+        OSError(errno.ENOSPC, "No space left on device", "out"),
+        MemoryError(),
+        ModuleNotFoundError("No module named 'onnxruntime'", name="onnxruntime"),
+    ],
+)
+@pytest.mark.parametrize("debug", [False, True])
+def test_an_error_of_ours_is_one_line_and_debug_shows_its_trace_too(error, debug, caplog):
+    def body() -> int:
+        raise error
+
+    assert guarded(logging.getLogger("some_command"), body, "", debug) == EXIT_BAD_INPUT
+    assert len(caplog.records) == 1 + debug
+    assert ("Traceback" in caplog.text) == debug
+    assert "please report" not in caplog.text
+
+
+def test_a_value_error_of_our_own_code_that_is_not_one_of_our_errors_is_a_bug(caplog):
+    assert guarded(logging.getLogger("some_command"), lambda: len(Numbers(2, float)("1")), "") == EXIT_BUG
+    assert "Traceback" in caplog.text
+
+
+def test_the_errors_of_every_command_are_handled_alike(caplog, monkeypatch):
+    """A bug and a refusal inside each command: exit codes 4 and 2, and a trace for the bug only."""
+    for name, body in JOBS.items():
+        for error, code in ((KeyError("bug"), EXIT_BUG), (OutputError("refused"), EXIT_BAD_INPUT)):
+
+            def fail(*_: object, error: Exception = error, **__: object) -> int:
+                raise error
+
+            monkeypatch.setattr(body, fail)
+            assert main([name, *NEEDED.get(name, [])]) == code, name
+            assert ("Traceback" in caplog.text) == (code == EXIT_BUG), name
+            caplog.clear()
+
+
+def test_a_bug_in_a_worker_is_a_bug_of_the_command(tmp_path, faces, caplog):
+    command = ["--input", str(faces), "--output", str(tmp_path / "out"), "--unit-size", "20"]
+    assert run(command, BrokenScorerSource()) == EXIT_BUG
+    assert "KeyError" in caplog.text
+    assert "please report" in caplog.text
+
+
+def test_what_beam_warns_of_as_it_is_imported_without_the_extra_gcp_is_not_shown(tmp_path):
+    code = (
+        "import sys; sys.modules['apitools'] = None\n"
+        "from pipelines.fiqa import main\n"
+        f"sys.exit(main(['score', '--input', {str(tmp_path / 'none')!r}, '--output', {str(tmp_path / 'out')!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == EXIT_BAD_INPUT
+    assert "apitools" not in done.stderr
+    assert "no such file" in done.stderr
 
 
 def unwritable(tmp_path: Path) -> dict[str, Path]:

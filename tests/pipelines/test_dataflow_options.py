@@ -12,10 +12,11 @@ import pytest
 from fiqa_core.scoring.pool import ScorerPool
 from fiqa_core.scoring.scorer import QualityScorer
 from fiqa_core.scoring.settings import ScoreSettings
+from pipelines.cli.errors import OptionError
 from pipelines.runners import dataflow, dataflow_checks
-from pipelines.runners.beam_options import OptionError, beam_options
+from pipelines.runners.beam_options import beam_options
 from pipelines.runners.gpu_machines import Gpu, MachineError, machine_type, parse_accelerator, parse_gpu
-from pipelines.score_dataset import EXIT_BAD_INPUT, _parser, run
+from pipelines.score_dataset import EXIT_BAD_INPUT, make_parser, run
 from tests.fakes import MeanScorer, MeanScorerSource
 from transforms.score import CheckpointScorer
 
@@ -79,12 +80,12 @@ def test_one_message_lists_all_that_is_missing_and_nothing_is_written(tmp_path, 
 def test_a_checkpoint_is_not_among_what_is_missing(caplog):
     assert run(["--runner", "DataflowRunner", "--input", "x", "--output", "y"]) == EXIT_BAD_INPUT
     assert "--project" in caplog.text
-    assert "--checkpoint" not in caplog.text
+    assert "--model" not in caplog.text
 
 
 def test_a_checkpoint_on_this_machine_is_refused(tmp_path):
-    message = refusal(places=PLACES | {"--checkpoint": [str(tmp_path / "model.pt")]})
-    assert "--checkpoint" in message
+    message = refusal(places=PLACES | {"--model": [str(tmp_path / "model.pt")]})
+    assert "--model" in message
     assert "(1)" in message
 
 
@@ -215,8 +216,8 @@ def test_the_commands_of_the_documentation_pass_the_check():
     assert len(blocks) == 2
     for block in blocks:
         text = re.sub(r"\$([A-Z]+)", lambda name: values[name[1]], block.replace("\\\n", " "))
-        arguments, rest = _parser().parse_known_args(shlex.split(text)[3:])
-        places = {"--input": arguments.input, "--output": [arguments.output], "--checkpoint": [arguments.checkpoint]}
+        arguments, rest = make_parser().parse_known_args(shlex.split(text)[3:])
+        places = {"--input": arguments.input, "--output": [arguments.output], "--model": [arguments.model]}
         setup = dataflow.prepare(beam_options(rest, []), arguments.gpu, arguments.device, arguments.no_wait, places)
         assert setup.device == ("cuda" if arguments.gpu else "auto")
 

@@ -112,7 +112,7 @@ def test_a_checkpoint_without_quality_head_gives_embeddings_with_and_without_fli
     for key, _, data in faces[:2]:
         (tmp_path / "in" / f"{key}.jpg").write_bytes(data)
     assert embed(tmp_path / "in", tmp_path / "plain", iresnet) == EXIT_OK
-    assert embed(tmp_path / "in", tmp_path / "flip", iresnet, "--flip", "--embeddings", "float16") == EXIT_OK
+    assert embed(tmp_path / "in", tmp_path / "flip", iresnet, "--flip", "--embedding-type", "float16") == EXIT_OK
     scorer = QualityScorer.from_checkpoint(str(iresnet), device="cpu", embeddings=True)
     plain, flip = ({row["key"]: row for row in rows(tmp_path / name)} for name in ("plain", "flip"))
     key, _, data = faces[0]
@@ -144,7 +144,7 @@ def test_resume_knows_every_setting_that_changes_an_embedding(tmp_path, folder, 
         (("--onnx-color", "bgr"), "onnx.color: rgb then, bgr now"),
         (("--flip",), "flip: None then, True now"),
         (("--phash",), "phash: None then, True now"),
-        (("--embeddings", "float16"), "embeddings: float32 then, float16 now"),
+        (("--embedding-type", "float16"), "embeddings: float32 then, float16 now"),
     ):
         caplog.clear()
         assert embed(folder, out, model, "--resume", *options) == EXIT_BAD_INPUT, options
@@ -158,7 +158,7 @@ def test_resume_knows_every_setting_that_changes_an_embedding(tmp_path, folder, 
 
 def test_an_embedding_that_float16_cannot_hold_is_a_row_with_its_reason(tmp_path, folder, model):
     huge = ("--onnx-mean", "0", "--onnx-std", "1e-7")
-    assert embed(folder, tmp_path / "half", model, *huge, "--embeddings", "float16") == EXIT_OK
+    assert embed(folder, tmp_path / "half", model, *huge, "--embedding-type", "float16") == EXIT_OK
     assert embed(folder, tmp_path / "full", model, *huge) == EXIT_OK
     half, full = ({row["status"] for row in rows(tmp_path / n) if row["key"] != "broken.jpg"} for n in ("half", "full"))
     assert half == {"non_finite"}

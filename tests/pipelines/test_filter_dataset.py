@@ -140,7 +140,7 @@ def test_findings_are_in_the_table_and_wrong_labels_go(tmp_path):
     rows = frame([0.5, 0.6, 0.7], ["a", "a", "b"], verdicts=["wrong_label", "agrees", None])
     write_quality(tmp_path / "q", rows)
     findings = write_labels(tmp_path / "f", rows)
-    assert run(command(tmp_path / "q", tmp_path / "out", "--findings", findings, "--drop-wrong-labels", "on")) == 0
+    assert run(command(tmp_path / "q", tmp_path / "out", "--findings", findings, "--drop-wrong-labels")) == 0
     table = pd.read_parquet(tmp_path / "out" / "decisions")
     assert table.reason.astype(object).fillna("").tolist() == ["wrong_label", "", ""]
     assert table.label_verdict.astype(object).fillna("").tolist() == ["wrong_label", "agrees", ""]

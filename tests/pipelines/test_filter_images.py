@@ -58,7 +58,7 @@ def command(faces: Path, output: Path, *more: object) -> list[str]:
 
 
 def judged(faces: Path, output: Path, *more: object) -> list[str]:
-    policy = ["--drop-wrong-labels", "on", "--exact-duplicates", "all", *more]
+    policy = ["--drop-wrong-labels", "--exact-duplicates", "all", *more]
     return command(faces, output, "--embeddings", faces / "emb", *policy)
 
 
@@ -104,7 +104,7 @@ def test_a_run_that_writes_images_says_what_it_is_at_and_leaves_no_notes_of_its_
 
 def test_findings_of_an_earlier_run_serve_another_policy_without_embeddings(faces, tmp_path):
     assert run(judged(faces, tmp_path / "a")) == 0
-    again = command(faces, tmp_path / "b", "--findings", tmp_path / "a" / "findings", "--drop-wrong-labels", "on")
+    again = command(faces, tmp_path / "b", "--findings", tmp_path / "a" / "findings", "--drop-wrong-labels")
     assert run([*again, "--exact-duplicates", "all"]) == 0
     pd.testing.assert_frame_equal(decisions(tmp_path / "a"), decisions(tmp_path / "b"))
 
@@ -130,7 +130,7 @@ def test_near_copies_in_another_dataset_are_an_overlap_by_perceptual_hash_alone(
         arguments = ["--input", str(tmp_path / folder), "--output", str(tmp_path / f"{folder}-q"), "--phash"]
         assert score_dataset(arguments, MeanScorerSource()) == 0
     tables = ["--quality", str(tmp_path / "own-q"), "--against", str(tmp_path / "other-q")]
-    near = ["--overlap-near", "on", "--near-by", "phash", "--near-phash", "0.8"]
+    near = ["--overlap-near", "--near-by", "phash", "--near-phash", "0.8"]
     assert run([*tables, *near, "--output", str(tmp_path / "out")]) == 0
     table = decisions(tmp_path / "out")
     assert table[~table.keep][["key", "reason", "duplicate_of"]].values.tolist() == [
@@ -199,9 +199,9 @@ def test_an_image_that_is_not_what_was_scored_is_named_and_the_rest_is_written(f
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--drop-wrong-labels", "on"], "embed_dataset"),
+        (["--drop-wrong-labels"], "embed_dataset"),
         (["--near-duplicates", "all", "--near-by", "phash"], "no perceptual hashes"),
-        (["--overlap-near", "on"], "--against"),
+        (["--overlap-near"], "--against"),
         (["--against", "OUT"], "both --quality and --against"),
         (["--against", "SAME"], "both --quality and --against"),
         (["--policy", ""], "empty"),

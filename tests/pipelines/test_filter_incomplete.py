@@ -108,7 +108,7 @@ def test_against_and_embeddings_are_compared_with_their_plans_too(shards, tmp_pa
     score_shards(tmp_path / "q", shards[:2])
     score_shards(tmp_path / "other", shards[2:], OTHER_NETWORK, units=1, finish=False)
     arguments = ["--quality", str(tmp_path / "q"), "--output", str(tmp_path / "f")]
-    against = ["--against", str(tmp_path / "other"), "--overlap-exact", "on"]
+    against = ["--against", str(tmp_path / "other"), "--overlap-exact"]
     assert run([*arguments, *against]) == EXIT_BAD_INPUT
     assert "1 unit is missing" in caplog.text
     assert run([*arguments, *against, "--allow-incomplete"]) == 0

@@ -2,8 +2,9 @@
 
 import pytest
 
-from pipelines.cli.filter_options import embedding_source, make_parser
-from pipelines.runners.beam_options import OptionError
+from pipelines.cli.errors import OptionError
+from pipelines.cli.filter_options import make_parser
+from pipelines.jobs.filter_settings import embedding_source
 
 
 def test_keys_beside_a_table_of_embeddings_are_refused_and_not_ignored():

@@ -35,7 +35,7 @@ def data(tmp_path: Path) -> tuple[str, str]:
     return str(tmp_path / "m.pt"), str(tmp_path / "in")
 
 
-@pytest.mark.parametrize(("command", "option"), [(score_dataset, "--checkpoint"), (embed_dataset, "--model")])
+@pytest.mark.parametrize(("command", "option"), [(score_dataset, "--model"), (embed_dataset, "--model")])
 def test_heads_are_asked_for_and_part_of_the_table_s_provenance(command, option, data, tmp_path, caplog) -> None:
     checkpoint, images = data
     output = tmp_path / "out"

@@ -56,7 +56,7 @@ def test_nothing_that_a_terminal_obeys_is_left():
 def test_the_notice_about_the_small_network_is_shown_as_lines(tmp_path, caplog):
     (tmp_path / "empty").mkdir()
     score_dataset.run(["--input", str(tmp_path / "empty"), "--output", str(tmp_path / "out")])
-    record = next(record for record in caplog.records if "no --checkpoint" in record.getMessage())
+    record = next(record for record in caplog.records if "no --model" in record.getMessage())
     assert VisibleFormatter("%(message)s").format(record) == NOTICE
 
 

@@ -7,10 +7,12 @@ from unittest.mock import patch
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
+from fiqa_core.devices import DeviceError
 from fiqa_core.shards.plan import Plan
 from fiqa_core.shards.unit import Unit
+from pipelines.cli.errors import OptionError
 from pipelines.cli.filter_options import make_parser
-from pipelines.runners.beam_options import OptionError, beam_options, processes_chosen, reason, worker_processes
+from pipelines.runners.beam_options import beam_options, is_bug, processes_chosen, reason, worker_processes
 from pipelines.runners.local_workers import choose_workers
 from tests.fiqa_core.scoring.test_devices import FakeGpus
 
@@ -110,8 +112,31 @@ def test_a_job_service_that_is_not_named_or_not_there_is_an_error_at_once():
 def test_the_reason_of_a_failed_job_is_taken_out_of_the_runners_traces():
     text = (
         "Traceback (most recent call last):\n  File 'worker.py', line 1\nRuntimeError: Traceback (most recent call "
-        "last):\n  File 'x.py'\nfiqa_core.scoring.devices.DeviceError: device 'cuda' was asked for\nsee the driver\n"
+        "last):\n  File 'x.py'\nfiqa_core.devices.DeviceError: device 'cuda' was asked for\nsee the driver\n"
     )
     expected = "fiqa_core.devices.DeviceError: device 'cuda' was asked for\nsee the driver"
     assert reason(RuntimeError(text)) == expected
     assert reason(RuntimeError("killed")) == "RuntimeError: killed"
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        ("KeyError: 'score'", True),
+        ("ValueError: 3 is not in list", True),
+        ("AssertionError", True),
+        ("fiqa_core.devices.DeviceError: device 'cuda' was asked for", False),
+        ("OSError: [Errno 28] No space left on device", False),
+        ("RuntimeError: a worker process died: exit code -9", False),
+        ("grpc._channel._MultiThreadedRendezvous: the service went away", False),
+    ],
+)
+def test_an_error_of_a_worker_that_is_none_of_ours_nor_of_the_system_is_a_bug(last, expected):
+    text = f"Traceback (most recent call last):\n  File 'worker.py', line 1\nRuntimeError: Traceback:\n{last}\n"
+    assert is_bug(RuntimeError(text)) is expected
+
+
+def test_an_error_that_comes_back_as_itself_is_told_by_its_class():
+    assert is_bug(KeyError("x [while running 'ScoreUnit']"))
+    assert not is_bug(DeviceError("no GPU"))
+    assert not is_bug(ConnectionError("refused"))

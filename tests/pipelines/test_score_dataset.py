@@ -44,7 +44,7 @@ def folder(tmp_path_factory, faces) -> Path:
 
 
 def score(output: Path, checkpoint: Path, *arguments: object) -> int:
-    return run(["--output", str(output), "--checkpoint", str(checkpoint), "--device", "cpu", *map(str, arguments)])
+    return run(["--output", str(output), "--model", str(checkpoint), "--device", "cpu", *map(str, arguments)])
 
 
 def qualities(output: Path) -> dict[bytes, float]:
@@ -144,7 +144,7 @@ def test_null_images_in_parquet_are_rows(tmp_path, checkpoint, faces):
 
 
 def test_embeddings_are_written_on_request(tmp_path, checkpoint, folder):
-    assert score(tmp_path / "out", checkpoint, "--input", folder, "--embeddings", "float16") == 0
+    assert score(tmp_path / "out", checkpoint, "--input", folder, "--embedding-type", "float16") == 0
     table = pd.read_parquet(tmp_path / "out" / "quality")
     assert np.stack(table.embedding).shape == (60, 256)
 
@@ -175,7 +175,7 @@ def test_a_missing_gpu_is_an_error_and_never_a_cpu_run(tmp_path, checkpoint, fol
             [
                 "--output",
                 str(tmp_path / "o"),
-                "--checkpoint",
+                "--model",
                 str(checkpoint),
                 "--input",
                 str(folder),
@@ -192,7 +192,7 @@ def test_killed_and_resumed_equals_undisturbed(tmp_path, checkpoint, folder):
     options = ["--input", folder, "--unit-size", "4", "--batch-size", "1", "--threads", "1"]
     undisturbed, killed = tmp_path / "a", tmp_path / "b"
     assert score(undisturbed, checkpoint, *options) == 0
-    command = [sys.executable, "-m", "pipelines.score_dataset", "--checkpoint", checkpoint, "--device", "cpu", *options]
+    command = [sys.executable, "-m", "pipelines.score_dataset", "--model", checkpoint, "--device", "cpu", *options]
     command = list(map(str, command))
     process = subprocess.Popen([*command, "--output", killed], cwd=ROOT)
     while len(list(killed.glob("quality/*.parquet"))) < 3 and process.poll() is None:

@@ -47,7 +47,7 @@ def _command(name: str, inputs: Path, place: str) -> tuple[Callable[..., int], l
     out = ["--output", place]
     if name == "train" or name == "pool":
         config = yaml.safe_load(Path("configs/nano_lfw.yaml").read_text())
-        folders = [*faces, "--output", str(inputs / "t"), "--teacher", str(inputs / "fr.onnx"), "--set"]
+        folders = [*faces, "--output", str(inputs / "t"), "--teacher-model", str(inputs / "fr.onnx"), "--set"]
         words = [*faces, *out] if name == "train" else [*folders, f"teacher.pool={place}"]
         (inputs / "c.yaml").write_text(yaml.safe_dump(config))
         return train_fiqa.run, ["--config", str(inputs / "c.yaml"), *words]

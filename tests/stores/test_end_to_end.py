@@ -233,7 +233,7 @@ def test_a_checkpoint_in_a_bucket_scores_as_the_local_one(stored, tmp_path, data
     upload(checkpoint.parent, f"{stored.uri}/zoo")
     tables = []
     for weights, output in ((checkpoint, tmp_path / "out"), (f"{stored.uri}/zoo", f"{stored.uri}/out")):
-        argv = ["--input", str(dataset / "tar" / "shard-0.tar"), "--output", str(output), "--checkpoint", str(weights)]
+        argv = ["--input", str(dataset / "tar" / "shard-0.tar"), "--output", str(output), "--model", str(weights)]
         assert run([*argv, "--device", "cpu"]) == EXIT_OK
         tables.append(comparable(str(output)))
     pd.testing.assert_frame_equal(*tables)

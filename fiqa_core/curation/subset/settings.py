@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from fiqa_core.errors import FiqaError
 from fiqa_core.shards.formats import SAME, output_formats, output_of
 from fiqa_core.shards.output import Output
 from fiqa_core.shards.unit import ReadSettings, Unit
@@ -17,7 +18,7 @@ PLAN, LABELS, REPORT = "plan.json", "labels.csv", "summary.json"
 DEFAULT_SHARD_SIZE = 10_000
 
 
-class SubsetError(ValueError):
+class SubsetError(FiqaError, ValueError):
     """A subset cannot be written as asked; the message says why and what to do."""
 
 

@@ -3,6 +3,8 @@
 import importlib
 from typing import Any
 
+from fiqa_core.errors import FiqaError
+
 # Errors that a command answers in one line; any other is a fault of ours and travels with its trace.
 _KNOWN = {
     "DeviceError": "fiqa_core.devices",
@@ -15,11 +17,11 @@ _KNOWN = {
 }
 
 
-class ScoringProcessLostError(RuntimeError):
+class ScoringProcessLostError(FiqaError, RuntimeError):
     """The scoring process ended, or was killed, with a batch of ours in hand: score the unit again."""
 
 
-class ScoringProcessError(RuntimeError):
+class ScoringProcessError(FiqaError, RuntimeError):
     """The scoring process could not start, or could not score a batch."""
 
 

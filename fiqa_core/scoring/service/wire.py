@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fiqa_core.errors import FiqaError
 from fiqa_core.nameless_memory import nameless_memory
 
 SIDE = 112
@@ -23,7 +24,7 @@ _LENGTH = struct.Struct("<I")
 _PEER = struct.Struct("3i")  # pid, uid, gid: Linux's struct ucred
 
 
-class PeerError(RuntimeError):
+class PeerError(FiqaError, RuntimeError):
     """The other end of the socket is not a process of the same user, or does not speak this protocol."""
 
 

@@ -10,6 +10,7 @@ from typing import IO, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fiqa_core.errors import FiqaError
 from fiqa_core.shards.parquet.pages import PageGuard, SmallerBatches
 from fiqa_core.storage import StorageError
 
@@ -21,7 +22,7 @@ _MOST_PIECES = 16
 _PASSED_OVER_BYTES = 32 << 30
 
 
-class ClaimError(ValueError):
+class ClaimError(FiqaError, ValueError):
     """The footer cannot be true."""
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import IO, NamedTuple
 
+from fiqa_core.errors import FiqaError
+
 _HEADER_BYTES = 64 << 10  # page headers have minimum and maximum of the page in them
 _USUAL_HEADER = 512
 BUDGET_BYTES = 128 << 20  # of values that are decoded at a time
@@ -14,7 +16,7 @@ _STOP, _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = 0, 1
 _MOST_NESTED = 8
 
 
-class PageRefusedError(ValueError):
+class PageRefusedError(FiqaError, ValueError):
     """A page claims to become far more bytes than it has."""
 
 

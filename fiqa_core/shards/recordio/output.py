@@ -41,7 +41,7 @@ class InsightFaceSet(SetOutput):
             images = sum(labels.values()) + unlabelled
             raise OutputRefusedError(
                 f"{unlabelled} of {counted(images, 'kept image has', 'kept images have')} no label, which "
-                "InsightFace's RecordIO needs. Drop them (--drop-unlabelled on), write another format, or score the "
+                "InsightFace's RecordIO needs. Drop them (--drop-unlabelled), write another format, or score the "
                 "set again with --label-field."
             )
 

@@ -6,12 +6,17 @@ from typing import IO
 
 import numpy as np
 
+from fiqa_core.errors import FiqaError
 from fiqa_core.shards.recordio.format import IMAGE_HEADER, LABEL
 from fiqa_core.shards.recordio.pack import pack_record, set_keys
 
 # Labels and key ranges are float32: above this, neighbouring whole numbers are one.
 MAX_EXACT = 1 << 24
 _MAX_KEYS = 1 << 32
+
+
+class TooManyRecordsError(FiqaError, ValueError):
+    """More labels or records than one RecordIO set can tell apart."""
 
 
 class InsightFaceWriter:
@@ -109,14 +114,16 @@ class InsightFaceWriter:
 
     def _refuse_more(self, records: int) -> None:
         if len(self._starts) > self._most:
-            raise ValueError(f"more than {self._most} labels, which are float32 and tell no more apart. Keep fewer.")
+            raise TooManyRecordsError(
+                f"more than {self._most} labels, which are float32 and tell no more apart. Keep fewer."
+            )
         if not self._plain and self._key + records > self._most:
-            raise ValueError(
+            raise TooManyRecordsError(
                 f"more than {self._most} records: the key ranges of InsightFace's header and identity records are "
                 "float32, which cannot tell larger keys apart. Write the plain layout, or several sets."
             )
         if self._key + records > _MAX_KEYS:
-            raise ValueError(f"more than {_MAX_KEYS} records in one set. Write several sets.")
+            raise TooManyRecordsError(f"more than {_MAX_KEYS} records in one set. Write several sets.")
 
     def _put(self, payload: bytes) -> None:
         self._refuse_more(1)

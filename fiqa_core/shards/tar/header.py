@@ -7,6 +7,8 @@ Format" and "Storing Sparse Files"; the headers of libarchive and Python's `tarf
 import zlib
 from collections.abc import Mapping
 
+from fiqa_core.errors import FiqaError
+
 BLOCK = 512
 NO_PAX: Mapping[bytes, bytes] = {}
 MAX_DIGITS = 20  # of a decimal number; 2**64 has as many
@@ -17,7 +19,7 @@ SPARSE_MAP = b"GNU.sparse.map"
 _adler32 = zlib.adler32
 
 
-class BrokenError(Exception):
+class BrokenError(FiqaError):
     """The archive cannot be followed from here; `at`: the byte of the archive that is wrong."""
 
     def __init__(self, reason: str, at: int, truncated: bool = False) -> None:

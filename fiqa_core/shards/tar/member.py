@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from fiqa_core.errors import FiqaError
+
 REGULAR = "file"
 FOLDER = "folder"
 LINK = "link"
@@ -10,7 +12,7 @@ CONTINUED = "part of a file that began in another volume"
 BAD_SPARSE = "sparse file whose map is damaged"
 
 
-class TarDamagedError(Exception):
+class TarDamagedError(FiqaError):
     """The rest of the archive cannot be read; `truncated` tells an early end from bad content."""
 
     def __init__(self, message: str, truncated: bool) -> None:

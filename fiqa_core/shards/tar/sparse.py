@@ -6,6 +6,7 @@ Source: GNU tar manual, "Storing Sparse Files".
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from fiqa_core.errors import FiqaError
 from fiqa_core.shards.tar.header import BLOCK, MAX_DIGITS, SPARSE_MAP, number_of
 
 _OLD_ENTRIES, _OLD_MORE, _OLD_REAL_SIZE = 386, 482, 483
@@ -24,7 +25,7 @@ class Sparse(NamedTuple):
     extents: Extents | None
 
 
-class SparseMapError(ValueError):
+class SparseMapError(FiqaError, ValueError):
     """The map of a sparse file is not one."""
 
 

@@ -41,18 +41,18 @@ def _filtered(table, output, *options) -> dict:
 def test_an_identity_of_four_thousand_equal_embeddings_goes_through_labels_duplicates_and_quantiles(
     equal_rows, tmp_path
 ):
-    near = _filtered(equal_rows, tmp_path / "near", "--drop-wrong-labels", "on", "--near-duplicates", "all")
+    near = _filtered(equal_rows, tmp_path / "near", "--drop-wrong-labels", "--near-duplicates", "all")
     assert near["kept"] == 1 + OTHERS
     assert near["dropped"]["duplicate_near"] == MANY - 1
     options = ["--drop-worst", "0.25", "--drop-worst-of-identity", "0.5", "--best-per-identity", "7"]
-    ranked = _filtered(equal_rows, tmp_path / "ranked", "--drop-wrong-labels", "on", *options)
+    ranked = _filtered(equal_rows, tmp_path / "ranked", "--drop-wrong-labels", *options)
     assert ranked["rows"] == MANY + OTHERS == ranked["kept"] + sum(ranked["dropped"].values())
     assert ranked["dropped"]["below_global_quantile"] == (MANY + OTHERS) // 4
 
 
 def test_of_four_thousand_copies_of_the_same_bytes_the_first_stays(tmp_path):
     table = _table(tmp_path, [hashlib.sha256(b"one").digest()] * MANY)
-    said = _filtered(table, tmp_path / "out", "--exact-duplicates", "all", "--drop-wrong-labels", "on")
+    said = _filtered(table, tmp_path / "out", "--exact-duplicates", "all", "--drop-wrong-labels")
     assert said["kept"] == 1 + OTHERS
     assert said["dropped"]["duplicate_exact"] == MANY - 1
 

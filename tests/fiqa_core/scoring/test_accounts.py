@@ -176,7 +176,7 @@ def test_the_batch_size_is_a_setting_of_half_precision_only(precision):
 
 def test_the_command_writes_it_down(tmp_path, shards, monkeypatch):
     seen = []
-    monkeypatch.setattr(score_dataset, "run_table", lambda job: seen.append(job.settings.to_dict()) or 0)
+    monkeypatch.setattr("pipelines.jobs.score_job.run_table", lambda job: seen.append(job.settings.to_dict()) or 0)
     half = ["--precision", "bf16", "--batch-size", "3", "--device", "cpu"]
     assert score_dataset.run(command(shards, tmp_path / "a", *half)) == 0
     assert score_dataset.run(command(shards, tmp_path / "a", "--batch-size", "3", "--device", "cpu")) == 0

@@ -14,7 +14,8 @@ from fiqa_core.scoring.scorer import QualityScorer
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.plan import Plan
 from fiqa_core.shards.unit import Unit
-from pipelines.cli.precision_options import COMPILE_IMAGES, cpu_hint, settle_compile, settle_precision
+from pipelines.cli.precision_options import COMPILE_IMAGES, cpu_hint
+from pipelines.jobs.network_settings import settle_compile, settle_precision
 from pipelines.runners.beam_options import beam_options
 from transforms.score import CheckpointScorer
 
@@ -122,7 +123,7 @@ def test_a_compiled_network_is_always_given_whole_batches(monkeypatch):
     ],
 )
 def test_compiling_is_a_setting_and_auto_wants_images_that_repay_it(monkeypatch, chosen, device, images, compiled):
-    monkeypatch.setattr("pipelines.cli.precision_options.resolve_device", torch.device)
+    monkeypatch.setattr("pipelines.jobs.network_settings.resolve_device", torch.device)
     settings = ScoreSettings("vit_s", "token", "0" * 64, precision="fp16")
     source = CheckpointScorer("m.pt", settings, device)
     plan = Plan((Unit(0, "parquet", "a", "a", 0, 1, 0, images, 1, ""),))

@@ -84,7 +84,7 @@ def test_the_command_s_help_shows_text_and_default_of_the_declarations(capsys):
         train_fiqa.run(["--help"])
     shown = " ".join(capsys.readouterr().out.split())
     flags = {declared(item).flag: item for kind in SECTIONS.values() for item in kind.__dataclass_fields__.values()}
-    assert set(flags) > {"--input", "--output", "--teacher", "--workers"}
+    assert set(flags) > {"--input", "--output", "--teacher-model", "--workers"}
     for flag, item in flags.items():
         assert not flag or " ".join(declared(item).text.split()) in shown
 

@@ -165,7 +165,7 @@ def test_the_model_of_a_run_loads_for_scoring_in_every_mode(shards, tmp_path, mo
     small = ["--set", f"network.mode={mode}", "--set", f"network.heads={heads}", "--set", "optimiser.epochs=0.5"]
     flags = ["--config", str(config), "--input", *map(str, shards), "--output", str(tmp_path / "run"), *small]
     assert train_fiqa.run(flags) == 0
-    assert "score_dataset --checkpoint" in capsys.readouterr().out
+    assert "score_dataset --model" in capsys.readouterr().out
     loaded = load_checkpoint(str(tmp_path / "run" / "model.pt"))
     assert loaded.mode == mode
     assert loaded.network.config == ViTConfig(16, 2, heads, 28, mode=mode)

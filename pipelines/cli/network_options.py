@@ -1,0 +1,27 @@
+"""The one name of each thing that score_dataset and embed_dataset ask about a network, and the names it had."""
+
+import argparse
+from collections.abc import Sequence
+
+from pipelines.cli.command import named
+
+# Old spelling -> new spelling, for one release.
+RENAMED = {"--checkpoint": "--model", "--embeddings": "--embedding-type"}
+
+
+def add_model_option(network: argparse._ArgumentGroup, text: str, required: bool) -> None:
+    """The network's file."""
+    network.add_argument("--model", type=named, required=required, metavar="URI", help=text)
+
+
+def add_checkpoint_options(network: argparse._ArgumentGroup, architectures: str, modes: Sequence[str]) -> None:
+    """What a checkpoint holds, where its tensors do not show it."""
+    network.add_argument(
+        "--arch", metavar="NAME", help=f"architecture of a checkpoint: {architectures} (default: recognised)"
+    )
+    network.add_argument("--mode", choices=modes, help="what a checkpoint's score comes from (default: recognised)")
+
+
+def add_embedding_type(network: argparse._ArgumentGroup, types: Sequence[str], default: str, text: str) -> None:
+    """The numbers that embeddings are stored as."""
+    network.add_argument("--embedding-type", choices=types, default=default, help=text)

@@ -1,0 +1,31 @@
+"""What measure_baselines does once its command line is read."""
+
+import argparse
+import logging
+from collections.abc import Sequence
+
+from fiqa_core.scoring.measures import MeasureSource
+from fiqa_core.scoring.settings import ScoreSettings
+from pipelines.cli import table_options
+from pipelines.cli.parser import Parser
+from pipelines.jobs.table_job import TableJob, by_quality, prepare_workers, quality_lines, run_table
+from pipelines.runners.beam_options import command_options
+
+_log = logging.getLogger("measure_baselines")
+
+
+def run(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser) -> int:
+    """Measure; `rest`: Beam's options."""
+    options = command_options(arguments, rest, parser)
+    workers = prepare_workers(arguments, options, {}, lambda device: device)
+    settings = ScoreSettings(
+        arguments.measure,
+        "none",
+        "0" * 64,
+        channel_order=arguments.channel_order,
+        min_side=arguments.min_side,
+        read=table_options.read_settings(arguments),
+        phash=arguments.phash,
+    )
+    source = MeasureSource(arguments.measure)
+    return run_table(TableJob(arguments, options, settings, source, workers, _log, quality_lines, by_quality))

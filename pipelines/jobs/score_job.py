@@ -1,0 +1,73 @@
+"""What score_dataset does once its command line is read."""
+
+import argparse
+import logging
+from collections.abc import Sequence
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from fiqa_core import storage
+from fiqa_core.devices import resolve_device
+from fiqa_core.models import EMBEDDED, NOTICE
+from fiqa_core.networks.checkpoints import LoadedNetwork, load_checkpoint, require_quality
+from fiqa_core.scoring.settings import ScoreSettings
+from pipelines.cli import table_options
+from pipelines.cli.log_format import Lines
+from pipelines.cli.parser import Parser
+from pipelines.jobs.network_settings import settle_precision
+from pipelines.jobs.table_job import (
+    TableJob,
+    by_quality,
+    network_threads,
+    prepare_workers,
+    quality_lines,
+    run_table,
+)
+from pipelines.runners.beam_options import command_options
+from transforms.score import CheckpointScorer, ScorerSource
+
+_log = logging.getLogger("score_dataset")
+
+
+def run(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser, source: ScorerSource | None) -> int:
+    """Score; `rest`: Beam's options. `source`: makes the scorer instead of a network."""
+    options = command_options(arguments, rest, parser)
+    network = {} if arguments.model is None else {"--model": arguments.model}
+    workers = prepare_workers(arguments, options, network, resolve_device)
+    settings = _settings(arguments, options, workers.device, source)
+    if source is None:
+        threads = arguments.threads or workers.threads or network_threads(options, arguments)
+        model = EMBEDDED if arguments.model is None else storage.absolute(arguments.model)
+        source = CheckpointScorer(model, settings, workers.device, arguments.batch_size, threads, workers.gpus)
+    return run_table(TableJob(arguments, options, settings, source, workers, _log, quality_lines, by_quality))
+
+
+def _settings(
+    arguments: argparse.Namespace, options: PipelineOptions, device: str, source: ScorerSource | None
+) -> ScoreSettings:
+    loaded = None if source is not None else _loaded(arguments)
+    precision = settle_precision(arguments, options, device if loaded else "cpu", loaded.arch if loaded else "")
+    choices = {
+        "precision": precision,
+        "channel_order": arguments.channel_order,
+        "embeddings": arguments.embedding_type,
+        "min_side": arguments.min_side,
+        "read": table_options.read_settings(arguments),
+        "phash": arguments.phash,
+        "batch_size": table_options.batch_setting(arguments),
+    }
+    if loaded is None:
+        return ScoreSettings(getattr(source, "name", "none"), "none", "0" * 64, **choices)
+    dim = loaded.embedding_dim if arguments.embedding_type != "none" else 0
+    return ScoreSettings(loaded.arch, loaded.mode, loaded.sha256, dim, **choices)
+
+
+def _loaded(arguments: argparse.Namespace) -> LoadedNetwork:
+    embeddings = arguments.embedding_type != "none"
+    model = arguments.model or EMBEDDED
+    loaded = load_checkpoint(model, arguments.arch, arguments.mode, embeddings, arguments.heads)
+    require_quality(loaded)
+    if loaded.uri == EMBEDDED:
+        _log.warning("%s", Lines(NOTICE))
+    _log.info("network: %s, mode %s, sha256 %s", loaded.arch, loaded.mode, loaded.sha256[:16])
+    return loaded
