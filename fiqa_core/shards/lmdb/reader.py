@@ -1,0 +1,271 @@
+"""LMDB shards: a record is a key with the bytes of an image."""
+
+import hashlib
+import io
+import logging
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from fiqa_core.images.headers import recognise
+from fiqa_core.shards.label_text import value_text
+from fiqa_core.shards.lmdb.listing import BOOKKEEPING, LABEL_FROM, Listing, read_listing
+from fiqa_core.shards.lmdb.pages import LEAF, NO_PAGE, PAGE_HEADER, Big, Node, PagedFile, PageError, Tree, nodes
+from fiqa_core.shards.lmdb.tree import Leaves, Lost, find, leaves
+from fiqa_core.shards.names import MAX_LABEL_CHARACTERS, printable, shortened
+from fiqa_core.shards.plain_pickle import PickleError, PlainPickle
+from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
+from fiqa_core.storage import StorageError, StoredFile, is_local, open_read
+from fiqa_core.wording import counted
+from schemas.reasons import Status
+
+_log = logging.getLogger(__name__)
+_CHUNK = 1 << 20
+_PICKLE = b"\x80"
+_MOST_BESIDE = 64 << 10  # bytes of a value that holds an image and its label, besides the image
+_STRAY = (
+    "found in a page that no other page leads to, since pages of the database are damaged: it may be an older image of "
+    "its key, or one that was removed"
+)
+
+
+class Lmdb:
+    """A unit is a run of leaf pages in the order of keys; `index` is a record's number in that order.
+
+    A key that is not UTF-8 is shown with its bytes escaped. Values are an image's bytes, or a pickle of these and a
+    label. In ViT-FIQA's layout labels come from `__labels__`, and a key of `__keys__` that has no value is a row too.
+    """
+
+    name = "lmdb"
+    suffixes: tuple[str, ...] = (".lmdb", ".lmdb_dataset", ".mdb")
+
+    def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:
+        """Runs of leaf pages with `unit_size` records or a few more. No image is read."""
+        whole = Unit(0, self.name, file.shown, file.url, 0, 0, 0, -1, file.size, file.version)
+        if not is_local(file.url):
+            raise StorageError(
+                f"{file.shown}: an LMDB file is read page by page, here and there, which a store answers too slowly. Copy "
+                "it to a local disk and name it there."
+            )
+        try:
+            database = _database(file.url, file.version, "" if settings is None else settings.image_field)
+        except PageError:
+            yield whole  # its reading will fail in the same way and become the shard's row, with the reason
+            return
+        counts = database.counts
+        total = sum(counts)
+        first = start = records = 0
+        for place, count in enumerate(counts):
+            records += count
+            if records >= unit_size or place == len(counts) - 1:
+                size = file.size * records // max(total, 1)
+                yield Unit(
+                    0, self.name, file.shown, file.url, start, place + 1, first, records, size, file.version
+                )
+                start, first, records = place + 1, first + records, 0
+        if not counts:
+            yield Unit(0, self.name, file.shown, file.url, 0, 0, 0, 0, file.size, file.version)
+
+    def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
+        """One record a key, one for each key that is listed without a value, and one for pages that are lost."""
+        try:
+            database = _database(unit.url, unit.version, settings.image_field)
+        except PageError as error:
+            status = Status.SHARD_TRUNCATED if error.truncated else Status.SHARD_UNREADABLE
+            yield Record(None, unit.first_index, None, None, Fault(status, str(error)))
+            return
+        index = unit.first_index
+        stop = unit.stop if unit.records >= 0 else len(database.counts)
+        with open_read(unit.url, unit.version) as stream:
+            file = PagedFile(stream.fileno())
+            for place in range(unit.start, stop):
+                for record in _Part(file, database, settings.max_stored_bytes).records(place, index):
+                    yield record
+                    index += 1
+
+
+class _Database(NamedTuple):
+    """What is known of a file before its images are read.
+
+    Attributes:
+        counts: records of each place: those of the leaf pages, of the strays together, and of the keys that are listed
+            without a value.
+        absent: int64, those keys, as places of the listing.
+    """
+
+    leaves: Leaves
+    listing: Listing | None
+    counts: list[int]
+    absent: np.ndarray
+    tree: Tree
+
+
+@lru_cache(maxsize=1)
+def _database(url: str, version: str, name: str) -> _Database:
+    """Made once for all units of a file that a process reads one after the other."""
+    with open_read(url, version) as stream:
+        file = PagedFile(stream.fileno())
+        tree = _named(file, name)
+        found = leaves(file, tree)
+        listing = read_listing(file, tree)
+        if listing is not None and listing.problem:
+            _log.warning("%s: %s", url, listing.problem)
+        listed = np.zeros(0 if listing is None else len(listing.keys), bool)
+        counts = []
+        for page in found.pages:
+            counts.append(1 if isinstance(page, Lost) else _count(file, page, listing, listed))
+        strays = _stray_nodes(file, tree, found.strays)
+        if listing is not None:
+            _mark(listing, listed, [node.key for _, node in strays])
+        absent = np.flatnonzero(~listed)
+        if listing is not None and len(absent):
+            absent = absent[np.argsort(listing.places[absent], kind="stable")]
+        counts += [len(strays)] * bool(strays) + [len(absent)] * bool(len(absent))
+        return _Database(found, listing, counts, absent, tree)
+
+
+def _named(file: PagedFile, name: str) -> Tree:
+    """The main database, or one that it holds."""
+    if not name:
+        return file.tree
+    node = find(file, file.tree, name.encode())
+    if node is None or not isinstance(node.value, Tree):
+        raise PageError(f"it holds no database named {name!r} (--image-field); expected one of those inside the file")
+    return node.value
+
+
+def _count(file: PagedFile, page: int, listing: Listing | None, listed: np.ndarray) -> int:
+    try:
+        found = nodes(file.page(page, LEAF))
+    except PageError:
+        return 1
+    if listing is None:
+        return len(found)
+    keys = [node.key for node in found]
+    _mark(listing, listed, keys)
+    return len(keys) - sum(key in BOOKKEEPING for key in keys)
+
+
+def _mark(listing: Listing, listed: np.ndarray, keys: list[bytes]) -> None:
+    places = listing.of(keys)
+    listed[places[places >= 0]] = True
+
+
+def _stray_nodes(file: PagedFile, tree: Tree, pages: list[int]) -> list[tuple[int, Node]]:
+    """Nodes of pages that no other page leads to, but for keys that are in the tree and those that came before."""
+    found: dict[bytes, tuple[int, Node]] = {}
+    for page in pages:
+        try:
+            inside = nodes(file.page(page, LEAF))
+        except PageError:
+            continue
+        for node in inside:
+            if node.key not in BOOKKEEPING and node.key not in found and find(file, tree, node.key) is None:
+                found[node.key] = (page, node)
+    return list(found.values())
+
+
+class _Part:
+    """The records of one place of a database."""
+
+    def __init__(self, file: PagedFile, database: _Database, limit: int) -> None:
+        self._file, self._database, self._limit = file, database, limit
+
+    def records(self, place: int, index: int) -> Iterator[Record]:
+        """The records of place `place` of `_Database.counts`, the first of them with this `index`."""
+        pages = self._database.leaves.pages
+        if place < len(pages):
+            yield from self._of_page(pages[place], index)
+            return
+        strays = _stray_nodes(self._file, self._database.tree, self._database.leaves.strays)
+        if strays and place == len(pages):
+            yield from self._of_nodes([node for _, node in strays], index, _STRAY)
+            return
+        yield from self._absent(index)
+
+    def _of_page(self, page: int | Lost, index: int) -> Iterator[Record]:
+        if isinstance(page, Lost):
+            status = Status.SHARD_TRUNCATED if page.truncated else Status.SHARD_UNREADABLE
+            yield Record(None, index, None, None, Fault(status, page.message))
+            return
+        try:
+            found = nodes(self._file.page(page, LEAF))
+        except PageError as error:
+            yield Record(None, index, None, None, Fault(Status.SHARD_UNREADABLE, Lost(str(error), 1, False).message))
+            return
+        if self._database.listing is not None:
+            found = [node for node in found if node.key not in BOOKKEEPING]
+        yield from self._of_nodes(found, index, None)
+
+    def _of_nodes(self, found: list[Node], index: int, note: str | None) -> Iterator[Record]:
+        listing = self._database.listing
+        places = [-1] * len(found) if listing is None else listing.of([node.key for node in found]).tolist()
+        for number, (node, place) in enumerate(zip(found, places, strict=True), index):
+            label = None if listing is None else listing.label(place)
+            why = note if listing is None or not listing.problem else listing.problem
+            yield self._record(node, number, label, why)
+
+    def _record(self, node: Node, index: int, label: str | None, note: str | None) -> Record:
+        key = printable(node.key.decode("utf-8", "surrogateescape")) or str(index)
+        origin = "" if label is None else LABEL_FROM
+        value = node.value
+        if isinstance(value, Tree):
+            fault = Fault(
+                Status.UNREADABLE,
+                f"a database inside the file, of {counted(value.entries, 'record')}: it is read with --image-field {key}",
+            )
+            return Record(key, index, label, None, fault, label_from=origin)
+        if value is None:
+            return Record(key, index, label, None, Fault(Status.CORRUPT, node.fault), label_from=origin)
+        try:
+            if isinstance(value, Big):
+                if value.size > self._limit:
+                    return self._too_large(key, index, label, value)
+                value = self._file.value(value)
+        except PageError as error:
+            return Record(key, index, label, None, Fault(Status.CORRUPT, f"its value is lost: {error}"), label_from=origin)
+        if value[:1] == _PICKLE and value[-1:] == b"." and recognise(value) is None:
+            return _of_pickle(key, index, label, value, note)
+        return Record(key, index, label, value, None, None, note, origin)
+
+    def _too_large(self, key: str, index: int, label: str | None, big: Big) -> Record:
+        self._file.check(big)
+        digest, at = hashlib.sha256(), big.page * self._file.page_size + PAGE_HEADER
+        for start in range(at, at + big.size, _CHUNK):
+            digest.update(self._file.read(start, min(_CHUNK, at + big.size - start)))
+        fault = Fault(Status.TOO_LARGE, f"{big.size} stored bytes; the limit is {self._limit}")
+        return Record(key, index, label, None, fault, digest.digest(), label_from="" if label is None else LABEL_FROM)
+
+    def _absent(self, index: int) -> Iterator[Record]:
+        listing = self._database.listing
+        assert listing is not None
+        lost = any(isinstance(page, Lost) for page in self._database.leaves.pages)
+        where = "; it was in one of the pages that are lost" if lost else ""
+        for number, place in enumerate(self._database.absent.tolist(), index):
+            label = listing.label(place)
+            key = printable(listing.key(place).decode("utf-8", "surrogateescape"))
+            status = Status.CORRUPT if lost else Status.MISSING_IMAGE
+            fault = Fault(status, f"__keys__ lists this key, but the database has no value for it{where}")
+            yield Record(key, number, label, None, fault, label_from="" if label is None else LABEL_FROM)
+
+
+def _of_pickle(key: str, index: int, label: str | None, value: bytes, note: str | None) -> Record:
+    """A value that is a pickle of an image, or of an image and its label."""
+    try:
+        found = PlainPickle(io.BytesIO(value), most=_MOST_BESIDE, kept=len(value)).load()
+    except PickleError as error:
+        fault = Fault(Status.UNREADABLE, f"the value is a pickle that is not read: {error}")
+        return Record(key, index, label, None, fault, label_from="" if label is None else LABEL_FROM)
+    parts = found if isinstance(found, tuple | list) else (found,)
+    image = next((part for part in parts if isinstance(part, bytes)), None)
+    if image is None:
+        fault = Fault(Status.MISSING_IMAGE, "the value is a pickle without the bytes of an image")
+        return Record(key, index, label, None, fault, label_from="" if label is None else LABEL_FROM)
+    if label is not None:
+        return Record(key, index, label, image, None, None, note, LABEL_FROM)
+    text = next((value_text(part) for part in parts if isinstance(part, int | str)), None)
+    own = None if text is None else printable(shortened(text, MAX_LABEL_CHARACTERS))
+    return Record(key, index, own, image, None, None, note, "" if own is None else "pickled values")
