@@ -17,9 +17,7 @@ from fiqa_core.wording import counted
 _CHUNK = 1 << 20
 _BETWEEN = 256  # bytes of instructions that may stand between two images (an array's type and shape)
 _LENGTH = 4
-_IMAGE = re.compile(
-    rb"[BT](.{4})(?=\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF....WEBP|GIF8[79]a|BM|II\*\0|MM\0\*)", re.DOTALL
-)
+_IMAGE = re.compile(rb"[BT](.{4})(?=\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF....WEBP|GIF8[79]a|BM|II\*\0|MM\0\*)", re.DOTALL)
 _LONGEST_MATCH = 1 + _LENGTH + 12
 _BEHIND = b"\x94qrpteab"  # what may stand behind an image's bytes: it is kept, appended, or a part of an array
 _BOOLS = ("b1", "u1", "i1")

@@ -46,9 +46,7 @@ class InsightFaceBin:
         for start in range(0, count, unit_size) or [0]:
             stop = min(start + unit_size, count)
             size = file.size * (stop - start) // max(count, 1) if file.size >= 0 else -1
-            yield Unit(
-                0, self.name, file.shown, file.url, start, stop, start, stop - start, size, file.version
-            )
+            yield Unit(0, self.name, file.shown, file.url, start, stop, start, stop - start, size, file.version)
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record an image; where the pickle is damaged, one for each stretch that is lost."""

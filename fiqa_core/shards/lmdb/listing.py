@@ -41,17 +41,23 @@ class Listing(NamedTuple):
         at = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
         return np.where(self.keys[at] == wanted, at, -1)
 
-    def label(self, place: int) -> str | None:
-        """The label of the key at a place of `self.keys`, as text."""
-        if self.labels is None or place < 0:
-            return None
-        value = self.labels[self.places[place]]
-        text = value_text(value.item() if isinstance(value, np.generic) else value)
-        return None if text is None else printable(shortened(text, MAX_LABEL_CHARACTERS))
+    def labels_at(self, places: np.ndarray) -> list[str | None]:
+        """The labels of the keys at places of `self.keys`, as text; None at -1."""
+        if self.labels is None:
+            return [None] * len(places)
+        values = self.labels[self.places[places]].tolist()
+        if self.labels.dtype == np.int64:
+            return [str(value) if place >= 0 else None for value, place in zip(values, places.tolist(), strict=True)]
+        return [_text(value) if place >= 0 else None for value, place in zip(values, places.tolist(), strict=True)]
 
     def key(self, place: int) -> bytes:
         """The key at a place of `self.keys`."""
         return bytes(self.keys[place])[: -len(_END)]
+
+
+def _text(value: Any) -> str | None:
+    text = value_text(value)
+    return None if text is None else printable(shortened(text, MAX_LABEL_CHARACTERS))
 
 
 def read_listing(file: PagedFile, tree: Tree) -> Listing | None:
@@ -73,7 +79,7 @@ def read_listing(file: PagedFile, tree: Tree) -> Listing | None:
         return listing
     if len(labels) != len(keys):
         return listing._replace(
-            problem=f"{KEYS.decode()} lists {len(keys)} images and {LABELS.decode()} {len(labels)}, so no image has a label"
+            problem=f"{KEYS.decode()} lists {len(keys)} images and {LABELS.decode()} {len(labels)}, so none has a label"
         )
     return listing._replace(labels=labels)
 

@@ -19,7 +19,7 @@ NO_PAGE = (1 << 64) - 1
 MAX_DEPTH = 32
 _DIRTY = 0x10 | 0x4000 | 0x8000
 _PAGE = struct.Struct("<QHHHH")  # number, unused, flags, lower, upper
-_OVERFLOW_COUNT = struct.Struct("<I")
+_OVERFLOW = struct.Struct("<QHHI")  # as a page, but for the number of pages at its end
 _NODE = struct.Struct("<HHHH")  # low and high half of the size, flags, bytes of the key
 _PLACE = struct.Struct("<Q")
 _META = struct.Struct("<IIQQ")
@@ -106,12 +106,19 @@ class PagedFile:
         Raises:
             PageError: its first page is not one of such a value, or the file ends before the value does.
         """
-        self.check(big)
-        data = self.read(big.page * self.page_size, PAGE_HEADER + big.size)
-        problem = self._overflow_problem(big, data[:PAGE_HEADER])
-        if problem or len(data) < PAGE_HEADER + big.size:
-            raise PageError(f"page {big.page} (byte {big.page * self.page_size}): {problem or 'the file became shorter'}")
-        return data[PAGE_HEADER:]
+        number, size = big
+        count = (PAGE_HEADER - 1 + size) // self.page_size + 1
+        if number < 2 or number + count > self.pages:
+            self.check(big)
+        begin = number * self.page_size
+        data = os.pread(self._descriptor, PAGE_HEADER + size, begin)
+        if len(data) < PAGE_HEADER + size:
+            data = self.read(begin, PAGE_HEADER + size)
+        if len(data) == PAGE_HEADER + size:
+            own, _, flags, pages = _OVERFLOW.unpack_from(data)
+            if own == number and flags & OVERFLOW and pages == count:
+                return data[PAGE_HEADER:]
+        raise PageError(f"page {number} (byte {begin}): {self._overflow_problem(big, data)}")
 
     def check(self, big: Big) -> None:
         """Raise PageError if a value does not lie within the file."""
@@ -126,16 +133,13 @@ class PagedFile:
     def _pages_of(self, big: Big) -> int:
         return (PAGE_HEADER - 1 + big.size) // self.page_size + 1
 
-    def _overflow_problem(self, big: Big, header: bytes) -> str:
-        if len(header) < PAGE_HEADER:
+    def _overflow_problem(self, big: Big, data: bytes) -> str:
+        if len(data) < PAGE_HEADER + big.size:
             return "the file became shorter"
-        number, _, flags, _, _ = _PAGE.unpack_from(header)
+        number, _, flags, count = _OVERFLOW.unpack_from(data)
         if number != big.page or not flags & OVERFLOW:
             return f"expected the beginning of a large value, found {_described(number, flags)}"
-        (count,) = _OVERFLOW_COUNT.unpack_from(header, 12)
-        if count != self._pages_of(big):
-            return f"a value of {count} pages is here, expected one of {self._pages_of(big)}"
-        return ""
+        return f"a value of {counted(count, 'page')} is here, expected one of {self._pages_of(big)}"
 
 
 def page_problem(data: bytes, number: int, kind: int) -> str:
@@ -163,32 +167,36 @@ def children(page: bytes) -> list[int]:
 
 def nodes(page: bytes) -> list[Node]:
     """Keys and values of a leaf page, in the order of the keys."""
-    found, size = [], len(page)
+    found: list[Node] = []
+    size, unpack = len(page), _NODE.unpack_from
     for at in _offsets(page):
         if not PAGE_HEADER <= at <= size - _NODE.size:
             found.append(Node(b"", None, f"its place in the page, {at}, is not one"))
             continue
-        low, high, flags, key_size = _NODE.unpack_from(page, at)
+        low, high, flags, key_size = unpack(page, at)
         begin = at + _NODE.size + key_size
         if begin > size:
             found.append(Node(b"", None, f"its key of {key_size} bytes does not end in its page"))
             continue
         key = page[at + _NODE.size : begin]
-        length = low | high << 16
-        if flags & BIG:
-            if begin + _PLACE.size > size:
-                found.append(Node(key, None, "the place of its value does not lie in its page"))
-            else:
-                found.append(Node(key, Big(_PLACE.unpack_from(page, begin)[0], length)))
-        elif begin + length > size:
-            found.append(Node(key, None, f"its value of {length} bytes does not end in its page"))
-        elif flags & NAMED:
-            found.append(_named(key, page[begin : begin + length]))
-        elif flags & SEVERAL:
-            found.append(Node(key, None, "several values are stored under this key (MDB_DUPSORT); one is expected"))
+        if flags == BIG and begin + _PLACE.size <= size:
+            found.append(Node(key, Big(_PLACE.unpack_from(page, begin)[0], low | high << 16)))
         else:
-            found.append(Node(key, page[begin : begin + length]))
+            found.append(_small(page, key, begin, low | high << 16, flags))
     return found
+
+
+def _small(page: bytes, key: bytes, begin: int, length: int, flags: int) -> Node:
+    """A node whose value lies in its page, or should."""
+    if flags & BIG:
+        return Node(key, None, "the place of its value does not lie in its page")
+    if begin + length > len(page):
+        return Node(key, None, f"its value of {length} bytes does not end in its page")
+    if flags & NAMED:
+        return _named(key, page[begin : begin + length])
+    if flags & SEVERAL:
+        return Node(key, None, "several values are stored under this key (MDB_DUPSORT); one is expected")
+    return Node(key, page[begin : begin + length])
 
 
 def _named(key: bytes, data: bytes) -> Node:
@@ -257,9 +265,11 @@ def _not_lmdb(begin: bytes) -> str:
     if begin[16:20] == magic:
         version = int.from_bytes(begin[20:24], "little")
         if version != 1:
-            return f"an LMDB file of version {version}, expected 1 (LMDB 0.9); copy it with that LMDB's mdb_dump and mdb_load"
+            return f"an LMDB file of version {version}, expected 1 (LMDB 0.9); copy it with mdb_dump and mdb_load"
         return "both head pages of the LMDB file are damaged or cut off"
     if b"Standard Jet DB" in begin[:64] or b"Standard ACE DB" in begin[:64]:
         return "a Microsoft Access database, not an LMDB file"
     found = begin[16:20].hex() or "nothing"
-    return f"not an LMDB file: expected {magic.hex()} at byte 16, found {found}. (The data are in data.mdb, not lock.mdb)"
+    return (
+        f"not an LMDB file: expected {magic.hex()} at byte 16, found {found}. (The data are in data.mdb, not lock.mdb)"
+    )

@@ -3,17 +3,15 @@
 import hashlib
 import io
 import logging
-import os
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-from fiqa_core.images.headers import recognise
 from fiqa_core.shards.label_text import value_text
 from fiqa_core.shards.lmdb.listing import BOOKKEEPING, LABEL_FROM, Listing, read_listing
-from fiqa_core.shards.lmdb.pages import LEAF, NO_PAGE, PAGE_HEADER, Big, Node, PagedFile, PageError, Tree, nodes
+from fiqa_core.shards.lmdb.pages import LEAF, PAGE_HEADER, Big, Node, PagedFile, PageError, Tree, nodes
 from fiqa_core.shards.lmdb.tree import Leaves, Lost, find, leaves
 from fiqa_core.shards.names import MAX_LABEL_CHARACTERS, printable, shortened
 from fiqa_core.shards.plain_pickle import PickleError, PlainPickle
@@ -47,8 +45,8 @@ class Lmdb:
         whole = Unit(0, self.name, file.shown, file.url, 0, 0, 0, -1, file.size, file.version)
         if not is_local(file.url):
             raise StorageError(
-                f"{file.shown}: an LMDB file is read page by page, here and there, which a store answers too slowly. Copy "
-                "it to a local disk and name it there."
+                f"{file.shown}: an LMDB file is read page by page, here and there, which a store answers too slowly. "
+                "Copy it to a local disk and name it there."
             )
         try:
             database = _database(file.url, file.version, "" if settings is None else settings.image_field)
@@ -62,9 +60,7 @@ class Lmdb:
             records += count
             if records >= unit_size or place == len(counts) - 1:
                 size = file.size * records // max(total, 1)
-                yield Unit(
-                    0, self.name, file.shown, file.url, start, place + 1, first, records, size, file.version
-                )
+                yield Unit(0, self.name, file.shown, file.url, start, place + 1, first, records, size, file.version)
                 start, first, records = place + 1, first + records, 0
         if not counts:
             yield Unit(0, self.name, file.shown, file.url, 0, 0, 0, 0, file.size, file.version)
@@ -114,9 +110,7 @@ def _database(url: str, version: str, name: str) -> _Database:
         if listing is not None and listing.problem:
             _log.warning("%s: %s", url, listing.problem)
         listed = np.zeros(0 if listing is None else len(listing.keys), bool)
-        counts = []
-        for page in found.pages:
-            counts.append(1 if isinstance(page, Lost) else _count(file, page, listing, listed))
+        counts = [1 if isinstance(page, Lost) else _count(file, page, listing, listed) for page in found.pages]
         strays = _stray_nodes(file, tree, found.strays)
         if listing is not None:
             _mark(listing, listed, [node.key for _, node in strays])
@@ -202,37 +196,43 @@ class _Part:
 
     def _of_nodes(self, found: list[Node], index: int, note: str | None) -> Iterator[Record]:
         listing = self._database.listing
-        places = [-1] * len(found) if listing is None else listing.of([node.key for node in found]).tolist()
-        for number, (node, place) in enumerate(zip(found, places, strict=True), index):
-            label = None if listing is None else listing.label(place)
-            why = note if listing is None or not listing.problem else listing.problem
-            yield self._record(node, number, label, why)
+        labels: list[str | None] = [None] * len(found)
+        if listing is not None:
+            labels = listing.labels_at(listing.of([node.key for node in found]))
+            note = note or listing.problem or None
+        for number, (node, label) in enumerate(zip(found, labels, strict=True), index):
+            yield self._record(node, number, label, note)
 
     def _record(self, node: Node, index: int, label: str | None, note: str | None) -> Record:
         key = printable(node.key.decode("utf-8", "surrogateescape")) or str(index)
         origin = "" if label is None else LABEL_FROM
         value = node.value
-        if isinstance(value, Tree):
+        if isinstance(value, Big):
+            if value.size > self._limit:
+                return self._too_large(key, index, label, value)
+            try:
+                value = self._file.value(value)
+            except PageError as error:
+                fault = Fault(Status.CORRUPT, f"its value is lost: {error}")
+                return Record(key, index, label, None, fault, label_from=origin)
+        if isinstance(value, bytes):
+            if value[:1] == _PICKLE and value[-1:] == b".":
+                return _of_pickle(key, index, label, value, note)
+            return Record(key, index, label, value, None, None, note, origin)
+        if value is None:
+            fault = Fault(Status.CORRUPT, node.fault)
+        else:
             fault = Fault(
                 Status.UNREADABLE,
-                f"a database inside the file, of {counted(value.entries, 'record')}: it is read with --image-field {key}",
+                f"a database inside the file, of {counted(value.entries, 'record')}: read it with --image-field {key}",
             )
-            return Record(key, index, label, None, fault, label_from=origin)
-        if value is None:
-            return Record(key, index, label, None, Fault(Status.CORRUPT, node.fault), label_from=origin)
-        try:
-            if isinstance(value, Big):
-                if value.size > self._limit:
-                    return self._too_large(key, index, label, value)
-                value = self._file.value(value)
-        except PageError as error:
-            return Record(key, index, label, None, Fault(Status.CORRUPT, f"its value is lost: {error}"), label_from=origin)
-        if value[:1] == _PICKLE and value[-1:] == b"." and recognise(value) is None:
-            return _of_pickle(key, index, label, value, note)
-        return Record(key, index, label, value, None, None, note, origin)
+        return Record(key, index, label, None, fault, label_from=origin)
 
     def _too_large(self, key: str, index: int, label: str | None, big: Big) -> Record:
-        self._file.check(big)
+        try:
+            self._file.check(big)
+        except PageError as error:
+            return Record(key, index, label, None, Fault(Status.CORRUPT, f"its value is lost: {error}"))
         digest, at = hashlib.sha256(), big.page * self._file.page_size + PAGE_HEADER
         for start in range(at, at + big.size, _CHUNK):
             digest.update(self._file.read(start, min(_CHUNK, at + big.size - start)))
@@ -244,8 +244,8 @@ class _Part:
         assert listing is not None
         lost = any(isinstance(page, Lost) for page in self._database.leaves.pages)
         where = "; it was in one of the pages that are lost" if lost else ""
-        for number, place in enumerate(self._database.absent.tolist(), index):
-            label = listing.label(place)
+        absent = self._database.absent
+        for number, (place, label) in enumerate(zip(absent.tolist(), listing.labels_at(absent), strict=True), index):
             key = printable(listing.key(place).decode("utf-8", "surrogateescape"))
             status = Status.CORRUPT if lost else Status.MISSING_IMAGE
             fault = Fault(status, f"__keys__ lists this key, but the database has no value for it{where}")

@@ -23,6 +23,7 @@ from fiqa_core.shards.plain_pickle.values import (
 _KEPT_BYTES = 256
 _MOST_DIGITS = 400
 _MOST_NAME = 1000
+_MOST_STRING = 256 << 20  # with each byte as four characters, an image of 64 MiB
 _CHUNK = 1 << 18
 MOST_STEPS = 3_000_000  # of a verification set: some 20 for each numpy array, two for each image in bytes
 
@@ -78,9 +79,9 @@ class PlainPickle:
                 return self._top()
             step = _STEPS.get(code)
             if step is None:
+                place = self.place - 1
                 raise ForbiddenError(
-                    f"at byte {self.place - 1} stands the instruction {bytes([code])!r}, which plain values do not need",
-                    self.place - 1,
+                    f"at byte {place} stands the instruction {bytes([code])!r}, which plain values do not need", place
                 )
             step(self)
         raise PickleError(f"it takes more than {self._most} steps; plain values of this kind need fewer", self.place)
@@ -110,7 +111,9 @@ class PlainPickle:
             self._data = self._stream.read(min(max(count, _CHUNK), self._end - place))
             self._base, self._at = place, 0
             if len(self._data) < count:
-                raise PickleError(f"the file ends at byte {place + len(self._data)}, before the pickle does", place, True)
+                raise PickleError(
+                    f"the file ends at byte {place + len(self._data)}, before the pickle does", place, True
+                )
         return self._at
 
     def _take(self, count: int) -> bytes:
@@ -124,12 +127,15 @@ class PlainPickle:
         return form.unpack_from(self._data, start)[0]
 
     def _line(self, most: int) -> bytes:
-        stop = self._data.find(b"\n", self._at, self._at + most)
-        if stop < 0:
-            self._need(min(most, self._end - self.place))
-            stop = self._data.find(b"\n", self._at, self._at + most)
-        if stop < 0:
-            raise PickleError(f"at byte {self.place} a line does not end", self.place)
+        """Up to the next line break, which is passed."""
+        looked_at = 0
+        while (stop := self._data.find(b"\n", self._at + looked_at)) < 0:
+            looked_at = len(self._data) - self._at
+            if looked_at > most:
+                break
+            self._need(min(max(_CHUNK, 2 * looked_at), max(self._end - self.place, looked_at + 1)))
+        if stop < 0 or stop - self._at > most:
+            raise PickleError(f"at byte {self.place} a line of more than {most} bytes begins", self.place)
         line = self._data[self._at : stop]
         self._at = stop + 1
         return line
@@ -158,7 +164,7 @@ class PlainPickle:
                 self._base, self._at, self._data = self.place, 0, b""
             return
         data = self._take(size)
-        self._stack.append(data.decode("utf-8", "surrogatepass") if text else data)
+        self._stack.append(data.decode("utf-8", "backslashreplace") if text else data)
 
     def _unmarked(self) -> list[Any]:
         """The values since the last mark."""
@@ -214,7 +220,7 @@ class PlainPickle:
     def _quoted(self) -> None:
         """A string of protocol 0: it stands in quotation marks, with backslashes."""
         place = self.place
-        line = self._line(1 << 30)
+        line = self._line(_MOST_STRING)
         if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b'"', b"'"):
             raise PickleError(f"at byte {place} stands a string without quotation marks", place)
         inner = line[1:-1]
@@ -224,8 +230,7 @@ class PlainPickle:
     def _name(self, module: Any, name: Any) -> None:
         if not isinstance(module, str | bytes) or not isinstance(name, str | bytes):
             raise ForbiddenError(f"at byte {self.place} stands a name that is not a text", self.place)
-        texts = [each.decode("utf-8", "backslashreplace") if isinstance(each, bytes) else each for each in (module, name)]
-        found = Name(*texts)
+        found = Name(_text(module), _text(name))
         if not is_known(found):
             raise forbidden(found, self.place)
         self._stack.append(found)
@@ -264,6 +269,10 @@ class PlainPickle:
         if not line.isdigit() or len(line) > 20:
             raise PickleError(f"at byte {self.place} stands {line[:20]!r} where a number should be", self.place)
         return int(line)
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
 
 
 def _steps() -> dict[int, Callable[[PlainPickle], Any]]:

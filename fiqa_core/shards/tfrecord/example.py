@@ -16,7 +16,17 @@ LABEL_FEATURES = (
     *(LABEL, LABEL_TEXT, "image/label", "image/identity", "image/source_id", "label", "identity", "cls", "class"),
     *("subject", "person_id", "subject_id", "id"),
 )
-KEY_FEATURES = (FILENAME, "image/key", "image/path", "image/file_name", "filename", "file_name", "path", "key", "__key__")
+KEY_FEATURES = (
+    FILENAME,
+    "image/key",
+    "image/path",
+    "image/file_name",
+    "filename",
+    "file_name",
+    "path",
+    "key",
+    "__key__",
+)
 _MOST_NAMED = 20
 
 
@@ -45,10 +55,11 @@ class Face(NamedTuple):
 def parse(data: bytes, wanted: Wanted) -> Face | None:
     """The image, label and key in an Example; None where the data are not a tf.train.Example."""
     try:
-        features = EXAMPLE.FromString(data).features.feature
+        example = EXAMPLE.FromString(data)
     except DecodeError:
         return None
-    if not features and data:
+    features = example.features.feature
+    if not features and data and not example.HasField("features"):
         return None
     image, fault, note = _image(features, wanted.image)
     label, label_from, of_label = _label(features, wanted.label)
@@ -124,7 +135,11 @@ def _example_class() -> Any:
     """The message class, made here: TensorFlow's own would come with all of TensorFlow."""
     field = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(name="fiqa/tf_example.proto", package="tensorflow", syntax="proto3")
-    for name, kind in (("BytesList", field.TYPE_BYTES), ("FloatList", field.TYPE_FLOAT), ("Int64List", field.TYPE_INT64)):
+    for name, kind in (
+        ("BytesList", field.TYPE_BYTES),
+        ("FloatList", field.TYPE_FLOAT),
+        ("Int64List", field.TYPE_INT64),
+    ):
         file.message_type.add(name=name).field.add(name="value", number=1, type=kind, label=field.LABEL_REPEATED)
     feature = file.message_type.add(name="Feature")
     feature.oneof_decl.add(name="kind")

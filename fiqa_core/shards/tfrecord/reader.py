@@ -65,9 +65,7 @@ class TFRecord:
                 yield record
 
     def _unit(self, file: StoredFile, start: int, stop: int, first: int, end: int) -> Unit:
-        return Unit(
-            0, self.name, file.shown, file.url, start, stop, first, end - first, stop - start, file.version
-        )
+        return Unit(0, self.name, file.shown, file.url, start, stop, first, end - first, stop - start, file.version)
 
 
 def _wanted(settings: ReadSettings) -> Wanted:

@@ -29,7 +29,7 @@ class Window:
         """The `count` bytes from place `at` on; fewer where the bytes end."""
         start = at - self._base
         stop = start + count
-        if 0 <= start and stop <= len(self._data):
+        if start >= 0 and stop <= len(self._data):
             return self._data[start:stop]
         if not 0 <= start <= len(self._data):
             self._move(at)
