@@ -42,7 +42,7 @@ class PlainPickle:
             an object are held.
         kept: bytes that are longer become a `Blob`.
         each: called with items of the first list, some thousand at a time, which are not kept then; what is left of
-            them at the end is the value. Only lists and tuples can be used twice in such a pickle.
+            them at the end is the value. Such a pickle cannot use bytes twice, for they are not kept either.
     """
 
     def __init__(
@@ -249,7 +249,7 @@ class PlainPickle:
 
     def _put(self, number: int) -> None:
         value = self._top()
-        if self._each is not None and not isinstance(value, list | tuple):
+        if self._each is not None and isinstance(value, bytes):
             value = _FORGOTTEN
         if number == len(self._memo):
             self._memo.append(value)
