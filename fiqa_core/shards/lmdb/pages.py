@@ -17,6 +17,7 @@ BRANCH, LEAF, OVERFLOW, META = 0x01, 0x02, 0x04, 0x08
 BIG, NAMED, SEVERAL = 0x01, 0x02, 0x04  # of a node: its data are elsewhere, a database, several values
 NO_PAGE = (1 << 64) - 1
 MAX_DEPTH = 32
+_DUPSORT = 0x04
 _DIRTY = 0x10 | 0x4000 | 0x8000
 _PAGE = struct.Struct("<QHHHH")  # number, unused, flags, lower, upper
 _OVERFLOW = struct.Struct("<QHHI")  # as a page, but for the number of pages at its end
@@ -25,6 +26,7 @@ _PLACE = struct.Struct("<Q")
 _META = struct.Struct("<IIQQ")
 _DATABASE = struct.Struct("<IHHQQQQQ")
 _MAGIC = 0xBEEFC0DE
+_MAGIC_BYTES = struct.pack("<I", _MAGIC)
 _PAGE_SIZES = (4096, 16384, 65536, 8192, 32768, 2048, 1024, 512)
 
 
@@ -37,11 +39,13 @@ class PageError(ValueError):
 
 
 class Tree(NamedTuple):
-    """One database: `root` is its first page (`NO_PAGE`: it is empty), `depth` the levels of its tree."""
+    """One database: `root` is its first page (`NO_PAGE`: it is empty), `depth` the levels of its tree, `entries` the
+    values that it says it has; `several`: one key may have more than one of them."""
 
     root: int
     depth: int
     entries: int
+    several: bool
 
 
 class Big(NamedTuple):
@@ -202,8 +206,8 @@ def _small(page: bytes, key: bytes, begin: int, length: int, flags: int) -> Node
 def _named(key: bytes, data: bytes) -> Node:
     if len(data) != _DATABASE.size:
         return Node(key, None, "several values are stored under this key (MDB_DUPSORT); one is expected")
-    _, _, depth, _, _, _, entries, root = _DATABASE.unpack(data)
-    return Node(key, Tree(root, depth, entries))
+    _, flags, depth, _, _, _, entries, root = _DATABASE.unpack(data)
+    return Node(key, Tree(root, depth, entries, bool(flags & _DUPSORT)))
 
 
 def _offsets(page: bytes) -> tuple[int, ...]:
@@ -231,7 +235,8 @@ def _first_pages(descriptor: int, size: int) -> _Found:
     second = next((found for each in sizes if (found := _head(begin, each)) and found[0] == each), None)
     heads = [head for head in (first, second) if head]
     if not heads:
-        raise PageError(_not_lmdb(begin), truncated=size < PAGE_HEADER + _META.size)
+        cut_off = size < 2 * _PAGE_SIZES[0] and begin[PAGE_HEADER : PAGE_HEADER + 4] == _MAGIC_BYTES
+        raise PageError(_not_lmdb(begin), truncated=cut_off or not size)
     newest = max(heads, key=lambda head: head[2])
     doubt = None
     if len(heads) < 2:
@@ -246,23 +251,22 @@ def _head(data: bytes, at: int) -> tuple[int, Tree, int] | None:
     """Page size, main database and transaction of a head page; None if it is not one."""
     if len(data) < at + 152:
         return None
-    number, _, flags, _, _ = _PAGE.unpack_from(data, at)
+    number, _, kind, _, _ = _PAGE.unpack_from(data, at)
     magic, version, _, _ = _META.unpack_from(data, at + PAGE_HEADER)
-    if magic != _MAGIC or version != 1 or not flags & META or number != (at > 0):
+    if magic != _MAGIC or version != 1 or not kind & META or number != (at > 0):
         return None
     page_size = _DATABASE.unpack_from(data, at + 40)[0]
-    _, _, depth, _, _, _, entries, root = _DATABASE.unpack_from(data, at + 88)
+    _, flags, depth, _, _, _, entries, root = _DATABASE.unpack_from(data, at + 88)
     (transaction,) = _PLACE.unpack_from(data, at + 144)
     if page_size not in _PAGE_SIZES or depth > MAX_DEPTH or (depth == 0) != (root == NO_PAGE):
         return None
-    return page_size, Tree(root, depth, entries), transaction
+    return page_size, Tree(root, depth, entries, bool(flags & _DUPSORT)), transaction
 
 
 def _not_lmdb(begin: bytes) -> str:
-    magic = struct.pack("<I", _MAGIC)
-    if begin[12:16] == magic or begin[8:12] == magic or begin[16:20] == magic[::-1]:
+    if begin[12:16] == _MAGIC_BYTES or begin[8:12] == _MAGIC_BYTES or begin[16:20] == _MAGIC_BYTES[::-1]:
         return "an LMDB file of a 32-bit or big-endian machine; copy it with mdb_dump there and mdb_load here"
-    if begin[16:20] == magic:
+    if begin[16:20] == _MAGIC_BYTES:
         version = int.from_bytes(begin[20:24], "little")
         if version != 1:
             return f"an LMDB file of version {version}, expected 1 (LMDB 0.9); copy it with mdb_dump and mdb_load"
@@ -270,6 +274,4 @@ def _not_lmdb(begin: bytes) -> str:
     if b"Standard Jet DB" in begin[:64] or b"Standard ACE DB" in begin[:64]:
         return "a Microsoft Access database, not an LMDB file"
     found = begin[16:20].hex() or "nothing"
-    return (
-        f"not an LMDB file: expected {magic.hex()} at byte 16, found {found}. (The data are in data.mdb, not lock.mdb)"
-    )
+    return f"not an LMDB file: expected {_MAGIC_BYTES.hex()} at byte 16, found {found}. (data.mdb has the data, not lock.mdb)"

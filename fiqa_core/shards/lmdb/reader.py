@@ -12,7 +12,7 @@ import numpy as np
 from fiqa_core.shards.label_text import value_text
 from fiqa_core.shards.lmdb.listing import BOOKKEEPING, LABEL_FROM, Listing, read_listing
 from fiqa_core.shards.lmdb.pages import LEAF, PAGE_HEADER, Big, Node, PagedFile, PageError, Tree, nodes
-from fiqa_core.shards.lmdb.tree import Leaves, Lost, find, leaves
+from fiqa_core.shards.lmdb.tree import Lost, find, leaves, strays
 from fiqa_core.shards.names import MAX_LABEL_CHARACTERS, printable, shortened
 from fiqa_core.shards.plain_pickle import PickleError, PlainPickle
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
@@ -87,16 +87,17 @@ class _Database(NamedTuple):
     """What is known of a file before its images are read.
 
     Attributes:
-        counts: records of each place: those of the leaf pages, of the strays together, and of the keys that are listed
-            without a value.
-        absent: int64, those keys, as places of the listing.
+        tree: the database. pages: its leaf pages, and what is lost. strays: nodes of pages that are lost to the tree.
+        absent: int64, keys that are listed without a value, as places of the listing.
+        counts: records of each place: those of `pages` one by one, of the strays together, and of absent keys.
     """
 
-    leaves: Leaves
-    listing: Listing | None
-    counts: list[int]
-    absent: np.ndarray
     tree: Tree
+    listing: Listing | None
+    pages: list[int | Lost]
+    strays: list[Node]
+    absent: np.ndarray
+    counts: list[int]
 
 
 @lru_cache(maxsize=1)
@@ -105,20 +106,32 @@ def _database(url: str, version: str, name: str) -> _Database:
     with open_read(url, version) as stream:
         file = PagedFile(stream.fileno())
         tree = _named(file, name)
-        found = leaves(file, tree)
         listing = read_listing(file, tree)
         if listing is not None and listing.problem:
             _log.warning("%s: %s", url, listing.problem)
         listed = np.zeros(0 if listing is None else len(listing.keys), bool)
-        counts = [1 if isinstance(page, Lost) else _count(file, page, listing, listed) for page in found.pages]
-        strays = _stray_nodes(file, tree, found.strays)
+        pages = leaves(file, tree)
+        counts, nodes_found = [], 0
+        for page in pages:
+            keys = [] if isinstance(page, Lost) else _keys(file, page)
+            nodes_found += len(keys)
+            counts.append(len(keys) if listing is None else _listed(listing, listed, keys))
+            if isinstance(page, Lost):
+                counts[-1] = 1
+        damaged = any(isinstance(page, Lost) for page in pages)
+        if nodes_found != tree.entries and not damaged and not tree.several:
+            damaged = True
+            reason = f"the database says that it has {counted(tree.entries, 'record')}, but {nodes_found:,} are found"
+            pages.append(Lost(reason, 1, False))
+            counts.append(1)
+        found = _stray_nodes(file, tree, strays(file, pages)) if damaged else []
         if listing is not None:
-            _mark(listing, listed, [node.key for _, node in strays])
+            _listed(listing, listed, [node.key for node in found])
         absent = np.flatnonzero(~listed)
         if listing is not None and len(absent):
             absent = absent[np.argsort(listing.places[absent], kind="stable")]
-        counts += [len(strays)] * bool(strays) + [len(absent)] * bool(len(absent))
-        return _Database(found, listing, counts, absent, tree)
+        counts += [len(found)] * bool(found) + [len(absent)] * bool(len(absent))
+        return _Database(tree, listing, pages, found, absent, counts)
 
 
 def _named(file: PagedFile, name: str) -> Tree:
@@ -131,26 +144,20 @@ def _named(file: PagedFile, name: str) -> Tree:
     return node.value
 
 
-def _count(file: PagedFile, page: int, listing: Listing | None, listed: np.ndarray) -> int:
-    try:
-        found = nodes(file.page(page, LEAF))
-    except PageError:
-        return 1
-    if listing is None:
-        return len(found)
-    keys = [node.key for node in found]
-    _mark(listing, listed, keys)
+def _keys(file: PagedFile, page: int) -> list[bytes]:
+    return [node.key for node in nodes(file.page(page, LEAF))]
+
+
+def _listed(listing: Listing, listed: np.ndarray, keys: list[bytes]) -> int:
+    """Mark keys as found; the number of them that are images."""
+    places = listing.of(keys)
+    listed[places[places >= 0]] = True
     return len(keys) - sum(key in BOOKKEEPING for key in keys)
 
 
-def _mark(listing: Listing, listed: np.ndarray, keys: list[bytes]) -> None:
-    places = listing.of(keys)
-    listed[places[places >= 0]] = True
-
-
-def _stray_nodes(file: PagedFile, tree: Tree, pages: list[int]) -> list[tuple[int, Node]]:
+def _stray_nodes(file: PagedFile, tree: Tree, pages: list[int]) -> list[Node]:
     """Nodes of pages that no other page leads to, but for keys that are in the tree and those that came before."""
-    found: dict[bytes, tuple[int, Node]] = {}
+    found: dict[bytes, Node] = {}
     for page in pages:
         try:
             inside = nodes(file.page(page, LEAF))
@@ -158,7 +165,7 @@ def _stray_nodes(file: PagedFile, tree: Tree, pages: list[int]) -> list[tuple[in
             continue
         for node in inside:
             if node.key not in BOOKKEEPING and node.key not in found and find(file, tree, node.key) is None:
-                found[node.key] = (page, node)
+                found[node.key] = node
     return list(found.values())
 
 
@@ -170,15 +177,13 @@ class _Part:
 
     def records(self, place: int, index: int) -> Iterator[Record]:
         """The records of place `place` of `_Database.counts`, the first of them with this `index`."""
-        pages = self._database.leaves.pages
+        pages, found = self._database.pages, self._database.strays
         if place < len(pages):
             yield from self._of_page(pages[place], index)
-            return
-        strays = _stray_nodes(self._file, self._database.tree, self._database.leaves.strays)
-        if strays and place == len(pages):
-            yield from self._of_nodes([node for _, node in strays], index, _STRAY)
-            return
-        yield from self._absent(index)
+        elif found and place == len(pages):
+            yield from self._of_nodes(found, index, _STRAY)
+        else:
+            yield from self._absent(index)
 
     def _of_page(self, page: int | Lost, index: int) -> Iterator[Record]:
         if isinstance(page, Lost):
@@ -216,6 +221,9 @@ class _Part:
                 fault = Fault(Status.CORRUPT, f"its value is lost: {error}")
                 return Record(key, index, label, None, fault, label_from=origin)
         if isinstance(value, bytes):
+            if len(value) > self._limit:
+                fault = Fault(Status.TOO_LARGE, f"{len(value)} stored bytes; the limit is {self._limit}")
+                return Record(key, index, label, None, fault, hashlib.sha256(value).digest(), label_from=origin)
             if value[:1] == _PICKLE and value[-1:] == b".":
                 return _of_pickle(key, index, label, value, note)
             return Record(key, index, label, value, None, None, note, origin)
@@ -242,7 +250,7 @@ class _Part:
     def _absent(self, index: int) -> Iterator[Record]:
         listing = self._database.listing
         assert listing is not None
-        lost = any(isinstance(page, Lost) for page in self._database.leaves.pages)
+        lost = any(isinstance(page, Lost) for page in self._database.pages)
         where = "; it was in one of the pages that are lost" if lost else ""
         absent = self._database.absent
         for number, (place, label) in enumerate(zip(absent.tolist(), listing.labels_at(absent), strict=True), index):

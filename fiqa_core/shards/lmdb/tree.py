@@ -37,33 +37,30 @@ class Lost(NamedTuple):
         return f"an unknown number of records is lost: {self.reason}{more}"
 
 
-class Leaves(NamedTuple):
-    """Where the records are.
+def leaves(file: PagedFile, tree: Tree) -> list[int | Lost]:
+    """Numbers of a database's leaf pages in the order of their keys, and what is lost between them.
 
-    Attributes:
-        pages: numbers of leaf pages in the order of their keys, and what is lost between them.
-        strays: numbers of leaf pages that are in the file, but that no page which can be read leads to. Empty where
-            nothing is lost.
+    Of the leaf pages only the first bytes are read.
     """
-
-    pages: list[int | Lost]
-    strays: list[int]
-
-
-def leaves(file: PagedFile, tree: Tree) -> Leaves:
-    """All leaf pages of a database. Only branch pages are read, unless one of them is damaged."""
-    seen = bytearray(file.pages // 8 + 1)
     found: list[int | Lost] = []
-    for each in _below(file, tree.root, tree.depth, seen) if tree.root != NO_PAGE else ():
+    for each in _below(file, tree.root, tree.depth) if tree.root != NO_PAGE else ():
         last = found[-1] if found else None
         if isinstance(each, Lost) and isinstance(last, Lost):
             found[-1] = last._replace(pages=last.pages + 1, truncated=last.truncated or each.truncated)
         else:
             found.append(each)
     if file.doubt:
-        found.append(Lost(file.doubt, 1, False))
-    strays = list(_strays(file, seen)) if any(isinstance(each, Lost) for each in found) else []
-    return Leaves(found, strays)
+        found.append(Lost(file.doubt, 1, file.pages < 2))
+    return found
+
+
+def strays(file: PagedFile, pages: list[int | Lost]) -> list[int]:
+    """Numbers of leaf pages that are in the file, but not among those to which its tree leads. The file is read."""
+    seen = bytearray(file.pages // 8 + 1)
+    for number in pages:
+        if isinstance(number, int):
+            seen[number >> 3] |= 1 << (number & 7)
+    return list(_strays(file, seen))
 
 
 def find(file: PagedFile, tree: Tree, key: bytes) -> Node | None:
@@ -103,8 +100,9 @@ def _separators(page: bytes) -> list[bytes]:
     return found
 
 
-def _below(file: PagedFile, root: int, depth: int, seen: bytearray) -> Iterator[int | Lost]:
+def _below(file: PagedFile, root: int, depth: int) -> Iterator[int | Lost]:
     """Leaf pages below a page. Each page is entered once, however often it is named."""
+    seen = bytearray(file.pages // 8 + 1)
     waiting = [(root, min(depth, MAX_DEPTH))]
     while waiting:
         number, level = waiting.pop()

@@ -53,7 +53,7 @@ def survivors(rows: list[Record]) -> list[int]:
 @pytest.mark.parametrize("name", ["mxnet_made/pairs60.bin", "insightface_paddle/small_lfw.bin"])
 @pytest.mark.parametrize("unit_size", [1, 7, 1000])
 def test_both_generations_are_read_as_pickle_reads_them(name, unit_size):
-    images, same = pickle.loads((NATIVE / name).read_bytes(), encoding="bytes")
+    images, same = pickle.loads((NATIVE / name).read_bytes(), encoding="bytes")  # noqa: S301
     rows = read(NATIVE / name, unit_size)
     assert [row.data for row in rows] == [bytes(image) for image in images]
     assert [(row.key, row.label) for row in rows] == [(str(n), None) for n in range(len(images))]

@@ -83,7 +83,11 @@ def test_steps_are_limited():
 
 def test_random_damage_ends_in_a_value_or_an_error_for_people():
     chance = random.Random(3)
-    values = ([IMAGES, [True] * 9], [np.frombuffer(image, np.uint8) for image in IMAGES[:6]], (IMAGES[:2], "text", 1 << 90))
+    values = (
+        [IMAGES, [True] * 9],
+        [np.frombuffer(image, np.uint8) for image in IMAGES[:6]],
+        (IMAGES[:2], "text", 1 << 90),
+    )
     for number in range(3000):
         data = bytearray(pickle.dumps(values[number % 3], number % 6))
         for _ in range(chance.choice((1, 1, 5))):

@@ -61,16 +61,16 @@ def test_files_by_tensorflow_are_read_as_the_tfrecord_package_reads_them(name, u
 
 
 DAMAGES = {
-    "a flipped bit of a length": lambda d, a, b: d[: a + 1] + bytes([d[a + 1] ^ 4]) + d[a + 2 :],
-    "a flipped bit of the length's checksum": lambda d, a, b: d[: a + 9] + bytes([d[a + 9] ^ 64]) + d[a + 10 :],
-    "a flipped bit of the data": lambda d, a, b: d[: b - 40] + bytes([d[b - 40] ^ 1]) + d[b - 39 :],
-    "a flipped bit of the data's checksum": lambda d, a, b: d[: b - 2] + bytes([d[b - 2] ^ 1]) + d[b - 1 :],
-    "zeros over the header": lambda d, a, b: d[:a] + bytes(12) + d[a + 12 :],
+    "a flipped bit of a length": lambda d, a, _: d[: a + 1] + bytes([d[a + 1] ^ 4]) + d[a + 2 :],
+    "a flipped bit of the length's checksum": lambda d, a, _: d[: a + 9] + bytes([d[a + 9] ^ 64]) + d[a + 10 :],
+    "a flipped bit of the data": lambda d, _, b: d[: b - 40] + bytes([d[b - 40] ^ 1]) + d[b - 39 :],
+    "a flipped bit of the data's checksum": lambda d, _, b: d[: b - 2] + bytes([d[b - 2] ^ 1]) + d[b - 1 :],
+    "zeros over the header": lambda d, a, _: d[:a] + bytes(12) + d[a + 12 :],
     "zeros over all of it": lambda d, a, b: d[:a] + bytes(b - a) + d[b:],
-    "a record that lost its end": lambda d, a, b: d[: b - 100] + d[b:],
-    **{f"{n} bytes inserted": lambda d, a, b, n=n: d[: a + 30] + random.Random(n).randbytes(n) + d[a + 30 :]
+    "a record that lost its end": lambda d, _, b: d[: b - 100] + d[b:],
+    **{f"{n} bytes inserted": lambda d, a, _, n=n: d[: a + 30] + random.Random(n).randbytes(n) + d[a + 30 :]
        for n in (1, 8, 12, 3000)},
-    **{f"{n} bytes removed": lambda d, a, b, n=n: d[: a + 30] + d[a + 30 + n :] for n in (1, 8, 12, 500)},
+    **{f"{n} bytes removed": lambda d, a, _, n=n: d[: a + 30] + d[a + 30 + n :] for n in (1, 8, 12, 500)},
 }  # fmt: skip
 
 
