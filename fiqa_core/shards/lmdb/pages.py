@@ -8,6 +8,7 @@ Source: LMDB 0.9's `mdb.c` (`MDB_page`, `MDB_node`, `MDB_meta`, `MDB_db`); the l
 
 import os
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from fiqa_core.wording import counted
@@ -27,6 +28,8 @@ _META = struct.Struct("<IIQQ")
 _DATABASE = struct.Struct("<IHHQQQQQ")
 _MAGIC = 0xBEEFC0DE
 _MAGIC_BYTES = struct.pack("<I", _MAGIC)
+_LONGEST_RUN = 1 << 20
+_MOST_AT_ONCE = 4 << 20
 _PAGE_SIZES = (4096, 16384, 65536, 8192, 32768, 2048, 1024, 512)
 
 
@@ -112,8 +115,7 @@ class PagedFile:
         """
         number, size = big
         count = (PAGE_HEADER - 1 + size) // self.page_size + 1
-        if number < 2 or number + count > self.pages:
-            self.check(big)
+        self.check(big)
         begin = number * self.page_size
         data = os.pread(self._descriptor, PAGE_HEADER + size, begin)
         if len(data) < PAGE_HEADER + size:
@@ -124,14 +126,33 @@ class PagedFile:
                 return data[PAGE_HEADER:]
         raise PageError(f"page {number} (byte {begin}): {self._overflow_problem(big, data)}")
 
+    def values(self, bigs: list[Big]) -> dict[int, bytes]:
+        """Values by their first page; those that follow on one another are read at once.
+
+        What is damaged is left out: `value` says what is wrong with it. Of very much data only a part is read.
+        """
+        found: dict[int, bytes] = {}
+        page_size, unpack = self.page_size, _OVERFLOW.unpack_from
+        for run in _runs(sorted(bigs), page_size):
+            first, last = run[0].page, run[-1]
+            data = self.read(first * page_size, (last.page - first) * page_size + PAGE_HEADER + last.size)
+            for number, size in run:
+                at = (number - first) * page_size
+                begin = at + PAGE_HEADER
+                if begin + size <= len(data):
+                    own, _, flags, pages = unpack(data, at)
+                    if own == number and flags & OVERFLOW and pages == (PAGE_HEADER - 1 + size) // page_size + 1:
+                        found[number] = data[begin : begin + size]
+        return found
+
     def check(self, big: Big) -> None:
         """Raise PageError if a value does not lie within the file."""
-        last = big.page + self._pages_of(big)
-        if big.page < 2 or big.page >= 1 << 48 or last > self.pages:
+        end = big.page * self.page_size + PAGE_HEADER + big.size
+        if big.page < 2 or end > self.size:
             raise PageError(
-                f"its {big.size} bytes should be in pages {big.page} to {last - 1}, but the file has "
-                f"{counted(self.pages, 'page')}",
-                last > self.pages,
+                f"its {big.size} bytes should be in pages {big.page} to {big.page + self._pages_of(big) - 1}, but the "
+                f"file has {counted(self.pages, 'page')}",
+                end > self.size,
             )
 
     def _pages_of(self, big: Big) -> int:
@@ -144,6 +165,28 @@ class PagedFile:
         if number != big.page or not flags & OVERFLOW:
             return f"expected the beginning of a large value, found {_described(number, flags)}"
         return f"a value of {counted(count, 'page')} is here, expected one of {self._pages_of(big)}"
+
+
+def _runs(bigs: list[Big], page_size: int) -> Iterator[list[Big]]:
+    """Values in the order of their pages, in runs without a gap that are not too long to be held."""
+    run: list[Big] = []
+    following = left = 0
+    total = _MOST_AT_ONCE
+    for big in bigs:
+        if big.size > _LONGEST_RUN or big.page < 2 or big.page >= 1 << 48:
+            continue
+        total -= big.size
+        if total < 0:
+            break
+        if big.page != following or big.size > left:
+            if run:
+                yield run
+            run, left = [], _LONGEST_RUN
+        run.append(big)
+        left -= big.size
+        following = big.page + (PAGE_HEADER - 1 + big.size) // page_size + 1
+    if run:
+        yield run
 
 
 def page_problem(data: bytes, number: int, kind: int) -> str:
@@ -274,4 +317,5 @@ def _not_lmdb(begin: bytes) -> str:
     if b"Standard Jet DB" in begin[:64] or b"Standard ACE DB" in begin[:64]:
         return "a Microsoft Access database, not an LMDB file"
     found = begin[16:20].hex() or "nothing"
-    return f"not an LMDB file: expected {_MAGIC_BYTES.hex()} at byte 16, found {found}. (data.mdb has the data, not lock.mdb)"
+    expected = _MAGIC_BYTES.hex()
+    return f"not an LMDB file: expected {expected} at byte 16, found {found}. (data.mdb has the data, not lock.mdb)"

@@ -205,8 +205,17 @@ class _Part:
         if listing is not None:
             labels = listing.labels_at(listing.of([node.key for node in found]))
             note = note or listing.problem or None
+        values = self._file.values([node.value for node in found if isinstance(node.value, Big)])
         for number, (node, label) in enumerate(zip(found, labels, strict=True), index):
-            yield self._record(node, number, label, note)
+            value = node.value
+            data = values.pop(value.page, None) if isinstance(value, Big) else None
+            if data is None or len(data) > self._limit or data[:1] == _PICKLE:
+                yield self._record(node, number, label, note)
+                continue
+            key = node.key.decode("utf-8", "surrogateescape")
+            if not key.isascii():
+                key = printable(key)
+            yield Record(key or str(number), number, label, data, None, None, note, LABEL_FROM if label else "")
 
     def _record(self, node: Node, index: int, label: str | None, note: str | None) -> Record:
         key = printable(node.key.decode("utf-8", "surrogateescape")) or str(index)
