@@ -1,0 +1,1 @@
+"""LMDB: ViT-FIQA's own training container, and databases of keys and image bytes."""

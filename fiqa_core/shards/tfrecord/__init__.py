@@ -1,0 +1,1 @@
+"""TFRecord files of tf.train.Example, as TensorFlow and `tensorflow_datasets` write them."""

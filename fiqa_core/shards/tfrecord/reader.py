@@ -1,0 +1,131 @@
+"""TFRecord shards: a record is one tf.train.Example with an image in it."""
+
+import io
+from collections.abc import Iterator
+from contextlib import closing
+from typing import IO
+
+from fiqa_core.images.headers import recognise
+from fiqa_core.shards.tar.gzip_members import GunzipFile
+from fiqa_core.shards.tfrecord.example import Wanted, parse
+from fiqa_core.shards.tfrecord.framing import HEADER
+from fiqa_core.shards.tfrecord.records import Lost, Stored, records
+from fiqa_core.shards.tfrecord.window import CHUNK, Window
+from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
+from fiqa_core.storage import StoredFile, is_local, open_read
+from schemas.reasons import Status
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_BESIDE_THE_IMAGE = 16 << 20  # bytes of an Example that are not its image
+_PLACES_TOLD = 16  # of so many records one says how far the shard is read
+
+
+class TFRecord:
+    """A unit is a run of records, cut where records begin; `index` is a record's number in its shard.
+
+    A shard that is compressed, or that lies in a bucket, is one unit: to find where its records begin is to read it.
+    """
+
+    name = "tfrecord"
+    suffixes: tuple[str, ...] = (".tfrecord", ".tfrecords", ".tfrec", ".tfrecord.gz", ".tfrecords.gz", ".tfrec.gz")
+
+    def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:  # noqa: ARG002
+        """Runs of `unit_size` records. Only the 12 bytes in front of each are read."""
+        if not is_local(file.url) or _is_compressed(file):
+            yield Unit(0, self.name, file.shown, file.url, 0, 0, 0, -1, file.size, file.version)
+            return
+        with open_read(file.url, file.version) as stream:
+            size = stream.seek(0, 2)
+            headers = Window(_unbuffered(stream), size, chunk=HEADER.size)
+            first = start = number = 0
+            for found in records(headers, 0, None, CHUNK, whole=False):
+                if number - first == unit_size:
+                    yield self._unit(file, start, found.at, first, number)
+                    first, start = number, found.at
+                number += 1
+            if number > first:
+                yield self._unit(file, start, size, first, number)
+            elif not number:
+                yield Unit(0, self.name, file.shown, file.url, 0, 0, 0, 0, file.size, file.version)
+
+    def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
+        """One record for each Example, and one for each stretch that is lost."""
+        wanted = _wanted(settings)
+        limit = settings.max_stored_bytes
+        with open_read(unit.url, unit.version) as stream, closing(stream):
+            window = _window(stream)
+            stop = unit.stop or None
+            for index, found in enumerate(
+                records(window, unit.start, stop, limit + _BESIDE_THE_IMAGE), unit.first_index
+            ):
+                record = _lost(found, index) if isinstance(found, Lost) else _record(found, index, wanted, limit)
+                if index % _PLACES_TOLD == 0:
+                    at = stream.tell() if window.size is None else found.end or window.size
+                    record = record._replace(reached=at - unit.start)
+                yield record
+
+    def _unit(self, file: StoredFile, start: int, stop: int, first: int, end: int) -> Unit:
+        return Unit(0, self.name, file.shown, file.url, start, stop, first, end - first, stop - start, file.version)
+
+
+def _wanted(settings: ReadSettings) -> Wanted:
+    wanted = Wanted()
+    if settings.image_field:
+        wanted = wanted._replace(image=(settings.image_field,))
+    if settings.label_field:
+        wanted = wanted._replace(label=(settings.label_field,))
+    return wanted
+
+
+def _record(found: Stored, index: int, wanted: Wanted, limit: int) -> Record:
+    if found.data is None:
+        fault = Fault(Status.TOO_LARGE, f"a record of {found.size} bytes; the limit for an image is {limit}")
+        return Record(str(index), index, None, None, fault)
+    face = parse(found.data, wanted)
+    if found.damage is not None:
+        key, label = (str(index), None) if face is None or face.key is None else (face.key, face.label)
+        return Record(key, index, label, None, Fault(Status.CORRUPT, found.damage))
+    if face is None:
+        if recognise(found.data) is not None and found.size <= limit:
+            return Record(str(index), index, None, found.data, note="the record is an image without an Example")
+        fault = Fault(Status.CORRUPT, f"{found.size} bytes that are not a tf.train.Example, though their checksum fits")
+        return Record(str(index), index, None, None, fault)
+    key = face.key or str(index)
+    if face.image is None:
+        fault = Fault(Status.MISSING_IMAGE, face.fault)
+        return Record(key, index, face.label, None, fault, label_from=face.label_from)
+    if len(face.image) > limit:
+        fault = Fault(Status.TOO_LARGE, f"{len(face.image)} stored bytes; the limit is {limit}")
+        return Record(key, index, face.label, None, fault, label_from=face.label_from)
+    return Record(key, index, face.label, face.image, None, None, face.note, face.label_from)
+
+
+def _lost(found: Lost, index: int) -> Record:
+    if found.end is not None:
+        message = f"{found.reason}. What lies before byte {found.end}, where a record begins again, is lost"
+        return Record(f"@{found.at}", index, None, None, Fault(Status.CORRUPT, message))
+    status = Status.SHARD_TRUNCATED if found.truncated else Status.SHARD_UNREADABLE
+    return Record(None, index, None, None, Fault(status, f"{found.reason}. No record follows"))
+
+
+def _window(stream: IO[bytes]) -> Window:
+    size = stream.seek(0, 2)
+    stream.seek(0)
+    magic = stream.read(len(_GZIP_MAGIC))
+    stream.seek(0)
+    if magic != _GZIP_MAGIC:
+        return Window(stream, size)
+    gunzip = GunzipFile(stream)
+    return Window(io.BufferedReader(gunzip, CHUNK), None, gunzip)
+
+
+def _is_compressed(file: StoredFile) -> bool:
+    with open_read(file.url, file.version) as stream:
+        return stream.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+
+
+def _unbuffered(stream: IO[bytes]) -> IO[bytes]:
+    """The file below its buffer: of records that are read by their headers alone, most bytes are never wanted."""
+    raw: IO[bytes] = getattr(stream, "raw", stream)
+    raw.seek(0)
+    return raw
