@@ -13,12 +13,13 @@ from fiqa_core.shards.webdataset.reader import WebDataset
 from fiqa_core.storage import without_query
 
 # A new format is one folder and one line here. Of two formats that recognise a name, the first has it.
-CONTAINERS: dict[str, Container] = {
-    "webdataset": WebDataset(),
-    "folder": Folder(),
-    "parquet": Parquet(),
-    "recordio": RecordIO(),
-}
+_ALL: tuple[Container, ...] = (
+    WebDataset(),
+    Folder(),
+    Parquet(),
+    RecordIO(),
+)
+CONTAINERS: dict[str, Container] = {container.name: container for container in _ALL}
 AUTO = "auto"
 SAME = "same"
 
