@@ -29,8 +29,18 @@ class PlanError(ValueError):
 
 
 def container_of(unit: Unit) -> Container:
-    """The container format that reads a unit."""
-    return CONTAINERS[unit.container]
+    """The container format that reads a unit.
+
+    Raises:
+        PlanError: no format of this name is known; the plan is of another version.
+    """
+    try:
+        return CONTAINERS[unit.container]
+    except KeyError:
+        raise PlanError(
+            f"{unit.shard}: planned as the format {unit.container!r}, which this version does not know (it knows "
+            f"{', '.join(CONTAINERS)}). Use the version that scored it, or score it again."
+        ) from None
 
 
 def input_formats() -> tuple[str, ...]:

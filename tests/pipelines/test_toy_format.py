@@ -167,6 +167,14 @@ def test_a_format_of_name_plan_and_read_alone_is_scored_and_written_as_others_an
     assert not (tmp_path / "same").exists()
 
 
+def test_a_plan_of_a_format_that_is_not_registered_is_refused_by_name(scored, tmp_path, caplog, monkeypatch):
+    monkeypatch.delitem(formats.CONTAINERS, "toy")
+    assert filtered(scored, tmp_path / "o", "--write", "parquet") == EXIT_BAD_INPUT
+    assert re.search(r"a\.toy: planned as the format 'toy', which this version does not know", caplog.text)
+    assert not (tmp_path / "o").exists()
+    assert filtered(scored, tmp_path / "listed", "--write", "manifest") == 0
+
+
 def test_a_label_field_is_refused_where_the_registered_format_has_none(tmp_path, caplog):
     write_toy(tmp_path / "in" / "x.toy", [("a", "b", b"c")])
     arguments = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--label-field", "person"]
