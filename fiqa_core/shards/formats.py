@@ -14,12 +14,13 @@ from fiqa_core.shards.webdataset.reader import WebDataset
 from fiqa_core.storage import without_query
 
 # A new format is one folder and one line here. Of two formats that recognise a name, the first has it.
-CONTAINERS: dict[str, Container] = {
-    "webdataset": WebDataset(),
-    "folder": Folder(),
-    "parquet": Parquet(),
-    "recordio": RecordIO(),
-}
+_ALL: tuple[Container, ...] = (
+    WebDataset(),
+    Folder(),
+    Parquet(),
+    RecordIO(),
+)
+CONTAINERS: dict[str, Container] = {container.name: container for container in _ALL}
 AUTO = "auto"
 SAME = "same"
 
@@ -29,8 +30,18 @@ class PlanError(FiqaError, ValueError):
 
 
 def container_of(unit: Unit) -> Container:
-    """The container format that reads a unit."""
-    return CONTAINERS[unit.container]
+    """The container format that reads a unit.
+
+    Raises:
+        PlanError: no format of this name is known; the plan is of another version.
+    """
+    try:
+        return CONTAINERS[unit.container]
+    except KeyError:
+        raise PlanError(
+            f"{unit.shard}: planned as the format {unit.container!r}, which this version does not know (it knows "
+            f"{', '.join(CONTAINERS)}). Use the version that scored it, or score it again."
+        ) from None
 
 
 def input_formats() -> tuple[str, ...]:

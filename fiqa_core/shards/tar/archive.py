@@ -21,35 +21,28 @@ from fiqa_core.shards.tar.header import (
 )
 from fiqa_core.shards.tar.member import (
     BAD_SPARSE,
-    CONTINUED,
+    EXTRA,
     FOLDER,
-    LINK,
+    KINDS,
+    NO_MEMBERS,
     OTHER,
     REGULAR,
+    WITHOUT_CONTENT,
     Gap,
     Member,
     TarDamagedError,
 )
 from fiqa_core.shards.tar.resync import Resync, Source
-from fiqa_core.shards.tar.sparse import Sparse, SparseMapError, expanded, old_map, old_map_block, pax_sparse
+from fiqa_core.shards.tar.sparse import NO_MAP, Sparse, SparseMapError, expanded, pax_sparse, read_old_map
 from fiqa_core.wording import counted
 
 _CHUNK = 1 << 20
 _MAX_META_BYTES = 1 << 20  # a long name or pax header; anything larger is hostile
 _MAX_SPARSE_MAP = 8 << 20
-_MAX_MAP_BLOCKS = 16_384  # of the old encoding
 _ZEROS = bytes(BLOCK)
 _RECORD = 20 * BLOCK  # what writers fill up with zeros to
 _MOST_ZEROS = 1 << 20  # behind the end mark; a longer tail is what a broken download leaves
 
-# D: a folder with the list of its files, of an incremental dump.
-_KINDS = {
-    b"0": REGULAR, b"\0": REGULAR, b"7": REGULAR, b"S": REGULAR, b"5": FOLDER, b"D": FOLDER, b"1": LINK, b"2": LINK,
-    b"M": CONTINUED,
-}  # fmt: skip
-_EXTRA = b"LKxgX"  # says something of the next member, or of all
-_NO_MEMBERS = b"VNAI"  # a volume's label, old lists of names, Solaris' attributes
-_WITHOUT_CONTENT = b"23456"
 _TEXTS = (".cls", ".json", ".txt")
 
 
@@ -105,7 +98,7 @@ class Archive:
                     held = None
                 offset += BLOCK
                 kind = header[156:157]
-                if kind in _EXTRA:
+                if kind in EXTRA:
                     self._name = ""
                     if header == pax_header:
                         size, stored = pax_size, pax_stored
@@ -134,7 +127,7 @@ class Archive:
                     size = decimal(pax[b"size"], offset)
                 else:
                     size = size_of(header, offset - BLOCK)
-                if kind in _NO_MEMBERS:
+                if kind in NO_MEMBERS:
                     self.offset = offset
                     self._skip(size)
                     offset = self.offset
@@ -160,7 +153,7 @@ class Archive:
 
     def _member(self, name: str, kind: bytes, size: int, header: bytes, pax: Mapping[bytes, bytes]) -> Member:
         """The member that a header begins, with its content."""
-        what = _KINDS.get(kind, OTHER)
+        what = KINDS.get(kind, OTHER)
         if what is REGULAR and name[-1:] != "/":
             sparse = self._sparse(header, pax) if pax or kind == b"S" else None
             if sparse is not None:
@@ -170,7 +163,7 @@ class Archive:
             return Member(name, REGULAR, size, None, self._hashed(size), "")
         if kind == b"1" and size:
             size = self._linked(size)
-        self._skip(0 if kind in _WITHOUT_CONTENT else size)
+        self._skip(0 if kind in WITHOUT_CONTENT else size)
         link = pax.get(b"linkpath") or header[157:257].rstrip(b"\0")
         kept = link.decode("utf-8", "surrogateescape")
         return Member(name, FOLDER if what is REGULAR else what, size, None, None, kept)
@@ -185,7 +178,7 @@ class Archive:
         at = search.inside()
         if at is None:
             held, self._held = self._held, None
-            if held is not None and not self._shows_damage(held):
+            if held is not None and not _shows_damage(held, self._content):
                 yield held
                 begin, lost = self._begin, ""
             at = search.behind(self._nameless)
@@ -211,14 +204,6 @@ class Archive:
         head, base = self._content + self._part, self.offset - len(self._part) - len(self._content)
         break_at = self.offset - len(self._part)
         return Resync(source, head, base, break_at, self._old), self._held_begin, self._held.name
-
-    def _shows_damage(self, held: Member) -> bool:
-        """Whether the content of the last member is seen to be shifted: its padding is not zero, or a text has lost its
-        end to the padding."""
-        if held.data is None or not self._content:
-            return False
-        padding = self._content[held.size :] if held.size <= len(self._content) else b""
-        return bool(padding.strip(b"\0")) or (held.name.lower().endswith(_TEXTS) and held.data.endswith(b"\0"))
 
     def _no_header(self, header: bytes, at: int) -> BrokenError:
         self.offset, self._part, self._header_broken = at + len(header), header, True
@@ -311,18 +296,11 @@ class Archive:
 
     def _sparse(self, header: bytes, pax: Mapping[bytes, bytes]) -> Sparse | None:
         if header[156:157] == b"S":
-            sparse, more = old_map(header)
-            extents = list(sparse.extents or [])
-            for _ in range(_MAX_MAP_BLOCKS):
-                if not more:
-                    return Sparse(sparse.size, extents)
-                found, more = old_map_block(self._kept(BLOCK))
-                extents += found
-            return Sparse(-1, None)
+            return read_old_map(header, lambda: self._kept(BLOCK))
         try:
             return pax_sparse(pax)
         except SparseMapError:
-            return Sparse(-1, None)
+            return NO_MAP
 
     def _sparse_member(self, name: str, stored: int, sparse: Sparse) -> Member:
         if sparse.size > self._limit or stored > self._limit + _MAX_SPARSE_MAP:
@@ -330,13 +308,19 @@ class Archive:
             return Member(name, REGULAR, max(sparse.size, stored), None, None, "")
         data = self._kept(stored)
         try:
-            if sparse.size < 0:
-                raise SparseMapError("no numbers")
             whole = expanded(sparse, data)
         except SparseMapError as error:
             return Member(name, f"{BAD_SPARSE} ({error})", sparse.size, None, None, "")
         self._content = b""  # its length is not the member's
         return Member(name, REGULAR, sparse.size, whole, None, "")
+
+
+def _shows_damage(member: Member, content: bytes) -> bool:
+    """Whether a member's content (with its padding) is shifted: the padding is not zero, or a text ends in zeros."""
+    if member.data is None or not content:
+        return False
+    padding = content[member.size :] if member.size <= len(content) else b""
+    return bool(padding.strip(b"\0")) or (member.name.lower().endswith(_TEXTS) and member.data.endswith(b"\0"))
 
 
 def _shown(name: str) -> str:

@@ -11,6 +11,15 @@ OTHER = "special file"
 CONTINUED = "part of a file that began in another volume"
 BAD_SPARSE = "sparse file whose map is damaged"
 
+# What the type flag of a header stands for. D: a folder with the list of its files, of an incremental dump.
+KINDS = {
+    b"0": REGULAR, b"\0": REGULAR, b"7": REGULAR, b"S": REGULAR, b"5": FOLDER, b"D": FOLDER, b"1": LINK, b"2": LINK,
+    b"M": CONTINUED,
+}  # fmt: skip
+EXTRA = b"LKxgX"  # describes the next member, or all that follow
+NO_MEMBERS = b"VNAI"  # a volume's label, old lists of names, Solaris' attributes
+WITHOUT_CONTENT = b"23456"
+
 
 class TarDamagedError(FiqaError):
     """The rest of the archive cannot be read; `truncated` tells an early end from bad content."""

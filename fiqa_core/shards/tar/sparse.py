@@ -3,7 +3,7 @@
 Source: GNU tar manual, "Storing Sparse Files".
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from fiqa_core.errors import FiqaError
@@ -12,6 +12,7 @@ from fiqa_core.shards.tar.header import BLOCK, MAX_DIGITS, SPARSE_MAP, number_of
 _OLD_ENTRIES, _OLD_MORE, _OLD_REAL_SIZE = 386, 482, 483
 _ENTRY = 24  # offset and length, 12 bytes each
 _MORE_ENTRIES, _MORE_MORE = 21, 504
+_MAX_MAP_BLOCKS = 16_384
 MAX_EXTENTS = 1 << 20  # an expanded image is at most some ten megabytes; more pieces than this are hostile
 
 Extents = list[tuple[int, int]]
@@ -27,6 +28,21 @@ class Sparse(NamedTuple):
 
 class SparseMapError(FiqaError, ValueError):
     """The map of a sparse file is not one."""
+
+
+NO_MAP = Sparse(-1, None)  # of a sparse file whose map holds no numbers
+
+
+def read_old_map(header: bytes, next_block: Callable[[], bytes]) -> Sparse:
+    """The map of a header of type `S`; `next_block` reads the blocks behind it that hold the rest of the map."""
+    sparse, more = old_map(header)
+    extents = list(sparse.extents or [])
+    for _ in range(_MAX_MAP_BLOCKS):
+        if not more:
+            return Sparse(sparse.size, extents)
+        found, more = old_map_block(next_block())
+        extents += found
+    return NO_MAP
 
 
 def old_map(header: bytes) -> tuple[Sparse, bool]:
@@ -66,6 +82,8 @@ def pax_sparse(pax: Mapping[bytes, bytes]) -> Sparse | None:
 
 def expanded(sparse: Sparse, stored: bytes) -> bytes:
     """The file's bytes. Raises SparseMapError where map and stored bytes do not fit together."""
+    if sparse.size < 0:
+        raise SparseMapError("no numbers")
     extents, place = sparse.extents, 0
     if extents is None:
         extents, place = _leading_map(stored)

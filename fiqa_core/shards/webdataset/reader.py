@@ -6,19 +6,12 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from fiqa_core.shards.container import Container, FoundImages
-from fiqa_core.shards.label_text import Found, json_label, sidecar_text, trimmed, whole_number
-from fiqa_core.shards.names import (
-    MAX_LABEL_CHARACTERS,
-    MAX_NAME_CHARACTERS,
-    is_litter,
-    is_safe,
-    printable,
-    shortened,
-)
+from fiqa_core.shards.names import MAX_NAME_CHARACTERS, is_litter, printable, shortened
 from fiqa_core.shards.tar.header import BLOCK
-from fiqa_core.shards.tar.stream import FOLDER, LINK, REGULAR, Gap, Member, TarDamagedError, members, open_tar
+from fiqa_core.shards.tar.stream import FOLDER, Gap, TarDamagedError, members, open_tar
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
 from fiqa_core.shards.webdataset.blocks import sample_blocks
+from fiqa_core.shards.webdataset.records import OVERLONG, records_of
 from fiqa_core.shards.webdataset.sample import MAX_SIDECAR_BYTES, Sample
 from fiqa_core.shards.webdataset.writer import WebDatasetShards
 from fiqa_core.storage import StoredFile, open_read
@@ -27,28 +20,20 @@ from schemas.reasons import Status
 
 _log = logging.getLogger(__name__)
 
-_MAX_LINK_CHARACTERS = 300
-_PLACES_TOLD = 4  # of so many records one tells how far the shard is read; to ask costs a microsecond
-_KEYS_COMPARED = 1000  # incomplete samples of a shard that are remembered, to see files that lie apart
-
-_NO_LABEL = Found(None)
-_SOURCES = {"cls": ".cls", "txt": ".txt"}
-_OVERLONG = "file with an overlong name"
-
-
-_DAMAGED_BESIDE = "bytes of the archive beside this sample are lost: files of it may be among them"
+_TELL_EVERY = 4  # every fourth record says how far the shard is read: asking the stream costs a microsecond
+_KEYS_COMPARED = 1000  # incomplete samples of a shard that are remembered, to notice files that lie apart
 
 
 @dataclass
-class _Lost:
-    """A stretch of the archive that is lost, and names of files beside it whose image is lost in it."""
+class _LostBytes:
+    """Bytes of the archive that are lost, and names of files next to them whose image is lost with them."""
 
     gap: Gap
     left: list[str] = field(default_factory=list)
 
     @property
     def message(self) -> str:
-        """For the row that stands for it."""
+        """For the row that stands for them."""
         begin, end, reason = self.gap
         beside = f". Files whose image is lost there: {', '.join(self.left)[:300]}" if self.left else ""
         return (
@@ -68,15 +53,15 @@ class WebDataset(Container):
     output = WebDatasetShards()
 
     def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:  # noqa: ARG002
-        """One unit: a tar has no index, so its parts cannot be found without reading it."""
+        """One unit: a tar has no index, so where its members begin is only known by reading it."""
         yield self.whole(file)
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
-        """One record for each image member; one for a sample without any image; one for a lost rest."""
-        apart = _Apart(unit.shard)
+        """One record for each image member, for each sample without an image, and for each run of lost bytes."""
+        scattered = _ScatteredSamples(unit.shard)
         for records, sample in _read(unit, settings, MAX_SIDECAR_BYTES):
             if sample is not None and not (sample.images and sample.sidecars):
-                apart.see(sample)
+                scattered.see(sample)
             yield from records
 
     def read_samples(self, unit: Unit, settings: ReadSettings) -> Iterator[tuple[Record, Mapping[str, bytes]]]:
@@ -115,13 +100,13 @@ def read_samples(unit: Unit, settings: ReadSettings) -> Iterator[tuple[Record, M
 
 
 def _read(unit: Unit, settings: ReadSettings, sidecar_bytes: int) -> Iterator[tuple[list[Record], Sample | None]]:
-    """The records of each sample; those of a lost stretch without a sample. Indices do not depend on the limit."""
+    """The records of each sample; the record of lost bytes has no sample. Indices do not depend on the limit."""
     index = 0
     with open_read(unit.url, unit.version) as stream:
         for part in _parts(stream, settings.max_stored_bytes, sidecar_bytes):
             if isinstance(part, Sample):
-                records = _records(part, index, settings)
-                if records and not index % _PLACES_TOLD:
+                records = records_of(part, index, settings)
+                if records and not index % _TELL_EVERY:
                     records[-1] = records[-1]._replace(reached=stream.tell())
                 index += len(records)
                 yield records, part
@@ -131,13 +116,13 @@ def _read(unit: Unit, settings: ReadSettings, sidecar_bytes: int) -> Iterator[tu
                 index += 1
 
 
-def _parts(stream: IO[bytes], max_bytes: int, sidecar_bytes: int) -> Iterator[Sample | _Lost | Fault]:
-    """Samples and lost stretches in order; a fault where the rest of the archive is lost.
+def _parts(stream: IO[bytes], max_bytes: int, sidecar_bytes: int) -> Iterator[Sample | _LostBytes | Fault]:
+    """Samples and lost bytes in order; a fault where the rest of the archive is lost.
 
-    The sample at a break is kept as far as it came: its image may be whole. One that has no image is told of with the
-    stretch: its image is in there.
+    The sample at a break is kept as far as it was read, since its image may be whole. If it has no image, its image
+    is among the lost bytes, so their row names it.
     """
-    before: list[_Lost] = []
+    before: list[_LostBytes] = []
     try:
         for sample, after in _runs(stream, max_bytes, sidecar_bytes):
             if not before and not after:
@@ -163,19 +148,19 @@ def _listed(sample: Sample) -> list[str]:
     return [printable(name) for name in sorted(sample.names)[:10]]
 
 
-def _runs(stream: IO[bytes], max_bytes: int, sidecar_bytes: int) -> Iterator[tuple[Sample, list[_Lost]]]:
-    """Runs of members with the same key, with the stretches that are lost inside of them or right behind.
+def _runs(stream: IO[bytes], max_bytes: int, sidecar_bytes: int) -> Iterator[tuple[Sample, list[_LostBytes]]]:
+    """Runs of members with the same key, with the bytes that are lost inside them or right behind.
 
     Raises:
         TarDamagedError: the rest of the archive is lost; the sample before that was yielded if it has an image.
     """
     sample = Sample("", sidecar_bytes)
-    lost: list[_Lost] = []
+    lost: list[_LostBytes] = []
     damage: TarDamagedError | None = None
     try:
         for member in members(open_tar(stream), max_bytes):
             if isinstance(member, Gap):
-                lost.append(_Lost(member))
+                lost.append(_LostBytes(member))
                 continue
             name = member.name
             if member.kind is FOLDER:
@@ -184,7 +169,7 @@ def _runs(stream: IO[bytes], max_bytes: int, sidecar_bytes: int) -> Iterator[tup
                 name = _tidy(name)
             if len(name) > MAX_NAME_CHARACTERS:
                 name = _short_name(name)
-                member = member._replace(name=name, kind=_OVERLONG)
+                member = member._replace(name=name, kind=OVERLONG)
             folder, slash, base = name.rpartition("/")
             stem = base.partition(".")[0]
             if not stem and is_litter(base):
@@ -212,8 +197,8 @@ def _runs(stream: IO[bytes], max_bytes: int, sidecar_bytes: int) -> Iterator[tup
         raise damage
 
 
-class _Apart:
-    """Looks out for samples whose files do not lie together, and warns once a shard."""
+class _ScatteredSamples:
+    """Notices samples whose files do not lie side by side, and warns once a shard."""
 
     def __init__(self, shard: str) -> None:
         self._shard = shard
@@ -250,66 +235,3 @@ def _short_name(name: str) -> str:
     folder, slash, base = name.rpartition("/")
     stem, dot, rest = base.partition(".")
     return shortened(folder + slash + stem, 256) + dot + rest[-64:]
-
-
-def _records(sample: Sample, first_index: int, settings: ReadSettings) -> list[Record]:
-    if not sample.images and (sample.continued or not sample.names):
-        # Nothing, or the last files of a sample whose images were handed on.
-        return []
-    if sample.images:
-        return [
-            _record(sample, root, name, image, first_index + place, settings)
-            for place, (root, name, image) in enumerate(sample.images)
-        ]
-    label, origin, _ = _label(sample, sample.key, settings)
-    found = ", ".join(sorted(sample.sidecars)) or "no regular file"
-    fault = Fault(Status.MISSING_IMAGE, f"the sample holds no image, only: {printable(found[:300])}")
-    return [Record(printable(sample.key), first_index, label, None, fault, label_from=origin)]
-
-
-def _record(sample: Sample, root: str, name: str, image: Member, index: int, settings: ReadSettings) -> Record:
-    label, origin, note = _label(sample, root, settings) if sample.sidecars else _NO_LABEL
-    if sample.damaged and note is None and (label is None or len(sample.images) == 1):
-        note = _DAMAGED_BESIDE
-    key = printable(root)
-    if image.kind is REGULAR and image.data is not None and is_safe(image.name):
-        return Record(key, index, label, image.data, None, None, note, origin)
-    shown = repr(printable(name))
-    if image.kind == _OVERLONG:
-        fault = Fault(
-            Status.UNSAFE_NAME,
-            f"the member's name is longer than {MAX_NAME_CHARACTERS} characters (the key is shortened); rename it",
-        )
-    elif not is_safe(image.name):
-        fault = Fault(Status.UNSAFE_NAME, f"member {shown} points out of the archive; rename it")
-    elif image.kind == LINK:
-        target = repr(printable(shortened(image.link, _MAX_LINK_CHARACTERS)))
-        fault = Fault(Status.UNREADABLE, f"member is a link to {target}, not a stored image")
-    elif image.kind != REGULAR:
-        fault = Fault(Status.UNREADABLE, f"member is a {image.kind}, not a stored image")
-    else:
-        fault = Fault(Status.TOO_LARGE, f"{image.size} stored bytes; the limit is {settings.max_stored_bytes}")
-    return Record(key, index, label, image.data, fault, image.sha256, note, origin)
-
-
-def _label(sample: Sample, key: str, settings: ReadSettings) -> Found:
-    """The label: `.cls` before `.json` before `.txt`; a `label_field` looks into `.json` only."""
-    note, looks_like = None, ""
-    for kind in ("json",) if settings.label_field else ("cls", "json", "txt"):
-        data = sample.sidecar(key, kind)
-        if data is None:
-            continue
-        try:
-            text = trimmed(sidecar_text(data))
-            if kind == "json":
-                label, source, why = json_label(text, settings.label_field)
-            else:
-                label, source, why = whole_number(text) or None, _SOURCES[kind], None
-        except ValueError as error:
-            note = f"label sidecar .{kind} is not readable: {error}"
-            continue
-        if label is not None:
-            return Found(printable(shortened(label, MAX_LABEL_CHARACTERS)), source)
-        note = why or note
-        looks_like = looks_like or (source if kind == "json" else "")
-    return Found(None, looks_like, note)
