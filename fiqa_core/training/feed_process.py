@@ -17,7 +17,7 @@ import cv2
 from fiqa_core.training.errors import TrainingError
 from fiqa_core.training.making import RowMaker
 from fiqa_core.training.rows import Rows
-from fiqa_core.training.sequence import BatchSequence, Part
+from fiqa_core.training.sequence import BatchRows, BatchSequence
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -64,7 +64,7 @@ def _decode(control: Connection, queue: int, memory: Sequence[int], batch: int, 
     count = 0
     try:
         while True:
-            part: Part
+            part: BatchRows
             count, around, part = parts.recv()
             maker.make(part, slots[count % around])
             control.send(("made", count, part.rows))

@@ -13,13 +13,13 @@ from fiqa_core.images.preprocess import ChannelOrder, prepare
 from fiqa_core.training.augment import Augmentation
 from fiqa_core.training.pool_pixels import PoolPixels
 from fiqa_core.training.rows import Rows
-from fiqa_core.training.sequence import AUGMENT, Part, Share
+from fiqa_core.training.sequence import AUGMENT, BatchRows, Share
 
 
 class RowMaker(Protocol):
     """Fills rows; it is pickled for the worker processes."""
 
-    def make(self, part: Part, rows: Rows) -> None:
+    def make(self, part: BatchRows, rows: Rows) -> None:
         """Write a part's rows."""
 
 
@@ -31,7 +31,7 @@ class StoredMaker:
     order: ChannelOrder
     share: Share
 
-    def make(self, part: Part, rows: Rows) -> None:
+    def make(self, part: BatchRows, rows: Rows) -> None:
         """As `RowMaker.make`."""
         share = self.share
         for row, item in enumerate(part.content, part.first):
@@ -54,7 +54,7 @@ class PoolMaker:
     pixels: PoolPixels
     share: Share
 
-    def make(self, part: Part, rows: Rows) -> None:
+    def make(self, part: BatchRows, rows: Rows) -> None:
         """As `RowMaker.make`."""
         random = np.random.default_rng([self.share.seed, AUGMENT, part.epoch, self.share.number, part.step])
         for row, face in enumerate(self.pixels.of(part.content), part.first):

@@ -37,7 +37,7 @@ class Share:
     pinned: bool = False
 
 
-class Part(NamedTuple):
+class BatchRows(NamedTuple):
     """Some neighbouring rows of a batch, and what they are made of.
 
     `first`: row of the batch; `rows`: how many; `stored_bytes`: of what travels with it.
@@ -62,7 +62,7 @@ class StoredImage(NamedTuple):
 class BatchSequence(Protocol):
     """What batches are made of, in order; it is pickled for the process that reads."""
 
-    def parts(self, epoch: int, skip: int = 0) -> Iterator[Part]:
+    def parts(self, epoch: int, skip: int = 0) -> Iterator[BatchRows]:
         """The parts of an epoch's batches, step after step, without the first `skip` steps."""
 
 
@@ -80,7 +80,7 @@ class StoredSequence:
     shuffle: int
     steps_per_epoch: int
 
-    def parts(self, epoch: int, skip: int = 0) -> Iterator[Part]:
+    def parts(self, epoch: int, skip: int = 0) -> Iterator[BatchRows]:
         """As `BatchSequence.parts`; the records of skipped batches are read again."""
         batch, chosen = self.share.batch, self._drawn(epoch)
         for _ in range(skip * batch):
@@ -91,7 +91,7 @@ class StoredSequence:
                 content.append(next(chosen))
                 held += len(content[-1].data)
                 if len(content) == _PART_IMAGES or held > _PART_BYTES or row == batch - 1:
-                    yield Part(epoch, step, first, len(content), content, held)
+                    yield BatchRows(epoch, step, first, len(content), content, held)
                     first, held, content = row + 1, 0, []
 
     def _drawn(self, number: int) -> Iterator[StoredImage]:
@@ -155,11 +155,11 @@ class PoolSequence:
     share: Share
     steps_per_epoch: int
 
-    def parts(self, epoch: int, skip: int = 0) -> Iterator[Part]:
+    def parts(self, epoch: int, skip: int = 0) -> Iterator[BatchRows]:
         """As `BatchSequence.parts`."""
         places, batch = self.places(epoch), self.share.batch
         for step in range(skip, self.steps_per_epoch):
-            yield Part(epoch, step, 0, batch, places[step * batch : (step + 1) * batch])
+            yield BatchRows(epoch, step, 0, batch, places[step * batch : (step + 1) * batch])
 
     def places(self, epoch: int) -> np.ndarray:
         """The rows of the pool that this process sees in an epoch, in order, int64."""

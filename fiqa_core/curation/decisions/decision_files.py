@@ -65,7 +65,7 @@ class DecisionFiles:
             TableError: a quality file changed meanwhile, or a row has no place in its shard. OSError: the output
                 cannot be written to.
         """
-        columns = _Taken(decided)
+        columns = _RowStream(decided)
         kept = 0
         with ExitStack() as stack:
             removed = stack.enter_context(self._removed_file())
@@ -73,22 +73,22 @@ class DecisionFiles:
             chunks = ((part, batch) for part in parts for batch in (*_copied(part), None))
             reading = read_ahead(chunks)
             stack.callback(reading.close)
-            beside = stack.enter_context(_Beside())
+            background = stack.enter_context(_BackgroundWriter())
             for part in parts:
                 for table in self._part(part, _until_end(reading), columns):
                     keep = table["keep"]
                     here = table.filter(keep)
                     kept += here.num_rows
-                    beside.do(removed.write, table.filter(pc.invert(keep)))
+                    background.do(removed.write, table.filter(pc.invert(keep)))
                     if manifest is not None:
-                        beside.do(manifest.write, here.select(_MANIFEST_COLUMNS))
-            beside.wait()
+                        background.do(manifest.write, here.select(_MANIFEST_COLUMNS))
+            background.wait()
             removed.publish()
             if manifest is not None:
                 manifest.close()
         return kept
 
-    def _part(self, part: Part, batches: Iterator[pa.RecordBatch], columns: "_Taken") -> Iterator[pa.Table]:
+    def _part(self, part: Part, batches: Iterator[pa.RecordBatch], columns: "_RowStream") -> Iterator[pa.Table]:
         url = join(self.output, DECISIONS, file_name(part))
         tables = (decisions_table(batch, columns.take(batch.num_rows)) for batch in batches)
         if is_of_run(url, self.run):
@@ -179,32 +179,32 @@ def _until_end(chunks: Iterator[tuple[Part, pa.RecordBatch | None]]) -> Iterator
         yield batch
 
 
-class _Beside:
-    """Does things in order in one other thread, a few at most waiting; a context manager."""
+class _BackgroundWriter:
+    """Writes tables in order in one other thread, with at most a few waiting; a context manager."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1, "beside")
+        self._pool = ThreadPoolExecutor(1, "background")
         self._under_way: deque[Future[None]] = deque()
 
-    def __enter__(self) -> "_Beside":
+    def __enter__(self) -> "_BackgroundWriter":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def do(self, work: Callable[[pa.Table], None], table: pa.Table) -> None:
-        """Have it done; raises what an earlier one raised."""
+        """Put one more table in the queue; raises what an earlier one raised."""
         if len(self._under_way) >= _WAITING:
             self._under_way.popleft().result()
         self._under_way.append(self._pool.submit(work, table))
 
     def wait(self) -> None:
-        """Until all is done."""
+        """Wait until everything is written."""
         while self._under_way:
             self._under_way.popleft().result()
 
 
-class _Taken:
+class _RowStream:
     """A stream of batches, taken a given number of rows at a time."""
 
     def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:

@@ -11,7 +11,7 @@ from fiqa_core.tables.quality_files import Part, TableError
 from fiqa_core.wording import counted
 
 
-def supply(
+def match_embeddings(
     source: EmbeddingSource, files: Sequence[EmbeddingFile], parts: Sequence[Part], rows: Rows
 ) -> tuple[np.ndarray, np.ndarray, Counts]:
     """Pairs of (number of an embedding, rid that it belongs to), in order of the first.
@@ -23,7 +23,7 @@ def supply(
     """
     wanted = np.flatnonzero(rows.scored)
     if source.kind == "column":
-        # These files are the rows themselves; a file without the column supplies none.
+        # These files are the rows themselves; a file without the column gives none.
         has = np.concatenate([np.full(file.rows, file.dim > 0) for file in files])
         rid = wanted[has[wanted]]
         return rid, rid, {"rows": len(rows.scored), "scored": len(wanted), "without_embedding": len(wanted) - len(rid)}

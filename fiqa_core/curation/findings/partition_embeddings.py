@@ -38,7 +38,10 @@ class GatherTask:
 
     def run(self) -> Counts:
         """Read, scale, and publish."""
-        rids, numbers = load_array(join(self.work, "supply-rid.npy")), load_array(join(self.work, "supply-number.npy"))
+        rids, numbers = (
+            load_array(join(self.work, "embedding-rid.npy")),
+            load_array(join(self.work, "embedding-number.npy")),
+        )
         label, first = load_array(join(self.work, "label.npy")), load_array(join(self.work, "first.npy"))
         counts = {"embeddings": 0, "not_finite": 0, "zero": 0}
         dim = max(file.dim for file, _, _ in self.slices)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from fiqa_core.curation.findings.near_duplicates.cosine_pairs import Pairs, joined, plain
+from fiqa_core.curation.findings.near_duplicates.cosine_pairs import NearPairs, joined, plain
 from fiqa_core.curation.findings.settings import NearSettings
 from fiqa_core.curation.findings.tasks import Counts, load_array, save_table
 from fiqa_core.storage import join
@@ -50,7 +50,7 @@ def close_values(values: np.ndarray, bits: int, band: int) -> Iterator[tuple[np.
         step += 1
 
 
-def phash_pairs(phash: np.ndarray, rid: np.ndarray, own: int, bits: int, band: int) -> Pairs:
+def phash_pairs(phash: np.ndarray, rid: np.ndarray, own: int, bits: int, band: int) -> NearPairs:
     """Pairs of rows with at least one of the dataset, of those values whose first equal band is `band`.
 
     The dataset's rows of one value are a crowd around the first (band 0 does it), and two values are one pair, of
@@ -73,7 +73,7 @@ def phash_pairs(phash: np.ndarray, rid: np.ndarray, own: int, bits: int, band: i
         middle = first[0][number[:mine]]
         some = rid[:mine][middle != rid[:mine]]
         middle = middle[middle != rid[:mine]]
-        found.append(Pairs(middle, some, np.ones(len(some), np.float32), middle))
+        found.append(NearPairs(middle, some, np.ones(len(some), np.float32), middle))
         nearest[0][is_own & is_other] = 0
         nearest[1][is_own & is_other] = first[1][is_own & is_other]
     for i, j, count in close_values(values, bits, band):
