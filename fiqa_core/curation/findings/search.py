@@ -1,4 +1,4 @@
-"""Label noise and near duplicates of a whole dataset: the order of the stages, and what they leave."""
+"""The search for label noise and near duplicates in a whole dataset, stage by stage."""
 
 import hashlib
 import json
@@ -44,7 +44,7 @@ _SAMPLE = 65_536
 
 @dataclass(frozen=True)
 class Search:
-    """One search: tables, embeddings, settings, and where it works. `own`: rids below are the dataset's."""
+    """One search: tables, embeddings, settings, and output folder. `own`: smaller rids belong to the dataset."""
 
     parts: tuple[Part, ...]
     own: int
@@ -55,10 +55,10 @@ class Search:
 
 
 def find(search: Search, run_stage: RunStage) -> SearchResult:
-    """Do a search, or what an earlier one that was broken off has left of it.
+    """Do a search, or the rest of a search that was interrupted.
 
-    Files are published whole under names that only the input and the settings decide, and those that are there are
-    kept: the same search gives the same files, on any number of workers, however often it is broken off. Files of
+    Files are published whole, under names that depend on the input and the settings only, and files that exist are
+    kept: the same search gives the same files on any number of workers, however often it is interrupted. Files of
     other searches in the same output are removed.
 
     Raises:
@@ -109,7 +109,7 @@ def find(search: Search, run_stage: RunStage) -> SearchResult:
 
 
 class _Stages:
-    """The stages that work on embeddings, once these lie in the partitions of their identities."""
+    """The stages that work on embeddings. The first one sorts these into partitions by identity."""
 
     def __init__(
         self, search: Search, files: Sequence[EmbeddingFile], rows: Rows, work: str, digest: str, run_stage: RunStage
@@ -234,7 +234,7 @@ def _phash(
 
 
 def _write_identities(rows: Rows, work: str, partitions: int, output: str, url: str) -> None:
-    """All partitions' identities in order, with those that have no embedding at all."""
+    """The identities of all partitions in order, and those without any embedding."""
     tables = []
     for number in range(partitions):
         with open_read(found_file(work, number)) as stream:
@@ -253,7 +253,7 @@ def _write_identities(rows: Rows, work: str, partitions: int, output: str, url: 
 
 
 def search_digest(search: Search) -> str:
-    """12 hexadecimal digits of all that decides the result: tables and embeddings as they are now, and the settings.
+    """12 hexadecimal digits of everything that decides the result: tables and embeddings as they are now, and settings.
 
     Raises:
         TableError: tables or embeddings that cannot be used.

@@ -1,4 +1,4 @@
-"""What a search leaves in its output: the files that it found things in, and `findings.json`, which names them."""
+"""What a search writes: files of findings, and `findings.json`, which names them."""
 
 import json
 import re

@@ -1,6 +1,6 @@
-"""Pairs of nearly equal embeddings inside one set of rows: every pair is looked at, in blocks.
+"""Pairs of nearly equal embeddings inside one set of rows: every pair is compared, block by block.
 
-All pairs are listed, but not those among rows that are near more than `most` others each: these form crowds.
+All pairs are listed, except among rows that are each near more than `most` others: these form crowds.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,8 +24,8 @@ from schemas.findings import PAIRS
 
 
 class NearPairs(NamedTuple):
-    """Pairs of rids, a < b; similarity float32; crowd: the one in the middle of a crowd that the other belongs to, -1
-    for a plain pair. left_out: candidates whose pictures were not compared."""
+    """Pairs of rids, a < b; similarity float32; crowd: the row in the middle of the crowd that the other row belongs
+    to, -1 for a plain pair. left_out: candidates whose pictures were not compared."""
 
     a: np.ndarray
     b: np.ndarray
@@ -34,14 +34,15 @@ class NearPairs(NamedTuple):
     left_out: int = 0
 
 
-# Places (i, j) of pairs -> whether each counts.
+# Places (i, j) of pairs -> whether each pair counts.
 Keep = Callable[[np.ndarray, np.ndarray], np.ndarray]
 _PAIRS_AT_ONCE = 262_144
 _COMPARED_AT_ONCE = 4096
 
 
 class Confirm(NamedTuple):
-    """A second look at pairs that are near by cosine: pairs of `least` or more are found, with that similarity."""
+    """A second comparison of pairs that are near by cosine: those of at least `least` are kept, with this
+    similarity."""
 
     compare: Compare
     least: float
@@ -58,14 +59,15 @@ def near_pairs(
     confirm: Confirm | None = None,
     quality: np.ndarray | None = None,
 ) -> NearPairs:
-    """All pairs from `cosine` on with at least one row of the dataset, and crowds in place of too many.
+    """All pairs with at least this cosine and at least one row of the dataset; crowds in place of too many pairs.
 
     Args:
-        vectors: float16 or float32 (n, d), unit length. rid: int64 (n,), rising. own: rids below are the dataset's.
-        most: rows that are near more rows of the dataset form crowds (`find_crowds`); a row is paired with at most so
-            many rows that are not the dataset's, the nearest.
-        keep: which pairs count. confirm: what else they must pass. quality: float32 (n,), the best are the middles of
-            crowds; None: the first.
+        vectors: float16 or float32 (n, d), unit length. rid: int64 (n,), ascending. own: smaller rids belong to the
+            dataset.
+        most: rows that are near more rows of the dataset than this form crowds (`find_crowds`). A row is paired with at
+            most this many rows outside the dataset, the nearest.
+        keep: which pairs count. confirm: a second comparison. quality: float32 (n,), the best rows become the middles
+            of crowds; None: the first rows.
     """
     mine = int(np.searchsorted(rid, own))
     found = [*_within(vectors[:mine], cosine, most, threads, keep, confirm, quality)]
@@ -83,7 +85,7 @@ def near_pairs(
 
 
 def joined(pairs: Sequence[NearPairs]) -> NearPairs:
-    """Several lists as one, sorted."""
+    """Several lists joined and sorted."""
     if not pairs:
         return plain(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
     a, b, similarity, crowd = (np.concatenate([some[column] for some in pairs]) for column in range(4))
@@ -92,7 +94,7 @@ def joined(pairs: Sequence[NearPairs]) -> NearPairs:
 
 
 def plain(a: np.ndarray, b: np.ndarray, similarity: np.ndarray, left_out: int = 0) -> NearPairs:
-    """Pairs of which none is a crowd's."""
+    """Pairs outside crowds."""
     return NearPairs(a, b, similarity, np.full(len(a), -1, np.int64), left_out)
 
 
@@ -105,11 +107,11 @@ def _within(
     confirm: Confirm | None,
     quality: np.ndarray | None,
 ) -> Iterator[NearPairs]:
-    """Places of the dataset's own pairs."""
+    """Pairs inside the dataset, as places."""
     looked_at, surplus = few_of_each(vectors, cosine, most + 2)
     near, crowded = _listed(vectors[looked_at] if len(surplus) else vectors, cosine, most, threads)
     near = plain(looked_at[near.a], looked_at[near.b], near.similarity)
-    # All that is near a vector that is there so often is near more than `most` rows: of a crowd itself.
+    # A row that is near a vector which occurs that often is near more than `most` rows, so it is in a crowd itself.
     crowd = np.sort(np.concatenate([looked_at[crowded], surplus]))
     if keep is not None:
         good = _in_blocks(keep, near.a, near.b)
@@ -125,7 +127,7 @@ def _within(
 
 
 def _listed(vectors: np.ndarray, cosine: float, most: int, threads: int) -> tuple[NearPairs, np.ndarray]:
-    """All pairs but those inside crowds, and whether each row is in a crowd."""
+    """All pairs except those inside crowds, and whether each row is in a crowd."""
     degree = np.zeros(len(vectors), np.int64)
     listed = []
     for start, near, earlier, later in in_threads(
@@ -140,7 +142,7 @@ def _listed(vectors: np.ndarray, cosine: float, most: int, threads: int) -> tupl
     found = [plain(near.a[good], near.b[good], near.similarity[good])]
     crowd, alone = np.flatnonzero(crowded), np.flatnonzero(~crowded)
     if len(crowd) and len(alone):
-        # A row of a crowd may have had more pairs than were listed; what is alone has few.
+        # A row of a crowd may have more pairs than were listed; a row outside crowds has few.
         work = [crowd[block] for block in blocks(len(crowd))]
         found += in_threads(lambda rows: _before(vectors, rows, alone, cosine), work, threads)
     return joined(found), crowded
@@ -149,7 +151,7 @@ def _listed(vectors: np.ndarray, cosine: float, most: int, threads: int) -> tupl
 def _earlier(
     vectors: np.ndarray, block: slice, cosine: float, most: int
 ) -> tuple[int, NearPairs, np.ndarray, np.ndarray]:
-    """Pairs of some rows with all before them, of rows with up to `most`; and how many each row takes part in."""
+    """Pairs of some rows with all rows before them, for rows with up to `most`; and the number of pairs of each row."""
     rows = as_float(vectors[block])
     start, stop = block.start, block.stop
     had, later = np.zeros(stop - start, np.int64), np.zeros(stop, np.int64)
@@ -171,7 +173,7 @@ def _earlier(
 
 
 def _before(vectors: np.ndarray, rows: np.ndarray, others: np.ndarray, cosine: float) -> NearPairs:
-    """Pairs of rows with others that come before them."""
+    """Pairs of rows with other rows that come before them."""
     x = as_float(vectors[rows])
     found = []
     for block in blocks(len(others)):
@@ -186,7 +188,7 @@ def _before(vectors: np.ndarray, rows: np.ndarray, others: np.ndarray, cosine: f
 def _pairs_with_others(
     vectors: np.ndarray, block: slice, mine: int, cosine: float, most: int, keep: Keep | None
 ) -> NearPairs:
-    """Pairs of some own rows with rows that are not the dataset's, the nearest of each."""
+    """Pairs of some rows of the dataset with rows outside it, the nearest of each."""
     x = as_float(vectors[block])
     near = joined([])
     for some in blocks(len(vectors) - mine):
@@ -202,7 +204,7 @@ def _pairs_with_others(
 
 
 def _nearest(pairs: NearPairs, most: int) -> NearPairs:
-    """Of the pairs of each earlier row the `most` with the highest similarity; of equal ones the first."""
+    """Of the pairs of each earlier row the `most` with the highest similarity; of equally similar ones the first."""
     order = np.lexsort((pairs.b, -pairs.similarity, pairs.a))
     row = pairs.a[order]
     within = order[np.arange(len(order)) - np.searchsorted(row, row) < most]
@@ -246,7 +248,7 @@ class PairTask:
         return f"pairs-{self.group:06d}"
 
     def run(self) -> Counts:
-        """Look at every pair that shares a cell, once, and publish."""
+        """Compare every pair that shares a cell, once, and publish the pairs."""
         urls = [cell_file(self.work, number) for number in range(self.spills)]
         rows = gathered(urls, self.group, self.groups)
         found: list[NearPairs] = []
@@ -276,7 +278,7 @@ class PairTask:
         def keep(i: np.ndarray, j: np.ndarray) -> np.ndarray:
             both = tag[i][:, :, None] == tag[j][:, None, :]
             first = np.where(both.any(axis=2), tag[i], self.cells).min(axis=1)
-            # Not the same stored bytes on both sides: exact duplicates are found by their digests.
+            # Pairs with the same stored bytes do not count: exact duplicates are found by their digests.
             return np.asarray((first == cell) & ((high[i] != high[j]) | (high[i] == 0)))
 
         def compare(i: np.ndarray, j: np.ndarray) -> np.ndarray:
