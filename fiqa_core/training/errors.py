@@ -1,4 +1,4 @@
-"""What a training run refuses."""
+"""The error of training."""
 
 
 class TrainingError(ValueError):
