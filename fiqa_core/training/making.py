@@ -1,6 +1,6 @@
-"""Makes rows of a batch of what a sequence gives: decodes and augments, in a thread or in a worker process.
+"""Makes rows of a batch from the images of a sequence: decodes and augments, in a thread or in a worker process.
 
-The random numbers of an image are seeded by its place, so that it does not matter who makes it, or when.
+The random numbers of an image are seeded by its place, so it does not matter which process makes it, or when.
 """
 
 from dataclasses import dataclass
@@ -20,12 +20,13 @@ class RowMaker(Protocol):
     """Fills rows; it is pickled for the worker processes."""
 
     def make(self, part: BatchRows, rows: Rows) -> None:
-        """Write a part's rows."""
+        """Fill the rows of a batch."""
 
 
 @dataclass(frozen=True)
 class StoredMaker:
-    """Of stored images: decoded, then augmented. A row whose image cannot be decoded is marked as not usable."""
+    """Makes rows from stored images: decoded, then augmented. A row whose image cannot be decoded is marked as not
+    usable."""
 
     augment: Augmentation
     order: ChannelOrder
@@ -48,7 +49,7 @@ class StoredMaker:
 
 @dataclass(frozen=True)
 class PoolMaker:
-    """Of rows of a teacher's pool: augmented. Classes and weights are left alone."""
+    """Makes rows from a teacher's pool: augmented. Classes and weights are not set."""
 
     augment: Augmentation
     pixels: PoolPixels
