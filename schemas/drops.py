@@ -1,4 +1,4 @@
-"""Why a row is not kept: one code a row, in the order in which the rules are evaluated."""
+"""Why a row is not kept: one code per row, in the order in which the rules are evaluated."""
 
 from enum import StrEnum
 

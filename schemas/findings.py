@@ -1,4 +1,4 @@
-"""What the search for label noise and near duplicates writes; rows are named by `rid`, as all curation does."""
+"""Findings of the search for label noise and near duplicates; rows are named by `rid`, as everywhere in curation."""
 
 import pyarrow as pa
 

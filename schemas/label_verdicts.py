@@ -1,4 +1,4 @@
-"""What a face recognition embedding says of a row's label. Quality and label noise are told apart."""
+"""Verdicts on a row's label from its face recognition embedding. Poor quality is not taken for a wrong label."""
 
 from enum import StrEnum
 

@@ -1,4 +1,4 @@
-"""Keys of the Parquet file metadata: how the numbers in a quality file came to be."""
+"""Keys of the Parquet file metadata: how the numbers in a quality file were made."""
 
 # One JSON object with every setting that changes a score (`fiqa_core.scoring.settings.ScoreSettings`).
 SETTINGS = b"fiqa.settings"

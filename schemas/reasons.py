@@ -1,4 +1,4 @@
-"""Why a record has no score: the one list of codes that tables, counters, logs and docs share."""
+"""Why a record has no score: the list of codes for tables, counters, logs and docs."""
 
 from enum import StrEnum
 

@@ -1,4 +1,4 @@
-"""The index of a subset: one row an image, in the order of the output."""
+"""The index of a subset: one row per image, in the order of the output."""
 
 import pyarrow as pa
 

@@ -1,7 +1,7 @@
-"""Cells of CSV files that people open in a spreadsheet: what strangers named runs as no formula, and can be read back.
+"""Cells of CSV files that people open in a spreadsheet: no name runs as a formula, and names can be read back.
 
-A text that a spreadsheet would take for a formula, and one that begins with an apostrophe, gets an apostrophe before
-it. So the text of any cell is what follows its first apostrophe, if it begins with one.
+A text that a spreadsheet would take for a formula gets an apostrophe before it, and so does a text that begins with an
+apostrophe. So a reader removes one apostrophe from the beginning of a cell, if there is one.
 """
 
 import re
@@ -9,11 +9,11 @@ import re
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# The full-width forms too: some spreadsheets take them for the plain ones.
+# Full-width forms too: some spreadsheets read them as the plain characters.
 _RISKY = "^[=+\\-@\t\r\n'\uff1d\uff0b\uff0d\uff20]"
 _PLAIN_NUMBER = r"^[+\-]?[0-9]+(\.[0-9]+)?$"
 _HARMLESS = re.compile(r"[+\-]?[0-9]+(\.[0-9]+)?", re.ASCII)
-# What some reader of CSV takes for the end of a line, a cell or the file, and spaces that some cut off.
+# Characters that some CSV readers take for the end of a line, a cell or the file, and spaces that some remove.
 _QUOTED = re.compile('[\x00-\x1f\x7f\x85\u2028\u2029",;]|^\\s|\\s$')
 
 
@@ -36,5 +36,5 @@ def defused_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def quoted(cell: str) -> str:
-    """A cell as RFC 4180 writes it: in quotes where some reader would take a part of it for something else."""
+    """A cell as RFC 4180 writes it: in quotes if some reader would misread it."""
     return '"' + cell.replace('"', '""') + '"' if not cell or _QUOTED.search(cell) else cell

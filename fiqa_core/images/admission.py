@@ -1,4 +1,4 @@
-"""Which images are admitted: limits of size, and the exception that carries the reason for a refusal."""
+"""Which images are admitted: size limits, and the exception that carries the reason for a refusal."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,10 @@ from schemas.reasons import Status
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """Sizes that are admitted, in pixels of the stored image, both ends included.
+    """Admitted sizes in pixels of the stored image; the limits themselves are admitted.
 
     Attributes:
-        min_side: shortest side; below it a face holds too little to be judged.
+        min_side: shortest side; a smaller face shows too little to be judged.
         max_side: longest side.
         max_pixels: width times height; it bounds the memory that one image can take (about 16 bytes a
             pixel while it is decoded).
@@ -28,12 +28,12 @@ class ImageRejected(FiqaError):  # noqa: N818 - an outcome with a reason code, n
     Attributes:
         status: the reason code.
         message: one sentence for people: what was found and what was expected.
-        width, height: the stored size in pixels, or None where the file did not get as far as telling, or
-            tells a number that no table of 32-bit integers holds.
+        width, height: the stored size in pixels, or None if the file ends before them, or names a
+            number that does not fit 32 bits.
     """
 
     def __init__(self, status: Status, message: str, width: int | None = None, height: int | None = None) -> None:
-        # All four go to `args`, which is what pickle hands back to this function in another process.
+        # All four go to `args`, from which pickle calls this function in another process.
         super().__init__(status, message, width, height)
         self.status = status
         self.message = message
@@ -49,7 +49,7 @@ def _possible(side: int | None) -> int | None:
 
 
 def check_size(width: int, height: int, limits: ImageLimits) -> None:
-    """Refuse a stored size outside the limits, before any memory is spent on its pixels.
+    """Refuse a stored size outside the limits, before memory is allocated for its pixels.
 
     Raises:
         ImageRejected: CORRUPT (a side of no pixels), TOO_LARGE or TOO_SMALL.
@@ -76,7 +76,7 @@ def check_size(width: int, height: int, limits: ImageLimits) -> None:
 def decoder_failure(
     image_format: str, error: Exception, width: int | None = None, height: int | None = None
 ) -> ImageRejected:
-    """The refusal that stands for an exception of a decoder: decoders tell kinds of damage only in words."""
+    """The refusal for an exception of a decoder; decoders describe damage in words only."""
     said, text = str(error) or type(error).__name__, str(error).lower()
     if isinstance(error, MemoryError):
         status, said = Status.TOO_LARGE, "there is not enough memory to decode it"

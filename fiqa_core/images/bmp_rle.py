@@ -1,7 +1,7 @@
 """Run-length coded bitmaps (RLE4 and RLE8) as plain ones.
 
-Pillow before 13 misreads RLE4's runs of an odd length, and runs in files whose pixels begin at an odd byte, without a
-word. (Microsoft, "Bitmap Compression": pairs of bytes, runs or escapes.)
+Pillow before 13 misreads RLE4's runs of an odd length, and runs in files whose pixels begin at an odd byte, without an
+error. (Microsoft, "Bitmap Compression": pairs of bytes, runs or escapes.)
 """
 
 from fiqa_core.images.admission import ImageRejected
@@ -15,9 +15,9 @@ _OS2_HEADER_BYTES = (16, 64)
 
 
 def uncompressed(data: bytes, width: int, height: int) -> bytes:
-    """A BMP of 8 bits a pixel and no compression; `data` itself where it is not run-length coded.
+    """A BMP of 8 bits a pixel and no compression; `data` itself if it is not run-length coded.
 
-    `width` and `height` are those of its header, and within the limits. Pixels that the runs pass over are of the
+    `width` and `height` are those of its header, and within the limits. Pixels that the runs skip have the
     palette's first colour.
 
     Raises:

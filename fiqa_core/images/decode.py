@@ -1,12 +1,12 @@
-"""Stored bytes to 8-bit RGB pixels, or the reason why not. Content decides, never a name.
+"""Stored bytes to 8-bit RGB pixels, or the reason why not. The content decides, never the name.
 
-What pixels mean here, format by format (the tests hold each line; OpenCV's `IMREAD_COLOR`, with which the
-original reads, gives the same unless a line says otherwise):
+What pixels mean here, format by format. The tests check each line. OpenCV's `IMREAD_COLOR`, which the original
+uses, gives the same pixels unless a line says otherwise:
 
 - formats: JPEG (with MPO), PNG (with APNG), WebP, GIF, BMP, TIFF; other known ones (AVIF, HEIC, JPEG 2000, JPEG XL,
-  camera raw, PSD, SVG, PDF, videos ...) are UNSUPPORTED by their content, all else is NOT_AN_IMAGE. (Files whose names
-  are those of drawings, icons, documents or videos are no records: of a folder they are passed over and named in the
-  log, and a sample of a tar that holds nothing else is MISSING_IMAGE);
+  camera raw, PSD, SVG, PDF, videos ...) are UNSUPPORTED by their content, everything else is NOT_AN_IMAGE. (Files named
+  like drawings, icons, documents or videos are not records: in a folder they are skipped and named in the log, and a
+  sample of a tar with nothing else is MISSING_IMAGE);
 - grey: the one channel three times; 1 bit: 0 and 255; a palette: its colours;
 - alpha, and a palette's or PNG's transparent colour: dropped, colours as stored under it (OpenCV multiplies
   TIFF colours by alpha);
@@ -15,27 +15,27 @@ original reads, gives the same unless a line says otherwise):
 - colour profiles and gamma: not applied;
 - EXIF orientation (JPEG, PNG, WebP) and the TIFF tag: applied, whatever integer type it is stored in;
 - several frames or pages: the first; of an animated PNG the picture that other readers show;
-- text, profiles, thumbnails, unknown parts and bytes behind the end: never looked at, whatever their size and state.
+- text, profiles, thumbnails, unknown parts and bytes after the end: never read, whatever their size and state.
 
 What counts as damage:
 
-- JPEG: anything libjpeg warns of in the coded data, where Pillow and OpenCV pass grey or shifted blocks on. (Rare
-  subsamplings, which simplejpeg does not decode, are Pillow's, which tells only of missing data.) Bytes between the
-  segments of the header, up to two left over behind each scan, and all behind the end marker are harmless. But where
-  they show that a table, a frame header or a scan was damaged (`jpeg_tables`, `jpeg_scans`: a byte inserted or removed,
-  a marker overwritten), the file is CORRUPT, also where its pixels happen not to use that part of the table. Nothing
-  shows in quantisation steps that are not libjpeg's: such a file is scored as OpenCV decodes it. A missing end marker
-  is harmless if all rows are there and the coding is Huffman's in one scan; a progressive file that ends early may
-  lack detail everywhere, and is TRUNCATED. More than 100 scans (libjpeg's own encoders write about ten) are
-  UNSUPPORTED where they would take seconds.
-- PNG: a chunk of the pixels (IHDR, PLTE, IDAT) whose checksum does not fit or which is out of place is CORRUPT; a file
+- JPEG: everything that libjpeg warns about in the coded data; Pillow and OpenCV return grey or shifted blocks there.
+  (Rare subsamplings, which simplejpeg does not decode, are decoded by Pillow, which reports only missing data.) Bytes
+  between the segments of the header, up to two left over after each scan, and all after the end marker are harmless.
+  But if they show that a table, a frame header or a scan was damaged (`jpeg_tables`, `jpeg_scans`: a byte inserted or
+  removed, a marker overwritten), the file is CORRUPT, even if its pixels do not use that part of the table. Damaged
+  quantisation steps that are not libjpeg's cannot be seen: such a file is scored as OpenCV decodes it. A missing end
+  marker is harmless if all rows are there and the coding is Huffman's in one scan; a progressive file that ends early
+  may lack detail everywhere, and is TRUNCATED. More than 100 scans (libjpeg's own encoders write about ten) are
+  UNSUPPORTED if they would take seconds.
+- PNG: a chunk of the pixels (IHDR, PLTE, IDAT) with a wrong checksum or in a wrong place is CORRUPT; a file
   without its last chunk (IEND), or with too few rows, is TRUNCATED; more than a million chunks are UNSUPPORTED. Other
-  chunks may be damaged: they hold no pixels.
+  chunks may be damaged, since they hold no pixels.
 - WebP: fewer bytes than the header announces is TRUNCATED. Neither JPEG nor WebP has a checksum: damage that still
   decodes to something cannot be seen.
 - GIF: codes that make too few or too many pixels, or end before their blocks do, and bytes between the colours and the
   first block (a colour was inserted) are CORRUPT; OpenCV refuses those too.
-- TIFF: fewer strips or tiles than the pixels take is CORRUPT; a directory or tag that ends behind the file TRUNCATED.
+- TIFF: fewer strips or tiles than the pixels take is CORRUPT; a directory or tag that ends after the file is TRUNCATED.
 """
 
 from dataclasses import dataclass
@@ -58,8 +58,8 @@ class DecodedImage:
 
     Attributes:
         pixels: uint8 (H, W, 3) RGB, C-contiguous, upright; not to be written to.
-        width, height: the stored size in pixels, as the header says; exchanged with respect to `pixels`
-            where the orientation turns the image by 90 degrees.
+        width, height: the stored size in pixels, as the header says; exchanged compared with `pixels`
+            if the orientation turns the image by 90 degrees.
     """
 
     pixels: np.ndarray

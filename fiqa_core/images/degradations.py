@@ -1,7 +1,7 @@
-"""Ways in which a face image gets worse, each with one dial: severity 0 (hardly seen) to 1 (nothing left to recognise).
+"""Degradations of face images, each with one parameter: severity 0 (hardly seen) to 1 (nothing left to recognise).
 
-Every function takes uint8 (H, W, 3) RGB pixels, a severity in [0, 1] and a numpy Generator for what is random about it,
-and returns new pixels of the same shape. At equal severity, equal pixels and an equal generator give equal pixels.
+Every function takes uint8 (H, W, 3) RGB pixels, a severity in [0, 1] and a numpy Generator, and returns new pixels
+of the same shape. Equal pixels, severity and generator give equal results.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,8 @@ def _as_pixels(values: np.ndarray) -> np.ndarray:
 
 
 def _warped(face: np.ndarray, matrix: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """What comes from outside the image is black, mirrored or its last pixels repeated: it is no sign of the kind."""
+    """The area outside the image is black, mirrored or filled with the last pixels, at random, so that it is no sign of
+    the kind of degradation."""
     border = int(random.choice((cv2.BORDER_CONSTANT, cv2.BORDER_REFLECT_101, cv2.BORDER_REPLICATE)))
     size = face.shape[1], face.shape[0]
     return np.asarray(cv2.warpAffine(face, matrix, size, flags=cv2.INTER_LINEAR, borderMode=border))

@@ -1,4 +1,4 @@
-"""Names of formats that are images (or could be taken for ones) and are not decoded here, by their content."""
+"""Formats that are images, or look like images, and are not decoded here: their names, recognised by content."""
 
 import re
 
@@ -60,7 +60,8 @@ _SEEN = 4096
 
 
 def foreign_format(data: bytes) -> str | None:
-    """The name of the known format that the content shows, or None; for content that `recognise` does not admit."""
+    """The name of the known format that the content shows, or None; called for content that `recognise` does not
+    admit."""
     beginning = data[:_SEEN]
     if beginning[4:8] == b"ftyp":
         return _box_format(beginning)
@@ -85,7 +86,7 @@ def foreign_format(data: bytes) -> str | None:
         return "PNM (PBM, PGM, PPM, PAM or PFM)"
     if beginning[4:8] in (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"):
         return "QuickTime video"
-    # The only formats known by their end, and by one byte in each of many packets.
+    # The only formats recognised by their end, and by one byte in each of many packets.
     if data[-18:].startswith(b"TRUEVISION-XFILE."):
         return "TGA"
     if len(beginning) > 188 * 4 and all(beginning[at] == 0x47 for at in range(0, 188 * 5, 188)):

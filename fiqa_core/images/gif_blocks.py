@@ -1,7 +1,7 @@
 """The blocks of a GIF: a copy that holds only the first picture.
 
-Comments and other extensions may be of any size (Pillow takes 40 s to join a comment of 10 MB), and frames of any
-number.
+Comments and other extensions may have any size (Pillow takes 40 s to join a comment of 10 MB), and there may be any
+number of frames.
 """
 
 from fiqa_core.images.admission import ImageRejected
@@ -14,7 +14,7 @@ _MAX_BLOCKS = 2_000_000
 
 
 def first_picture(data: bytes) -> bytes:
-    """A GIF with the screen, the colours and the first picture of `data`, and what controls this one.
+    """A GIF with the screen, the colours and the first picture of `data`, and the control block of that picture.
 
     Raises:
         ImageRejected: TRUNCATED, CORRUPT or UNSUPPORTED, without a size.
@@ -27,7 +27,7 @@ def first_picture(data: bytes) -> bytes:
         if kind == _PICTURE:
             colours = _end_of_colours(data, position + 9, position + 10)
             end, _ = _end_of_blocks(data, colours + 1, blocks)
-            # Behind data that were cut off, the end's mark would be taken for one of their bytes.
+            # After data that were cut off, the end mark would be read as one of their bytes.
             whole = end <= len(data) and data[end - 1] == 0
             if whole and end - colours <= MAX_BYTES_COUNTED:
                 _check_codes(data, position, colours)
@@ -36,7 +36,7 @@ def first_picture(data: bytes) -> bytes:
             raise ImageRejected(Status.CORRUPT, "GIF: it ends without a picture")
         if kind != _EXTENSION:
             if position == screen:
-                # A byte inserted into the colours pushes the last one out; OpenCV refuses it wherever it lies.
+                # A byte inserted into the colours pushes the last one out; OpenCV refuses such a file too.
                 raise ImageRejected(
                     Status.CORRUPT, f"GIF: its colours are followed by {kind:#x}, which begins no block"
                 )
@@ -54,7 +54,7 @@ def _check_codes(data: bytes, picture: int, start: int) -> None:
     """Refuse the picture at `picture` if its codes, which begin at `start`, show damage."""
     width, height = (int.from_bytes(data[at : at + 2], "little") for at in (picture + 5, picture + 7))
     if not 1 <= data[start] <= 11:
-        return  # The decoder says so.
+        return  # The decoder reports this.
     sign = sign_of_damage(_joined_blocks(data, start + 1), data[start], width * height)
     if sign:
         raise ImageRejected(Status.CORRUPT, f"GIF: {sign}")
@@ -76,7 +76,8 @@ def _end_of_colours(data: bytes, flags: int, start: int) -> int:
 
 
 def _end_of_blocks(data: bytes, position: int, most: int) -> tuple[int, int]:
-    """(behind the empty block that ends a run of them, or behind the data; how many blocks are still admitted)."""
+    """(position after the empty block that ends a run of blocks, or after the data; number of blocks still
+    admitted)."""
     end = len(data)
     while position < end:
         length = data[position]

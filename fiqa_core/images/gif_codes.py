@@ -1,20 +1,19 @@
-"""Whether the LZW codes of a GIF make as many pixels as its picture has.
+"""Whether the LZW codes of a GIF give as many pixels as its picture has.
 
-A GIF has no checksum, and Pillow leaves unread what exceeds its picture: damaged codes mostly make more pixels, or end
-before their blocks do. OpenCV refuses those too.
+A GIF has no checksum, and Pillow ignores codes that exceed its picture: damaged codes mostly give more pixels, or
+end before their blocks do. OpenCV refuses those too.
 """
 
 # Codes are counted in Python, 4 MB a second; a face takes some kilobytes.
 MAX_BYTES_COUNTED = 1 << 20
 _MOST_CODES = 4096
-# Encoders may leave the byte empty in which the last code ends.
+# Encoders may leave the byte in which the last code ends empty.
 _MOST_LEFT_OVER = 1
 
 
 def sign_of_damage(coded: bytes, bits: int, pixels: int) -> str:
-    """What is wrong with the codes `coded` (the blocks' content), of `bits` at first, for that many pixels; or "".
-
-    Codes that make too few pixels are the decoder's to refuse.
+    """What is wrong with the codes `coded` (content of the blocks; `bits` bits at first) for that many pixels; "" if
+    nothing. Codes that give too few pixels are refused by the decoder.
     """
     clear = 1 << bits
     fresh = [1] * clear + [0, 0]

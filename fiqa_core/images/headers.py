@@ -1,7 +1,7 @@
-"""What the first bytes of an image say, read without a decoder: format, stored size, whether it is whole.
+"""The header of an image, read without a decoder: format, stored size, whether the file is complete.
 
-Decoders allocate by the header's size as they open a file, and some of them (Pillow's WebP reader) pass over missing
-bytes; so both questions are answered here first.
+Decoders allocate memory by the header's size when they open a file, and some of them (Pillow's WebP reader) ignore
+missing bytes; so both are checked here first.
 """
 
 from enum import StrEnum
@@ -26,12 +26,12 @@ class ImageFormat(StrEnum):
 
 
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-# "BM" alone is the start of many a text; the size of the header that follows makes it a bitmap.
+# Many texts start with "BM"; the size of the header that follows shows a bitmap.
 _BMP_HEADER_SIZES = (12, 16, 40, 52, 56, 64, 108, 124)
 
 
 def recognise(data: bytes) -> ImageFormat | None:
-    """The format that the content (never a name) shows, or None for anything that is not admitted."""
+    """The format by content (never by name), or None for anything that is not admitted."""
     if data.startswith(b"\xff\xd8\xff"):
         return ImageFormat.JPEG
     if data.startswith(PNG_MAGIC):
@@ -48,7 +48,7 @@ def recognise(data: bytes) -> ImageFormat | None:
 
 
 def stored_size(image_format: ImageFormat, data: bytes) -> tuple[int, int] | None:
-    """(width, height) in pixels as a PNG, WebP, GIF or BMP header says; None where it is cut off.
+    """(width, height) in pixels from a PNG, WebP, GIF or BMP header; None if it is cut off.
 
     JPEG and TIFF keep theirs behind segments and directories: `jpeg.scan` and the TIFF reader find them.
     """
@@ -66,7 +66,7 @@ def stored_size(image_format: ImageFormat, data: bytes) -> tuple[int, int] | Non
 def _bmp_size(data: bytes) -> tuple[int, int]:
     if int.from_bytes(data[14:18], "little") == 12:
         return int.from_bytes(data[18:20], "little"), int.from_bytes(data[20:22], "little")
-    # A negative height says that the top row comes first.
+    # A negative height means that the top row comes first.
     height = int.from_bytes(data[22:26], "little", signed=True)
     return int.from_bytes(data[18:22], "little", signed=True), abs(height)
 

@@ -1,12 +1,12 @@
-"""JPEG: header, limits, then libjpeg-turbo told to stop at the first sign of damage.
+"""JPEG: header, limits, then libjpeg-turbo in its strict mode, which stops at the first sign of damage.
 
-Nearly every face is a JPEG, so this is the fast path: simplejpeg decodes twice as fast as Pillow, gives up
-the interpreter's lock while it does, and its pixels equal Pillow's (both are libjpeg-turbo with the accurate
+Nearly every face is a JPEG, so this is the fast path: simplejpeg decodes twice as fast as Pillow, releases
+the interpreter's lock meanwhile, and its pixels equal Pillow's (both are libjpeg-turbo with the accurate
 DCT and smooth upsampling; the tests compare them over real faces and every kind of JPEG). In its strict mode
-it also reports what Pillow and OpenCV keep silent about: entropy-coded data that do not add up.
+it also reports what Pillow and OpenCV do not: inconsistent entropy-coded data.
 
-A JPEG has no checksum, and its codes fall back into step by themselves: damage that leaves valid codes in the
-right number cannot be seen by any decoder. Random bytes over a stretch of 112-pixel faces were noticed in 27 %
+A JPEG has no checksum, and its codes synchronise by themselves: damage that leaves the right number of valid codes
+cannot be seen by any decoder. Random bytes over a stretch of 112-pixel faces were noticed in 27 %
 of files when 1 byte long, 66 % at 30 bytes, 88 % at 100, 99.7 % at 512 (Pillow: 1, 12, 29 % up to 100).
 """
 
@@ -24,11 +24,11 @@ from schemas.reasons import Status
 
 # Hierarchical coding; libjpeg knows baseline, extended, progressive, lossless, and arithmetic codes.
 _HIERARCHICAL = {0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF}
-# Counting the scans costs a twentieth of decoding, and is spared where they can be as many as the bytes allow: the
-# decoder goes over this many pixels in about two seconds, were each scan as short as can be.
+# Counting the scans costs a twentieth of decoding. It is skipped for files so small that any number of scans is
+# harmless: the decoder passes over this many pixels in about two seconds, even if each scan is as short as possible.
 _SHORTEST_SCAN, _SCANNED_PIXELS = 10, 4_000_000_000
-# Some encoders leave a byte or two behind a scan's coded data. Damage also shows as bytes left over, but as more of
-# them: of 1,936 damaged files of which libjpeg said so, 3 had two or less.
+# Some encoders leave a byte or two after a scan's coded data. Damage also leaves bytes over, but more of them: of 1,936
+# damaged files for which libjpeg reported this, 3 had two or fewer.
 _MOST_LEFT_OVER = 2
 # Pixels times scans; each scan that ends so is decoded five times.
 _MOST_DECODED_AGAIN = 400_000_000
@@ -45,10 +45,9 @@ def decode_jpeg(data: bytes, limits: ImageLimits) -> tuple[np.ndarray, int, int]
 
 
 def _ordinary(data: bytes, limits: ImageLimits) -> tuple[np.ndarray, int, int] | None:
-    """Decode a grey or colour JPEG with nothing remarkable about it; None for `_any` to look closer.
+    """Decode an ordinary grey or colour JPEG; None if `_any` must look closer.
 
-    It asks the same of a file as `_any` does, and only leaves out the walk over its segments, which would
-    cost a tenth of decoding a face.
+    The checks are those of `_any` without the walk over the segments, which would cost a tenth of decoding a face.
     """
     if EXIF in data:
         return None
@@ -75,7 +74,7 @@ def _any(data: bytes, limits: ImageLimits) -> tuple[np.ndarray, int, int]:
     except ImageRejected as error:
         width, height = size if size[0] is not None else (error.width, error.height)
         raise ImageRejected(error.status, error.message, width, height) from error
-    # Whatever else a decoder brings up on hostile bytes is about this one image.
+    # Any other error of a decoder on hostile bytes concerns this one image.
     except Exception as error:
         raise decoder_failure("JPEG", error, *size) from error
 
@@ -96,7 +95,7 @@ def _check_kind(header: JpegHeader) -> None:
 
 def _decode(header: JpegHeader) -> np.ndarray:
     if not (header.ended or header.one_scan):
-        # Whole scans may be missing without a sign of it.
+        # Whole scans may be missing without any sign.
         raise ImageRejected(Status.TRUNCATED, "JPEG: the file ends before its image does")
     image = header.image
     try:
@@ -107,12 +106,12 @@ def _decode(header: JpegHeader) -> np.ndarray:
         if header.ended:
             raise ImageRejected(Status.CORRUPT, f"JPEG: {error}") from error
         raise ImageRejected(Status.TRUNCATED, "JPEG: the file ends before its image does") from error
-    # How four inks become three colours is Pillow's convention; the strict pass only vouched for the data.
+    # Four inks become three colours by Pillow's convention; the strict pass only checked the data.
     return _with_pillow(image) if header.components == 4 else pixels
 
 
 def _without_left_overs(header: JpegHeader, colours: str) -> np.ndarray:
-    """Decode; where libjpeg says that bytes were left over, without the last one or two of a scan."""
+    """Decode; if libjpeg reports bytes left over, again without the last one or two bytes of a scan."""
     try:
         return _strictly(header.image, colours)
     except ValueError as error:

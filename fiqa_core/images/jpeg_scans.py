@@ -1,6 +1,6 @@
-"""Whether the scans of a JPEG bring every coefficient of every component to its last bit.
+"""Whether the scans of a JPEG contain every coefficient of every component to its last bit.
 
-A progressive file without one of its scans is decoded without a word, with less detail or without colours.
+Decoders accept a progressive file without one of its scans, with less detail or without colours.
 """
 
 _COEFFICIENTS = 64
@@ -8,7 +8,7 @@ _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 
 
 class ScanProgress:
-    """Which coefficients the scans seen so far have brought, and how far."""
+    """The coefficients that the scans seen so far contain, and down to which bit."""
 
     def __init__(self) -> None:
         # For each component, the lowest bit that each coefficient has been given; None for nothing yet.

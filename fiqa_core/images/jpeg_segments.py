@@ -1,8 +1,8 @@
-"""The segments of a JPEG: what its header says, and a copy that holds only what its pixels are made of.
+"""The segments of a JPEG: its header, and a copy with only the segments of its pixels.
 
-Between the segments that matter a file may hold anything: comments, profiles, thumbnails, bytes that belong to
-nothing, and behind the end marker whole videos. libjpeg passes over all of it, but counts it among the signs of
-damage. The copy is without it, so that every complaint about the copy is about pixels.
+Between the segments that matter a file may hold anything: comments, profiles, thumbnails, bytes of no segment, and
+after the end marker whole videos. libjpeg skips all of this, but reports it as damage. The copy is without it, so that
+every warning about the copy concerns pixels.
 """
 
 import re
@@ -35,16 +35,16 @@ _MAX_GAPS_LOOKED_AT = 32
 
 
 class JpegHeader(NamedTuple):
-    """What a JPEG says before its first scan, and its pixels' part of the file.
+    """The header of a JPEG, and the part of the file with its pixels.
 
     Attributes:
         process: the SOF marker's second byte. precision: bits a sample.
         orientation: EXIF's, 1..8.
         one_scan: sequential Huffman coding with all components in the first scan, so that its end is the image's, and
-            libjpeg tells whether it is whole. (Where arithmetic codes end too early, it takes zeros without a word.)
+            libjpeg reports whether it is complete. (If arithmetic codes end too early, it silently uses zeros.)
         scans: how many there are; counting stops one above MAX_SCANS.
-        ended: a marker that ends the image was there.
-        scan_ends: where in `image` the coded data of each scan end.
+        ended: whether the image has an end marker.
+        scan_ends: places in `image` where the coded data of each scan end.
         image: a whole JPEG of the same pixels, without any metadata, ended by an end marker.
     """
 
@@ -70,7 +70,7 @@ class _Frame(NamedTuple):
 
 
 class _Walk:
-    """What was gathered from the segments so far."""
+    """What was read from the segments so far."""
 
     def __init__(self) -> None:
         self.frame: _Frame | None = None
@@ -86,10 +86,10 @@ class _Walk:
         self.gaps = 0
 
     def pass_over(self, marker: int, body: bytes, gap: bytes) -> None:
-        """Note bytes that belong to no segment; they lie behind segment `marker`.
+        """Note bytes that belong to no segment; they follow segment `marker`.
 
         Raises:
-            ImageRejected: CORRUPT, where they show that what lies before them was damaged.
+            ImageRejected: CORRUPT, if they show that the data before them were damaged.
         """
         if not gap.strip(b"\xff"):
             return  # A marker may begin with any number of FF.
@@ -108,7 +108,7 @@ class _Walk:
             self._refuse("JPEG: a byte was inserted into the header of a scan")
 
     def check_end(self, more_behind: bool) -> None:
-        """Look for scans that are missing where bytes were passed over, of which they may have been a part.
+        """Refuse missing scans if bytes were skipped that may have been a scan.
 
         Raises:
             ImageRejected: CORRUPT.
@@ -134,7 +134,7 @@ class _Walk:
             if self.scans <= MAX_SCANS:
                 self.progress.take(self.frame.process, body)
             if self.frame.process in _SEQUENTIAL:
-                # Which coefficients the scan holds; here always all, though some encoders write something else.
+                # The coefficients in the scan; always all here, although some encoders write another value.
                 segment = segment[:-3] + b"\0\x3f\0"
             if self.scans == 1 and self.frame.process in _HUFFMAN:
                 self.one_scan = body[:1] == bytes([self.frame.components])
@@ -187,7 +187,7 @@ def read_segments(data: bytes) -> JpegHeader:
 
 
 def _walk(data: bytes, walk: _Walk) -> bool:
-    """Gather the segments; whether the image came to an end of its own (and not that of the file)."""
+    """Read the segments; returns whether the image has its own end (not only that of the file)."""
     position, last = 2, (_SOI, b"")
     for _ in range(_MAX_SEGMENTS):
         found = _find_marker(data, position)
@@ -201,7 +201,7 @@ def _walk(data: bytes, walk: _Walk) -> bool:
         if marker in (_SOI, _EOI):
             if marker == _EOI and walk.scans:
                 walk.check_end(more_behind=start + 2 < len(data))
-            # Another image may follow at once where the end marker is missing.
+            # Another image may follow directly if the end marker is missing.
             return marker == _EOI or not walk.scans
         position = start + 2 + max(int.from_bytes(data[start + 2 : start + 4], "big"), 2)
         if position > len(data):

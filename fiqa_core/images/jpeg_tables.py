@@ -1,4 +1,4 @@
-"""Signs that bytes between two segments of a JPEG were pushed out of a table, or were a table once.
+"""Signs that bytes between two segments of a JPEG were pushed out of a table, or were a table before damage.
 
 Bytes that belong to nothing are harmless, whatever they are. But a byte inserted into a table pushes the table's last
 byte out of its segment, a byte removed lets the segment swallow the next marker, and a segment whose own marker is
@@ -26,7 +26,8 @@ _MOST_OVERWRITTEN = 6
 
 
 def sign_of_damage(marker: int, body: bytes, behind: bytes) -> str:
-    """What shows that segment `marker` and the bytes behind it, up to the next marker, were damaged; "" for nothing."""
+    """The sign that segment `marker` and the bytes after it, up to the next marker, were damaged; "" if there is
+    none."""
     if _is_a_segment_without_its_marker(behind):
         return "look like a segment whose marker is damaged"
     if marker not in _ON_WHICH_PIXELS_DEPEND or len(body) > _LONGEST_TABLES:
@@ -48,7 +49,7 @@ def scan_header_was_shifted(body: bytes, coded: bytes) -> bool:
 
 
 def _is_a_segment_without_its_marker(junk: bytes) -> bool:
-    """One byte of the marker is another one, and the length leads exactly to the next marker."""
+    """Whether one byte of the marker was changed and the length leads exactly to the next marker."""
     for start in range(min(_MOST_SHIFTED, len(junk) - 3)):
         first, kind = junk[start], junk[start + 1]
         if (first == 0xFF) == (kind in _ON_WHICH_PIXELS_DEPEND):
@@ -106,7 +107,7 @@ def _usual_steps() -> frozenset[bytes]:
     tables, pixels = set(), np.zeros((8, 8, 3), np.uint8)
     for quality in range(1, 101):
         data = simplejpeg.encode_jpeg(pixels, quality)
-        # Both tables are of 67 bytes with their length, and lie one behind the other.
+        # Both tables have 67 bytes with their length, and follow each other.
         first = data.index(b"\xff\xdb\0\x43") + 5
         tables |= {data[first : first + 64], data[first + 69 : first + 133]}
     return frozenset(tables)

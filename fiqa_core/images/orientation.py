@@ -1,4 +1,4 @@
-"""The orientation that a camera noted in EXIF: reading it, and turning pixels upright."""
+"""The orientation in EXIF: reading it, and turning pixels upright."""
 
 from typing import Literal
 
@@ -11,18 +11,18 @@ _INTEGER_SIZES = {1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 13: 4}
 
 
 def exif_orientation(exif: bytes) -> int:
-    """The Orientation tag, 1..8, of an EXIF block as `stored_orientation` reads it; 1 (upright) where there is none."""
+    """The Orientation tag, 1..8, of an EXIF block as `stored_orientation` reads it; 1 (upright) if there is none."""
     return stored_orientation(exif) or 1
 
 
 def stored_orientation(exif: bytes) -> int | None:
     """The Orientation tag, 1..8, of an EXIF block with or without its `Exif\\0\\0` prefix, whatever its integer type.
 
-    None where there is none and wherever the block is damaged: as in OpenCV, bad metadata are no reason to refuse
-    good pixels. (Read here because Pillow's reader warns, raises, and asks XMP as well.)
+    None if there is none or the block is damaged: as in OpenCV, bad metadata are no reason to refuse good pixels.
+    (Read here because Pillow's reader warns, raises, and also reads XMP.)
     """
     block = exif.removeprefix(EXIF)
-    # The first letter is the second one again, and OpenCV does not look at it.
+    # The two letters are equal, and OpenCV reads only the second one.
     if block[1:4] not in (b"I*\0", b"M\0*"):
         return None
     order: Literal["little", "big"] = "little" if block[1:2] == b"I" else "big"
@@ -36,10 +36,10 @@ def stored_orientation(exif: bytes) -> int | None:
             return None
         if number(entry, 2) == _ORIENTATION_TAG:
             size, count = _INTEGER_SIZES.get(number(entry + 2, 2), 0), number(entry + 4, 4)
-            # More than four bytes of numbers lie elsewhere; the first of them counts.
+            # More than four bytes of values are stored elsewhere; the first value counts.
             value = number(entry + 8 if size * count <= 4 else number(entry + 8, 4), size)
             if not 1 <= value <= 8:
-                # Of an odd type or count: what OpenCV reads there in any case.
+                # With an unusual type or count: what OpenCV reads there.
                 value = number(entry + 8, 2)
             return value if 1 <= value <= 8 else None
     return None

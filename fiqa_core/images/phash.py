@@ -15,11 +15,11 @@ def perceptual_hash(pixels: np.ndarray) -> int:
     a column, and not the mean brightness. A bit is 1 where a coefficient is above their median. Bit order: row by
     row (vertical frequency 1 first), the first coefficient in the most significant bit.
 
-    Two images are as alike as 1 - (differing bits) / 64. Images without any structure all have hash 0.
+    The similarity of two images is 1 - (differing bits) / 64. All images without structure have hash 0.
     """
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     small = cv2.resize(grey.astype(np.float32), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     low = cv2.dct(small)[_KEPT, _KEPT]
-    # Far below one grey level is rounding: it must not become the hash of a plain image.
+    # Values far below one grey level are rounding errors, and must not become the hash of a plain image.
     low = np.where(np.abs(low) < 1e-3, 0, low)
     return int.from_bytes(np.packbits(low > np.median(low)).tobytes(), "big")

@@ -1,11 +1,11 @@
-"""PNG, WebP, GIF, BMP and TIFF through Pillow, and what each kind of pixel means as 8-bit RGB.
+"""PNG, WebP, GIF, BMP and TIFF by Pillow, and what each kind of pixel means as 8-bit RGB.
 
-Pillow sees a copy of the file that holds the first picture's pixels and nothing else: what surrounds them can then
-neither cost the image nor take memory and time.
+Pillow gets a copy of the file with the pixels of the first picture only, so other parts of the file can neither make
+decoding fail nor take memory and time.
 
-The readers are called by name. `Image.open` would try all formats that Pillow knows and hold the size
-against `Image.MAX_IMAGE_PIXELS`, a global of the whole process with a warning attached; the limits here are
-the caller's, and are checked before a reader allocates.
+The readers are called by name. `Image.open` would try all formats that Pillow knows and compare the size with
+`Image.MAX_IMAGE_PIXELS`, which is global to the process; the limits here are the caller's, and are checked before a
+reader allocates memory.
 """
 
 import io
@@ -48,7 +48,7 @@ def decode_with_pillow(image_format: ImageFormat, data: bytes, limits: ImageLimi
     """
     size = stored_size(image_format, data)
     try:
-        # First, because a damaged header tells a wrong size.
+        # First, because a damaged header has a wrong size.
         check_whole(image_format, data)
         png = read_png(data) if image_format is ImageFormat.PNG else None
         if size is not None:
@@ -66,8 +66,8 @@ def decode_with_pillow(image_format: ImageFormat, data: bytes, limits: ImageLimi
     except ImageRejected as error:
         width, height = size or (error.width, error.height)
         raise ImageRejected(error.status, error.message, width, height) from error
-    # Damaged files bring nearly every exception out of Pillow's readers (OSError, SyntaxError, ValueError,
-    # struct.error, KeyError, OverflowError, zlib.error, ...); each of them is about this one image.
+    # On damaged files Pillow's readers raise nearly any exception (OSError, SyntaxError, ValueError,
+    # struct.error, KeyError, OverflowError, zlib.error, ...); each concerns this one image.
     except Exception as error:
         raise decoder_failure(image_format, error, *(size or (None, None))) from error
 
@@ -84,7 +84,7 @@ def _pixels_alone(image_format: ImageFormat, data: bytes, size: tuple[int, int] 
 
 
 def rgb_pixels(image: Image.Image) -> np.ndarray:
-    """Pixels of a Pillow image, upright, as uint8 (H, W, 3) RGB; perhaps not writable.
+    """Pixels of a Pillow image, upright, as uint8 (H, W, 3) RGB; may be read-only.
 
     Raises:
         ImageRejected: UNSUPPORTED, where 8-bit RGB has no defined meaning (32-bit and float samples, Lab).
@@ -99,13 +99,13 @@ def rgb_pixels(image: Image.Image) -> np.ndarray:
         raise ImageRejected(
             Status.UNSUPPORTED, f"pixels of Pillow mode {image.mode!r} have no defined 8-bit RGB value", *image.size
         )
-    # For images that a caller has opened; in stored ones, which hold pixels alone by now, there is none.
+    # For images that a caller has opened; in stored ones it was removed before.
     exif = image.info.get("exif")
     return upright(pixels, exif_orientation(exif)) if isinstance(exif, bytes) else pixels
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    """The image without its transparent colour, which is pixel data like any other here."""
+    """The image without its transparent colour, which counts as an ordinary colour here."""
     if "transparency" not in image.info:
         return image
     opaque = image.copy()

@@ -1,7 +1,7 @@
-"""The chunks of a PNG: a copy that holds only what its pixels are made of, once all of them are known to be there.
+"""The chunks of a PNG: a copy with only the chunks of its pixels, after all of them were found complete.
 
-Text, profiles, times and animations may be of any size and in any state. Pillow inflates them and gives up on the
-image where they are large or odd; OpenCV passes over them, and so does the copy.
+Text, profiles, times and animations may have any size and state. Pillow inflates them, and fails if they are large or
+unusual; OpenCV skips them, and so does the copy.
 """
 
 import zlib
@@ -21,15 +21,15 @@ _KINDS = {0: (1, (1, 2, 4, 8, 16)), 2: (3, (8, 16)), 3: (1, (1, 2, 4, 8)), 4: (2
 # Adam7: first column, first row, column step, row step of each pass.
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _BLOCK = 1 << 16
-# A microsecond each. Encoders cut rows into chunks of 8 kB or more: an image of the most pixels has some ten thousand.
+# Each takes a microsecond. Encoders write chunks of 8 kB or more, so the largest admitted image has about ten thousand.
 _MAX_CHUNKS = 1_000_000
 
 
 class PngPixels(NamedTuple):
-    """What of a PNG its pixels are made of.
+    """The parts of a PNG that its pixels are made of.
 
     Attributes:
-        header: the body of IHDR. palette: that of PLTE, empty where the colours are not indexed.
+        header: the body of IHDR. palette: that of PLTE, empty if the colours are not indexed.
         coded: the bodies of the IDAT chunks.
         orientation: EXIF's, 1..8.
     """
@@ -53,14 +53,15 @@ class PngPixels(NamedTuple):
         return b"".join([MAGIC, *chunks, _chunk(b"IDAT", b"".join(self.coded)), _END]), self.orientation
 
     def is_interlaced(self) -> bool:
-        """Whether the rows come in seven passes, so that the last one in the picture is not the last one stored."""
+        """Whether the rows are stored in seven passes, so that the last row of the picture is not the last one
+        stored."""
         return bool(self.header[12])
 
     def check_rows(self) -> None:
-        """Inflate the rows, to see that all are there and their checksum fits; takes no memory.
+        """Inflate the rows, to check that all are there and their checksum is right; takes no memory.
 
-        (Pillow is content with fewer rows if only their compressed stream has an end, and gives zeros for the rest. So
-        this is asked only where the last row is of zeros: it costs half as much as decoding.)
+        (Pillow accepts fewer rows if their compressed stream has an end, and gives zeros for the rest. So this is
+        called only if the last row is all zeros: it costs half as much as decoding.)
 
         Raises:
             ImageRejected: TRUNCATED or CORRUPT.
@@ -76,7 +77,7 @@ class PngPixels(NamedTuple):
 
 
 def read_png(data: bytes) -> PngPixels:
-    """Check the chunks that make the pixels, as libpng does, and pass over the others.
+    """Check the chunks of the pixels, as libpng does, and skip the others.
 
     Raises:
         ImageRejected: TRUNCATED (no IEND), CORRUPT or UNSUPPORTED, without a size.
@@ -85,7 +86,7 @@ def read_png(data: bytes) -> PngPixels:
     coded: list[bytes] = []
     previous = b""
     for position, kind, body, sound in _chunks(data):
-        # A lower-case first letter says that the pixels do not depend on the chunk.
+        # A lower-case first letter means that the pixels do not depend on the chunk.
         needed = not kind[0] & 0x20 and (kind != b"PLTE" or header[9:10] == bytes([_INDEXED]))
         if needed and not sound:
             raise _rejected(
@@ -152,7 +153,7 @@ def _bytes_of_rows(header: bytes) -> int:
 
 
 def _inflated(coded: list[bytes], expected: int) -> tuple[int, bool]:
-    """(bytes that are missing, whether the stream came to its end); what exceeds `expected` is not looked at."""
+    """(number of missing bytes, whether the stream has an end); bytes after `expected` are ignored."""
     stream, missing = zlib.decompressobj(), expected
     for body in coded:
         rest = body

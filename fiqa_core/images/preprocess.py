@@ -23,7 +23,7 @@ class ChannelOrder(StrEnum):
     RGB: red, as in any ordinary file.
     BGR_FILES: blue. The original's benchmark extraction scripts write files with red and blue exchanged, and
         its default `--color_channel BGR` reads them with OpenCV and feeds them as read; exchanging them back
-        here gives the network the same true red first.
+        here gives the network true red first, too.
     """
 
     RGB = "rgb"
@@ -87,7 +87,7 @@ def from_image(
 
 
 def is_one_image(images: object) -> bool:
-    """Whether this is what `from_image` takes, where a collection of images was expected."""
+    """Whether this is a single image, as `from_image` takes it, where a collection of images was expected."""
     return isinstance(images, str | os.PathLike | bytes | bytearray | memoryview | Image.Image) or (
         isinstance(images, np.ndarray) and images.ndim < 4 and images.dtype.kind not in "OUS"
     )
@@ -95,7 +95,7 @@ def is_one_image(images: object) -> bool:
 
 @contextmanager
 def _naming(place: str) -> Iterator[None]:
-    """Put where the image lies, if it lies anywhere, in front of the reason for which it is rejected."""
+    """Put the place of the image, if it has one, in front of the reason for its rejection."""
     try:
         yield
     except ImageRejected as error:

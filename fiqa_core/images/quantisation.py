@@ -1,4 +1,4 @@
-"""How finely a stored image was quantised, read from its header: of two copies the finer one is nearer the original."""
+"""How finely a stored image was quantised, from its header: of two copies the finer one is nearer the original."""
 
 from functools import lru_cache
 from typing import Literal
@@ -8,10 +8,10 @@ from fiqa_core.images.webp_chunks import is_lossless
 
 _DQT, _SOS, _EOI, _LOSSLESS = 0xDB, 0xDA, 0xD9, 0xC3
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-# TIFF's codings without loss: none, both of fax, LZW, Deflate (two numbers), PackBits.
+# TIFF's lossless codings: none, two of fax, LZW, Deflate (two numbers), PackBits.
 _TIFF_LOSSLESS = {1, 2, 3, 4, 5, 8, 32946, 32773}
 _TIFF_CODING = 259
-# Of the header only so many segments are looked at: real ones have some ten.
+# At most this many segments of the header are read; real files have about ten.
 _MOST_SEGMENTS = 64
 _MOST_TABLES = 4 * 129  # bytes of a segment that holds all there may be
 
@@ -19,8 +19,8 @@ _MOST_TABLES = 4 * 129  # bytes of a segment that holds all there may be
 def quantisation_step(data: bytes) -> float | None:
     """Mean quantisation step of a JPEG's luminance (its first component): from 1, smaller = finer compression.
 
-    0 for PNG, BMP and lossless TIFF, WebP and JPEG. None for other formats, and where the header does not say.
-    Nothing is decoded, and no bytes raise an error.
+    0 for PNG, BMP and lossless TIFF, WebP and JPEG. None for other formats, and if the header does not say.
+    Nothing is decoded, and no content raises an error.
     """
     if data.startswith(b"\xff\xd8\xff"):
         return _of_usual_jpeg(data) or _of_jpeg(data)
@@ -52,7 +52,7 @@ def _of_jpeg(data: bytes) -> float | None:
             return None
         marker = data[start + 1]
         if not 0xC0 <= marker < 0xFF:
-            # Filling, or bytes that belong to nothing: readers pass over them.
+            # Fill bytes, or bytes that belong to no segment: readers skip them.
             position = start + 1
             continue
         if marker in (_SOS, _EOI):
@@ -70,7 +70,7 @@ def _of_jpeg(data: bytes) -> float | None:
 
 
 def _tiff_coding(data: bytes) -> int:
-    """The coding of a TIFF's first page, 0 if it is not said."""
+    """The coding of a TIFF's first page, 0 if it is not stored."""
     order: Literal["little", "big"] = "little" if data[:1] == b"I" else "big"
     start = int.from_bytes(data[4:8], order)
     entries = int.from_bytes(data[start : start + 2], order)
@@ -82,7 +82,7 @@ def _tiff_coding(data: bytes) -> int:
 
 @lru_cache(1024)
 def _mean(table: bytes) -> float:
-    """Of 64 steps; most files hold one of the same hundred tables."""
+    """Mean of 64 steps; most files have one of the same hundred tables."""
     return sum(table) / 64
 
 

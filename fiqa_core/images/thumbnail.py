@@ -1,4 +1,4 @@
-"""A thumbnail by which two pictures are compared when the images themselves are far away."""
+"""A thumbnail, for comparing two pictures without reading the images again."""
 
 import cv2
 import numpy as np

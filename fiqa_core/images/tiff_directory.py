@@ -1,8 +1,8 @@
-"""The first directory of a TIFF: a copy of the file with only the tags that pixels are made by.
+"""The first directory of a TIFF: a copy of the file with only the tags that the pixels depend on.
 
-Every tag names a place and a length; thousands of tags may name the same megabyte, which readers copy each time, and
-directories may lead to each other without an end. The copy has one small directory, behind the old content. A BigTIFF
-becomes an ordinary one, since Pillow does not read those of big-endian order.
+Every tag names a place and a length. Thousands of tags may name the same megabyte, which readers copy each time, and
+directories may refer to each other endlessly. The copy has one small directory, after the old content. A BigTIFF
+becomes an ordinary TIFF, since Pillow does not read big-endian ones.
 """
 
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ class _Entry(NamedTuple):
 
 
 def first_page(data: bytes) -> TiffPixels:
-    """Read the first directory of a TIFF that holds it whole.
+    """Read the first directory of a TIFF that contains it completely.
 
     Raises:
         ImageRejected: TRUNCATED, CORRUPT or UNSUPPORTED, without a size.
@@ -109,7 +109,7 @@ class _Layout:
         return self.integer(entry.place, _SIZES[entry.kind])
 
     def with_directory(self, tags: dict[int, _Entry]) -> bytes:
-        """The data with their pointer led to a directory of these tags, behind all else, and to no second one."""
+        """The data with a new directory of these tags at the end, to which the header points, and no second one."""
         parts, end = [self.data[8:], bytes(len(self.data) % 2)], len(self.data) + len(self.data) % 2
         entries = [len(tags).to_bytes(2, self.order)]
         for tag, entry in sorted(tags.items()):
@@ -173,7 +173,7 @@ def _check_parts(layout: _Layout, tags: dict[int, _Entry]) -> None:
         across, down = layout.number(tags.get(_TILE_WIDTH), 0), layout.number(tags.get(_TILE_HEIGHT), 0)
         offsets = tags.get(_TILES)
     if offsets is None or width < 1 or height < 1 or across < 1 or down < 1:
-        return  # The reader says what is missing.
+        return  # The reader reports what is missing.
     planes = layout.number(tags.get(_SAMPLES), 1) if layout.number(tags.get(_PLANES), 1) == 2 else 1
     needed = -(-width // across) * -(-height // down) * planes
     if offsets.amount < needed:

@@ -1,7 +1,7 @@
 """The chunks of a WebP: a copy that holds only the first picture, and the orientation.
 
-Profiles, EXIF, XMP, unknown chunks and later frames may be of any size and in any state; libwebp's animation reader,
-which Pillow uses for every file, gives up on the image where one of them is odd.
+Profiles, EXIF, XMP, unknown chunks and later frames may have any size and state; libwebp's animation reader, which
+Pillow uses for every file, fails if one of them is unusual.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ class WebpPicture(NamedTuple):
 
 
 def first_picture(data: bytes) -> WebpPicture:
-    """Find the picture among the chunks of a WebP whose RIFF header was found to fit its length.
+    """Find the picture among the chunks of a WebP, after its RIFF header was compared with its length.
 
     Raises:
         ImageRejected: TRUNCATED, CORRUPT or UNSUPPORTED, without a size.
@@ -49,7 +49,7 @@ def first_picture(data: bytes) -> WebpPicture:
     if flags & _ANIMATION_FLAG:
         if len(frame) != 2:
             raise ImageRejected(Status.CORRUPT, "WebP: it is said to be an animation, and holds no frame")
-        # Only where the alpha channel, which stays inside the frame, and the animation are told of, they are read.
+        # The alpha channel, which stays inside the frame, and the animation are read only if this header names them.
         canvas = bytes([flags & ~0x2C]) + canvas[1:]
         return WebpPicture(_riff(_chunk(b"VP8X", canvas), *frame), orientation)
     if not picture:
@@ -68,7 +68,7 @@ def canvas_size(body: bytes) -> tuple[int, int]:
 
 
 def picture_size(chunk: bytes) -> tuple[int, int] | None:
-    """(width, height) as a whole VP8 or VP8L chunk says, or None where it is none."""
+    """(width, height) from a complete VP8 or VP8L chunk, or None if it is not one."""
     if chunk[:4] == b"VP8 " and chunk[11:14] == b"\x9d\x01\x2a":
         width, height = int.from_bytes(chunk[14:16], "little"), int.from_bytes(chunk[16:18], "little")
         return width & 0x3FFF, height & 0x3FFF
@@ -79,13 +79,13 @@ def picture_size(chunk: bytes) -> tuple[int, int] | None:
 
 
 def is_lossless(data: bytes) -> bool:
-    """Whether the first picture of a WebP is coded without loss (in an animation's frames it is not looked for)."""
+    """Whether the first picture of a WebP is coded without loss (frames of an animation are not checked)."""
     kinds = (kind for kind, _ in islice(_chunks(data), _FEW_CHUNKS))
     return next((kind for kind in kinds if kind in (b"VP8 ", b"VP8L")), b"") == b"VP8L"
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(kind, body) of the chunks inside the RIFF; one that is cut off by its end is not among them."""
+    """(kind, body) of the chunks inside the RIFF; a chunk that is cut off by the end is left out."""
     end = min(len(data), 8 + int.from_bytes(data[4:8], "little"))
     position = 12
     for _ in range(_MAX_CHUNKS):

@@ -1,7 +1,7 @@
-"""Which network a set of tensors belongs to, and which a name stands for.
+"""Networks by name, and by the tensors of a checkpoint.
 
-Names: `vit_t`, `vit_s`, `vit_b`, `iresnet50`, `iresnet100`, or a size of one's own such as `vit_w192_d6_p16`
-(width, depth, patch; 8 heads, or as many as `_h6` behind it says) and `iresnet_2-2-2-2` (blocks a stage).
+Names: `vit_t`, `vit_s`, `vit_b`, `iresnet50`, `iresnet100`, or another size such as `vit_w192_d6_p16`
+(width, depth, patch; 8 heads, or another number by `_h6` at the end) and `iresnet_2-2-2-2` (blocks per stage).
 Modes: a ViT's `token`, `full`, `crfiqa`; an IResNet's `crfiqa` (with quality head) and `fr` (embeddings
 only).
 """
@@ -53,7 +53,7 @@ class Architecture:
 
 
 def named(name: str, mode: str) -> Architecture:
-    """The architecture of that name and mode; ValueError names the ones there are."""
+    """The architecture of that name and mode; ValueError names the known ones."""
     config = ARCHITECTURES.get(name) or _own_size(name)
     if config is None:
         known = ", ".join(ARCHITECTURES)
@@ -83,15 +83,15 @@ def _own_size(name: str) -> ViTConfig | IResNetConfig | None:
 
 
 def heads_named(arch: str | None) -> int | None:
-    """Attention heads that the name of an architecture stands for; None: no name, or not that of a ViT."""
+    """Attention heads of the architecture with this name; None: unknown, or not a ViT."""
     config = None if arch is None else ARCHITECTURES.get(arch) or _own_size(arch)
     return config.heads if isinstance(config, ViTConfig) else None
 
 
 def recognise(tensors: Mapping[str, Tensor], heads: int | None = None) -> Architecture:
-    """The architecture that these tensors spell; ValueError says which tensor decides and why none fits.
+    """The architecture that these tensors belong to; ValueError says which tensor decides and why none fits.
 
-    `heads`: a ViT's attention heads, which no tensor shows; None where nobody says: known of the original sizes (8).
+    `heads`: a ViT's attention heads, which no tensor shows; None: unknown, which is enough for the original sizes (8).
     """
     if "patch_embed.proj.weight" in tensors and "pos_embed" in tensors:
         return _recognise_vit(tensors, heads)
@@ -163,7 +163,7 @@ def _recognise_iresnet(tensors: Mapping[str, Tensor]) -> Architecture:
 
 
 def _count(tensors: Mapping[str, Tensor], pattern: str) -> int:
-    """One more than the highest index in names that begin with the pattern; 1 where there is none."""
+    """One more than the highest index in names that begin with the pattern; 1 if there is none."""
     hits = (re.match(pattern, name) for name in tensors)
     numbers = [hit.group(1) for hit in hits if hit]
     if any(len(number) > _DIGITS for number in numbers):

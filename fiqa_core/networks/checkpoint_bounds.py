@@ -1,4 +1,4 @@
-"""What a checkpoint may claim: checked before it is unpacked, so that no file costs more than its size allows."""
+"""Limits of checkpoints, checked before a file is unpacked, so that memory and time are bounded by its size."""
 
 import io
 import pickletools
@@ -9,11 +9,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-# A real index is some hundred kilobytes; torch reads it a byte at a time (some 2.5 s a MiB of nested lists).
+# A real index has a few hundred kilobytes; torch reads it byte by byte (about 2.5 s for a MiB of nested lists).
 _INDEX_BYTES = 2 << 20
 _HEADER_BYTES = 8 << 20
 _PICKLES_OF_AN_OLD_FILE = 5
-# Python works a tuple's hash out anew each time, through all that it holds.
+# Python computes a tuple's hash anew each time, over everything in it.
 _MOST_HASHED = 1_000_000
 _MARK = -1
 _ONE_OBJECT = 1
@@ -25,7 +25,7 @@ def allowance(size: int) -> int:
 
 
 def refusal_of_zip(data: bytes) -> str | None:
-    """Why a zip archive (what torch.save writes) is not unpacked; None: it may be, or is damaged."""
+    """Why a zip archive (the format of torch.save) is not unpacked; None: it may be unpacked, or is damaged."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
@@ -44,19 +44,19 @@ def refusal_of_zip(data: bytes) -> str | None:
 
 
 def refusal_of_old_file(data: bytes) -> str | None:
-    """The same of torch's older format: some pickles one behind the other, then the numbers."""
+    """The same for torch's older format: a sequence of pickles, then the numbers."""
     stream = io.BytesIO(data)
     try:
         for _ in range(_PICKLES_OF_AN_OLD_FILE):
             if reason := _refusal_of_pickle(stream):
                 return reason
-    except ValueError:  # not a pickle: torch says what is wrong
+    except ValueError:  # not a pickle: torch reports what is wrong
         return None
     return None
 
 
 def refusal_of_header(data: bytes) -> str | None:
-    """Why the header of a safetensors file is not read; None: it may be."""
+    """Why the header of a safetensors file is not read; None: it may be read."""
     size = int.from_bytes(data[:8], "little")
     if size > _HEADER_BYTES:
         return f"its header is said to be {size:,} bytes; expected at most {_HEADER_BYTES:,}"
@@ -64,7 +64,7 @@ def refusal_of_header(data: bytes) -> str | None:
 
 
 def refusal_of_tensors(tensors: Mapping[str, Tensor], size: int) -> str | None:
-    """Why tensors read from a file of `size` bytes are not used; None: they hold what they claim."""
+    """Why tensors read from a file of `size` bytes are not used; None: they have the numbers that they claim."""
     total = 0
     for name, tensor in tensors.items():
         if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
@@ -77,8 +77,8 @@ def refusal_of_tensors(tensors: Mapping[str, Tensor], size: int) -> str | None:
 
 
 def _refusal_of_pickle(stream: io.BytesIO) -> str | None:
-    """Follow a pickle's instructions without doing them."""
-    stack: list[int] = []  # how many objects a hash of each would visit
+    """Follow a pickle's instructions without executing them."""
+    stack: list[int] = []  # number of objects that a hash of each would visit
     memo: dict[int, int] = {}
     start = stream.tell()
     for opcode, argument, _ in pickletools.genops(stream):
@@ -89,7 +89,7 @@ def _refusal_of_pickle(stream: io.BytesIO) -> str | None:
         try:
             _follow(opcode, argument, stack, memo)
         except (IndexError, ValueError, KeyError):
-            return None  # it takes what is not there: torch says so
+            return None  # it takes from an empty stack: torch reports that
         if stack and stack[-1] > _MOST_HASHED:
             return "holds tuples nested so that they stand for millions of objects"
     return None
@@ -112,7 +112,7 @@ def _follow(opcode: pickletools.OpcodeInfo, argument: object, stack: list[int], 
 
 
 def _taken(opcode: pickletools.OpcodeInfo, stack: list[int]) -> list[int]:
-    """Take from the stack what an instruction takes."""
+    """Remove from the stack what an instruction takes."""
     wanted = opcode.stack_before
     if pickletools.markobject not in wanted:
         count = len(wanted)

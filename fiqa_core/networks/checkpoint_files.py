@@ -1,6 +1,6 @@
 """From a URI to named tensors: find the file, read its bytes, refuse what is not a state dict.
 
-Nothing in a file is trusted: `torch.load` runs with `weights_only=True`, which builds tensors and runs no
+Files are not trusted: `torch.load` runs with `weights_only=True`, which builds tensors and runs no
 code.
 """
 
@@ -38,8 +38,8 @@ class CheckpointError(FiqaError, ValueError):
 
 @dataclass(frozen=True)
 class CheckpointFile:
-    """One file's tensors by name (wrapper prefixes removed), its own URI, and the sha256 (hex) of its
-    bytes. `heads`: a ViT's attention heads, where the file names them (tensors do not show it), else None.
+    """One file's tensors by name (wrapper prefixes removed), its URI, and the sha256 (hex) of its
+    bytes. `heads`: a ViT's attention heads if the file names them (tensors do not show them), else None.
     """
 
     tensors: dict[str, Tensor]
@@ -112,7 +112,7 @@ def _parse(uri: str, data: bytes) -> object:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_refused_pickle(uri, str(error))) from error
-    except Exception as error:  # a damaged pickle fails as its bytes happen to say: IndexError, struct.error ...
+    except Exception as error:  # a damaged pickle may raise any error: IndexError, struct.error ...
         # Its message may quote the file.
         raise CheckpointError(
             f"{uri}: cannot be read as a checkpoint ({len(data):,} bytes; {type(error).__name__}); expected "
@@ -127,7 +127,7 @@ def _refuse(uri: str, reason: str | None) -> None:
 
 
 def _refuse_lookalikes(uri: str, data: bytes) -> None:
-    """Name the usual failed downloads before torch says something obscure of them; their content is not quoted."""
+    """Recognise the usual failed downloads, for which torch's errors are obscure; their content is not quoted."""
     head = data[:512]
     if not data:
         raise CheckpointError(f"{uri}: the file is empty; expected {EXPECTED}. Download or save it again.")
@@ -155,7 +155,7 @@ def _parse_safetensors(uri: str, data: bytes) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = safetensors.torch.load(data)
         return tensors
-    except Exception as error:  # as its bytes happen to say
+    except Exception as error:  # any error is possible
         raise CheckpointError(
             f"{uri}: not a readable safetensors file ({len(data):,} bytes; {type(error).__name__}). "
             "It is damaged or cut short, or has a type of numbers that is not known here: download or save it again."
@@ -168,7 +168,7 @@ def _heads(uri: str, data: bytes, content: object) -> int | None:
     if _is_safetensors(data):
         try:
             header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        except (ValueError, RecursionError) as error:  # the library reads what Python does not: long numbers
+        except (ValueError, RecursionError) as error:  # the library reads long numbers, which Python refuses
             raise CheckpointError(
                 f"{uri}: the header of this safetensors file cannot be read. Save the file again."
             ) from error
@@ -216,7 +216,7 @@ def _state_dict(uri: str, content: object) -> dict[str, Tensor]:
 
 
 def shown(name: str) -> str:
-    """A tensor's name as an error shows it: short, and without what a terminal would act on."""
+    """A tensor's name for an error: short, and without characters that control a terminal."""
     return name[:100].encode("unicode_escape").decode("ascii") + ("..." if len(name) > 100 else "")
 
 

@@ -1,4 +1,4 @@
-"""Load a checkpoint into the network it belongs to, or say exactly why not."""
+"""Load a checkpoint into its network, or say exactly why not."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """A network ready for inference (eval mode, no gradients, float32 on the CPU) and where it comes from.
+    """A network ready for inference (eval mode, no gradients, float32 on the CPU), and its origin.
 
     `arch` and `mode` as in `fiqa_core.networks.architectures`; `sha256` (hex) is of the bytes of the file at
     `uri`; `has_quality` is False for a plain recognition IResNet, whose mode is `fr`.
@@ -45,8 +45,8 @@ def load_checkpoint(
     """Load original ViT-FIQA, CR-FIQA or plain IResNet weights from a file or folder at any fsspec URI.
 
     Architecture and mode are recognised from the tensors; `arch` and `mode` only assert them.
-    `heads`: a ViT's attention heads, which no tensor shows. Needed where neither its file nor `arch` names them and
-    it is not one of the original sizes; where they are not 8 they are part of the name `LoadedNetwork.arch`.
+    `heads`: a ViT's attention heads, which no tensor shows. Needed if neither its file nor `arch` names them and it is
+    not one of the original sizes. A number other than 8 is part of the name `LoadedNetwork.arch`.
     `embeddings=False` leaves out tensors that the score does not need. Raises CheckpointError (a ValueError)
     for anything that does not fit.
     """
@@ -65,14 +65,14 @@ def load_checkpoint(
 
 
 def _heads(file: CheckpointFile, arch: str | None, heads: int | None) -> int | None:
-    """The heads that the file, the caller or an architecture's name tells; ValueError where the first two differ."""
+    """The heads named by the file, the caller or an architecture's name; ValueError if the first two differ."""
     if heads is not None and (isinstance(heads, bool) or not isinstance(heads, int) or heads < 1):
         raise ValueError(f"heads is {heads!r}; expected a whole number of at least 1")
     if heads is not None and file.heads not in (None, heads):
         raise ValueError(
             f"asked for {heads} attention heads, but the file names {file.heads}. Leave it out to take the file's"
         )
-    told = arch is not None and (arch in ARCHITECTURES or "_h" in arch)  # `vit_w128_d4_p16` tells a size only
+    told = arch is not None and (arch in ARCHITECTURES or "_h" in arch)  # `vit_w128_d4_p16` names a size only
     return heads or file.heads or (heads_named(arch) if told and "patch_embed.proj.weight" in file.tensors else None)
 
 
@@ -135,7 +135,7 @@ def _refuse_contradiction(
 
 
 def _nearest_mode(arch: str | None, found: Architecture) -> str:
-    """The found mode where the asked-for family has it; the mode that both families share otherwise."""
+    """The found mode if the requested family has it; otherwise the mode that both families share."""
     try:
         return named(arch or found.name, found.mode).mode
     except ValueError:
@@ -143,8 +143,8 @@ def _nearest_mode(arch: str | None, found: Architecture) -> str:
 
 
 def _differences(network: torch.nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
-    """What keeps these tensors from filling the network, worst first: shapes, then missing, then
-    unexpected.
+    """Differences between these tensors and the network's, worst first: shapes, then missing, then
+    unexpected ones.
     """
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     shapes = [
@@ -164,7 +164,7 @@ def _differences(network: torch.nn.Module, tensors: Mapping[str, Tensor]) -> lis
 
 
 def _some(differences: list[str]) -> str:
-    """Some of each kind, and how many there are in all."""
+    """Some of each kind, and the number of all."""
     kinds: dict[str, list[str]] = {}
     for line in differences:
         kinds.setdefault(line.rsplit(" ", 1)[-1] if line.endswith(("missing", "expected")) else "shape", []).append(

@@ -1,9 +1,9 @@
-"""8-bit integer arithmetic for a ViT's linear layers on CPUs, by oneDNN's kernels in torch itself.
+"""8-bit integer arithmetic for a ViT's linear layers on CPUs, by torch's oneDNN kernels.
 
-Quantised are the four linear layers of every block but the last; the rest stays float32 (the last block moves
-one token only). Weights: symmetric, one scale an output channel, the scale of least squared error.
-Activations: one scale a token, found as the image passes. So a score depends on its image alone (not on the
-batch it came in, nor on calibration data), and the same integers come out on every CPU.
+The four linear layers of every block but the last are quantised; the rest stays float32 (the last block computes
+one token only). Weights: symmetric, one scale for each output channel, chosen by least squared error. Activations:
+one scale for each token, computed for each image. So a score depends on its image only (not on its batch or on
+calibration data), and every CPU gives the same integers.
 
 Source of the scheme: Jacob et al., arXiv 1712.05877, section 2 (affine quantisation with integer products);
 per-token activation scales as in Yao et al., ZeroQuant, arXiv 2206.01861, section 4.1.
@@ -20,7 +20,7 @@ from fiqa_core.networks.iresnet import IResNet
 from fiqa_core.networks.vit_fiqa import Block, ViTFIQA
 
 # CPUs without VNNI add two products in 16 bits and saturate there: 2 x 180 x 91 = 32,760 still fits. The range
-# is split so that activations (with a sign: +-90) and weights (+-91) lose alike; 8 x 7 bits would lose more.
+# is divided so that activations (with a sign: +-90) and weights (+-91) lose equally; 8 x 7 bits would lose more.
 _ACTIVATION_MAX = 90
 _ZERO_POINT = 90
 _WEIGHT_MAX = 91
@@ -92,7 +92,7 @@ class Int8Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Tokens (B, N, D) -> tokens (B, N, D), float32."""
         batch, tokens, width = x.shape
-        # A copy: what follows adds in place, and the caller's tokens are the caller's.
+        # A copy: the code below adds in place, and must not change the caller's tokens.
         rows = x.reshape(-1, width).clone()
         whole, scale = _per_token(self.norm1(rows))
         qkv = self._qkv.products(whole).mul_(scale).view(batch, tokens, 3, self.heads, -1)
@@ -114,12 +114,12 @@ def _per_token(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _to_uint8(x: Tensor) -> Tensor:
-    """Round -90..90 to 0..180; x is overwritten. By way of int8: torch's float to uint8 takes six times as long."""
+    """Round -90..90 to 0..180; x is overwritten. Through int8: torch's float to uint8 takes six times as long."""
     return x.round_().to(torch.int8).view(torch.uint8).add_(_ZERO_POINT)
 
 
 def _best_scales(weight: Tensor) -> Tensor:
-    """For each output channel (row), the scale among some that clips least harmfully: least squared error."""
+    """For each output channel (row), the candidate scale with the least squared error."""
     widest = weight.abs().amax(1, keepdim=True).clamp_min_(torch.finfo(torch.float32).tiny) / _WEIGHT_MAX
     best, least = widest, torch.full_like(widest, float("inf"))
     for factor in torch.linspace(1.0, 0.5, _SCALE_CANDIDATES):

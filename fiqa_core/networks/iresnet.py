@@ -1,4 +1,4 @@
-"""The ArcFace IResNet, with CR-FIQA's quality head where a checkpoint has one (arXiv 2112.06592, section 3).
+"""The ArcFace IResNet, with CR-FIQA's quality head if a checkpoint has one (arXiv 2112.06592, section 3).
 
 Tensor names are those of the InsightFace and CR-FIQA checkpoints. BN eps is 1e-5 throughout (torch's
 default).
@@ -19,7 +19,7 @@ Stages = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class IResNetConfig:
-    """Blocks of each of the four stages, and whether the quality head `qs` is there."""
+    """Number of blocks in each of the four stages, and whether it has the quality head `qs`."""
 
     stages: Stages
     has_quality: bool = True
@@ -90,7 +90,7 @@ class IResNet(nn.Module):
         """
         x = self.prelu(self.bn1(self.conv1(x)))
         x = self.bn2(self.layer4(self.layer3(self.layer2(self.layer1(x)))))
-        # The tail stays in float32 under autocast: half precision would make ties of near scores.
+        # The last layers stay in float32 under autocast: half precision would make near scores equal.
         with torch.autocast(x.device.type, enabled=False):
             embedding: Tensor = self.features(self.fc(x.float().flatten(1)))
             return embedding, None if self.qs is None else self.qs(embedding)

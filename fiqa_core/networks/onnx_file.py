@@ -1,4 +1,4 @@
-"""An ONNX model on any store: its graph, and the files beside it that hold its weights."""
+"""An ONNX model in any store: its graph, and the files with its weights."""
 
 import os
 from collections.abc import Mapping
@@ -20,12 +20,12 @@ class OnnxError(FiqaError, ValueError):
 
 
 class OnnxFile(NamedTuple):
-    """A model as it is opened.
+    """A model as onnxruntime opens it.
 
     Attributes:
-        uri: where it lies. data: its graph, without inputs that nothing reads.
-        sha256: hex, of the file's bytes; where weights lie beside it, of them too (`_digest`).
-        beside: those files' bytes, by their paths below the model's folder.
+        uri: of the file. data: its graph, without unused inputs.
+        sha256: hex, of the file's bytes; if weights are in other files, of those too (`_digest`).
+        beside: the bytes of those files, by their paths below the model's folder.
     """
 
     uri: str
@@ -35,10 +35,10 @@ class OnnxFile(NamedTuple):
 
 
 def read_onnx(uri: str) -> OnnxFile:
-    """Read a model from any URI, with the weights that lie in files beside it, in its folder.
+    """Read a model from any URI, with weights in files beside it, in its folder.
 
     Raises:
-        OnnxError: it is not there, may not be read, is not a model, or its weights are not there as it says.
+        OnnxError: it does not exist, may not be read, is not a model, or its weights are missing.
     """
     data = _read(uri, "an ONNX model (.onnx)", _GRAPH_BYTES)
     try:
@@ -53,9 +53,9 @@ def read_onnx(uri: str) -> OnnxFile:
 
 
 def write_for_opening(file: OnnxFile, folder: Path) -> Path:
-    """Write the model and what lies beside it to an empty folder, under the names that the graph uses; its path.
+    """Write the model and its weight files to an empty folder, under the names that the graph uses; returns its path.
 
-    onnxruntime looks for such files in the model's folder, or in the current one where it is given bytes.
+    onnxruntime looks for such files in the model's folder, or in the current one if it is given bytes.
     """
     name = "graph.onnx"
     while any(path.partition("/")[0] == name for path in file.beside):
@@ -89,7 +89,7 @@ def _read_beside(uri: str, graph: Graph) -> dict[str, bytes]:
 
 
 def _path_below(uri: str, location: str) -> str:
-    """The path of a file in the model's folder, in one form."""
+    """The path of a file in the model's folder, normalised."""
     parts = [part for part in location.split("/") if part not in ("", ".")]
     if (
         not parts
@@ -107,7 +107,7 @@ def _path_below(uri: str, location: str) -> str:
 
 
 def _place(uri: str, path: str) -> str:
-    """Where a file beside the model lies; on a disk, never where a link leads out of the model's folder."""
+    """The place of a file beside the model; on a disk, refused if a link leads out of the model's folder."""
     if not storage.is_local(uri):
         return storage.join(uri.partition("?")[0].rpartition("/")[0], path)
     folder = os.path.realpath(Path(storage.filesystem(uri)[1]).parent)

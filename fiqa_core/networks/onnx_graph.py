@@ -1,6 +1,6 @@
-"""What an ONNX graph says of files beside it and of its inputs, read from its protobuf bytes (onnx.proto, IR 3 to 13).
+"""External weights and inputs of an ONNX graph, read from its protobuf bytes (onnx.proto, IR 3 to 13).
 
-Only tags and lengths are looked at: weights are passed over, so that a graph of any size takes milliseconds.
+Only tags and lengths are read; weights are skipped, so a graph of any size takes milliseconds.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ class GraphError(FiqaError, ValueError):
 
 
 class External(NamedTuple):
-    """Where the numbers of one tensor lie: a path below the model's folder, as the graph writes it, and bytes."""
+    """The place of one tensor's numbers: a path below the model's folder, as the graph writes it, and bytes."""
 
     location: str
     offset: int
@@ -38,7 +38,7 @@ class Graph:
     """What was found in a model.
 
     Attributes:
-        external: tensors whose numbers lie in files beside it, in the graph, its subgraphs and functions.
+        external: tensors of the graph, its subgraphs and functions whose numbers are in other files.
         inputs, initializers: names of the main graph. used: names that any node or output of the graph reads.
     """
 
@@ -57,7 +57,7 @@ class _Field(NamedTuple):
 
 
 def read_graph(data: bytes) -> Graph:
-    """Look through a model.
+    """Read what is needed of a model.
 
     Raises:
         GraphError: it is not one.
@@ -76,7 +76,7 @@ def read_graph(data: bytes) -> Graph:
 
 
 def without_unused_inputs(data: bytes, graph: Graph) -> bytes:
-    """The same model without inputs that nothing reads; as it is, where there are none or no input would be left."""
+    """The same model without unused inputs; unchanged if there are none, or if no input would be left."""
     fed = [name for name in graph.inputs if name not in graph.initializers]
     unused = {name for name in fed if name not in graph.used}
     if not unused or len(unused) == len(fed):
@@ -139,7 +139,7 @@ def _look_at_sparse(data: memoryview, found: Graph) -> list[str]:
 
 
 def _look_at_tensor(data: memoryview, found: Graph) -> str:
-    """The tensor's name; where its numbers lie goes to `found`."""
+    """The tensor's name; the place of its numbers is added to `found`."""
     name, is_external = "", False
     facts: dict[str, str] = {}
     for entry in _fields(data):
@@ -167,7 +167,7 @@ def _whole(text: str) -> int:
 
 
 def _name(data: memoryview, number: int) -> str:
-    """The text of a message's field, the last where it is there several times."""
+    """The text of a message's field; if it occurs several times, the last."""
     text = ""
     for entry in _fields(data):
         if entry.number == number:

@@ -1,4 +1,4 @@
-"""What an ONNX network is fed and asked for: facts that its file holds in part, or not at all."""
+"""The input that an ONNX network expects, and the output to read: facts that its file has in part or not at all."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,11 +13,11 @@ class OnnxInput:
     """How pixels become the network's input, and which output is read.
 
     Attributes:
-        layout: order of the input's axes; size: its side in pixels; color: what its first channel is.
+        layout: order of the input's axes; size: its side in pixels; color: rgb or bgr, by its first channel.
         mean, std: the input is (x - mean) / std of pixels x from 0 to 255; one number, or one for each channel in
             the order of `color`.
-        output: name of the output that is read; kind: what it is, an embedding or one quality an image.
-        batch: images of one call where the network takes only that many, 0 where it takes any number.
+        output: name of the output to read; kind: an embedding, or one quality per image.
+        batch: images per call if the network takes only this number, 0 if it takes any number.
     """
 
     layout: Layout
@@ -32,7 +32,7 @@ class OnnxInput:
 
 @dataclass(frozen=True)
 class OnnxOptions:
-    """What the user says about an ONNX network; None is recognised from its file. Fields as of `OnnxInput`."""
+    """The user's options for an ONNX network; None: recognised from its file. Fields as in `OnnxInput`."""
 
     layout: Layout | None = None
     size: int | None = None

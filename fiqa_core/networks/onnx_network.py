@@ -10,19 +10,19 @@ from fiqa_core.networks.onnx_input import Layout, OnnxInput, OnnxOptions
 from fiqa_core.networks.onnx_session import OnnxError, OnnxFile, open_session
 
 _TYPES: dict[str, type[np.floating[Any]]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
-# Shares of the largest number by which outputs of one image differ between batches that are added up in another order.
+# Difference between outputs of one image in different batches, as a share of the largest number: rounding.
 _ROUNDING, _COARSE_ROUNDING = 1e-3, 2e-2
-_PROBE = 2  # images: one alone would not show a network whose output has no axis for them
+_PROBE = 2  # images: one alone would not reveal a network whose output has no batch axis
 
 
 class OnnxNetwork:
     """A network on a device, checked by one call on black images.
 
-    `input` says how it is fed; `dim` is the length of its output for one image; `tolerance` the difference between two
-    outputs of one image, as a share of its largest number, that rounding explains. Thread-safe.
+    `input` describes its input; `dim` is the length of its output for one image; `tolerance` is the difference between
+    two outputs of one image, as a share of its largest number, that rounding explains. Thread-safe.
 
     Raises:
-        OnnxError: its file, input or output is not what faces need; nothing has been scored then.
+        OnnxError: its file, input or output does not fit faces; raised before anything is scored.
         DeviceError: the device is not there.
     """
 
@@ -38,10 +38,10 @@ class OnnxNetwork:
         self.tolerance = _ROUNDING if is_exact else _COARSE_ROUNDING
 
     def forward(self, pixels: np.ndarray) -> np.ndarray:
-        """Outputs, float32 (B, dim), of uint8 RGB (B, 112, 112, 3), B at most `input.batch` where that is fixed.
+        """Outputs, float32 (B, dim), of uint8 RGB (B, 112, 112, 3), B at most `input.batch` if that is fixed.
 
-        A batch that is too small for a network with a fixed one is filled up with black images; what they give
-        is dropped.
+        A batch that is too small for a network with a fixed one is filled with black images, whose outputs are
+        dropped.
         """
         fed = self._prepared(pixels)
         lacking = max(self.input.batch - len(fed), 0)
@@ -102,7 +102,7 @@ def _only_input(uri: str, inputs: Sequence[Any]) -> tuple[Any, type[np.floating[
 
 
 def _recognise(uri: str, shape: Sequence[Any], outputs: Sequence[Any], options: OnnxOptions) -> OnnxInput:
-    """Fill in what was left open from the input's shape, whose open axes are names or None; refuse contradictions."""
+    """Fill in open values from the input's shape, whose variable axes are names or None; refuse contradictions."""
     axes = [axis if isinstance(axis, int) and axis > 0 else 0 for axis in shape]
     shown = _shape(shape)
     layout = options.layout or _layout(uri, axes, shown)

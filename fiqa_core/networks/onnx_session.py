@@ -16,7 +16,7 @@ _ERRORS_ONLY = 3
 
 
 def onnxruntime() -> ModuleType:
-    """The module; OnnxError names the extra that brings it."""
+    """The module; OnnxError names the extra that installs it."""
     try:
         import onnxruntime as module
     except ImportError as error:
@@ -28,15 +28,15 @@ def onnxruntime() -> ModuleType:
 
 
 def onnx_device(name: str) -> str:
-    """`cpu`, `cuda` or `cuda:N` for what was asked for; `auto` is `cuda` where onnxruntime can use one.
+    """`cpu`, `cuda` or `cuda:N` for the requested device; `auto` is `cuda` if onnxruntime can use one.
 
     Raises:
-        DeviceError: a GPU was asked for and this onnxruntime cannot use one (never a CPU run instead).
+        DeviceError: a GPU was requested and this onnxruntime cannot use one (it never runs on a CPU instead).
     """
     module = onnxruntime()
     providers = module.get_available_providers()
     if name == "auto":
-        # A GPU build on a machine without GPU: onnxruntime cannot say so before it opens a model.
+        # A GPU build on a machine without GPU: onnxruntime notices only when it opens a model.
         name = "cuda" if _CUDA in providers and TorchGpus().count() else "cpu"
     kind, _, number = name.partition(":")
     if name != "cpu" and (kind != "cuda" or (number and not number.isdecimal())):
@@ -52,11 +52,11 @@ def onnx_device(name: str) -> str:
 def open_session(file: OnnxFile, device: str, threads: int = 0) -> Any:
     """An `onnxruntime.InferenceSession` of the model on the device (as of `onnx_device`).
 
-    `threads`: CPU threads of one call, 0 = onnxruntime's own choice. `cuda` is the GPU that fewest other worker
+    `threads`: CPU threads of one call, 0 = onnxruntime's own choice. `cuda` is the GPU that the fewest other worker
     processes use.
 
     Raises:
-        OnnxError: the bytes are no model that onnxruntime can run.
+        OnnxError: onnxruntime cannot run the model.
         DeviceError: the GPU could not be used.
     """
     module = onnxruntime()
@@ -69,7 +69,7 @@ def open_session(file: OnnxFile, device: str, threads: int = 0) -> Any:
         if device == "cuda":
             device = worker_device(device) if TorchGpus().count() > 1 else "cuda:0"
         providers = [(_CUDA, {"device_id": int(device.partition(":")[2])}), _CPU]
-    # Of what it makes before a session has options of its own.
+    # For messages before a session has its own options.
     module.set_default_logger_severity(_ERRORS_ONLY)
     try:
         session = _session(module, file, options, providers)
@@ -79,7 +79,7 @@ def open_session(file: OnnxFile, device: str, threads: int = 0) -> Any:
             "model with all of its weights."
         ) from error
     if device != "cpu" and _CUDA not in session.get_providers():
-        # onnxruntime goes on with the CPU where CUDA's libraries or the GPU are missing.
+        # onnxruntime falls back to the CPU if CUDA's libraries or the GPU are missing.
         raise DeviceError(
             f"device {device!r} was asked for, but onnxruntime could not use it (its log says why). Check the driver "
             "and the CUDA and cuDNN libraries, or run with --device cpu."
@@ -90,8 +90,8 @@ def open_session(file: OnnxFile, device: str, threads: int = 0) -> Any:
 def _session(module: ModuleType, file: OnnxFile, options: Any, providers: list[Any]) -> Any:
     if not file.beside:
         return module.InferenceSession(file.data, options, providers=providers)
-    # A folder of our own: given bytes, onnxruntime would look for the weights in the current folder. What it maps
-    # into memory stays there when the files are gone.
+    # A temporary folder: given bytes, onnxruntime would search the weights in the current folder. Mapped memory stays
+    # valid when the files are removed.
     with tempfile.TemporaryDirectory(prefix="fiqa-onnx-") as folder:
         return module.InferenceSession(str(write_for_opening(file, Path(folder))), options, providers=providers)
 

@@ -42,7 +42,7 @@ class ViTConfig:
 
     @property
     def patches(self) -> int:
-        """Number of whole patches; pixel rows and columns left over at the right and bottom are not seen."""
+        """Number of whole patches; pixel rows and columns left over at the right and bottom are not used."""
         return (self.image // self.patch) ** 2
 
     @property
@@ -139,9 +139,9 @@ class ViTFIQA(nn.Module):
     """Embedding and quality of aligned faces.
 
     Input everywhere: float32 (B, 3, 112, 112), **RGB**, `(pixel / 255 - 0.5) / 0.5`. Quality has no unit;
-    higher = more useful for recognition. `embeddings=False` leaves out the embedding head where the score
-    does not need it (mode `token`: half of vit_s's weights). `mask_token` exists only to hold that tensor of
-    a masked-token training.
+    higher = more useful for recognition. `embeddings=False` leaves out the embedding head if the score
+    does not need it (mode `token`: half of vit_s's weights). `mask_token` only holds the tensor of masked-token
+    training.
     """
 
     def __init__(self, config: ViTConfig, embeddings: bool = True, mask_token: bool = False) -> None:
@@ -192,8 +192,8 @@ class ViTFIQA(nn.Module):
         return normed
 
     def _score(self, features: Tensor) -> Tensor:
-        """(B, D) -> (B, 1); float32 even under autocast, where half precision would make ties of near
-        scores.
+        """(B, D) -> (B, 1); float32 even under autocast, where half precision would make near scores
+        equal.
         """
         with torch.autocast(features.device.type, enabled=False):
             scores: Tensor = self.head_qs(features.float())
@@ -217,10 +217,10 @@ class ViTFIQA(nn.Module):
         return embedding, self._score(tokens[:, 0] if self.config.mode == "token" else embedding)
 
     def quality(self, x: Tensor) -> Tensor:
-        """Faces -> quality (B,), float32, higher = better: `forward`'s score without work that it does not
-        need.
+        """Faces -> quality (B,), float32, higher = better: the score of `forward`, computed without unneeded
+        work.
 
-        Mode `token` never runs `feature`, and its last block moves the quality token alone.
+        Mode `token` never runs `feature`, and its last block computes the quality token only.
         """
         if self.config.mode != "token":
             scores: Tensor = self(x)[1]

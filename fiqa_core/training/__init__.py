@@ -1,1 +1,1 @@
-"""Training ViT-FIQA: losses, data, augmentation, distillation, loop, checkpoints. Knows no Beam."""
+"""Training ViT-FIQA: losses, data, augmentation, distillation, loop, checkpoints. Without Beam."""

@@ -1,6 +1,6 @@
-"""What is done to a training image: a flip and a grid-sample jitter (the paper's kind), or a random degradation.
+"""Augmentation of a training image: a flip and a grid-sample jitter (the paper's kind), or a random degradation.
 
-All take a numpy Generator, so that a sample is a function of its seed and of nothing else.
+All take a numpy Generator, so that a sample depends on its seed only.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from fiqa_core.settings import checks
 from fiqa_core.settings.fields import setting
 
 _COUNTS = (0.55, 0.3, 0.15)  # one, two or three degradations together
-_HARSHER_TOGETHER = 0.75  # severities of several are scaled down: each adds to the others
+_HARSHER_TOGETHER = 0.75  # several together are scaled down, since they add up
 
 
 class Degraded(NamedTuple):

@@ -1,8 +1,8 @@
-"""Checkpoints of a training run: written whole or not at all, and exact to go on from.
+"""Checkpoints of a training run: written whole or not at all; a run continues from them exactly.
 
-`<output>/checkpoints/step-00001200/` holds `shared.pt` (what all processes have alike) and `process-N.pt` (one
-process's class centres, their optimiser and random numbers). Only tensors and plain values are in them, so they are
-read without running code.
+`<output>/checkpoints/step-00001200/` holds `shared.pt` (the same for all processes) and `process-N.pt` (one
+process's class centres, their optimiser and random numbers). They hold only tensors and plain values, so
+reading them runs no code.
 """
 
 import os
@@ -41,7 +41,7 @@ def save(output: Path, step: int, shared: dict[str, Any], own: dict[str, Any], k
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
         for old in found(output)[:-keep]:
-            # Renamed first: half of a checkpoint must not look like one.
+            # Renamed first: half a checkpoint must not look like a whole one.
             shutil.rmtree(old.rename(old.with_name(f"{_UNFINISHED}{old.name}")))
     _wait()
     return folder
@@ -62,7 +62,7 @@ def _write(content: dict[str, Any], path: Path) -> None:
     except (OSError, RuntimeError) as error:
         shutil.rmtree(path.parent, ignore_errors=True)
         raise TrainingError(
-            f"{path}: this checkpoint cannot be written ({_first_line(error)}); earlier ones are as they were. Make "
+            f"{path}: this checkpoint cannot be written ({_first_line(error)}); earlier ones are unchanged. Make "
             "room if the disk is full, then go on with --resume"
         ) from error
 
@@ -81,8 +81,8 @@ def load(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     shared = _read(folder / "shared.pt", ("processes", "settings", "step"))
     if shared["processes"] != processes():
         raise TrainingError(
-            f"{folder}: written by {shared['processes']} processes, this run has {processes()}; class centres are cut "
-            "by process: go on with as many, or start anew in another output"
+            f"{folder}: written by {shared['processes']} processes, this run has {processes()}; class centres are "
+            "divided by process: continue with the same number, or start anew in another output"
         )
     return shared, _read(folder / f"process-{process()}.pt", ("softmax", "random"))
 
@@ -91,7 +91,7 @@ def _read(path: Path, expected: tuple[str, ...]) -> dict[str, Any]:
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         absent = [name for name in expected if name not in content]
-    except Exception as error:  # a damaged file fails as its bytes happen to say
+    except Exception as error:  # a damaged file may raise any error
         raise TrainingError(
             f"{path}: not a readable checkpoint ({_first_line(error)}); remove its folder to go on from an earlier one"
         ) from error

@@ -1,7 +1,7 @@
 """Batches of training images: a stream over shards, or rows of a teacher's pool.
 
-A batch is a function of the seed, the epoch, the process and its place in the epoch, never of threads, of worker
-processes or of time, so that a run that goes on from a checkpoint sees what an undisturbed one would have seen.
+A batch depends on the seed, the epoch, the process and its place in the epoch, and not on threads, worker processes or
+time. So a run that continues from a checkpoint sees the same batches as an undisturbed run.
 """
 
 import logging
@@ -35,7 +35,7 @@ _BATCHES_AHEAD = 2  # that threads decode while one is trained on
 
 
 class Batch(NamedTuple):
-    """Images and what is known of them.
+    """Images with their classes, weights and targets.
 
     `images`: uint8 (B, 112, 112, 3) RGB; `network_input` makes the network's input of them, on their device. `classes`:
     int64 (B,). `weights`: float32 (B,). With a teacher, `embeddings`: float32 (B, E), unit length, and `certainty`:
@@ -49,11 +49,11 @@ class Batch(NamedTuple):
     certainty: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
-        """The batch on a device; from pinned memory to a GPU nothing waits for the copy."""
+        """The batch on a device; from pinned memory to a GPU, nothing waits for the copy."""
         return Batch(*(None if part is None else part.to(device, non_blocking=True) for part in self))  # type: ignore[arg-type]
 
     def pinned(self) -> "Batch":
-        """The batch in memory that a GPU copies from by itself."""
+        """The batch in pinned memory, from which a GPU copies without the CPU."""
         return Batch(*(None if part is None else part.pin_memory() for part in self))  # type: ignore[arg-type]
 
 
@@ -65,7 +65,7 @@ class Batches(Protocol):
     steps_per_epoch: int
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch (from 0), `steps_per_epoch` of them less the first `skip`."""
+        """The batches of an epoch (from 0): `steps_per_epoch`, without the first `skip`."""
 
     def close(self) -> None:
         """End the worker processes, if there are any."""
@@ -74,10 +74,10 @@ class Batches(Protocol):
 class ShardBatches:
     """Batches of the images that an index keeps, read from their shards in a new order every epoch.
 
-    Shards are dealt out to the processes in random order and read once; a window of records is drawn from at random.
-    Where processes are more than units, each reads all of them and takes every n-th record. A process that comes to
-    the end of its share early begins it again, so that all make the same number of steps. An image that cannot be
-    decoded is passed over (scoring and filtering name such images; the index only knows that the record is there).
+    Shards are distributed to the processes in random order and read once; records are drawn at random from a window.
+    If there are more processes than units, each process reads all units and takes every n-th record. A process that
+    reaches the end of its share early begins it again, so that all make the same number of steps. An image that cannot
+    be decoded is skipped (scoring and filtering name such images; the index only knows that the record exists).
     """
 
     teacher_dim = 0
@@ -116,7 +116,7 @@ class ShardBatches:
             else:
                 for rows in self._made_here(number, skip):
                     yield self._batch(rows, is_shared=False)
-        finally:  # also where the run ends inside an epoch
+        finally:  # also if the run ends inside an epoch
             if self.passed_over:
                 _log.warning(
                     "epoch %d: %s could not be decoded, passed over", number, counted(self.passed_over, "image")
@@ -149,7 +149,7 @@ class ShardBatches:
                 yield _finished(*pending.popleft())
 
     def _batch(self, rows: Rows, is_shared: bool) -> Batch:
-        """A batch of rows; of shared ones nothing is kept."""
+        """A batch made from rows; it copies rows in shared memory."""
         usable = np.flatnonzero(rows.usable)
         lost = len(rows.usable) - len(usable)
         self.passed_over += lost
@@ -157,7 +157,8 @@ class ShardBatches:
             raise TrainingError(f"none of the {lost} images of a batch can be decoded; score the dataset to see why")
         images, classes, weights = map(torch.from_numpy, (rows.pixels, rows.classes, rows.weights))
         if lost:
-            # Every process has equal batches, whatever could not be decoded: the last image again, with no weight.
+            # All processes have batches of one size, even if images could not be decoded: the last image again, with
+            # weight 0.
             places = torch.from_numpy(np.append(usable, np.repeat(usable[-1], lost)))
             images, classes, weights = images[places], classes[places], weights[places]
             weights[len(usable) :] = 0

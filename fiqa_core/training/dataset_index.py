@@ -1,4 +1,4 @@
-"""Which images of a dataset are trained on, as which class, with which weight."""
+"""Which images of a dataset are used for training, with their classes and weights."""
 
 import logging
 from array import array
@@ -37,7 +37,7 @@ class ShardRows:
         return int(self.classes[place]), float(self.weights[place])
 
     def places(self, index: np.ndarray) -> np.ndarray:
-        """Of many records (N,), their rows here (int64); -1 where one is not kept."""
+        """Row numbers (int64) of many records (N,); -1 for a record that is not kept."""
         found = np.minimum(np.searchsorted(self.index, index), max(0, len(self.index) - 1))
         return np.where(self.index[found] == index, found, -1) if len(self.index) else np.full(len(index), -1)
 
@@ -47,7 +47,7 @@ NOTHING = ShardRows(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np
 
 @dataclass(frozen=True)
 class DatasetIndex:
-    """The kept images. `labels`: identity of each class, sorted. `by_shard`: only shards of which something is kept."""
+    """The kept images. `labels`: identity of each class, sorted. `by_shard`: only shards with kept images."""
 
     labels: tuple[str, ...]
     by_shard: dict[str, ShardRows]
@@ -58,11 +58,11 @@ class DatasetIndex:
         return sum(len(rows.index) for rows in self.by_shard.values())
 
     def of_shard(self, shard: str) -> ShardRows:
-        """Its rows; none for a shard of which nothing is kept."""
+        """The rows of a shard; empty if nothing of it is kept."""
         return self.by_shard.get(shard, NOTHING)
 
     def keeps_of(self, unit: Unit) -> bool:
-        """Whether a unit can hold a kept image (where its records cannot be told: whether its shard does)."""
+        """Whether a unit can hold a kept image (if its records are unknown: whether its shard does)."""
         index = self.of_shard(unit.shard).index
         if unit.records < 0:
             return bool(len(index))
@@ -101,7 +101,7 @@ def index_of_decisions(units: Sequence[Unit], decisions: str) -> DatasetIndex:
     """The rows that a decisions table keeps, with its weights; the shards are not read.
 
     Raises:
-        TrainingError: no such table, one of other shards, or one that keeps nothing that has a label.
+        TrainingError: no such table, a table of other shards, or one that keeps no labelled row.
     """
     table = _read_decisions(decisions)
     names = {storage.absolute(unit.shard): unit.shard for unit in units} | {unit.url: unit.shard for unit in units}
@@ -151,7 +151,7 @@ def _read_decisions(decisions: str) -> pa.Table:
 
 
 def _refuse_unfinished(folder: str, names: Sequence[str]) -> None:
-    """Refuse the decisions of a filter run that was broken off: they are about a part of its table."""
+    """Refuse the decisions of an interrupted filter run: they cover only a part of its table."""
     output = storage.above(folder)
     if output is None:
         return
@@ -162,8 +162,8 @@ def _refuse_unfinished(folder: str, names: Sequence[str]) -> None:
     planned = len(run["quality"]) if isinstance(run["quality"], list) else len(names)
     if storage.stat(storage.join(output, SUMMARY)) is None or len(names) != planned:
         raise TrainingError(
-            f"{output}: the filter run is not finished ({len(names)} of {planned} decisions files are there); go on "
-            "with it by filter_dataset --resume, then train"
+            f"{output}: the filter run is not finished ({len(names)} of {planned} decisions files are there); finish "
+            "it with filter_dataset --resume, then train"
         )
 
 
@@ -174,7 +174,7 @@ def _index(shards: list[str], owner: np.ndarray, labels: list[str], rows: ShardR
         raise TrainingError(f"only one identity ({names[0]!r}) in the images that are kept; training needs two or more")
     numbers = {name: number for number, name in enumerate(names)}
     classes = np.array([numbers[label] for label in labels], np.int64)[rows.classes]
-    # By name, since two spellings of a shard in a decisions table can be one shard here.
+    # By name: two spellings of a shard in a decisions table can mean one shard.
     spelled = {name: number for number, name in enumerate(sorted(set(shards)))}
     owner = np.array([spelled[name] for name in shards], np.int64)[owner]
     order = np.lexsort((rows.index, owner))

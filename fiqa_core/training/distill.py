@@ -1,14 +1,14 @@
 """Targets from a teacher: its embeddings, and the certainty ratio that its class centres give.
 
 A class centre is the mean of the teacher's unit embeddings of the identity's clean images. CCS of an image (or of a
-degraded copy of it) is its cosine to its identity's centre *without the image itself*: with the image in it, every
-clean image of a small identity would look good. NNCCS is the largest cosine to a centre of another identity.
+degraded copy of it) is its cosine to its identity's centre *without the image itself*: including it would make every
+clean image of a small identity look good. NNCCS is the largest cosine to a centre of another identity.
 
-Where an identity has one image only, that image's clean embedding is the centre, and the clean image's CCS would be 1
-whatever it shows. With `natural` such a CCS is scaled by what the image is expected to reach against *other* images
-of its identity, predicted from how it behaves: a linear regression, fitted on the identities of several images, of the
-CCS without the image itself on the norm of the embedding, the largest cosine to a foreign centre, and how well
-degraded copies keep to the clean embedding.
+If an identity has only one image, that image's clean embedding is the centre, and the clean image's CCS would be 1
+whatever it shows. With `natural` such a CCS is scaled by the value that the image is expected to reach against *other*
+images of its identity. This is predicted by a linear regression, fitted on identities of several images, from the norm
+of the embedding, the largest cosine to a centre of another identity, and the mean cosine of degraded copies to the
+clean embedding.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _RIDGE = 1e-3
 
 @dataclass(frozen=True)
 class Targets:
-    """What a small network learns, a row each of the pool.
+    """What a small network learns, one row for each row of the pool.
 
     Attributes:
         embeddings: float32 (M, E), unit length. classes: int64 (M,). certainty: float32 (M,), the certainty ratio.
@@ -41,7 +41,7 @@ class Targets:
 
 
 def targets_of(pool: Pool, natural: bool) -> Targets:
-    """Targets of every row of a pool. Raises TrainingError where there are fewer than two identities."""
+    """Targets of every row of a pool. Raises TrainingError if there are fewer than two identities."""
     norms = np.linalg.norm(pool.embeddings, axis=1)
     unit = (pool.embeddings / np.maximum(norms, 1e-12)[:, None]).astype(np.float32)
     classes = pc.dictionary_encode(pool.rows["label"]).combine_chunks().indices.to_numpy().astype(np.int64)
@@ -50,7 +50,7 @@ def targets_of(pool: Pool, natural: bool) -> Targets:
     count = int(classes.max()) + 1
     if count < 2:
         raise TrainingError("one identity only: a certainty ratio needs at least two")
-    image = np.cumsum(clean) - 1  # a face's copies follow its clean image
+    image = np.cumsum(clean) - 1  # the copies of a face follow its clean image
     own, images = unit[clean], classes[clean]
     sums = np.zeros((count, unit.shape[1]), np.float32)
     np.add.at(sums, images, own)
@@ -79,7 +79,7 @@ def _nearest_foreign(unit: np.ndarray, classes: np.ndarray, centres: np.ndarray)
 
 
 def _mean_by(image: np.ndarray, values: np.ndarray, clean: np.ndarray) -> np.ndarray:
-    """Mean of the degraded copies' values by image; 1 where an image has none."""
+    """Mean of the values of each image's degraded copies; 1 if an image has none."""
     count = int(image.max()) + 1
     copies = np.bincount(image[~clean], minlength=count)
     means = np.bincount(image[~clean], values[~clean], minlength=count) / np.maximum(copies, 1)

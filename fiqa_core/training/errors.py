@@ -1,4 +1,4 @@
-"""What a training run refuses."""
+"""The error of training."""
 
 from fiqa_core.errors import FiqaError
 

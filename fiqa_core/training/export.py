@@ -1,4 +1,4 @@
-"""Write the result of a run: `model.pt` as the original's is, and a small file for scoring only."""
+"""Write the result of a run: `model.pt` in the original's form, and a small file for scoring only."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +17,8 @@ TYPES = {"float32": torch.float32, "float16": torch.float16}
 def write_model(network: ViTFIQA, output: Path) -> Path:
     """`model.pt`: the state dict under the original's tensor names, float32.
 
-    Heads cannot be read from tensors. Where the network is not of an original size with the original's heads, the file
-    is a dict with the state dict under `state_dict_backbone` and the number under `heads`.
+    The number of heads cannot be read from tensors. If the network does not have an original size with the original
+    number of heads, the file is a dict with the state dict under `state_dict_backbone` and the number under `heads`.
     """
     tensors = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     config = network.config
@@ -33,7 +33,7 @@ def write_model(network: ViTFIQA, output: Path) -> Path:
 
 
 def write_score_only(network: ViTFIQA, output: Path, kind: str, metadata: dict[str, str] | None = None) -> Path:
-    """`model.safetensors`: what a score in mode `token` needs and no more, in float32 or float16.
+    """`model.safetensors`: only what a score in mode `token` needs, in float32 or float16.
 
     Left out: the embedding head, the mask token. Raises TrainingError for another mode or type.
     """

@@ -2,13 +2,13 @@
 
     reader --(stored images, a few at a time)--> decoders --(rows in shared memory)--> the process that trains
 
-The reader draws the images in the order of the sequence and deals them out in turn; every decoder fills rows of the
-same batch. Which process fills a row changes nothing in it. `_SLOTS` batches are in memory: the reader waits for one of
-them to be taken before it goes on, so memory stays flat. The processes go on from one epoch into the next.
+The reader draws the images in the order of the sequence and sends them to the decoders in turn; all decoders fill rows
+of the same batch. It does not matter which process fills a row. `_SLOTS` batches are in memory: the reader waits until
+one of them is taken, so memory stays flat. The processes continue from one epoch to the next.
 
-They hold the reading end of a pipe whose writing end only the training process has: when that ends, however it ends,
-so do they. The shared memory has no name. torch's DataLoader was not used: each of its workers would read and shuffle
-all shards for itself (or the training process would read for them), and load torch.
+They hold the reading end of a pipe whose writing end only the training process has: when that process ends for any
+reason, they end too. The shared memory has no name. torch's DataLoader was not used: each of its workers would read and
+shuffle all shards (or the training process would read for them), and load torch.
 """
 
 import itertools
@@ -45,7 +45,7 @@ class _Worker:
 
 @dataclass
 class _Running:
-    """Processes at work, and how far each batch is. Steps are counted from the first one they were started for."""
+    """The worker processes, and the progress of each batch. Steps are counted from the first one after their start."""
 
     workers: list[_Worker]
     slots: list[Rows]
@@ -55,10 +55,10 @@ class _Running:
 
 
 class Feed:
-    """The batches of a sequence, made by `workers` processes beside one that reads.
+    """The batches of a sequence, made by `workers` processes and one more that reads.
 
-    Processes start with the first batch that is asked for, and anew where the next batch asked for is not the one that
-    comes next. They end with `close`, with this object, or with this process.
+    The processes start with the first batch that is requested. They start again if the next request is not for the
+    following batch. They end with `close`, with this object, or with this process.
     """
 
     def __init__(
@@ -71,14 +71,14 @@ class Feed:
         self._end: Callable[[], Any] = lambda: None
 
     def batches(self, epoch: int, skip: int, take: Callable[[Rows], Taken]) -> Iterator[Taken]:
-        """What `take` makes of the rows of each batch of an epoch, in order.
+        """The results of `take` for the rows of each batch of an epoch, in order.
 
         Args:
-            take: must copy what it keeps: the rows are written over afterwards.
+            take: must copy what it keeps; the rows are overwritten afterwards.
 
         Raises:
             TrainingError: a worker process is gone.
-            Exception: what kept the sequence from being read, as it was raised there.
+            Exception: the error that stopped the reader, as it was raised there.
         """
         for step in range(skip, self._steps):
             if self._next != (epoch, step):
@@ -86,26 +86,26 @@ class Feed:
             running = self._running or self._started(epoch, step)
             self._wait_for(running)
             taken = take(running.slots[running.count % _SLOTS])
-            with suppress(OSError):  # a reader that is gone is told of where its rows are missing
+            with suppress(OSError):  # a reader that is gone is reported when its rows are missing
                 running.workers[0].control.send(None)
             running.count += 1
             self._next = (epoch, step + 1) if step + 1 < self._steps else (epoch + 1, 0)
             yield taken
 
     def close(self) -> None:
-        """End the processes, and give their memory back."""
+        """End the processes, and release their memory."""
         self._end()
         self._running = None
 
     @property
     def process_ids(self) -> list[int]:
-        """Of the processes at work, the one that reads first."""
+        """The process ids; the reader comes first."""
         return [worker.process.pid for worker in self._running.workers] if self._running else []
 
     def _started(self, epoch: int, skip: int) -> _Running:
         lifeline, ours = os.pipe()
         workers: list[_Worker] = []
-        # From here on whatever happens ends the processes again.
+        # From here on any error ends the processes again.
         self._end = weakref.finalize(self, _ended, workers, ours)
         self._next = (epoch, skip)
         passed = [lifeline]
@@ -131,9 +131,9 @@ class Feed:
         return self._running
 
     def _wait_for(self, running: _Running) -> None:
-        """Until all rows of the next batch are there."""
+        """Wait until all rows of the next batch are there."""
         while running.rows_done.get(running.count, 0) < self._batch:
-            # What failed further on concerns a later batch, which may never be asked for.
+            # An error further on belongs to a later batch, which may never be requested.
             if running.failure is not None and running.failure[0] <= running.count:
                 self.close()
                 raise running.failure[1]
@@ -153,7 +153,7 @@ def _start(name: str, lifeline: int, descriptors: Sequence[int]) -> _Worker:
             [sys.executable, "-m", "fiqa_core.training.feed_process", str(there.fileno()), str(lifeline)],
             stdin=subprocess.DEVNULL,
             pass_fds=[there.fileno(), lifeline, *descriptors],
-            start_new_session=True,  # a Ctrl-C is for the process that trains, which ends with a checkpoint
+            start_new_session=True,  # Ctrl-C is handled by the training process, which ends with a checkpoint
             env=os.environ
             | {"PYTHONPATH": os.pathsep.join(path or os.curdir for path in sys.path), "OMP_NUM_THREADS": "1"},
         )
@@ -168,7 +168,7 @@ def _tell(worker: _Worker, task: Any) -> None:
 
 
 def _hear(running: _Running) -> None:
-    """Take in what any of the processes has to say; waits for it."""
+    """Wait for a message of any process, and handle it."""
     by_connection = {worker.control: worker for worker in running.workers}
     for connection in wait(list(by_connection)):
         worker = by_connection[connection]  # type: ignore[index]
@@ -190,7 +190,7 @@ def _gone(worker: _Worker) -> TrainingError:
     try:
         code = worker.process.wait(_END_S)
     except subprocess.TimeoutExpired:
-        how = "does not answer any more"
+        how = "does not answer"
     else:
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         how += ", most often because memory ran out" if code == -signal.SIGKILL else ""

@@ -17,12 +17,12 @@ import cv2
 from fiqa_core.training.errors import TrainingError
 from fiqa_core.training.making import RowMaker
 from fiqa_core.training.rows import Rows
-from fiqa_core.training.sequence import BatchSequence, Part
+from fiqa_core.training.sequence import BatchRows, BatchSequence
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Do one task, which comes over the connection (a descriptor), until the pipe (another) is closed."""
-    # They reach every process of a job; the one that trains answers them, and ends this one when it is done.
+    """Do one task, which comes over the connection (a file descriptor), until the pipe (another one) is closed."""
+    # Signals reach every process of a job; the training process handles them, and ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     control = Connection(int(arguments[0]))
@@ -36,7 +36,8 @@ def main(arguments: Sequence[str]) -> None:
 def _read(
     control: Connection, queues: Sequence[int], sequence: BatchSequence, epoch: int, skip: int, slots: int
 ) -> None:
-    """Deal out the parts of batches from (`epoch`, `skip`) on, at most `slots` batches ahead of the last one taken."""
+    """Send the rows of batches from (`epoch`, `skip`) on to the decoders, at most `slots` batches ahead of the last
+    taken."""
     decoders = itertools.cycle([Connection(queue) for queue in queues])
     count = 0
     try:
@@ -48,7 +49,7 @@ def _read(
                     next(decoders).send((count, slots, part))
                 count += 1
             skip = 0
-    except (EOFError, BrokenPipeError):  # another process is gone: the training process says which
+    except (EOFError, BrokenPipeError):  # another process is gone; the training process reports which
         pass
     except Exception as error:
         control.send(("failed", count, _sendable(error)))
@@ -56,7 +57,7 @@ def _read(
 
 
 def _decode(control: Connection, queue: int, memory: Sequence[int], batch: int, maker: RowMaker) -> None:
-    """Fill the rows that the reader deals out to this process."""
+    """Fill the rows that the reader sends to this process."""
     slots = [Rows.shared(descriptor, batch) for descriptor in memory]
     for descriptor in memory:
         os.close(descriptor)  # the maps keep one each
@@ -64,7 +65,7 @@ def _decode(control: Connection, queue: int, memory: Sequence[int], batch: int, 
     count = 0
     try:
         while True:
-            part: Part
+            part: BatchRows
             count, around, part = parts.recv()
             maker.make(part, slots[count % around])
             control.send(("made", count, part.rows))
@@ -76,7 +77,7 @@ def _decode(control: Connection, queue: int, memory: Sequence[int], batch: int, 
 
 
 def _end_with(lifeline: int) -> None:
-    """End this process at once when the training process is gone or wants no more."""
+    """End this process at once when the training process is gone or needs no more batches."""
     os.read(lifeline, 1)
     os._exit(0)
 
@@ -86,7 +87,7 @@ def _wait_for_the_end() -> None:
 
 
 def _sendable(error: Exception) -> Exception:
-    """The error itself where it can be pickled and read again; else one that says the same."""
+    """The error itself if it can be pickled and read again; otherwise one with the same message."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - its own
     except Exception:
@@ -95,7 +96,7 @@ def _sendable(error: Exception) -> Exception:
 
 
 class _Forwarded(logging.Handler):
-    """Hands records to the training process, which writes them as it writes its own."""
+    """Sends log records to the training process, which writes them with its own."""
 
     def __init__(self, control: Connection) -> None:
         super().__init__()

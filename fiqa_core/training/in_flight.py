@@ -8,7 +8,7 @@ _MOST_BYTES = 256 << 20
 
 
 class InFlight:
-    """Counts the bytes of work that was handed to threads, oldest first."""
+    """Counts the bytes of work that was given to threads, oldest first."""
 
     def __init__(self, most: int = _MOST_BYTES) -> None:
         self._most = most
@@ -16,13 +16,13 @@ class InFlight:
         self.held = 0
 
     def make_room(self, size: int) -> None:
-        """Wait until `size` bytes more are within the bound, or nothing else is under way."""
+        """Wait until `size` more bytes fit the bound, or no other work is left."""
         while self._work and (self._work[0][0].done() or self.held + size > self._most):
             future, less = self._work.popleft()
-            future.exception()  # waits; whoever takes the result meets the error
+            future.exception()  # waits; an error is raised where the result is taken
             self.held -= less
 
     def add(self, future: Future[Any], size: int) -> None:
-        """Count work that was just handed on."""
+        """Count work that was just given to a thread."""
         self._work.append((future, size))
         self.held += size

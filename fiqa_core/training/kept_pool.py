@@ -13,9 +13,9 @@ from fiqa_core.training.pool import Pool
 
 
 def kept_of(pool: Pool, units: Sequence[Unit], index: DatasetIndex) -> tuple[Pool, np.ndarray]:
-    """A whole pool's images (with their copies) that an index keeps, labelled as it says; weights, float32 (M,).
+    """The images of a pool (with their copies) that an index keeps, with its labels; and their weights, float32 (M,).
 
-    The pool on the disk stays as it is, so that one pool serves several tables.
+    The pool on the disk does not change, so one pool serves several tables.
 
     Raises:
         TrainingError: none of the pool's images is kept.
@@ -23,7 +23,7 @@ def kept_of(pool: Pool, units: Sequence[Unit], index: DatasetIndex) -> tuple[Poo
     classes = np.full(pool.rows.num_rows, -1)
     weights = np.zeros(pool.rows.num_rows, np.float32)
     for first, number, pixels in zip(pool.firsts, pool.numbers, pool.parts, strict=True):
-        # By the unit, not by the rows' own shard: the dataset may have been named by another path then.
+        # By the unit, not by the rows' own shard: the dataset may have had another path when the pool was made.
         known = index.of_shard(units[number].shard)
         places = known.places(pool.rows["index"].slice(first, len(pixels)).to_numpy())
         here = first + np.flatnonzero(places >= 0)

@@ -1,4 +1,4 @@
-"""The training loop: steps, logs, checkpoints, and going on exactly where a run stopped."""
+"""The training loop: steps, logs, checkpoints, and continuing exactly where a run stopped."""
 
 import copy
 import json
@@ -46,8 +46,8 @@ class Trainer:
         self.warmup = round(optimiser.warmup_epochs * batches.steps_per_epoch)
         torch.manual_seed(settings.run.seed)
         config = settings.network.config()
-        # So small a share that no patch is masked leaves no use for a mask token (nor a gradient, which several
-        # processes would wait for).
+        # If the share is so small that no patch is masked, a mask token would have no gradient, for which several
+        # processes would wait.
         network = new_network(config, round(config.patches * settings.network.mask_ratio) > 0)
         width = network.config.width
         training = TrainingNetwork(network, settings.network.mask_ratio, settings.network.drop_path)
@@ -69,11 +69,11 @@ class Trainer:
 
     @property
     def result(self) -> nn.Module:
-        """The network to keep: the running mean of the weights where one is kept."""
+        """The network to keep: the running mean of the weights if there is one."""
         return self.mean if self.mean is not None else self.student.network.network
 
     def run(self, report: Callable[[str], None] = _log.info) -> bool:
-        """Train to the end, from wherever this trainer is; False if a signal asked to stop before it."""
+        """Train to the end from the current step; False if a signal asked to stop before that."""
         stop = _StopSignals()
         metrics = Metrics(self.output, self.step) if process() == 0 else None
         began, begun_at, saved = time.monotonic(), self.step, time.monotonic()
@@ -98,10 +98,10 @@ class Trainer:
         return True
 
     def train_step(self, batch: Batch) -> Losses:
-        """One step of the optimisers; the losses are of before it.
+        """One step of the optimisers; returns the losses before it.
 
         Raises:
-            TrainingError: a loss that is no number.
+            TrainingError: a loss that is not a number.
         """
         settings = self.settings.optimiser
         factor = rate_factor(self.step, self.warmup, self.steps, settings.power)
@@ -124,14 +124,14 @@ class Trainer:
             self.scaler.step(optimiser)
         self.scaler.update()
         if self.mean is not None:
-            # A young mean follows faster, or it would stay near the random start.
+            # The mean follows faster at the start, or it would stay near the random weights.
             decay = min(settings.ema, (1 + self.step) / (10 + self.step))
             move_towards(self.mean, self.student.network.network, decay)
         self.step += 1
         return found
 
     def save(self) -> Path:
-        """Write a checkpoint (every process calls it), unless this step's is there already."""
+        """Write a checkpoint (every process calls it), unless this step has one already."""
         if self._saved is not None and self._saved[0] == self.step:
             return self._saved[1]
         shared = {
@@ -153,7 +153,7 @@ class Trainer:
         return folder
 
     def resume(self, folder: Path) -> None:
-        """Go on from a checkpoint.
+        """Continue from a checkpoint.
 
         Raises:
             TrainingError: it belongs to a run of other settings (each named), or cannot be read.
@@ -195,7 +195,8 @@ def refuse_precision(settings: TrainingSettings, device: torch.device) -> None:
 
 
 def _scaler(device: torch.device, precision: str) -> torch.amp.GradScaler:
-    """Of fp16's loss; all processes skip a step together and have one scale, or their networks would part."""
+    """Scaler of the fp16 loss; all processes skip a step together and have one scale, or their networks would
+    diverge."""
     if precision == "fp16" and processes() > 1:
         from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler  # slow to import
 
@@ -229,7 +230,7 @@ class _StopSignals:
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
                 self._before[number] = signal.signal(number, self._note)
-            except ValueError:  # not the main thread: whoever runs it there stops it in their own way
+            except ValueError:  # not the main thread: the caller stops it in another way
                 return
 
     def __exit__(self, *_: object) -> None:

@@ -7,7 +7,7 @@
     CCS    = cos t_y, NNCCS = max_{j != y} cos t_j
 
 t_j is the angle between a sample's embedding x and the centre W_j of class j, y its own class, q the predicted quality.
-B samples, C classes, D numbers an embedding. Every loss is a mean over the samples, weighted by w where weights are
+B samples, C classes, D numbers an embedding. Every loss is a mean over the samples, weighted by w if weights are
 given.
 """
 
@@ -24,7 +24,7 @@ def cosines(x: Tensor, centres: Tensor) -> Tensor:
 
 
 def class_similarities(cos: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """(CCS, NNCCS), both (B,), of cosines (B, C) and own classes (B,); NNCCS is -1 where there is one class only."""
+    """(CCS, NNCCS), both (B,), of cosines (B, C) and own classes (B,); NNCCS is -1 if there is only one class."""
     own = F.one_hot(y, cos.shape[1]).bool()
     return cos[own], cos.masked_fill(own, -torch.inf).amax(1).clamp(min=-1)
 
@@ -50,7 +50,7 @@ def quality_loss(q: Tensor, cr: Tensor, beta: float, w: Tensor | None = None) ->
 
 
 def distillation_loss(x: Tensor, teacher: Tensor, kind: str, w: Tensor | None = None) -> Tensor:
-    """How far embeddings (B, D) point from a teacher's, a scalar: `cosine` 1 - cos, `mse` of the unit vectors."""
+    """Distance of embeddings (B, D) from a teacher's, a scalar: `cosine` 1 - cos, `mse` of the unit vectors."""
     if kind == "cosine":
         return weighted_mean(1 - F.cosine_similarity(x, teacher), w)
     if kind == "mse":

@@ -1,6 +1,6 @@
-"""Makes rows of a batch of what a sequence gives: decodes and augments, in a thread or in a worker process.
+"""Makes rows of a batch from the images of a sequence: decodes and augments, in a thread or in a worker process.
 
-The random numbers of an image are seeded by its place, so that it does not matter who makes it, or when.
+The random numbers of an image are seeded by its place, so it does not matter which process makes it, or when.
 """
 
 from dataclasses import dataclass
@@ -13,25 +13,26 @@ from fiqa_core.images.preprocess import ChannelOrder, prepare
 from fiqa_core.training.augment import Augmentation
 from fiqa_core.training.pool_pixels import PoolPixels
 from fiqa_core.training.rows import Rows
-from fiqa_core.training.sequence import AUGMENT, Part, Share
+from fiqa_core.training.sequence import AUGMENT, BatchRows, Share
 
 
 class RowMaker(Protocol):
     """Fills rows; it is pickled for the worker processes."""
 
-    def make(self, part: Part, rows: Rows) -> None:
-        """Write a part's rows."""
+    def make(self, part: BatchRows, rows: Rows) -> None:
+        """Fill the rows of a batch."""
 
 
 @dataclass(frozen=True)
 class StoredMaker:
-    """Of stored images: decoded, then augmented. A row whose image cannot be decoded is marked as not usable."""
+    """Makes rows from stored images: decoded, then augmented. A row whose image cannot be decoded is marked as not
+    usable."""
 
     augment: Augmentation
     order: ChannelOrder
     share: Share
 
-    def make(self, part: Part, rows: Rows) -> None:
+    def make(self, part: BatchRows, rows: Rows) -> None:
         """As `RowMaker.make`."""
         share = self.share
         for row, item in enumerate(part.content, part.first):
@@ -48,13 +49,13 @@ class StoredMaker:
 
 @dataclass(frozen=True)
 class PoolMaker:
-    """Of rows of a teacher's pool: augmented. Classes and weights are left alone."""
+    """Makes rows from a teacher's pool: augmented. Classes and weights are not set."""
 
     augment: Augmentation
     pixels: PoolPixels
     share: Share
 
-    def make(self, part: Part, rows: Rows) -> None:
+    def make(self, part: BatchRows, rows: Rows) -> None:
         """As `RowMaker.make`."""
         random = np.random.default_rng([self.share.seed, AUGMENT, part.epoch, self.share.number, part.step])
         for row, face in enumerate(self.pixels.of(part.content), part.first):

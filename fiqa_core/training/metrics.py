@@ -1,4 +1,4 @@
-"""Numbers of a run as it goes: `metrics.jsonl` always, TensorBoard where it is installed."""
+"""Metrics of a run: `metrics.jsonl` always, TensorBoard if it is installed."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ class Step(NamedTuple):
 
 
 class Metrics:
-    """Writes metrics of one run; what was logged after the step it goes on from is removed."""
+    """Writes metrics of one run; lines logged after the step from which it continues are removed."""
 
     def __init__(self, output: Path, step: int) -> None:
         output.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A ViT-FIQA as it is trained: initial weights, token masking and stochastic depth around the network itself."""
+"""A ViT-FIQA in training: initial weights, and token masking and stochastic depth around the network."""
 
 import torch
 from torch import Tensor, nn

@@ -1,7 +1,7 @@
-"""A pool of training images made once: clean faces, degraded copies of them, and a teacher's embedding of each.
+"""A pool of training images, made once: clean faces, degraded copies of them, and a teacher's embedding of each.
 
-The teacher is the slow part, so every copy passes it once, not once an epoch. One folder a unit of the dataset
-(`part-NNNNNN`), each written whole or not at all, so that a broken-off build goes on where it was:
+The teacher is the slow part, so every copy passes it once, not once an epoch. Each unit of the dataset has one folder
+(`part-NNNNNN`), written whole or not at all, so that an interrupted build can be continued:
 
     pixels.npy       uint8 (M, 112, 112, 3) RGB; read through a memory map
     embeddings.npy   float32 (M, E), not normalised
@@ -46,9 +46,9 @@ class _Copy(NamedTuple):
 
 @dataclass(frozen=True)
 class PoolSettings:
-    """What the pool's content depends on besides the dataset.
+    """The settings that the pool's content depends on.
 
-    `copies`: images made of each face, the clean one among them. `seed`: of the degradations.
+    `copies`: images made of each face, including the clean one. `seed`: of the degradations.
     """
 
     copies: int
@@ -65,7 +65,7 @@ def build_pool(
     threads: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Make what is missing of a pool on the local disk.
+    """Make a pool on the local disk, or what is missing of it.
 
     Args:
         progress: called with the parts done and all parts, after each part.
@@ -110,7 +110,7 @@ def _claim(
     different = sorted(name for name in found.keys() | described.keys() if found.get(name) != described.get(name))
     if different:
         raise TrainingError(
-            f"{folder}: a pool made with other {', '.join(different)} lies there; give another folder (pool), or "
+            f"{folder}: holds a pool made with other {', '.join(different)}; give another folder (pool), or "
             "remove it to make it again"
         )
 
@@ -136,7 +136,7 @@ def _write_part(folder: Path, unit: Unit, read: ReadSettings, settings: PoolSett
 
 
 def _copies_of(unit: Unit, read: ReadSettings, settings: PoolSettings) -> Iterator[list[_Copy]]:
-    """The images made of each face of a unit, the clean one first; what cannot be used is counted in the log."""
+    """The images made of each face of a unit, the clean one first; the log counts records that cannot be used."""
     left_out: dict[str, int] = {}
     for record in CONTAINERS[unit.container].read(unit, read):
         if record.data is None or record.label is None:
@@ -162,9 +162,9 @@ def _copies_of(unit: Unit, read: ReadSettings, settings: PoolSettings) -> Iterat
 
 
 class _PartWriter:
-    """Writes a part's files as its images come: a shard can be larger than the memory. A context manager.
+    """Writes the files of a part image by image, since a shard can be larger than the memory. A context manager.
 
-    Pixels by plain writes, not through a memory map, which kills the process where the disk is full.
+    Pixels are written by plain writes: a memory map would kill the process if the disk is full.
     """
 
     def __init__(self, folder: Path, teacher: Teacher) -> None:
@@ -217,7 +217,7 @@ class _PartWriter:
         pq.write_table(pa.Table.from_pylist(self._rows, schema=_ROWS), self._folder / "rows.parquet")
 
     def _write_header(self) -> None:
-        """Of the rows so far. numpy leaves room, so that a header of more rows is as long."""
+        """Header for the rows so far. numpy pads it, so that a header for more rows has the same length."""
         described = np.lib.format.dtype_to_descr(np.dtype(np.uint8))
         shape = (len(self._rows), 112, 112, 3)
         np.lib.format.write_array_header_1_0(self._pixels, {"descr": described, "fortran_order": False, "shape": shape})
@@ -238,7 +238,7 @@ _ROWS = pa.schema(
 
 @dataclass(frozen=True)
 class Pool:
-    """A finished pool in memory, but for its pixels.
+    """A finished pool; all but its pixels in memory.
 
     Attributes:
         parts: pixels of each part, uint8 (rows, 112, 112, 3). firsts: its first row among all. numbers: of its unit.
@@ -255,7 +255,7 @@ class Pool:
 
     @property
     def images(self) -> PoolPixels:
-        """The pixels of all rows, as other processes can read them too."""
+        """The pixels of all rows, for other processes too."""
         return PoolPixels(self.parts, self.firsts, self.chosen)
 
     def pixels(self, places: np.ndarray) -> np.ndarray:
@@ -264,7 +264,7 @@ class Pool:
 
 
 def open_pool(folder: Path) -> Pool:
-    """Open what `build_pool` made. Raises TrainingError where nothing is there."""
+    """Open what `build_pool` made. Raises TrainingError if there is none."""
     parts = [part for part in sorted(folder.glob("part-*")) if pq.read_metadata(part / "rows.parquet").num_rows]
     if not parts:
         raise TrainingError(f"{folder}: no pool with images in it")

@@ -8,11 +8,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class PoolPixels:
-    """Rows of a pool. Pickled, it is the names of its files: another process maps them by itself.
+    """Rows of a pool. Pickling stores only the names of the files; another process maps them itself.
 
     Attributes:
         parts: pixels of each part, uint8 (rows, 112, 112, 3). firsts: its first row among all.
-        chosen: which rows of the parts are meant; None: all.
+        chosen: rows of the parts that belong to it; None: all.
     """
 
     parts: tuple[np.ndarray, ...]

@@ -18,7 +18,7 @@ class Rows(NamedTuple):
     """Arrays of B images.
 
     `pixels`: uint8 (B, 112, 112, 3) RGB. `classes`: int64 (B,). `weights`: float32 (B,). `usable`: bool (B,), False
-    where the image could not be decoded and the rest of the row means nothing.
+    if the image could not be decoded; the rest of the row has no meaning then.
     """
 
     pixels: np.ndarray
@@ -42,18 +42,18 @@ class Rows(NamedTuple):
 
     @classmethod
     def shared(cls, descriptor: int, batch: int) -> "Rows":
-        """The arrays in memory that `shared_memory` made, here or in the process that passed the descriptor on."""
+        """The arrays in memory that `shared_memory` made, in this process or in the one that sent the descriptor."""
         return cls.over(mmap.mmap(descriptor, batch * _ROW_BYTES), batch)
 
 
 def shared_memory(batch: int) -> int:
-    """Descriptor of new memory for a batch. It has no name, so nothing is left of it when its last process is gone.
+    """Descriptor of new memory for a batch. It has no name, so nothing is left when its last process ends.
 
     Raises:
         TrainingError: the system has no such memory, or not enough of it.
     """
     if not hasattr(os, "memfd_create"):
-        raise TrainingError("worker processes need memory without a name, which Linux has; use --workers 0")
+        raise TrainingError("worker processes need memory without a name, which only Linux has; use --workers 0")
     try:
         return nameless_memory("fiqa-training-batch", batch * _ROW_BYTES)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Which image comes where in which epoch: a function of the seed, the epoch, the process and the place alone.
+"""The order of images in an epoch: it depends on the seed, the epoch, the process and the place only.
 
 Nothing here imports torch, so that the process that reads starts quickly and stays small.
 """
@@ -14,18 +14,18 @@ from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.training.dataset_index import DatasetIndex
 from fiqa_core.training.errors import TrainingError
 
-ORDER, SHUFFLE, AUGMENT = 1, 2, 3  # streams of random numbers of one seed
-_WINDOW_BYTES = 2 << 30  # of stored images that wait to be drawn
+ORDER, SHUFFLE, AUGMENT = 1, 2, 3  # independent streams of random numbers from one seed
+_WINDOW_BYTES = 2 << 30  # bytes of stored images that wait to be drawn
 _PART_IMAGES = 8
-_PART_BYTES = 1 << 20  # of stored images that are handed on together, the last of them not counted
+_PART_BYTES = 1 << 20  # bytes of stored images that are sent together, without the last one
 
 
 @dataclass(frozen=True)
 class Share:
-    """Which part of the work is whose: process `number` of `count`, `batch` images a step in each.
+    """The share of one process: `number` of `count`, with `batch` images per step in each.
 
-    `threads` decode in this process, or `workers` processes beside it do (0: none); `pinned`: batches come in memory
-    that a GPU copies from by itself. None of the three changes a batch.
+    `threads` decode in this process, or `workers` other processes do (0: none); `pinned`: batches are in pinned
+    memory, from which a GPU copies without the CPU. None of the three changes a batch.
     """
 
     seed: int
@@ -37,10 +37,10 @@ class Share:
     pinned: bool = False
 
 
-class Part(NamedTuple):
-    """Some neighbouring rows of a batch, and what they are made of.
+class BatchRows(NamedTuple):
+    """Some neighbouring rows of a batch, and what they are made from.
 
-    `first`: row of the batch; `rows`: how many; `stored_bytes`: of what travels with it.
+    `first`: row of the batch; `rows`: how many; `stored_bytes`: size of its content.
     """
 
     epoch: int
@@ -60,9 +60,9 @@ class StoredImage(NamedTuple):
 
 
 class BatchSequence(Protocol):
-    """What batches are made of, in order; it is pickled for the process that reads."""
+    """What batches are made from, in order; it is pickled for the reader."""
 
-    def parts(self, epoch: int, skip: int = 0) -> Iterator[Part]:
+    def parts(self, epoch: int, skip: int = 0) -> Iterator[BatchRows]:
         """The parts of an epoch's batches, step after step, without the first `skip` steps."""
 
 
@@ -80,7 +80,7 @@ class StoredSequence:
     shuffle: int
     steps_per_epoch: int
 
-    def parts(self, epoch: int, skip: int = 0) -> Iterator[Part]:
+    def parts(self, epoch: int, skip: int = 0) -> Iterator[BatchRows]:
         """As `BatchSequence.parts`; the records of skipped batches are read again."""
         batch, chosen = self.share.batch, self._drawn(epoch)
         for _ in range(skip * batch):
@@ -91,14 +91,14 @@ class StoredSequence:
                 content.append(next(chosen))
                 held += len(content[-1].data)
                 if len(content) == _PART_IMAGES or held > _PART_BYTES or row == batch - 1:
-                    yield Part(epoch, step, first, len(content), content, held)
+                    yield BatchRows(epoch, step, first, len(content), content, held)
                     first, held, content = row + 1, 0, []
 
     def _drawn(self, number: int) -> Iterator[StoredImage]:
-        """Stored images through a window that is drawn from at random; without end.
+        """Stored images, drawn at random from a window; endless.
 
-        The window runs empty before the share begins again: each image comes once before any comes twice. Where images
-        are large it holds fewer than `shuffle`: memory is bounded.
+        The window is emptied before the share begins again: each image comes once before any comes twice. With large
+        images it holds fewer than `shuffle`, so memory is bounded.
         """
         random = np.random.default_rng([self.share.seed, SHUFFLE, number, self.share.number])
         while True:
@@ -155,11 +155,11 @@ class PoolSequence:
     share: Share
     steps_per_epoch: int
 
-    def parts(self, epoch: int, skip: int = 0) -> Iterator[Part]:
+    def parts(self, epoch: int, skip: int = 0) -> Iterator[BatchRows]:
         """As `BatchSequence.parts`."""
         places, batch = self.places(epoch), self.share.batch
         for step in range(skip, self.steps_per_epoch):
-            yield Part(epoch, step, 0, batch, places[step * batch : (step + 1) * batch])
+            yield BatchRows(epoch, step, 0, batch, places[step * batch : (step + 1) * batch])
 
     def places(self, epoch: int) -> np.ndarray:
         """The rows of the pool that this process sees in an epoch, in order, int64."""
@@ -170,5 +170,5 @@ class PoolSequence:
 
 
 def kept_units(units: Sequence[Unit], index: DatasetIndex) -> tuple[Unit, ...]:
-    """The units of which something is kept: another could be all that a process gets."""
+    """The units with kept images: otherwise a process could get only units without any."""
     return tuple(unit for unit in units if index.keeps_of(unit))

@@ -1,4 +1,4 @@
-"""The margin softmax with the class centres cut over the processes, for more identities than one device holds.
+"""The margin softmax with class centres divided among the processes, for more identities than one device holds.
 
 Process r of R keeps the centres of C/R classes. Embeddings are gathered, so every process has the cosines of the whole
 batch to its own classes; of the others it needs three numbers a sample (the largest logit, the sum of the exponentials,
@@ -34,7 +34,7 @@ def total(value: Tensor, op: Any = None) -> Tensor:
 
 
 class _Gather(torch.autograd.Function):
-    """Rows of all processes, in their order; backwards, each gets the sum of what all say of its own rows."""
+    """Rows of all processes, in their order; backwards, each process gets the sum of all gradients of its own rows."""
 
     @staticmethod
     def forward(ctx: Any, own: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         start = process() * ctx.rows
-        # Data parallelism averages gradients over the processes; this loss is one for all of them, so it is summed.
+        # Data parallelism averages gradients over the processes; this loss is shared by all of them, so it is summed.
         return total(grads[0])[start : start + ctx.rows] * processes()
 
 
@@ -71,8 +71,8 @@ class _CrossEntropy(torch.autograd.Function):
 class MarginSoftmax(nn.Module):
     """CosFace over class centres W, and the certainty ratio that the same cosines give.
 
-    `weight`: this process's centres, float32 (classes of it, D). Classes are cut into equal runs; the last process may
-    have fewer, and needs at least one.
+    `weight`: this process's centres, float32 (classes of it, D). Classes are divided into equal ranges; the last
+    process may have fewer, and needs at least one.
     """
 
     def __init__(self, classes: int, dim: int, s: float = 64.0, m: float = 0.4) -> None:
@@ -84,7 +84,7 @@ class MarginSoftmax(nn.Module):
             raise TrainingError(f"{classes} classes cannot be cut over {processes()} processes; use fewer processes")
         self.s, self.m = s, m
         self.weight = nn.Parameter(torch.empty(count, dim))
-        # Drawn whole and cut, so that the centres do not depend on how many processes there are.
+        # Drawn as a whole and then divided, so that the centres do not depend on the number of processes.
         generator = torch.Generator().manual_seed(torch.initial_seed() % 2**63)
         start = torch.randn(classes, dim, generator=generator) * 0.01
         self.weight.data.copy_(start[self.first : self.first + count])

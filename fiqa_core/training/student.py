@@ -1,4 +1,4 @@
-"""What is trained: the network, with a map to the teacher's embedding size where the two differ."""
+"""What is trained: the network, with a map to the teacher's embedding size if the two differ."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from fiqa_core.training.sharded_softmax import MarginSoftmax, processes, total
 
 
 class Losses(NamedTuple):
-    """The sum that is minimised, and its parts before their factors (None where a run has no such part)."""
+    """The sum that is minimised, and its parts before their factors (None if a run has no such part)."""
 
     total: Tensor
     quality: Tensor
@@ -44,7 +44,7 @@ def losses_of(
     """All losses of this process's batch, so that their mean over the processes is that of the whole batch."""
     embedding, as_teacher, quality = student(network_input(batch.images))
     w = batch.weights
-    # Processes can hold different sums of weights; each one's mean counts by its share of them.
+    # Processes can have different sums of weights; each one's mean counts by its share of the total.
     share = w.sum() * processes() / total(w.sum()).clamp(min=1e-9)
     recognition = distillation = None
     certainty = batch.certainty

@@ -1,4 +1,4 @@
-"""An existing face recognition network in ONNX, which gives the embeddings that a small one learns from."""
+"""An existing face recognition network in ONNX, whose embeddings a small network learns."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -37,10 +37,10 @@ class TeacherSettings:
 
 
 class Teacher:
-    """Embeddings of faces by an ONNX network on the CPU, one session a thread.
+    """Embeddings of faces by an ONNX network on the CPU, one session for each thread.
 
     Raises:
-        OnnxError: no onnxruntime, no such file, or a network that does not take faces.
+        OnnxError: no onnxruntime, no such file, or a network that does not accept faces.
     """
 
     def __init__(self, settings: TeacherSettings, threads: int = 1) -> None:

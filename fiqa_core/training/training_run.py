@@ -1,4 +1,4 @@
-"""The output folder of a training run: what may lie there before a new run begins, and what does not belong to it."""
+"""The output folder of a training run: what may be there before a new run begins."""
 
 import json
 import re
@@ -8,14 +8,14 @@ from fiqa_core.runs.layout import LOCK, TEMPORARIES
 from fiqa_core.training.errors import TrainingError
 
 _MOST_BYTES = 16 << 20
-# What a run leaves that ended before its first checkpoint; `settings.json` among it tells that it was one.
+# Files of a run that ended before its first checkpoint; `settings.json` among them shows that it was a training run.
 _BEFORE = {LOCK, TEMPORARIES, "settings.json", "metrics.jsonl", "tensorboard", "dataset", "pool", "checkpoints"}
 _UNFINISHED = re.compile(r"_tmp-step-\d{8}")
 _SECTIONS = {"run", "data", "optimiser"}
 
 
 def refuse_foreign(output: Path) -> None:
-    """Refuse to begin a run where files lie that no run left: it would write `model.pt` and others over them.
+    """Refuse to begin a run in a folder with files of no training run: it would overwrite them.
 
     Raises:
         TrainingError: it names the first.

@@ -11,8 +11,9 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from fiqa_core import storage
-from fiqa_core.curation.findings.search import Findings, Search
+from fiqa_core.curation.findings.search import Search
 from fiqa_core.curation.findings.search import find as search_for
+from fiqa_core.curation.findings.search_result import SearchResult
 from fiqa_core.curation.findings.settings import FindingsSettings
 from fiqa_core.curation.findings.tasks import Counts, Task, run_here
 from fiqa_core.tables.embedding_files import EmbeddingSource
@@ -32,7 +33,7 @@ def find(
     settings: FindingsSettings,
     workspace: str,
     options: PipelineOptions,
-) -> Findings:
+) -> SearchResult:
     """Look for label noise and near duplicates; what an earlier search has finished is kept.
 
     Args:

@@ -1,4 +1,4 @@
-"""A policy applied to a quality table: the decisions, and the account of them."""
+"""Apply a policy to a quality table: decide about every row, and summarise."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -24,12 +24,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Tables:
-    """What is decided about, and what is known about it.
+    """The tables to decide about, and what is known about their rows.
 
     Attributes:
         own: files of the table that is filtered. against: files of tables that it must not overlap with; their rows
-            are numbered after the own ones. findings: about these rows. gaps: what the own table lacks;
-            gaps_elsewhere: what those of `against` and `embeddings` do.
+            are numbered after the own ones. findings: about these rows. gaps: what is missing in the own
+            table; gaps_elsewhere: in those of `against` and `embeddings`.
     """
 
     own: tuple[Part, ...]
@@ -40,7 +40,7 @@ class Tables:
 
     @property
     def own_rows(self) -> int:
-        """Number of rows that are decided about."""
+        """Number of rows to decide about."""
         return sum(part.rows for part in self.own)
 
     @property
@@ -51,11 +51,11 @@ class Tables:
 
 @dataclass(frozen=True)
 class Resources:
-    """What the engine may use.
+    """Memory, threads and disk that the database may use.
 
     Attributes:
-        folder: a local folder of its own, for what does not fit in memory. memory_bytes: of the database (the
-            process needs some 0.5 GB more). threads: 0 = the cores.
+        folder: a local folder for nothing else, for data that does not fit in memory. memory_bytes: of the database
+            (the process needs about 0.5 GB more). threads: 0 = one for each core.
     """
 
     folder: Path
@@ -74,13 +74,14 @@ def apply_policy(
     """Decide about every row; write decisions, `removed.csv` and the manifest unless `output` is None.
 
     Args:
-        account: is called with the summary once everything is decided, before anything of it is written.
+        account: called with the summary after everything is decided and before anything is written.
 
     Returns:
-        The summary: rows, kept and dropped by reason (which add up), what each rule came to, before and after.
+        The summary: rows, kept and dropped by reason (which add up), the effect of each rule, statistics before and
+        after.
 
     Raises:
-        TableError: a table or findings that cannot be used. ValueError: the policy asks for what is not there.
+        TableError: a table or findings that cannot be used. SettingError: the policy needs findings that are not there.
         RuntimeError: the counts do not add up. OSError: a store or disk that fails.
     """
     if tables.own_rows:
@@ -112,7 +113,7 @@ def apply_policy(
 
 
 def _incomplete(tables: Tables) -> dict[str, Any]:
-    """What the tables lack, by what they were given as; nothing where they are whole."""
+    """What is missing in the tables, by the option they were given with; empty if they are complete."""
     gaps = {name: found for name, found in {"quality": tables.gaps, **tables.gaps_elsewhere}.items() if found}
     return {"incomplete": {name: described(found) for name, found in gaps.items()}} if gaps else {}
 

@@ -1,7 +1,7 @@
-"""The tables that decisions are made in: DuckDB, out of core, with no strings but each label once.
+"""The tables in which decisions are made: DuckDB, on disk where memory is short, with each label stored once.
 
-Tables: `raw` (all rows: rid, label, quality, own, unread = it stands for the rest of a shard, s0-s3 = the SHA-256 as
-four numbers; pixels, quantisation and bytes of the stored image, null where the table does not say), `labels` (code,
+Tables: `raw` (all rows: rid, label, quality, own, unread = the row stands for the rest of a shard, s0-s3 = the
+SHA-256 as four numbers; pixels, quantisation and bytes of the stored image, null if not in the table), `labels` (code,
 label; in order of the labels' bytes), `findings` and `pairs` (as given), `state` (own rows; `rules` adds columns).
 """
 
@@ -51,13 +51,13 @@ _LABELS = pa.schema(
 _PAIRS = pa.schema(
     [("a", pa.int64()), ("b", pa.int64()), ("similarity", pa.float32()), ("kind", pa.string()), ("crowd", pa.int64())]
 )
-# Columns that findings of earlier versions do not have.
+# Columns that are missing in findings of earlier versions.
 _ADDED = {"crowd", "genuine_cosine"}
 
 
 @dataclass(frozen=True)
 class Findings:
-    """Files of what was found out about rows: their labels, and pairs that show nearly the same picture."""
+    """Files with findings about rows: verdicts on labels, and pairs that show nearly the same picture."""
 
     labels: tuple[str, ...] = ()
     pairs: tuple[str, ...] = ()
@@ -65,18 +65,18 @@ class Findings:
 
 @contextmanager
 def open_database(folder: Path, memory_bytes: int = MEMORY_BYTES, threads: int = 0, rows: int = 0) -> Iterator[Any]:
-    """A database in a folder of its own; what does not fit in memory goes to files there.
+    """A database in a folder for nothing else; data that does not fit in memory goes to files there.
 
     Args:
-        folder: on a local disk. memory_bytes: DuckDB's own limit. threads: 0 = the cores. rows: how many there will
-            be; few are held in memory, without a file that is flushed after every step.
+        folder: on a local disk. memory_bytes: DuckDB's own limit. threads: 0 = the cores. rows: expected number;
+            few rows are held in memory, which saves a flush to disk after every step.
     """
     settings = {
         "memory_limit": f"{memory_bytes // 1_000_000}MB",
         "temp_directory": str(folder / "spill"),
         "threads": threads or max(2, os.cpu_count() or 1),
         "preserve_insertion_order": False,
-        # Nothing is fetched from anywhere, whatever a query says.
+        # No query may download anything.
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
     }
@@ -89,7 +89,7 @@ def open_database(folder: Path, memory_bytes: int = MEMORY_BYTES, threads: int =
     except duckdb.IOException as error:
         raise OSError(f"{folder}: {str(error).splitlines()[0]}") from error
     except duckdb.Error as error:
-        raise RuntimeError(f"the decisions' engine gave up: {str(error).splitlines()[0]}") from error
+        raise RuntimeError(f"the database of the decisions failed: {str(error).splitlines()[0]}") from error
     finally:
         connection.close()
 
@@ -128,7 +128,7 @@ def load_findings(db: Any, findings: Findings, own_rows: int, all_rows: int) -> 
 
 
 def insert(db: Any, table: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
-    """Make a table of Arrow batches; an error of their source comes out as it is."""
+    """Make a table from Arrow batches; an error of their source is raised unchanged."""
     raised: list[BaseException] = []
 
     def guarded() -> Iterator[pa.RecordBatch]:
@@ -150,13 +150,13 @@ def insert(db: Any, table: str, schema: pa.Schema, batches: Iterable[pa.RecordBa
 
 
 def scalar(db: Any, query: str, *parameters: Any) -> Any:
-    """The first value of the first row; None where there is no row."""
+    """The first value of the first row; None if there is no row."""
     found = row(db, query, *parameters)
     return found[0] if found else None
 
 
 def row(db: Any, query: str, *parameters: Any) -> tuple[Any, ...]:
-    """The first row; empty where there is none. The whole result is fetched: DuckDB holds it open otherwise."""
+    """The first row; empty if there is none. The whole result is fetched, or DuckDB would keep it open."""
     rows = db.execute(query, parameters).fetchall()
     return tuple(rows[0]) if rows else ()
 
@@ -197,12 +197,15 @@ def _shape(batch: pa.RecordBatch, url: str) -> list[pa.Array]:
 
 def _without_quality(part: Part) -> str:
     if part.embedding_dim:
-        return "It looks like an output of embed_dataset, which has none: name that by --embeddings, and scores here."
+        return (
+            "It looks like an output of embed_dataset, which has no quality: give it as --embeddings, and a table with "
+            "scores here."
+        )
     return "Score its part again."
 
 
 def _words(digests: pa.Array) -> list[pa.Array]:
-    """Four numbers for each digest of 32 bytes; null where it is null."""
+    """Four numbers for each digest of 32 bytes; null where the digest is null."""
     if not len(digests):
         return [pa.array([], pa.uint64())] * 4
     missing = np.asarray(digests.is_null())

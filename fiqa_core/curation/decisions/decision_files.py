@@ -1,4 +1,4 @@
-"""What was decided, written down: a decisions file a quality file, `removed.csv`, and the manifest of kept rows."""
+"""Writing of the decisions: one decisions file for each quality file, `removed.csv`, and the manifest of kept rows."""
 
 import json
 from collections import deque
@@ -31,7 +31,7 @@ REMOVED = "removed.csv"
 _WAITING = 4  # tables of at most `reading.ROWS_AT_ONCE` rows
 _COPIED = ("key", "shard", "index", "label", "quality", "status", "sha256")
 _MANIFEST_COLUMNS = ("key", "shard", "index", "label", "quality", "tier", "weight", "sha256")
-# The other columns are all different in each row, or nearly: a dictionary would only be given up again.
+# Other columns have a different value in nearly every row, so a dictionary would not pay.
 _REPEATED = [
     "shard", "label", "status", "reason", "tier", "weight", "identity_images", "nearest_label", "label_verdict",
     "duplicate_of_shard",
@@ -40,12 +40,13 @@ _REPEATED = [
 
 @dataclass(frozen=True)
 class DecisionFiles:
-    """Where and as what the decisions are written.
+    """Where the decisions are written, and what stands in the files.
 
     Attributes:
-        output: folder of the run. run: digest of all that decides (stands in every file). policy: the policy's digest.
-        digests: of the quality files, by part number. shard_size: rows a manifest file, 0 = no manifest.
-        explained: each reason in words. gaps: what the table lacks, for `removed.csv`.
+        output: folder of the run. run: digest of everything that decides (stored in every file). policy: the policy's
+            digest.
+        digests: of the quality files, by part number. shard_size: rows in a manifest file, 0 = no manifest.
+        explained: each reason in words. gaps: what is missing in the table, for `removed.csv`.
     """
 
     output: str
@@ -59,13 +60,13 @@ class DecisionFiles:
     def write(self, parts: Sequence[Part], decided: Iterator[pa.RecordBatch]) -> int:
         """Write everything; `decided` are the decided columns of all rows in order. Returns the kept rows.
 
-        Files of an earlier run with the same digest are left as they are.
+        Files of an earlier run with the same digest are kept.
 
         Raises:
             TableError: a quality file changed meanwhile, or a row has no place in its shard. OSError: the output
                 cannot be written to.
         """
-        columns = _Taken(decided)
+        columns = _RowStream(decided)
         kept = 0
         with ExitStack() as stack:
             removed = stack.enter_context(self._removed_file())
@@ -73,22 +74,22 @@ class DecisionFiles:
             chunks = ((part, batch) for part in parts for batch in (*_copied(part), None))
             reading = read_ahead(chunks)
             stack.callback(reading.close)
-            beside = stack.enter_context(_Beside())
+            background = stack.enter_context(_BackgroundWriter())
             for part in parts:
                 for table in self._part(part, _until_end(reading), columns):
                     keep = table["keep"]
                     here = table.filter(keep)
                     kept += here.num_rows
-                    beside.do(removed.write, table.filter(pc.invert(keep)))
+                    background.do(removed.write, table.filter(pc.invert(keep)))
                     if manifest is not None:
-                        beside.do(manifest.write, here.select(_MANIFEST_COLUMNS))
-            beside.wait()
+                        background.do(manifest.write, here.select(_MANIFEST_COLUMNS))
+            background.wait()
             removed.publish()
             if manifest is not None:
                 manifest.close()
         return kept
 
-    def _part(self, part: Part, batches: Iterator[pa.RecordBatch], columns: "_Taken") -> Iterator[pa.Table]:
+    def _part(self, part: Part, batches: Iterator[pa.RecordBatch], columns: "_RowStream") -> Iterator[pa.Table]:
         url = join(self.output, DECISIONS, file_name(part))
         tables = (decisions_table(batch, columns.take(batch.num_rows)) for batch in batches)
         if is_of_run(url, self.run):
@@ -124,7 +125,7 @@ def file_name(part: Part) -> str:
 
 
 def is_of_run(url: str, run: str) -> bool:
-    """Whether a decisions file is there, whole, and of the run with that digest."""
+    """Whether a complete decisions file of the run with that digest exists."""
     try:
         with storage.open_read(url) as stream:
             metadata = pq.ParquetFile(stream).schema_arrow.metadata or {}
@@ -159,7 +160,7 @@ def _refuse_nulls(table: pa.Table, part: Part) -> None:
 
 
 def _decoded(codes: pa.Array, words: Sequence[str | None]) -> pa.Array:
-    """Codes (0 = null) as a dictionary column of all the words in their order."""
+    """Codes (0 = null) as a dictionary column whose dictionary has all words in their order."""
     places = pc.if_else(pc.equal(codes, 0), None, pc.subtract(codes.cast(pa.int32()), 1))
     return pa.DictionaryArray.from_arrays(places, pa.array([str(word) for word in words[1:]]))
 
@@ -179,32 +180,32 @@ def _until_end(chunks: Iterator[tuple[Part, pa.RecordBatch | None]]) -> Iterator
         yield batch
 
 
-class _Beside:
-    """Does things in order in one other thread, a few at most waiting; a context manager."""
+class _BackgroundWriter:
+    """Writes tables in order in one other thread, with at most a few waiting; a context manager."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1, "beside")
+        self._pool = ThreadPoolExecutor(1, "background")
         self._under_way: deque[Future[None]] = deque()
 
-    def __enter__(self) -> "_Beside":
+    def __enter__(self) -> "_BackgroundWriter":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def do(self, work: Callable[[pa.Table], None], table: pa.Table) -> None:
-        """Have it done; raises what an earlier one raised."""
+        """Put one more table in the queue; raises what an earlier one raised."""
         if len(self._under_way) >= _WAITING:
             self._under_way.popleft().result()
         self._under_way.append(self._pool.submit(work, table))
 
     def wait(self) -> None:
-        """Until all is done."""
+        """Wait until everything is written."""
         while self._under_way:
             self._under_way.popleft().result()
 
 
-class _Taken:
+class _RowStream:
     """A stream of batches, taken a given number of rows at a time."""
 
     def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
@@ -216,7 +217,7 @@ class _Taken:
         while rows:
             batch = self._left if self._left is not None else next(self._batches, None)
             if batch is None:
-                raise TableError("a quality file has more rows now than a moment ago. Is a run still at work on it?")
+                raise TableError("a quality file has more rows now than a moment ago. Is a run still writing it?")
             taken.append(batch.slice(0, rows))
             self._left = batch.slice(rows) if batch.num_rows > rows else None
             rows -= taken[-1].num_rows

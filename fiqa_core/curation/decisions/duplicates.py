@@ -1,7 +1,7 @@
 """Rows that show the same picture: by stored bytes in SQL, nearly the same picture by `near_groups`.
 
-`linked` (rid, reason, other, similarity) gathers the rows that go because of another one; `other` is that row, null
-where a whole group goes.
+`linked` (rid, reason, other, similarity) collects the rows that are dropped because of another row; `other` is that
+row, null if a whole group is dropped.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from fiqa_core.curation.decisions.reason_codes import reason_code
 from schemas.drops import Drop
 from schemas.label_verdicts import LabelVerdict
 
-# Which of several rows is the best: a label that is believed, then quality, then the first row.
+# The best of several rows: first those whose label is not judged wrong, then by quality, then the first row.
 BEST_FIRST = f"verdict = {VERDICTS.index(LabelVerdict.WRONG_LABEL)}, quality DESC, rid"
 _DIGEST = "s0, s1, s2, s3"
 
@@ -42,7 +42,7 @@ def link_duplicates(db: Any, policy: Policy) -> None:
 
 
 def _gather_same_bytes(db: Any) -> None:
-    """`same`: kept own rows and rows of --against whose digest is not theirs alone."""
+    """`same`: kept own rows, and rows of --against, that share their digest with another row."""
     db.execute(
         "CREATE TABLE same AS "
         "WITH candidate AS (SELECT r.rid, r.own, s0, s1, s2, s3 FROM raw r "
@@ -62,7 +62,7 @@ def _overlap_exact(db: Any) -> None:
 
 
 def _overlap_near(db: Any, near: Near) -> None:
-    """A pair names one row of each group of the same bytes; it holds for all of them."""
+    """A pair names one row of each group with the same bytes; it holds for the whole group."""
     digest = ", ".join(f"r.{word}" for word in _DIGEST.split(", "))
     db.execute(
         "CREATE TABLE near AS SELECT r.rid, s0, s1, s2, s3, b, similarity FROM (SELECT a, arg_min(b, (-similarity, b)) "
@@ -79,7 +79,8 @@ def _overlap_near(db: Any, near: Near) -> None:
 
 
 def _duplicates_exact(db: Any, duplicates: Duplicates) -> None:
-    """One row for each that goes, by scope (`within`: labels equal; `across`: labels differ; `all`: both)."""
+    """One entry for each row that is dropped, by scope (`within`: labels equal; `across`: labels differ; `all`:
+    both)."""
     best = f"first_value(rid) OVER (PARTITION BY {_DIGEST} ORDER BY {BEST_FIRST})"
     best_here = f"first_value(rid) OVER (PARTITION BY {_DIGEST}, ident ORDER BY {BEST_FIRST})"
     winner = f"first_value(ident) OVER (PARTITION BY {_DIGEST} ORDER BY {BEST_FIRST})"
@@ -99,7 +100,8 @@ def _duplicates_exact(db: Any, duplicates: Duplicates) -> None:
 
 
 def _duplicates_near(db: Any, duplicates: Duplicates, near: Near) -> None:
-    """A pair names one row of each group of the same bytes and holds for all of them; so does being in a crowd."""
+    """A pair, or membership in a crowd, names one row of each group with the same bytes; it holds for the whole
+    group."""
     _gather_members(db, "true" if duplicates.near == "all" else "ident IS NOT NULL", near)
     members = db.execute("SELECT * FROM members").fetchnumpy()
     pairs = db.execute(
@@ -112,7 +114,7 @@ def _duplicates_near(db: Any, duplicates: Duplicates, near: Near) -> None:
     things, thing = np.unique(members["thing"], return_inverse=True)
     alive = members["alive"]
     rid, identity = members["rid"][alive], members["ident"][alive].astype(np.int64)
-    # No label is an identity like any other, where identities do not matter.
+    # If identities do not matter, rows without a label form one more identity.
     identity = identity - identity.min(initial=0)
     noise = duplicates.score_noise * _spread(db)
     wrong = members["verdict"][alive] == VERDICTS.index(LabelVerdict.WRONG_LABEL)
@@ -132,16 +134,16 @@ def _duplicates_near(db: Any, duplicates: Duplicates, near: Near) -> None:
 
 
 def nearness(rid: np.ndarray, thing: np.ndarray, things: int, pairs: Mapping[str, np.ndarray]) -> Nearness:
-    """The pairs of the findings by things.
+    """The pairs of the findings, as pairs of things.
 
     Args:
-        rid: int64 (n,), rising, all rows that a pair names. thing: int64 (n,), what each shows.
+        rid: int64 (n,), ascending, all rows that a pair names. thing: int64 (n,), the thing that each row shows.
         pairs: columns a, b, similarity, crowd (-1: a plain pair), and hashed: found by perceptual hash.
     """
     a, b = (thing[np.searchsorted(rid, pairs[name])] for name in ("a", "b"))
     similarity, hashed, crowd = (np.ma.getdata(pairs[name]) for name in ("similarity", "hashed", "crowd"))
     plain = crowd < 0
-    # One row is the middle of a crowd of equal hashes and perhaps of another of near embeddings: two crowds.
+    # A row can be the middle of a crowd of equal hashes and of another crowd of near embeddings: two crowds.
     crowds, number = np.unique(np.stack([crowd, hashed], axis=1)[~plain], axis=0, return_inverse=True)
     number = number.ravel()
     middle = thing[np.searchsorted(rid, crowds[:, 0])]
@@ -151,7 +153,7 @@ def nearness(rid: np.ndarray, thing: np.ndarray, things: int, pairs: Mapping[str
         np.concatenate([number, np.arange(len(crowds))]),
         np.concatenate([similarity[~plain], np.ones(len(crowds), np.float32)]),
     )
-    # Rows of one hash are alike to the last bit, so what is near one of them by hash is near all of them.
+    # Rows with one hash are equal to the last bit, so a row that is near one of them by hash is near all of them.
     hub = np.arange(things)
     by_hash = crowds[:, 1].astype(bool)
     hub[middle[by_hash]] = things + np.flatnonzero(by_hash)
@@ -171,7 +173,7 @@ def _nearest_once(a: np.ndarray, b: np.ndarray, similarity: np.ndarray) -> tuple
 
 
 def _gather_members(db: Any, labelled: str, near: Near) -> None:
-    """`members`: own rows that a pair names or that are not alone with their bytes; `alive`: still kept.
+    """`members`: own rows that a pair names or that share their bytes with another row; `alive`: still kept.
 
     `thing` is the first row with the same bytes.
     """
@@ -193,7 +195,7 @@ def _gather_members(db: Any, labelled: str, near: Near) -> None:
 
 
 def _spread(db: Any) -> float:
-    """Half the distance between the 0.16 and the 0.84 quantile of all qualities: a standard deviation of the bulk."""
+    """Half the distance between the 0.16 and the 0.84 quantile of all qualities: the standard deviation of the bulk."""
     quantiles = row(db, "SELECT quantile_disc(quality, [0.16, 0.84]) FROM state")[0]
     return 0.0 if quantiles is None else (quantiles[1] - quantiles[0]) / 2
 
@@ -203,7 +205,8 @@ def _own_pairs(near: Near) -> str:
 
 
 def _similar_enough(near: Near) -> str:
-    """Condition on `pairs`. A 32-bit number is compared as one, so that a limit of 0.95 admits 0.95."""
+    """Condition on `pairs`. Limits are compared in 32 bits, as the similarities are, so that a limit of 0.95 admits
+    0.95."""
     told = [f"(kind = '{kind}' AND similarity >= {least!r}::FLOAT)" for kind, least in near.limits().items()]
     return f"({' OR '.join(told)})"
 

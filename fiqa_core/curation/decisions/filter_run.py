@@ -11,8 +11,8 @@ from fiqa_core import storage
 from fiqa_core.curation.decisions.database import Findings
 from fiqa_core.curation.decisions.decision_files import DECISIONS, MANIFEST, REMOVED, is_of_run
 from fiqa_core.curation.decisions.policy import Policy
-from fiqa_core.curation.findings.search import FOLDER as FINDINGS
-from fiqa_core.curation.findings.search import WORK as FINDINGS_WORK
+from fiqa_core.curation.findings.search_result import FOLDER as FINDINGS
+from fiqa_core.curation.findings.search_result import WORK as FINDINGS_WORK
 from fiqa_core.curation.subset import own_files as subset_files
 from fiqa_core.curation.subset.settings import SUBSET
 from fiqa_core.runs.differences import SHOWN, changed, refuse_differences

@@ -1,7 +1,7 @@
-"""Which rows go because a better row shows nearly the same picture.
+"""Which rows are dropped because a better row shows nearly the same picture.
 
-Rows with the same stored bytes are one `thing`. What is near is said of things, in two ways: a pair of two of them, or
-a crowd, whose members all count as near each other. A crowd of n members costs n steps, not n * n.
+Rows with the same stored bytes are one `thing`. Things are near each other in two ways: as a pair, or as members of a
+crowd, who all count as near each other. A crowd of n members costs n steps, not n * n.
 """
 
 from collections.abc import Callable
@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Sorts rows so that the one that stays comes first: groups of rows that are compared -> places, group by group.
+# Sorts rows so that the one to keep comes first: group numbers of rows -> places of rows, group by group.
 Order = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Nearness:
-    """What is near what; things are numbers from 0, and crowds count on from there.
+    """Which things are near each other; things are numbered from 0, and crowds after them.
 
     Attributes:
         things: how many there are.
@@ -41,7 +41,7 @@ class Nearness:
 
 
 class Gone(NamedTuple):
-    """Rows that go (places), the row that each is a duplicate of, and how near they are (float32)."""
+    """Dropped rows (places), the row that each is a duplicate of, and their similarity (float32)."""
 
     row: np.ndarray
     other: np.ndarray
@@ -49,18 +49,18 @@ class Gone(NamedTuple):
 
 
 def near_duplicates(near: Nearness, thing: np.ndarray, identity: np.ndarray, scope: str, order: Order) -> Gone:
-    """From the best row down, a row goes if a row that stays is near it.
+    """From the best row down, a row is dropped if a kept row is near it.
 
-    So a group of copies keeps its best row, and in a chain of pairs the far end stays unless it is itself near a row
-    that stays.
+    So a group of copies keeps its best row, and in a chain of pairs the far end is kept unless it is itself near a
+    kept row.
 
     Args:
-        thing: int64 (n,), what each row shows. identity: int64 (n,). order: see `Order`.
-        scope: `within` one identity, `across` identities (rows of one never take each other away), or `all`.
+        thing: int64 (n,), the thing that each row shows. identity: int64 (n,). order: see `Order`.
+        scope: `within` one identity, `across` identities (rows of one identity never drop each other), or `all`.
     """
     if scope == "all":
         identity = np.zeros_like(identity)
-    # Rows with the same bytes under one identity: one node, which the best of them stands for.
+    # Rows with the same bytes under one identity are one node; the best of them represents it.
     count = int(identity.max(initial=0)) + 1
     keys, node = np.unique(thing * count + identity, return_inverse=True)
     things, identities = keys // count, keys % count
@@ -83,7 +83,7 @@ def near_duplicates(near: Nearness, thing: np.ndarray, identity: np.ndarray, sco
 def _resolved(
     near: Nearness, things: np.ndarray, identities: np.ndarray, best: np.ndarray, across: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each node: whether it stays; else the node that it is a duplicate of, and how near that is."""
+    """For each node: whether it is kept; if not, the node that it is a duplicate of, and their similarity."""
     pairs = _Lists(
         np.concatenate([near.one, near.other]),
         np.concatenate([near.other, near.one]),
@@ -97,7 +97,7 @@ def _resolved(
     stays = np.zeros(len(things), bool)
 
     def nearest(node: int) -> tuple[float, int, int] | None:
-        """The nearest node that stays: (-similarity, its rank, node)."""
+        """The nearest kept node: (-similarity, its rank, node)."""
         own = thing_of[node]
         found = []
         for hub, closeness in [(own, 1.0), *crowds.of(own)]:
@@ -144,7 +144,7 @@ _Held = tuple[float, int, int]
 
 
 class _SameIdentity:
-    """By hub and identity the nearest row that stays, of equally near ones the best."""
+    """By hub and identity the nearest kept row; of equally near ones the best."""
 
     def __init__(self) -> None:
         self._held: dict[tuple[int, int], _Held] = {}
@@ -157,7 +157,7 @@ class _SameIdentity:
 
 
 class _OtherIdentity:
-    """The same among rows of other identities: the two nearest of different identities are all that can be asked."""
+    """The nearest kept row of another identity: it is enough to store the two nearest of different identities."""
 
     def __init__(self) -> None:
         self._held: dict[int, list[tuple[_Held, int]]] = {}
@@ -177,13 +177,13 @@ def _groups(near: Nearness, things: np.ndarray, identities: np.ndarray, scope: s
     member, node_of_member = _spread(near.member, np.searchsorted(things, np.arange(near.things + 1)))
     node = np.concatenate([np.arange(len(things)), node_of_member])
     hub = np.concatenate([things, near.crowd[member]])
-    # A pair is a hub of its own: it holds the nodes of both its sides.
+    # A pair is its own hub: it connects the nodes of both sides.
     order = np.argsort(hub, kind="stable")
     side, place = _spread(np.concatenate([near.one, near.other]), np.searchsorted(hub[order], np.arange(near.hubs + 1)))
     node = np.concatenate([node, node[order][place]])
     hub = np.concatenate([hub, near.hubs + side % max(len(near.one), 1)])
     if scope == "across":
-        # Rows of one identity are not compared: a hub connects its nodes once it holds two identities.
+        # Rows of one identity are not compared: a hub connects its nodes only if it holds two identities.
         sizes = (int(hub.max(initial=-1)) + 1,)
         low, high = np.full(sizes, np.iinfo(np.int64).max), np.full(sizes, -1)
         np.minimum.at(low, hub, identities[node])
@@ -198,7 +198,7 @@ def _groups(near: Nearness, things: np.ndarray, identities: np.ndarray, scope: s
 
 
 def _spread(owners: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each owner all numbers from its start to the next one's: (place in `owners`, number)."""
+    """For each owner all numbers from its start to the next owner's start: (place in `owners`, number)."""
     counts = starts[owners + 1] - starts[owners]
     place = np.repeat(np.arange(len(owners)), counts)
     within = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -206,7 +206,8 @@ def _spread(owners: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def components(count: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The least number that each of 0..count-1 is connected with by pairs (a, b); a logarithmic number of rounds."""
+    """The least number that each of 0..count-1 is connected with by pairs (a, b); takes a logarithmic number of
+    rounds."""
     root = np.arange(count)
     while True:
         one, other = root[a], root[b]

@@ -1,12 +1,12 @@
-"""Which of several copies of one picture is the original: an order of rows that looks through the noise of scores.
+"""Which of several copies of one picture is the original: an order of rows that ignores the noise of scores.
 
 Copies of one picture (recompressed, mirrored, brightened) have scores that differ by chance. So rows are compared by
-score only as far as scores can tell them apart.
+score only if the scores differ by more than that noise.
 """
 
 import numpy as np
 
-# Stored sizes that differ by less than this share say nothing: a brightened copy may need a few bytes more.
+# Stored sizes count as equal if they differ by less than this share: a brightened copy may need a few bytes more.
 _SIZE_TOLERANCE = 0.1
 
 
@@ -17,16 +17,16 @@ def original_first(
     shape: tuple[np.ndarray, np.ndarray, np.ndarray],
     noise: float,
 ) -> np.ndarray:
-    """Places of all rows, groups together, in each group the row that stays first.
+    """Places of all rows, group by group; in each group the row to keep comes first.
 
-    Rows whose label is judged wrong come last. Of the others those that score within `noise` of the best one come
-    first, then those within `noise` of the best that is left, and so on. Rows that score alike are ordered by what the
-    file says of its origin: larger picture, finer compression, clearly more bytes, first row.
+    Rows whose label is judged wrong come last. Of the others, those that score within `noise` of the best one come
+    first, then those within `noise` of the best one left, and so on. Rows with such equal scores are ordered by signs
+    of an original: larger picture, finer compression, clearly more bytes, first row.
 
     Args:
         group: int64 (n,), rows that are compared with each other. wrong: bool (n,). quality: float32 (n,).
-        shape: pixels int64, quantisation float32 (mean step, smaller = finer), bytes int64; each (n,). Not known:
-            0, infinity, 0. noise: scores that differ by no more are alike.
+        shape: pixels int64, quantisation float32 (mean step, smaller = finer), bytes int64; each (n,). Unknown:
+            0, infinity, 0. noise: scores that differ by no more count as equal.
     """
     quality = quality.astype(np.float64)
     pixels, quantisation, size = shape
@@ -41,7 +41,7 @@ def original_first(
 
 
 def _changes(*columns: np.ndarray) -> np.ndarray:
-    """Where one of the columns has another value than in the row before; the first row counts."""
+    """True where a column has another value than in the row before, and in the first row."""
     new = np.zeros(len(columns[0]), bool)
     new[:1] = True
     for column in columns:
@@ -50,7 +50,7 @@ def _changes(*columns: np.ndarray) -> np.ndarray:
 
 
 def _runs(values: np.ndarray, begins: np.ndarray, tolerance: float) -> np.ndarray:
-    """Numbers of runs of rising values: a run ends where a value is over its first one by more than `tolerance`."""
+    """Number of each value's run: a run ends before a value that exceeds its first one by more than `tolerance`."""
     number, first = -1, 0.0
     runs = np.empty(len(values), np.int64)
     for place, (value, begin) in enumerate(zip(values.tolist(), begins.tolist(), strict=True)):

@@ -30,13 +30,13 @@ class ColumnsOf:
 
 
 def columns_of(db: Any, policy: Policy) -> ColumnsOf:
-    """The expressions for this dataset's number of scored rows."""
+    """The expressions; they depend on the dataset's number of scored rows."""
     scored = scalar(db, "SELECT count(quality) FROM state") or 1
     quantile = f"(lower::DOUBLE / {scored})"
     value = quantile if policy.tiers.by == "quantile" else "quality"
 
     def edge(value: float) -> str:
-        # The edge of a quality is a number of 32 bits, as the table's are.
+        # An edge is compared in 32 bits, as the table's qualities are.
         return f"{value!r}::DOUBLE" if policy.tiers.by == "quantile" else float32(value)
 
     def by_tier(results: Sequence[Any]) -> str:
@@ -68,7 +68,7 @@ def load_references(db: Any, parts: Sequence[Part]) -> None:
 
 
 def decision_rows(db: Any, columns: ColumnsOf) -> Iterator[pa.RecordBatch]:
-    """What was decided, a row for each of `state` in order of rid: codes and numbers, and the few strings."""
+    """The decisions, one row for each row of `state` in order of rid: codes, numbers, and a few strings."""
     query = (
         f"SELECT state.rid, reason, {columns.tier} AS tier, {columns.weight} AS weight, "
         f"{columns.quantile}::FLOAT AS quality_quantile, "
@@ -80,7 +80,7 @@ def decision_rows(db: Any, columns: ColumnsOf) -> Iterator[pa.RecordBatch]:
         "LEFT JOIN (SELECT rid, other, similarity FROM linked) l ON l.rid = state.rid "
         "LEFT JOIN refs ON refs.rid = l.other ORDER BY state.rid"
     )
-    # Without this setting a stream may come out of its order, whatever ORDER BY says (duckdb 2.0).
+    # Without this setting a stream may come in another order despite ORDER BY (duckdb 2.0).
     db.execute("SET preserve_insertion_order = true")
     expected = 0
     for batch in db.sql(query).to_arrow_reader(ROWS_AT_ONCE):

@@ -248,7 +248,7 @@ class Policy:
                 f"weights: linear needs `low` and `high` with low < high (--weight-low, --weight-high), "
                 f"found low {low}, high {high}"
             )
-        # The searches know what else they refuse.
+        # The searches refuse what contradicts itself.
         _ = self.label_search, self.near.search
         if self.tiers.by == "quantile" and not all(0 <= edge <= 1 for edge in self.tiers.edges):
             raise SettingError(f"tiers: edges by quantile are from 0 to 1, found {list(self.tiers.edges)}")
@@ -262,11 +262,11 @@ class Policy:
         return {"version": POLICY_VERSION} | sections
 
     def to_yaml(self) -> str:
-        """The whole policy as a file that `read_policy` reads back to an equal one."""
+        """The whole policy as YAML; `read_policy` reads an equal policy from it."""
         return str(yaml.safe_dump(self.to_dict(), sort_keys=False, default_flow_style=None, allow_unicode=True))
 
     def digest(self) -> str:
-        """SHA-256 of the settings, hexadecimal; equal for equal policies however they were given."""
+        """SHA-256 of the settings, hexadecimal; equal policies have equal digests, whether from YAML or options."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
 
     @property

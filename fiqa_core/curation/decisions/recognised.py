@@ -1,4 +1,4 @@
-"""Faces that a recogniser places surely in their own identity: rules of quality leave them alone."""
+"""Faces that a recogniser clearly places in their own identity: the rules of quality do not drop them."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from fiqa_core.wording import counted
 
 
 def is_recognised(limits: Recognised | None) -> str:
-    """Condition, never null, on a row `f` of `findings`; its label is known where it was judged.
+    """Condition on a row `f` of `findings`; never null.
 
-    `genuine_cosine` is compared as the number of 32 bits that it is, the margin in 64 bits. Without another identity
-    there is no margin, and nothing is recognised.
+    `genuine_cosine` is compared in 32 bits, the margin in 64 bits. Without another identity there is no margin, and
+    nothing is recognised.
     """
     if limits is None:
         return "false"
@@ -23,7 +23,7 @@ def is_recognised(limits: Recognised | None) -> str:
 
 
 def check_compared(db: Any, limits: Recognised | None, findings: Findings) -> None:
-    """Refuse findings of a search that did not compare with other identities what this policy wants to know of.
+    """Refuse findings that lack a comparison with other identities which this policy needs.
 
     Raises:
         SettingError: it says how to make them.

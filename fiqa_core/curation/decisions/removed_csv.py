@@ -1,4 +1,4 @@
-"""`removed.csv`: the rows that are not kept, for people: why, and the numbers behind it."""
+"""`removed.csv`: the rows that are not kept, for people to read: the reason, and the numbers behind it."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -23,11 +23,11 @@ _NAMES = ("key", "shard", "label", "nearest_label", "duplicate_of", "duplicate_o
 
 
 class RemovedFile:
-    """Writes the file (RFC 4180, UTF-8) as rows come; a context manager. It is there only once `publish` was called.
+    """Writes the file (RFC 4180, UTF-8) row by row; a context manager. The file appears when `publish` is called.
 
     Names that a spreadsheet would take for a formula have an apostrophe before them (`csv_cells.restored`). Line breaks
-    in names are inside quotes: open the file with `newline=""`. What the table lacks (`gaps`) is in it too: a part of
-    the dataset without rows has a line of its own, without a key.
+    in names are inside quotes: open the file with `newline=""`. Gaps of the table are in it too: a part of the
+    dataset without rows has its own line, without a key.
     """
 
     def __init__(self, output: str, url: str, explained: Mapping[str, str], gaps: Sequence[Gap] = ()) -> None:
@@ -60,7 +60,7 @@ class RemovedFile:
         self._csv.writerows(zip(*columns, strict=True))
 
     def publish(self) -> None:
-        """Put the file in its place."""
+        """Publish the file."""
         self._file.close()
         storage.publish(self._path, self._url)
 

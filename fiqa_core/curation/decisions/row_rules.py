@@ -53,5 +53,5 @@ def rules_of(sections: Iterable[tuple[str, Any]]) -> tuple[PlacedRule, ...]:
 
 
 def float32(value: float) -> str:
-    """A number as qualities are compared with it: in their own 32 bits, so that 0.3 is the 0.3 of the table."""
+    """A number for comparison with qualities: in 32 bits as they are, so that 0.3 is the 0.3 of the table."""
     return f"{value!r}::FLOAT" if abs(value) < 3.4e38 else f"{value!r}::DOUBLE"

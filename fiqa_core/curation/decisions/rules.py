@@ -1,9 +1,8 @@
-"""The rules of a policy, one after the other, on the table `state`: a rule sees only what every earlier one kept.
+"""The rules of a policy, one after the other, on the table `state`: a rule sees only rows that all earlier rules kept.
 
 `place` is a row's rank among the rows of its identity that are neither wrong nor duplicates, 1 = best. Every later
-rule takes rows from the end of that order or the whole identity, so what is left of an identity is always its first
-rows, and `place` needs to be worked out only once; but where recognised faces stay among dropped ones, it is worked
-out again.
+rule drops rows from the end of that order, or the whole identity, so the rows left are always the first ones, and
+`place` is computed once. Only if recognised faces are kept among dropped ones is it computed again.
 """
 
 import math
@@ -32,8 +31,8 @@ _ROUNDING = 1e-9
 
 
 class Decided(NamedTuple):
-    """explained: what each rule came to, in words (the reason's meaning with this run's numbers). spared: the rows
-    that a rule of quality found, and that stay because they are recognised."""
+    """explained: the effect of each rule in words (the reason's meaning with this run's numbers). spared: number of
+    rows that a rule of quality found and that are kept because they are recognised."""
 
     explained: Mapping[str, str]
     spared: Mapping[str, int]
@@ -43,8 +42,8 @@ def decide(db: Any, policy: Policy) -> Decided:
     """Give every row of `state` its reason (0 = kept); needs `raw`, `labels`, `findings` and `pairs`.
 
     Columns of `state`: rid, ident (code of its label), quality, verdict, reason, found (a rule of quality found it),
-    lower (scored rows of lower quality), identity_lower, identity_images, place, recognised (null unless asked for);
-    `linked` has what duplicates are of.
+    lower (scored rows of lower quality), identity_lower, identity_images, place, recognised (null unless the
+    policy needs it). `linked` says which row each duplicate is a duplicate of.
     """
     explained = dict(MEANINGS)
     _begin(db, policy)
@@ -68,10 +67,10 @@ def check_needs(policy: Policy, findings: Findings, against: bool) -> None:
         raise SettingError(f"the policy {asks}, but no findings about labels were given")
     if policy.needs_pairs() and not findings.pairs:
         raise SettingError(
-            "the policy drops near duplicates (duplicates: near, overlap: near_*), but no findings of pairs were given"
+            "the policy drops near duplicates (duplicates: near, overlap: near), but no findings about pairs were given"
         )
     if policy.needs_overlap_pairs() and not against:
-        raise SettingError("the policy looks for near pairs in another dataset (overlap: near_*); name it by --against")
+        raise SettingError("the policy compares with another dataset (overlap: near); give that as --against")
 
 
 def _begin(db: Any, policy: Policy) -> None:
@@ -92,7 +91,7 @@ def _begin(db: Any, policy: Policy) -> None:
 
 
 def _rank(db: Any, policy: Policy) -> None:
-    """Take the linked rows away, and rank the others."""
+    """Drop the linked rows, and rank the others."""
     protect = policy.quality.protect_recognised
     recognised = f"{is_recognised(protect)} AND ident IS NOT NULL" if protect is not None else "NULL::BOOLEAN"
     db.execute(
@@ -114,7 +113,7 @@ def _rank(db: Any, policy: Policy) -> None:
 
 
 class _Rules:
-    """The rules of quality and size; each method returns what it came to, in words."""
+    """The rules after the duplicates; each method returns the effect of its rules, in words."""
 
     def __init__(self, db: Any, policy: Policy) -> None:
         self._db = db
@@ -215,7 +214,7 @@ class _Rules:
         return f"The dataset was cut from {rows:,} to {counted(rows - surplus, 'row')}, worst images first{cut}."
 
     def _worst(self, rows: int, among: str) -> tuple[str, str]:
-        """Condition that holds for exactly the worst rows among some, and where it cuts, in words."""
+        """Condition that holds for exactly the `rows` worst rows, and the quality where it cuts, in words."""
         if not rows:
             return "false", ""
         ordered = f"FROM state WHERE {among} ORDER BY quality LIMIT 1 OFFSET ?"
@@ -234,7 +233,8 @@ class _Rules:
 
 
 def exact_steps(db: Any) -> float:
-    """Power of two that makes whole numbers of qualities, so that sums of them are exact: 2^-40 of the largest."""
+    """A power of two that scales qualities to whole numbers (2^-40 of the largest is 1), so that their sums are
+    exact."""
     largest = scalar(db, "SELECT max(abs(quality::DOUBLE)) FROM state")
     return math.ldexp(1.0, 40 - math.frexp(largest or 1.0)[1])
 

@@ -1,4 +1,4 @@
-"""Before and after: what a policy does to a dataset, in numbers."""
+"""Statistics of a dataset before and after a policy."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ _BINS = 50
 
 
 def counts(db: Any) -> dict[str, Any]:
-    """Records of `state` by what became of them; rows that stand for the rest of a shard are none, and counted apart
-    (`unread_rows`).
+    """Numbers of records kept, and dropped by each reason; rows that stand for the rest of a shard are not records and
+    are counted apart (`unread_rows`).
 
     Raises:
         RuntimeError: they do not add up.
@@ -66,7 +66,7 @@ def _describe(db: Any, columns: ColumnsOf, where: str, edges: list[float], steps
 
 
 def _distribution(db: Any, values: str, steps: float) -> dict[str, Any]:
-    """Least, mean, quantiles (values that occur) and greatest; empty where there is nothing."""
+    """Minimum, mean, quantiles (values that occur) and maximum; empty if there are no values."""
     count, low, high, total, quantiles = row(
         db,
         f"SELECT count(v), min(v), max(v), sum((v::DOUBLE * {steps!r}::DOUBLE)::HUGEINT)::DOUBLE, "

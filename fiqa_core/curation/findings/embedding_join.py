@@ -1,4 +1,4 @@
-"""Which row gets which embedding: decided once, before any embedding is read."""
+"""Which row has which embedding; decided once, before embeddings are read."""
 
 from collections.abc import Sequence
 
@@ -11,19 +11,19 @@ from fiqa_core.tables.quality_files import Part, TableError
 from fiqa_core.wording import counted
 
 
-def supply(
+def match_embeddings(
     source: EmbeddingSource, files: Sequence[EmbeddingFile], parts: Sequence[Part], rows: Rows
 ) -> tuple[np.ndarray, np.ndarray, Counts]:
-    """Pairs of (number of an embedding, rid that it belongs to), in order of the first.
+    """The embedding of each row: (number of the embedding, rid of the row), in order of the embeddings.
 
-    Equal stored bytes share one embedding, and of several embeddings of the same bytes the first is taken.
+    Rows with the same stored bytes share one embedding; of several embeddings of the same bytes the first is taken.
 
     Raises:
-        TableError: a key that is there twice, or not one row found its embedding.
+        TableError: a key that occurs twice, or no row has an embedding.
     """
     wanted = np.flatnonzero(rows.scored)
     if source.kind == "column":
-        # These files are the rows themselves; a file without the column supplies none.
+        # These files are the rows themselves; a file without the column gives none.
         has = np.concatenate([np.full(file.rows, file.dim > 0) for file in files])
         rid = wanted[has[wanted]]
         return rid, rid, {"rows": len(rows.scored), "scored": len(wanted), "without_embedding": len(wanted) - len(rid)}
@@ -74,9 +74,9 @@ def _refuse_ambiguous(number: np.ndarray, rid: np.ndarray, files: Sequence[Embed
     if (count > 1).any():
         raise TableError(
             f"{files[0].url}: {counted(int((count > 1).sum()), 'key has', 'keys have')} several embeddings (row "
-            f"{int(values[count > 1][0])} of the quality tables has). A key must be there once; or join by sha256."
+            f"{int(values[count > 1][0])} of the quality tables has). Each key must occur once; or join by sha256."
         )
-    # The same key in the dataset and in --against is two pictures as well.
+    # The same key in the dataset and in --against names two pictures.
     values, count = np.unique(number, return_counts=True)
     if (count > 1).any():
         raise TableError(

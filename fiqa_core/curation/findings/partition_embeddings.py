@@ -1,4 +1,4 @@
-"""Embeddings to the partition of their identity: read once, at unit length, published as spill files."""
+"""Embeddings sorted into partitions by identity: read once, scaled to unit length, published as spill files."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ class GatherTask:
     """Rows of embedding files -> one spill file, and a sample of them.
 
     Attributes:
-        slices: (file, first row in it, one after the last). partitions: of identities; one more holds the rows
-            that nobody judges (no label, or of --against).
-        sample_one_in: an image is in the sample where the hash of its rid is a multiple.
+        slices: (file, first row in it, one after the last). partitions: number of partitions of identities; one
+            more holds the rows that are not judged (no label, or of --against).
+        sample_one_in: an image is in the sample if the hash of its rid is a multiple of this.
     """
 
     output: str
@@ -38,7 +38,10 @@ class GatherTask:
 
     def run(self) -> Counts:
         """Read, scale, and publish."""
-        rids, numbers = load_array(join(self.work, "supply-rid.npy")), load_array(join(self.work, "supply-number.npy"))
+        rids, numbers = (
+            load_array(join(self.work, "embedding-rid.npy")),
+            load_array(join(self.work, "embedding-number.npy")),
+        )
         label, first = load_array(join(self.work, "label.npy")), load_array(join(self.work, "first.npy"))
         counts = {"embeddings": 0, "not_finite": 0, "zero": 0}
         dim = max(file.dim for file, _, _ in self.slices)
@@ -82,7 +85,8 @@ def sample_file(work: str, number: int) -> str:
 
 
 def is_sampled(rid: np.ndarray, one_in: int) -> np.ndarray:
-    """Whether each row is in the sample: by its number alone, so that it is the same one however work is cut."""
+    """Whether each row is in the sample; depends on its rid only, so the sample is the same however the work is
+    divided."""
     mixed = rid.astype(np.uint64) * _ODD
     mixed ^= mixed >> np.uint64(29)
     return np.asarray((mixed * _ODD >> np.uint64(32)) % np.uint64(one_in) == 0)

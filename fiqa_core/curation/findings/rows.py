@@ -1,4 +1,4 @@
-"""What the search needs to know of every row without its embedding: identity, quality, and whose bytes it shares."""
+"""What the search needs of every row besides its embedding: identity, quality, and which rows share its bytes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ class Rows:
     """Columns of all rows, by rid.
 
     Attributes:
-        own: rows below this rid are the dataset's, the others are those of --against.
+        own: rows with a smaller rid belong to the dataset, the others to --against.
         label: int32, number of the identity; -1 without a label, not scored, or of --against.
         names: the identities, by number (in order of their first row).
         images: int64, scored rows of each identity.
         quality: float32, NaN without one. scored: bool.
         first: int64, the first row with the same stored bytes on the same side (own or --against); itself if alone.
-        high, low: uint64, the first 16 bytes of the SHA-256 of the stored bytes (0, 0: not known).
-        phash: uint64 and bool (whether there is one); None where a table has no such column.
+        high, low: uint64, the first 16 bytes of the SHA-256 of the stored bytes (0, 0: unknown).
+        phash: uint64 and bool (whether there is one); None if a table has no such column.
     """
 
     own: int
@@ -47,7 +47,7 @@ class Rows:
 
 
 def read_rows(parts: Sequence[Part], own: int, phash: bool = False) -> Rows:
-    """Read the columns; about 60 bytes a row are held."""
+    """Read the columns; takes about 60 bytes of memory for each row."""
     total = sum(part.rows for part in parts)
     quality = np.full(total, np.nan, np.float32)
     scored = np.zeros(total, bool)
@@ -80,7 +80,7 @@ def read_rows(parts: Sequence[Part], own: int, phash: bool = False) -> Rows:
 
 
 def publish_rows(rows: Rows, output: str, work: str) -> None:
-    """Put the columns where the workers find them (`load_array`, `read_names`)."""
+    """Publish the columns for the workers (`load_array`, `read_names`)."""
     for name in ("label", "first", "quality", "high"):
         save_array(getattr(rows, name), output, join(work, f"{name}.npy"))
     if rows.phash is not None:

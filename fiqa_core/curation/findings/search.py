@@ -1,9 +1,8 @@
-"""Label noise and near duplicates of a whole dataset: the order of the stages, and what they leave."""
+"""The search for label noise and near duplicates in a whole dataset, stage by stage."""
 
 import hashlib
 import json
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -11,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fiqa_core.curation.findings.embedding_join import supply
+from fiqa_core.curation.findings.embedding_join import match_embeddings
 from fiqa_core.curation.findings.label_noise.centre_task import CentreTask
-from fiqa_core.curation.findings.label_noise.thresholds import Thresholds, ThresholdTask, read_thresholds
+from fiqa_core.curation.findings.label_noise.thresholds import ThresholdTask, read_thresholds
 from fiqa_core.curation.findings.label_noise.verdicts import JudgeTask, found_file
 from fiqa_core.curation.findings.near_duplicates.cosine_pairs import PairTask
 from fiqa_core.curation.findings.near_duplicates.kmeans_cells import AssignTask, TrainTask, number_of_cells
@@ -21,41 +20,31 @@ from fiqa_core.curation.findings.near_duplicates.phash_pairs import PhashTask
 from fiqa_core.curation.findings.near_duplicates.thumbnails import COLUMN, have_thumbnails, publish_thumbnails
 from fiqa_core.curation.findings.partition_embeddings import gather_tasks
 from fiqa_core.curation.findings.rows import Rows, publish_rows, read_rows
+from fiqa_core.curation.findings.search_result import (
+    DONE,
+    FOLDER,
+    WORK,
+    SearchResult,
+    publish_result,
+    read_done,
+    remove_other_searches,
+)
 from fiqa_core.curation.findings.settings import FindingsSettings, LabelNoiseSettings, NearSettings
 from fiqa_core.curation.findings.tasks import Counts, RunStage, Task, save_array, save_table
 from fiqa_core.images.thumbnail import THUMBNAIL_BYTES
-from fiqa_core.runs.layout import read_own_json
-from fiqa_core.storage import is_folder, join, list_names, open_read, publish_bytes, remove, stat
+from fiqa_core.storage import join, open_read, remove, stat
 from fiqa_core.tables.embedding_files import EmbeddingFile, EmbeddingSource, embedding_files
 from fiqa_core.tables.quality_files import Part, TableError
 from schemas import identities
 
 _log = logging.getLogger(__name__)
 
-FOLDER, WORK, DONE = "findings", "_findings", "findings.json"
 _SAMPLE = 65_536
-_FOUND = re.compile(r"(labels|pairs|pairs-phash)-\d{6,}-[0-9a-f]{12}\.parquet")
-_SEARCH = re.compile(r"[0-9a-f]{12}")
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What was found; URLs of Parquet files (schemas/findings.py, schemas/identities.py).
-
-    labels: empty and identities "" where label noise was not looked for. counts: what was read, joined and found.
-    thresholds: the cosines that were applied, None without label noise.
-    """
-
-    labels: tuple[str, ...]
-    pairs: tuple[str, ...]
-    identities: str
-    counts: Counts
-    thresholds: Thresholds | None
 
 
 @dataclass(frozen=True)
 class Search:
-    """One search: tables, embeddings, settings, and where it works. `own`: rids below are the dataset's."""
+    """One search: tables, embeddings, settings, and output folder. `own`: smaller rids belong to the dataset."""
 
     parts: tuple[Part, ...]
     own: int
@@ -65,11 +54,11 @@ class Search:
     threads: int = 1
 
 
-def find(search: Search, run_stage: RunStage) -> Findings:
-    """Do a search, or what an earlier one that was broken off has left of it.
+def find(search: Search, run_stage: RunStage) -> SearchResult:
+    """Do a search, or the rest of a search that was interrupted.
 
-    Files are published whole under names that only the input and the settings decide, and those that are there are
-    kept: the same search gives the same files, on any number of workers, however often it is broken off. Files of
+    Files are published whole, under names that depend on the input and the settings only, and files that exist are
+    kept: the same search gives the same files on any number of workers, however often it is interrupted. Files of
     other searches in the same output are removed.
 
     Raises:
@@ -78,7 +67,7 @@ def find(search: Search, run_stage: RunStage) -> Findings:
     files = embedding_files(search.source, search.parts) if search.source is not None else ()
     digest = search_digest(search)
     work, folder = join(search.output, WORK, digest), join(search.output, FOLDER)
-    _remove_others(search.output, digest)
+    remove_other_searches(search.output, digest)
     done = join(folder, DONE)
     if stat(done) is not None:
         remove(join(search.output, WORK))
@@ -89,17 +78,17 @@ def find(search: Search, run_stage: RunStage) -> Findings:
     counts: Counts = {}
     labels: list[str] = []
     pairs: list[str] = []
-    people = ""
+    identity_file = ""
     thresholds = None
     if search.source is not None:
-        gathered = _Gathered(search, files, rows, work, digest, run_stage)
-        counts |= gathered.counts
+        stages = _Stages(search, files, rows, work, digest, run_stage)
+        counts |= stages.counts
         if search.settings.labels is not None:
-            labels, people, found = gathered.label_noise(search.settings.labels)
+            labels, identity_file, found = stages.label_noise(search.settings.labels)
             counts |= found
             thresholds = read_thresholds(work)
         if near is not None and near.by != "phash":
-            pairs, found = gathered.near_pairs(near)
+            pairs, found = stages.near_pairs(near)
             counts |= found
     if near is not None and near.by in ("phash", "either"):
         more, found = _phash(search, near, rows, work, digest, run_stage)
@@ -113,14 +102,14 @@ def find(search: Search, run_stage: RunStage) -> Findings:
             f"{counts['pairs_left_out']:,}",
             near.most if near is not None else 0,
         )
-    result = Findings(tuple(labels), tuple(pairs), people, counts, thresholds)
-    publish_bytes(json.dumps(_named(result) | {"digest": digest}, indent=1).encode(), search.output, done)
+    result = SearchResult(tuple(labels), tuple(pairs), identity_file, counts, thresholds)
+    publish_result(result, search.output, digest)
     remove(join(search.output, WORK))
     return result
 
 
-class _Gathered:
-    """The stages that work on embeddings, once these lie in the partitions of their identities."""
+class _Stages:
+    """The stages that work on embeddings. The first one sorts these into partitions by identity."""
 
     def __init__(
         self, search: Search, files: Sequence[EmbeddingFile], rows: Rows, work: str, digest: str, run_stage: RunStage
@@ -128,11 +117,11 @@ class _Gathered:
         if search.source is None:
             raise ValueError("no embeddings to gather")
         self._search, self._rows, self._work, self._digest, self._run = search, rows, work, digest, run_stage
-        number, rid, self.counts = supply(search.source, files, search.parts, rows)
-        save_array(number, search.output, join(work, "supply-number.npy"))
-        save_array(rid, search.output, join(work, "supply-rid.npy"))
+        number, rid, self.counts = match_embeddings(search.source, files, search.parts, rows)
+        save_array(number, search.output, join(work, "embedding-number.npy"))
+        save_array(rid, search.output, join(work, "embedding-rid.npy"))
         self._bytes = len(rid) * max(file.dim for file in files) * 2
-        self._partitions = self._parts_of(self._bytes)
+        self._partitions = self._partitions_of(self._bytes)
         one_in = max(1, -(-len(rid) // _SAMPLE))
         tasks = gather_tasks(search.output, work, files, self._partitions, one_in)
         self._spills = len(tasks)
@@ -149,27 +138,30 @@ class _Gathered:
     def label_noise(self, settings: LabelNoiseSettings) -> tuple[list[str], str, Counts]:
         """Centres, thresholds, verdicts; URLs of the labels and of the identities."""
         output, work, threads = self._search.output, self._work, self._search.threads
-        many = self._partitions
+        partitions = self._partitions
         counts = self._run(
-            "centres", [CentreTask(output, work, number, many, self._spills, threads) for number in range(many)]
+            "centres",
+            [CentreTask(output, work, number, partitions, self._spills, threads) for number in range(partitions)],
         )
         quality = self._rows.quality[: self._rows.own]
         known = quality[np.isfinite(quality)]
         poor = float(np.quantile(known, settings.poor_quantile)) if len(known) else float("-inf")
-        counts |= self._run("thresholds", [ThresholdTask(output, work, many, self._spills, settings, poor)])
+        counts |= self._run("thresholds", [ThresholdTask(output, work, partitions, self._spills, settings, poor)])
         if not np.isfinite(read_thresholds(work).suspect):
             _log.warning("too few identities to find a threshold for label noise: give one as a cosine")
-        urls = [self._url("labels", number) for number in range(many)]
+        urls = [self._url("labels", number) for number in range(partitions)]
         counts |= self._run(
             "judge",
             [
-                JudgeTask(output, work, urls[number], number, many, self._spills, threads, settings.recognised_cosine)
-                for number in range(many)
+                JudgeTask(
+                    output, work, urls[number], number, partitions, self._spills, threads, settings.recognised_cosine
+                )
+                for number in range(partitions)
             ],
         )
-        people = join(output, FOLDER, "identities.parquet")
-        _write_identities(self._rows, work, many, output, people)
-        return urls, people, counts
+        identity_file = join(output, FOLDER, "identities.parquet")
+        _write_identities(self._rows, work, partitions, output, identity_file)
+        return urls, identity_file, counts
 
     def near_pairs(self, settings: NearSettings) -> tuple[list[str], Counts]:
         """Cells and the pairs inside them; URLs of the pairs."""
@@ -180,7 +172,7 @@ class _Gathered:
         if cells > 1:
             self._run("cells", [TrainTask(output, work, self._spills, cells, threads)])
             size = self._bytes + (self.counts["embeddings"] * THUMBNAIL_BYTES if settings.by == "picture" else 0)
-            groups = self._parts_of(size * min(settings.probes, cells))
+            groups = self._partitions_of(size * min(settings.probes, cells))
         else:
             groups = 1
         counts = self._run(
@@ -204,7 +196,7 @@ class _Gathered:
     def _url(self, kind: str, number: int) -> str:
         return join(self._search.output, FOLDER, f"{kind}-{number:06d}-{self._digest}.parquet")
 
-    def _parts_of(self, size: int) -> int:
+    def _partitions_of(self, size: int) -> int:
         return max(1, -(-size // (self._search.settings.memory_mib << 20)))
 
 
@@ -242,7 +234,7 @@ def _phash(
 
 
 def _write_identities(rows: Rows, work: str, partitions: int, output: str, url: str) -> None:
-    """All partitions' identities in order, with those that have no embedding at all."""
+    """The identities of all partitions in order, and those without any embedding."""
     tables = []
     for number in range(partitions):
         with open_read(found_file(work, number)) as stream:
@@ -261,7 +253,7 @@ def _write_identities(rows: Rows, work: str, partitions: int, output: str, url: 
 
 
 def search_digest(search: Search) -> str:
-    """12 hexadecimal digits of all that decides the result: tables and embeddings as they are now, and the settings.
+    """12 hexadecimal digits of everything that decides the result: tables and embeddings as they are now, and settings.
 
     Raises:
         TableError: tables or embeddings that cannot be used.
@@ -274,58 +266,3 @@ def search_digest(search: Search) -> str:
     source = asdict(search.source) if search.source is not None else None
     text = json.dumps([seen, search.own, source, search.settings.digest()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _remove_others(output: str, digest: str) -> None:
-    folder, work = join(output, FOLDER), join(output, WORK)
-    if is_folder(work):
-        for name in list_names(work):
-            if name != digest and _SEARCH.fullmatch(name):
-                remove(join(work, name))
-    if not is_folder(folder):
-        return
-    names = list_names(folder)
-    done = join(folder, DONE)
-    if DONE not in names or _digest_of(done) != digest:
-        remove(done)
-        remove(join(folder, "identities.parquet"))
-    for name in names:
-        if _FOUND.fullmatch(name) and not name.endswith(f"-{digest}.parquet"):
-            remove(join(folder, name))
-
-
-def _digest_of(done: str) -> object:
-    """The search that findings say they are of; None where they cannot be read."""
-    try:
-        return read_own_json(done).get("digest")
-    except ValueError:
-        return None
-
-
-def _named(result: Findings) -> dict[str, object]:
-    """For JSON: files by name, so that the output may be moved."""
-    values = asdict(result)
-    for name in ("labels", "pairs"):
-        values[name] = [url.rpartition("/")[2] for url in values[name]]
-    values["identities"] = result.identities.rpartition("/")[2]
-    return values
-
-
-def read_done(url: str) -> Findings:
-    """What an earlier search left, by its `findings.json`.
-
-    Raises:
-        TableError: the file is not one that a search wrote.
-    """
-    folder = url.rpartition("/")[0]
-    try:
-        values = read_own_json(url)
-        return Findings(
-            tuple(join(folder, name) for name in values["labels"]),
-            tuple(join(folder, name) for name in values["pairs"]),
-            join(folder, values["identities"]) if values["identities"] else "",
-            dict(values["counts"]),
-            Thresholds(**values["thresholds"]) if values["thresholds"] is not None else None,
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TableError(f"{url}: not readable as findings ({error}). Remove it to make them again.") from error

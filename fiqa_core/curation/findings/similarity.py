@@ -1,4 +1,4 @@
-"""Cosines of many unit vectors with many others, in blocks, the same bits however many threads there are."""
+"""Cosines of many unit vectors with many others, in blocks; the same bits for any number of threads."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -15,10 +15,10 @@ BLOCK = 2048
 
 
 def in_threads(work: Callable[[S], T], items: Iterable[S], threads: int) -> Iterator[T]:
-    """`work` of each item, in order, a few at once.
+    """Results of `work` for each item, in order; a few run at once.
 
-    Each product is computed by one thread: a product that is cut among a machine's cores has other last bits on a
-    machine with another number of them.
+    Each product is computed by one thread: a product that is divided among cores would have other last bits on a
+    machine with another number of cores.
     """
     before = torch.get_num_threads()
     with ThreadPoolExecutor(max(1, threads), "similarity", lambda: torch.set_num_threads(1)) as pool:
@@ -49,9 +49,10 @@ def blocks(count: int, size: int = BLOCK) -> list[slice]:
 
 
 def unit_rows(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """float32 rows at unit length, and their lengths; rows of length 0 or that are not finite stay as they are."""
+    """float32 rows at unit length, and their lengths; rows of length 0 or with numbers that are not finite are left
+    unchanged."""
     values = np.asarray(values, np.float32)
-    # The largest number first: the square of a float16's largest is no trouble, that of a float32's is.
+    # Scaled by the largest number first: the square of the largest float32 would overflow.
     scale = np.abs(values).max(axis=1, initial=0.0, keepdims=True)
     usable = np.isfinite(scale) & (scale > 0)
     scaled = np.divide(values, scale, out=np.zeros_like(values), where=usable)
@@ -66,14 +67,14 @@ def best_other(
     centres: Iterable[tuple[np.ndarray, np.ndarray]],
     threads: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest centre of each vector among those that are not its own.
+    """The nearest centre of another identity, for each vector.
 
     Args:
-        vectors: (n, d), unit length. own: int64 (n,), the code of each one's own identity.
-        centres: pieces of (codes int64 (m,), centres (m, d) of unit length), read once.
+        vectors: (n, d), unit length. own: int64 (n,), code of each vector's own identity.
+        centres: blocks of (codes int64 (m,), centres (m, d) of unit length), read once.
 
     Returns:
-        code int64 (n,), -1 without any other; cosine float32 (n,). The first of equal ones.
+        code int64 (n,), -1 if there is no other; cosine float32 (n,). Of equally near centres the first.
     """
     code = np.full(len(own), -1, np.int64)
     cosine = np.full(len(own), -np.inf, np.float32)

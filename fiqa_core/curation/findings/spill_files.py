@@ -1,4 +1,4 @@
-"""Rows with embeddings on their way from the files they lie in to the partition that judges them."""
+"""Spill files: rows with embeddings, sorted from their source files into partitions."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from fiqa_core.storage import open_read
 class Spilled(NamedTuple):
     """Rows of one partition.
 
-    rid int64 (n,); tag int64 (n, t): what the stage needs to know of each row; vector float16 (n, d), unit length.
+    rid int64 (n,); tag int64 (n, t): what the stage needs of each row; vector float16 (n, d), unit length.
     """
 
     rid: np.ndarray
@@ -22,7 +22,8 @@ class Spilled(NamedTuple):
 
 
 class SpillWriter:
-    """An Arrow file with, in every round, one batch for each partition: a partition is read without the others."""
+    """An Arrow file with one batch for each partition in every round, so that a partition is read without the
+    others."""
 
     def __init__(self, path: Path, partitions: int, tags: int, dim: int) -> None:
         self._partitions = partitions
@@ -37,7 +38,7 @@ class SpillWriter:
         self._writer = pa.ipc.new_file(self._file, self._schema)
 
     def write(self, rows: Spilled, partition: np.ndarray) -> None:
-        """One round: rows, and the partition of each (int, (n,))."""
+        """Write one round: rows, and the partition of each row (int, (n,))."""
         order = np.argsort(partition, kind="stable")
         ends = np.searchsorted(partition[order], np.arange(self._partitions), "right")
         start = 0
@@ -60,7 +61,7 @@ class SpillWriter:
 
 
 def read_spilled(urls: Sequence[str], partition: int | None, partitions: int) -> Iterator[Spilled]:
-    """The rows of one partition (None: of all) of spill files, batch after batch."""
+    """The rows of one partition (None: of all) from spill files, batch by batch."""
     for url in urls:
         with open_read(url) as stream:
             reader = pa.ipc.open_file(stream)
@@ -72,7 +73,7 @@ def read_spilled(urls: Sequence[str], partition: int | None, partitions: int) ->
 
 
 def gathered(urls: Sequence[str], partition: int, partitions: int) -> Spilled | None:
-    """One whole partition in memory, in order of rid; None where it is empty."""
+    """One whole partition in memory, in order of rid; None if it is empty."""
     some = list(read_spilled(urls, partition, partitions))
     if not some:
         return None

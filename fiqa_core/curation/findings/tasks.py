@@ -1,4 +1,4 @@
-"""Small pieces of work that any worker can do alone, each done once however often it is asked for."""
+"""Tasks: steps of a search that any worker can do alone. Each is done once, however often it is started."""
 
 import contextlib
 import functools
@@ -20,11 +20,11 @@ Counts = dict[str, int]
 
 
 class Task(Protocol):
-    """One piece of work; small and picklable.
+    """One step of a search; small and picklable.
 
     Attributes:
-        output: folder under which it publishes, and whose `_tmp` its temporaries use. work: folder of this search.
-        name: its own among all tasks of the search.
+        output: folder to publish in; temporary files are in its `_tmp`. work: folder of this search.
+        name: unique among the tasks of the search.
     """
 
     @property
@@ -35,20 +35,20 @@ class Task(Protocol):
     def name(self) -> str: ...
 
     def run(self) -> Counts:
-        """Do it and publish its files (the same bytes every time); what was counted on the way."""
+        """Do the task and publish its files (the same bytes every time); returns what was counted."""
 
 
 class RunStage(Protocol):
-    """Runs all tasks of a stage, anywhere and in any order, and adds their counts up."""
+    """Runs all tasks of a stage, on any worker and in any order, and adds up their counts."""
 
     def __call__(self, stage: str, tasks: Sequence[Task]) -> Counts: ...
 
 
 def run_task(task: Task) -> Counts:
-    """Do a task unless its marker says that it is done; its counts either way."""
+    """Do a task unless its marker says that it is done; returns its counts in both cases."""
     marker = join(task.work, "done", f"{task.name}.json")
     if stat(marker) is not None:
-        with contextlib.suppress(ValueError, TypeError):  # a damaged marker: the task is done again
+        with contextlib.suppress(ValueError, TypeError):  # damaged marker: do the task again
             return {str(name): int(count) for name, count in read_own_json(marker).items()}
     counts = task.run()
     publish_bytes(json.dumps(counts, sort_keys=True).encode(), task.output, marker)
@@ -56,7 +56,7 @@ def run_task(task: Task) -> Counts:
 
 
 def add_counts(*counts: Counts) -> Counts:
-    """Counts of several tasks as one."""
+    """The sums of the counts of several tasks."""
     total: Counter[str] = Counter()
     for some in counts:
         total.update(some)
@@ -64,13 +64,13 @@ def add_counts(*counts: Counts) -> Counts:
 
 
 def run_here(stage: str, tasks: Sequence[Task]) -> Counts:
-    """All tasks one after the other in this process."""
+    """Run all tasks one after the other in this process."""
     del stage
     return add_counts(*map(run_task, tasks))
 
 
 def save_array(values: np.ndarray, output: str, url: str) -> str:
-    """Publish an array as `.npy`; its URL."""
+    """Publish an array as `.npy`; returns its URL."""
     with temporary_for(output) as path:
         with path.open("wb") as stream:
             np.lib.format.write_array(stream, np.ascontiguousarray(values), allow_pickle=False)
@@ -80,7 +80,7 @@ def save_array(values: np.ndarray, output: str, url: str) -> str:
 
 @functools.lru_cache(maxsize=8)
 def load_array(url: str) -> np.ndarray:
-    """A published array: mapped from a local disk, read once a process from elsewhere."""
+    """A published array: mapped from a local disk, or read once for each process from a store."""
     if is_local(url):
         mapped: np.ndarray = np.load(Path(filesystem(url)[1]), mmap_mode="r", allow_pickle=False)
         return mapped
@@ -89,7 +89,7 @@ def load_array(url: str) -> np.ndarray:
 
 
 def save_table(columns: dict[str, Any], schema: pa.Schema, output: str, url: str) -> str:
-    """Publish a table as Parquet; its URL. The bytes depend on the rows only."""
+    """Publish a table as Parquet; returns its URL. The bytes depend on the rows only."""
     with temporary_for(output) as path:
         pq.write_table(pa.table(columns, schema=schema), path, compression="zstd")
         publish(path, url)

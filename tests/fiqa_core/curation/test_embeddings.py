@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fiqa_core.curation.findings.embedding_join import supply
+from fiqa_core.curation.findings.embedding_join import match_embeddings
 from fiqa_core.curation.findings.rows import read_rows
 from fiqa_core.curation.findings.similarity import unit_rows
 from fiqa_core.tables.embedding_files import EmbeddingSource, embedding_files, read_embeddings
@@ -30,7 +30,7 @@ def joined(source, parts):
     """What each row gets: (20, d), NaN without one; and the counts."""
     rows = read_rows(parts, sum(part.rows for part in parts))
     files = embedding_files(source, parts)
-    number, rid, counts = supply(source, files, parts, rows)
+    number, rid, counts = match_embeddings(source, files, parts, rows)
     every = np.concatenate([values for file in files for _, values in read_embeddings(file, 0, file.rows)])
     found = np.full((len(rows.scored), every.shape[1]), np.nan, np.float32)
     found[rid] = every[number]

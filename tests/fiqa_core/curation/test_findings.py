@@ -131,7 +131,7 @@ def test_small_partitions_whose_tasks_travel_and_run_in_any_order_give_the_same_
     found, table, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(gather, "ROWS_A_TASK", 150)
-    monkeypatch.setattr(findings._Gathered, "_parts_of", lambda *_: 7)
+    monkeypatch.setattr(findings._Stages, "_partitions_of", lambda *_: 7)
 
     def elsewhere(stage, tasks):
         return run_here(stage, [pickle.loads(pickle.dumps(task)) for task in reversed(tasks)])  # noqa: S301
@@ -155,7 +155,7 @@ def test_small_partitions_whose_tasks_travel_and_run_in_any_order_give_the_same_
 
 
 def test_cells_and_groups_find_each_pair_once(found, table, tmp_path, monkeypatch):
-    monkeypatch.setattr(findings._Gathered, "_parts_of", lambda *_: 3)
+    monkeypatch.setattr(findings._Stages, "_partitions_of", lambda *_: 3)
     near = NearSettings(exact_up_to=100)
     result = find(search(table, tmp_path, settings=FindingsSettings(None, near)), run_here)
     assert result.counts["cells"] > 1

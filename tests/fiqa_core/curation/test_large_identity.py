@@ -57,7 +57,7 @@ def test_a_label_that_many_people_share_and_no_label_at_all_go_through_the_searc
     monkeypatch.setattr(centre_task, "MOST_VOTES", 200)
     monkeypatch.setattr(large_identity, "MOST_VOTES", 200)
     monkeypatch.setattr(label_noise, "_COMPARED_AT_ONCE", 64)
-    monkeypatch.setattr(findings._Gathered, "_parts_of", lambda *_: 5)
+    monkeypatch.setattr(findings._Stages, "_partitions_of", lambda *_: 5)
     vectors, person = people_images(100, 12)
     labels = ["crowd" if who < 50 else None if who < 75 else f"p{who}" for who in person]
     labels[-1] = "p80"

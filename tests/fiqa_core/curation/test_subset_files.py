@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from fiqa_core.curation.findings.search import _remove_others
+from fiqa_core.curation.findings.search_result import remove_other_searches
 from fiqa_core.curation.subset.own_files import clear_subset, clear_work, is_begun, note_names
 from fiqa_core.curation.subset.settings import SubsetError
 from fiqa_core.storage import filesystem
@@ -180,5 +180,5 @@ def test_a_users_parquet_beside_the_findings_is_no_finding(tmp_path):
     folder.mkdir()
     for name in ("my-notes.parquet", "pairs-000000-aaaaaaaaaaaa.parquet"):
         (folder / name).write_bytes(b"")
-    _remove_others(str(tmp_path), "b" * 12)
+    remove_other_searches(str(tmp_path), "b" * 12)
     assert [path.name for path in folder.iterdir()] == ["my-notes.parquet"]

@@ -192,7 +192,7 @@ def test_a_teacher_gives_embeddings_and_certainty_and_the_small_file_scores_alik
     # Another number of copies is another pool: never mixed.
     again = [*flags[:-1], str(tmp_path / "other"), "--set", f"teacher.pool={tmp_path / 'run' / 'pool'}"]
     assert train_fiqa.run([*again, "--set", "teacher.copies=2"]) == 2
-    assert "a pool made with other copies lies there" in caplog.text
+    assert "holds a pool made with other copies" in caplog.text
 
 
 def test_without_tensorboard_numbers_are_logged_and_the_extra_is_named(settings, monkeypatch, caplog):

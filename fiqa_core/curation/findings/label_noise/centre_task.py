@@ -1,4 +1,4 @@
-"""One partition of identities: its centres, and every image's cosine to its own."""
+"""One partition of identities: its centres, and the cosine of every image to its own centre."""
 
 import itertools
 from collections.abc import Iterator
@@ -102,12 +102,12 @@ def own_file(work: str, partition: int) -> str:
 
 
 def people_file(work: str, partition: int) -> str:
-    """URL of what was found of a partition's identities."""
+    """URL of the findings about a partition's identities."""
     return join(work, "centres", f"people-{partition:06d}.parquet")
 
 
 def read_centres(work: str, start: int, stop: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The centres of some partitions, piece by piece: (codes int64 (m,), centres float16 (m, d))."""
+    """The centres of some partitions, partition by partition: (codes int64 (m,), centres float16 (m, d))."""
     for partition in range(start, stop):
         rows = list(read_spilled([centre_file(work, partition)], None, 1))
         if rows:
@@ -122,7 +122,7 @@ def read_columns(url: str, columns: list[str] | None = None) -> dict[str, np.nda
 
 
 def _identity_slices(code: np.ndarray) -> Iterator[slice]:
-    """Whole identities, about `_ROWS_AT_ONCE` rows at once; a very large one alone."""
+    """Whole identities, about `_ROWS_AT_ONCE` rows at a time; a very large identity alone."""
     edges = np.append(np.flatnonzero(np.diff(code, prepend=-1)), len(code)).tolist()
     begin = 0
     for start, end in itertools.pairwise(edges):

@@ -1,4 +1,4 @@
-"""The robust centre of each identity, and how far each image is from it without its own vote."""
+"""The robust centre of each identity, and how far each image is from the centre of the others."""
 
 from typing import NamedTuple
 
@@ -10,19 +10,19 @@ from fiqa_core.curation.findings.similarity import as_float
 _ITERATIONS = 6
 # An image whose cosine is less than this share of its identity's median has no vote.
 _TRIM = 0.5
-# Of identities whose images are on average nearer to each other than this no second group is looked for; their
-# labels are judged all the same. Pairs of one person: 0.6 to 0.75 with the networks that were measured.
+# If the images of an identity are on average nearer to each other than this, no second group is searched for; the
+# labels are judged anyway. Pairs of one person: 0.6 to 0.75 with the networks that were measured.
 _MIXED_BELOW = 0.55
 
 
 class Centres(NamedTuple):
-    """What a block of identities looks like.
+    """Result for a block of identities.
 
-    cosine float32 (n,): each row to the centre of its identity, its own vote (and that of rows with the same bytes)
-    left out; NaN where nobody else votes. centre float32 (k, d), unit length. votes int64 (k,): distinct pictures.
-    kept bool (n,): whether the row's picture has a vote in the end. groups: the identities that fall into two.
-    genuine float32 (n,): mean cosine of each row to the voting pictures of its identity, its own left out; NaN where
-    nobody else votes.
+    cosine float32 (n,): of each row to the centre of its identity without its own vote (and without rows of the same
+    bytes); NaN if there is no other vote. centre float32 (k, d), unit length. votes int64 (k,): distinct pictures.
+    kept bool (n,): whether the row's picture has a vote at the end. groups: identities that fall into two groups.
+    genuine float32 (n,): mean cosine of each row to the voting pictures of its identity, its own left out; NaN if
+    there is no other vote.
     """
 
     cosine: np.ndarray
@@ -34,11 +34,11 @@ class Centres(NamedTuple):
 
 
 def robust_centres(vectors: np.ndarray, segment: np.ndarray, picture: np.ndarray) -> Centres:
-    """Iterated, trimmed means.
+    """Centres as trimmed means, repeated until they settle.
 
     Args:
         vectors: float16 or float32 (n, d), unit length, rows of an identity together.
-        segment: int64 (n,), 0..k-1 rising without gaps: the identity. picture: int64 (n,): equal = the same bytes.
+        segment: int64 (n,), the identity, 0..k-1, ascending without gaps. picture: int64 (n,): equal = the same bytes.
     """
     x = as_float(vectors).numpy()
     leader = leaders(segment, picture)
@@ -95,12 +95,12 @@ def _mean_pair(total: np.ndarray, voters: np.ndarray) -> np.ndarray:
 
 
 def _leave_one_out(x: np.ndarray, total: np.ndarray, segment: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Cosine of each row to the sum of the other votes, without making that sum."""
+    """Cosine of each row to the sum of the other votes, computed without making that sum."""
     across = np.einsum("ij,ij->i", x, total[segment])
     length = np.einsum("ij,ij->i", x, x)
     square = np.einsum("ij,ij->i", total, total)[segment]
     rest = square - 2 * weight * across + weight * length
-    # Below this nothing is left but rounding: the row was the only vote.
+    # Below this only rounding is left: the row was the only vote.
     alone = rest < 1e-3
     cosine = (across - weight * length) / np.sqrt(np.where(alone, 1, rest) * length)
     return np.where(alone, np.nan, np.clip(cosine, -1, 1)).astype(np.float32)
@@ -109,7 +109,7 @@ def _leave_one_out(x: np.ndarray, total: np.ndarray, segment: np.ndarray, weight
 def _mean_of_others(
     x: np.ndarray, total: np.ndarray, segment: np.ndarray, weight: np.ndarray, starts: np.ndarray, leader: np.ndarray
 ) -> np.ndarray:
-    """Mean cosine of each row to the other votes of its identity; NaN where there is none."""
+    """Mean cosine of each row to the other votes of its identity; NaN if there is none."""
     own = weight[leader]
     length = np.einsum("ij,ij->i", x, x)
     across = np.einsum("ij,ij->i", x, total[segment]) - own * length
@@ -121,7 +121,7 @@ def _mean_of_others(
 def _medians(
     cosine: np.ndarray, segment: np.ndarray, votes: np.ndarray, starts: np.ndarray, voters: np.ndarray
 ) -> np.ndarray:
-    """Lower median of the voters' cosines in each identity; NaN for a single one."""
+    """Lower median of the voters' cosines in each identity; NaN if there is only one."""
     order = np.lexsort((np.where(votes, cosine, np.inf), segment))
     return np.asarray(cosine[order[starts + (voters - 1) // 2]])
 
@@ -143,6 +143,6 @@ def _groups(
 
 
 def _of_all(minority: np.ndarray, leader: np.ndarray, starts: np.ndarray, number: int) -> np.ndarray:
-    """The same for rows without a vote: they go with the row that has their bytes."""
+    """Adds rows without a vote: they have the group of the row with the same bytes."""
     start = int(starts[number])
     return np.asarray(minority[leader[start : start + len(minority)] - start])

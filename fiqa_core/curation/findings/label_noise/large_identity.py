@@ -1,4 +1,4 @@
-"""The centre of an identity with so many images that a part of them tells it as well: bounded memory."""
+"""The centre of a very large identity, found from a part of its images, so that memory is bounded."""
 
 from collections.abc import Iterator
 
@@ -7,15 +7,15 @@ import numpy as np
 from fiqa_core.curation.findings.label_noise.identity_centres import Centres, leaders, robust_centres
 from fiqa_core.curation.findings.similarity import BLOCK, blocks
 
-# Images of one identity that its centre and its groups are found from.
+# Most images of one identity from which its centre and groups are found.
 MOST_VOTES = 32_768
 
 
 def large_centre(vectors: np.ndarray, picture: np.ndarray, most: int = MOST_VOTES) -> Centres:
-    """`robust_centres` of one identity from every so-manieth of its pictures; each row is compared with the result.
+    """`robust_centres` of one identity from every k-th of its pictures; each row is compared with the result.
 
-    A row that had no vote is compared with the centre as it is. It counts as `kept` where it is as near as the
-    farthest row with a vote, and it belongs to the group whose centre is nearer.
+    A row without a vote is compared with that centre. It counts as `kept` if it is at least as near as the farthest
+    row with a vote, and it belongs to the group whose centre is nearer.
 
     Args:
         vectors: float16 or float32 (n, d), unit length. picture: int64 (n,): equal = the same bytes.

@@ -1,4 +1,4 @@
-"""Thresholds of label noise: given, or found from what this dataset's embeddings look like."""
+"""Thresholds of label noise: given, or found from the embeddings of this dataset."""
 
 import json
 from collections.abc import Iterator
@@ -17,22 +17,22 @@ from fiqa_core.storage import join, publish_bytes, read_bytes
 from fiqa_core.tables.quality_files import TableError
 
 _IMAGES, _CENTRES = 2048, 16_384
-# Wrong "clearly another identity" by chance: once in so many images; wrong merges: once in all pairs of identities.
+# Share of images that clearly match another identity by chance (wrong merges: one among all pairs of identities).
 _CHANCE_MATCH = 0.01
 _MATCH_OWN_QUANTILE, _MERGE_OWN_QUANTILE = 0.02, 0.05
-# At most this share of the images that are no suspects is compared with other centres all the same.
+# At most this share of the images that are not suspects is compared with other centres too.
 _DOUBTED = 0.05
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Cosines (higher = more alike); NaN where the dataset has too few identities to find one.
+    """Cosines (higher = more alike); NaN if the dataset has too few identities to find one.
 
     Attributes:
-        suspect: an image below it may be mislabelled. sure: below it, it need not be nearer to another identity.
-        doubt: up to here images are compared with other centres too (`suspect` where that was given).
-        match, merge, split: see `LabelNoiseSettings`. poor: qualities below it are too poor to be believed.
-        impostor_mean, impostor_deviation: of images with the centres of others.
+        suspect: an image below it may have a wrong label. sure: below it the label is wrong even if no other identity
+            is nearer. doubt: up to here images are compared with other centres too (equals a `suspect` that was given).
+        match, merge, split: see `LabelNoiseSettings`. poor: below this quality, distance alone is no evidence.
+        impostor_mean, impostor_deviation: of the cosines of images to centres of other identities.
     """
 
     suspect: float
@@ -62,7 +62,7 @@ class ThresholdTask:
         return "thresholds"
 
     def run(self) -> Counts:
-        """Find them and publish."""
+        """Find the thresholds and publish them."""
         codes, centres, identities = self._centres()
         rid, own = self._own()
         impostors = self._impostors(rid, own, codes, centres)
@@ -71,7 +71,7 @@ class ThresholdTask:
         return {}
 
     def _centres(self) -> tuple[np.ndarray, np.ndarray, int]:
-        """Every so-manieth centre, and how many there are."""
+        """Every k-th centre, and the number of all centres."""
         pieces = [codes for codes, _ in read_centres(self.work, 0, self.partitions)]
         total = sum(map(len, pieces))
         step = max(1, -(-total // _CENTRES))
@@ -124,8 +124,8 @@ def find_thresholds(
     """Thresholds from samples of cosines.
 
     Args:
-        own: of images with their own centre (NaN: none). impostors: of images with others' centres.
-        between: of centres with other centres. identities: number of them. poor: quality below which an image is poor.
+        own: of images to their own centre (NaN: none). impostors: of images to the centres of other identities.
+        between: of centres to other centres. identities: their number. poor: quality below which an image is poor.
     """
     own = own[np.isfinite(own)]
     given = next(_given(settings, own), None)
@@ -157,7 +157,7 @@ def read_thresholds(work: str) -> Thresholds:
     try:
         return Thresholds(**{name: float(value) for name, value in json.loads(read_bytes(url)).items()})
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise TableError(f"{url}: damaged ({error}). Remove the folder it lies in, and run again.") from error
+        raise TableError(f"{url}: damaged ({error}). Remove its folder, and run again.") from error
 
 
 def _given(settings: LabelNoiseSettings, own: np.ndarray) -> Iterator[float]:
@@ -172,7 +172,7 @@ def _quantile(values: np.ndarray, quantile: float) -> float:
 
 
 def _by_chance(values: np.ndarray, probability: float) -> float:
-    """The cosine that unrelated ones exceed so rarely, if their tail is a normal one."""
+    """The cosine that unrelated pairs exceed with this probability, if their tail is that of a normal distribution."""
     if not len(values):
         return float("nan")
     return min(0.99, float(values.mean()) + float(values.std()) * NormalDist().inv_cdf(1 - probability))

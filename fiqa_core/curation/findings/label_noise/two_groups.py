@@ -11,9 +11,9 @@ _MOST = 4096
 class Groups(NamedTuple):
     """Two groups of an identity's pictures.
 
-    minority bool (n,): the smaller group (of equal ones, that without the first picture). cosine: between the
+    minority bool (n,): the smaller group (if equal, the one without the first picture). cosine: between the
     groups' centres. coherence: the smaller of the groups' median cosines to their centres, own vote left out.
-    sizes: pictures in the larger and the smaller.
+    sizes: pictures in the larger and in the smaller group.
     """
 
     minority: np.ndarray
@@ -23,18 +23,18 @@ class Groups(NamedTuple):
 
     @property
     def is_clear(self) -> bool:
-        """Whether the centre of all would be nobody's: the groups are far apart for how coherent they are."""
+        """Whether the identity is two people: the groups are far apart compared with their own coherence."""
         return self.cosine < 0.5 * self.coherence
 
 
 def two_groups(x: np.ndarray, cosine: np.ndarray) -> Groups | None:
-    """Two means on the sphere, from the picture farthest from the centre and the one least like it.
+    """Spherical 2-means, started from the picture farthest from the centre and the one least similar to that.
 
     Args:
-        x: float32 (n, d), unit length. cosine: of each to the centre of all.
+        x: float32 (n, d), unit length. cosine: of each row to the centre of all.
 
     Returns:
-        None where one of the groups would be smaller than two.
+        None if a group would have fewer than two pictures.
     """
     step = -(-len(x) // _MOST)
     part = x[::step]

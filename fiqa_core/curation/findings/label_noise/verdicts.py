@@ -1,4 +1,4 @@
-"""Verdicts on labels: what the own centre, the nearest other centre and the quality say together."""
+"""Verdicts on labels, from the own centre, the nearest other centre and the quality."""
 
 from dataclasses import dataclass
 
@@ -20,11 +20,11 @@ from fiqa_core.storage import join
 from schemas.findings import LABELS
 from schemas.label_verdicts import LabelVerdict
 
-# A smaller group of more than this share of the larger: which of the two people the label means is not known.
+# If the smaller group has more than this share of the larger one, it is unknown which person the label means.
 _AMBIGUOUS = 0.5
 _COMPARED_AT_ONCE = 65_536
-# How much nearer another identity must be, in standard deviations of what images have with the centres of others: for
-# an image that is no suspect, and for one too poor to be believed else. Measured: docs/label_noise.md.
+# How much nearer another identity must be, in standard deviations of the cosines of images to other centres: for an
+# image that is not a suspect, and for one of poor quality. Measured: docs/label_noise.md.
 _NEARER, _NEARER_IF_POOR = 2.0, 3.0
 
 FOUND = pa.schema(
@@ -53,17 +53,19 @@ def verdicts(
     """The verdict on each image, as object array of `LabelVerdict`.
 
     Args:
-        own: cosine to the own centre, NaN without one. nearest: to the nearest other centre, NaN if not looked for.
-        quality: higher = better, NaN if not known.
-        is_certain: whether the identity has a consensus to be judged by, and the image is on neither side of a
-            split into groups of like size.
+        own: cosine to the own centre, NaN without one. nearest: to the nearest other centre, NaN if not searched for.
+        quality: higher = better, NaN if unknown.
+        is_certain: whether the identity has a consensus, and the image is not in one of two groups of similar size.
 
-    An image is a suspect below `thresholds.suspect`. Where another identity is clearly its own (nearer than the
-    own one, and from `match` on) the label is wrong, however poor the image; that holds too where no other picture
-    of its identity has a vote (`own` NaN), and up to `doubt` where the other is nearer by far. Else a poor image says
-    nothing, unless another identity is nearer by more than chance gives; an identity without a consensus neither;
-    and a good one has a wrong label if another identity is nearer, or if it is so far from its own that chance hardly
-    makes it nearer (`sure`).
+    An image is a suspect if `own` is below `thresholds.suspect`. The rules, in this order:
+
+    - If another identity clearly matches (it is nearer than the own one, and at least `match`), the label is wrong,
+      however poor the image. This also holds if no other picture of its identity has a vote (`own` is NaN), and up to
+      `doubt` if the other identity is much nearer.
+    - A poor image gives no evidence, unless another identity is nearer by more than chance explains. Nor does an image
+      whose identity has no consensus.
+    - A good suspect has a wrong label if another identity is nearer, or if its own is so far that chance hardly
+      explains it (`sure`).
     """
     suspect = own < thresholds.suspect
     nearer = nearest > own
@@ -84,7 +86,7 @@ def verdicts(
 
 @dataclass(frozen=True)
 class JudgeTask:
-    """One partition -> its `labels` file, and what was found of its identities."""
+    """One partition -> its `labels` file, and the findings about its identities."""
 
     output: str
     work: str
@@ -151,7 +153,8 @@ class JudgeTask:
         position: np.ndarray,
         thresholds: Thresholds,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Nearest other centre of images that are doubted or may be recognised, and of every identity's own centre."""
+        """Nearest other centre for doubtful images, for images that may be recognised, and for every identity's
+        centre."""
         code = np.full(len(own["rid"]), -1, np.int64)
         cosine = np.full(len(own["rid"]), np.nan, np.float32)
         rows = partition_rows(self.work, self.spills, self.partition, self.partitions)
@@ -205,5 +208,5 @@ class JudgeTask:
 
 
 def found_file(work: str, partition: int) -> str:
-    """URL of what was found of a partition's identities."""
+    """URL of the findings about a partition's identities."""
     return join(work, "centres", f"found-{partition:06d}.parquet")

@@ -1,6 +1,6 @@
-"""Pairs of nearly equal embeddings inside one set of rows: every pair is looked at, in blocks.
+"""Pairs of nearly equal embeddings inside one set of rows: every pair is compared, block by block.
 
-All pairs are listed, but not those among rows that are near more than `most` others each: these form crowds.
+All pairs are listed, except among rows that are each near more than `most` others: these form crowds.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,9 +23,9 @@ from fiqa_core.storage import join
 from schemas.findings import PAIRS
 
 
-class Pairs(NamedTuple):
-    """Pairs of rids, a < b; similarity float32; crowd: the one in the middle of a crowd that the other belongs to, -1
-    for a plain pair. left_out: candidates whose pictures were not compared."""
+class NearPairs(NamedTuple):
+    """Pairs of rids, a < b; similarity float32; crowd: the row in the middle of the crowd that the other row belongs
+    to, -1 for a plain pair. left_out: candidates whose pictures were not compared."""
 
     a: np.ndarray
     b: np.ndarray
@@ -34,14 +34,15 @@ class Pairs(NamedTuple):
     left_out: int = 0
 
 
-# Places (i, j) of pairs -> whether each counts.
+# Places (i, j) of pairs -> whether each pair counts.
 Keep = Callable[[np.ndarray, np.ndarray], np.ndarray]
 _PAIRS_AT_ONCE = 262_144
 _COMPARED_AT_ONCE = 4096
 
 
 class Confirm(NamedTuple):
-    """A second look at pairs that are near by cosine: pairs of `least` or more are found, with that similarity."""
+    """A second comparison of pairs that are near by cosine: those of at least `least` are kept, with this
+    similarity."""
 
     compare: Compare
     least: float
@@ -57,20 +58,21 @@ def near_pairs(
     keep: Keep | None = None,
     confirm: Confirm | None = None,
     quality: np.ndarray | None = None,
-) -> Pairs:
-    """All pairs from `cosine` on with at least one row of the dataset, and crowds in place of too many.
+) -> NearPairs:
+    """All pairs with at least this cosine and at least one row of the dataset; crowds in place of too many pairs.
 
     Args:
-        vectors: float16 or float32 (n, d), unit length. rid: int64 (n,), rising. own: rids below are the dataset's.
-        most: rows that are near more rows of the dataset form crowds (`find_crowds`); a row is paired with at most so
-            many rows that are not the dataset's, the nearest.
-        keep: which pairs count. confirm: what else they must pass. quality: float32 (n,), the best are the middles of
-            crowds; None: the first.
+        vectors: float16 or float32 (n, d), unit length. rid: int64 (n,), ascending. own: smaller rids belong to the
+            dataset.
+        most: rows that are near more rows of the dataset than this form crowds (`find_crowds`). A row is paired with at
+            most this many rows outside the dataset, the nearest.
+        keep: which pairs count. confirm: a second comparison. quality: float32 (n,), the best rows become the middles
+            of crowds; None: the first rows.
     """
     mine = int(np.searchsorted(rid, own))
     found = [*_within(vectors[:mine], cosine, most, threads, keep, confirm, quality)]
     work = blocks(mine, BLOCK) if mine < len(rid) else []
-    for near in in_threads(lambda part: _beside(vectors, part, mine, cosine, most, keep), work, threads):
+    for near in in_threads(lambda block: _pairs_with_others(vectors, block, mine, cosine, most, keep), work, threads):
         again, left_out = _confirmed(near, confirm, threads), 0
         unmatched = np.isin(near.a, again.a, invert=True) if confirm is not None else np.empty(0, bool)
         if near.left_out and unmatched.any():
@@ -79,21 +81,21 @@ def near_pairs(
     pairs = joined(found)
     named = [np.where(column >= 0, rid[column], -1) for column in (pairs.a, pairs.b, pairs.crowd)] if len(rid) else []
     a, b, crowd = named or (pairs.a, pairs.b, pairs.crowd)
-    return Pairs(a, b, np.minimum(pairs.similarity, np.float32(1)), crowd, pairs.left_out)
+    return NearPairs(a, b, np.minimum(pairs.similarity, np.float32(1)), crowd, pairs.left_out)
 
 
-def joined(pairs: Sequence[Pairs]) -> Pairs:
-    """Several lists as one, sorted."""
+def joined(pairs: Sequence[NearPairs]) -> NearPairs:
+    """Several lists joined and sorted."""
     if not pairs:
         return plain(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
     a, b, similarity, crowd = (np.concatenate([some[column] for some in pairs]) for column in range(4))
     order = np.lexsort((crowd, b, a))
-    return Pairs(a[order], b[order], similarity[order], crowd[order], sum(some.left_out for some in pairs))
+    return NearPairs(a[order], b[order], similarity[order], crowd[order], sum(some.left_out for some in pairs))
 
 
-def plain(a: np.ndarray, b: np.ndarray, similarity: np.ndarray, left_out: int = 0) -> Pairs:
-    """Pairs of which none is a crowd's."""
-    return Pairs(a, b, similarity, np.full(len(a), -1, np.int64), left_out)
+def plain(a: np.ndarray, b: np.ndarray, similarity: np.ndarray, left_out: int = 0) -> NearPairs:
+    """Pairs outside crowds."""
+    return NearPairs(a, b, similarity, np.full(len(a), -1, np.int64), left_out)
 
 
 def _within(
@@ -104,15 +106,15 @@ def _within(
     keep: Keep | None,
     confirm: Confirm | None,
     quality: np.ndarray | None,
-) -> Iterator[Pairs]:
-    """Places of the dataset's own pairs."""
+) -> Iterator[NearPairs]:
+    """Pairs inside the dataset, as places."""
     looked_at, surplus = few_of_each(vectors, cosine, most + 2)
     near, crowded = _listed(vectors[looked_at] if len(surplus) else vectors, cosine, most, threads)
     near = plain(looked_at[near.a], looked_at[near.b], near.similarity)
-    # All that is near a vector that is there so often is near more than `most` rows: of a crowd itself.
+    # A row that is near a vector which occurs that often is near more than `most` rows, so it is in a crowd itself.
     crowd = np.sort(np.concatenate([looked_at[crowded], surplus]))
     if keep is not None:
-        good = _in_pieces(keep, near.a, near.b)
+        good = _in_blocks(keep, near.a, near.b)
         near = plain(near.a[good], near.b[good], near.similarity[good])
     yield _confirmed(near, confirm, threads)
     if len(crowd):
@@ -121,15 +123,15 @@ def _within(
         compare, least = (None, 0.0) if confirm is None else confirm
         some = find_crowds(vectors, order, cosine, most, compare, least)
         low, high = np.minimum(some.member, some.middle), np.maximum(some.member, some.middle)
-        yield Pairs(low, high, some.similarity, np.where(some.belongs, some.middle, -1), some.left_out)
+        yield NearPairs(low, high, some.similarity, np.where(some.belongs, some.middle, -1), some.left_out)
 
 
-def _listed(vectors: np.ndarray, cosine: float, most: int, threads: int) -> tuple[Pairs, np.ndarray]:
-    """All pairs but those inside crowds, and whether each row is in a crowd."""
+def _listed(vectors: np.ndarray, cosine: float, most: int, threads: int) -> tuple[NearPairs, np.ndarray]:
+    """All pairs except those inside crowds, and whether each row is in a crowd."""
     degree = np.zeros(len(vectors), np.int64)
     listed = []
     for start, near, earlier, later in in_threads(
-        lambda part: _earlier(vectors, part, cosine, most), blocks(len(vectors), BLOCK), threads
+        lambda block: _earlier(vectors, block, cosine, most), blocks(len(vectors), BLOCK), threads
     ):
         degree[start : start + len(earlier)] += earlier
         degree[: len(later)] += later
@@ -140,18 +142,20 @@ def _listed(vectors: np.ndarray, cosine: float, most: int, threads: int) -> tupl
     found = [plain(near.a[good], near.b[good], near.similarity[good])]
     crowd, alone = np.flatnonzero(crowded), np.flatnonzero(~crowded)
     if len(crowd) and len(alone):
-        # A row of a crowd may have had more pairs than were listed; what is alone has few.
-        work = [crowd[part] for part in blocks(len(crowd))]
+        # A row of a crowd may have more pairs than were listed; a row outside crowds has few.
+        work = [crowd[block] for block in blocks(len(crowd))]
         found += in_threads(lambda rows: _before(vectors, rows, alone, cosine), work, threads)
     return joined(found), crowded
 
 
-def _earlier(vectors: np.ndarray, part: slice, cosine: float, most: int) -> tuple[int, Pairs, np.ndarray, np.ndarray]:
-    """Pairs of some rows with all before them, of rows with up to `most`; and how many each row takes part in."""
-    rows = as_float(vectors[part])
-    start, stop = part.start, part.stop
+def _earlier(
+    vectors: np.ndarray, block: slice, cosine: float, most: int
+) -> tuple[int, NearPairs, np.ndarray, np.ndarray]:
+    """Pairs of some rows with all rows before them, for rows with up to `most`; and the number of pairs of each row."""
+    rows = as_float(vectors[block])
+    start, stop = block.start, block.stop
     had, later = np.zeros(stop - start, np.int64), np.zeros(stop, np.int64)
-    found: list[Pairs] = []
+    found: list[NearPairs] = []
     for begin in range(0, stop, BLOCK):
         end = min(begin + BLOCK, stop)
         near = (rows @ as_float(vectors[begin:end]).T).numpy()
@@ -168,37 +172,39 @@ def _earlier(vectors: np.ndarray, part: slice, cosine: float, most: int) -> tupl
     return start, joined(found), had, later
 
 
-def _before(vectors: np.ndarray, rows: np.ndarray, others: np.ndarray, cosine: float) -> Pairs:
-    """Pairs of rows with others that come before them."""
+def _before(vectors: np.ndarray, rows: np.ndarray, others: np.ndarray, cosine: float) -> NearPairs:
+    """Pairs of rows with other rows that come before them."""
     x = as_float(vectors[rows])
     found = []
-    for part in blocks(len(others)):
-        near = (x @ as_float(vectors[others[part]]).T).numpy()
+    for block in blocks(len(others)):
+        near = (x @ as_float(vectors[others[block]]).T).numpy()
         i, j = np.nonzero(near >= cosine)
-        a, b = others[part][j], rows[i]
+        a, b = others[block][j], rows[i]
         good = a < b
         found.append(plain(a[good], b[good], near[i, j][good]))
     return joined(found)
 
 
-def _beside(vectors: np.ndarray, part: slice, mine: int, cosine: float, most: int, keep: Keep | None) -> Pairs:
-    """Pairs of some own rows with rows that are not the dataset's, the nearest of each."""
-    x = as_float(vectors[part])
+def _pairs_with_others(
+    vectors: np.ndarray, block: slice, mine: int, cosine: float, most: int, keep: Keep | None
+) -> NearPairs:
+    """Pairs of some rows of the dataset with rows outside it, the nearest of each."""
+    x = as_float(vectors[block])
     near = joined([])
     for some in blocks(len(vectors) - mine):
         begin = mine + some.start
         products = (x @ as_float(vectors[begin : mine + some.stop]).T).numpy()
         i, j = np.nonzero(products >= cosine)
-        a, b, value = part.start + i, begin + j, products[i, j]
+        a, b, value = block.start + i, begin + j, products[i, j]
         if keep is not None:
-            good = _in_pieces(keep, a, b)
+            good = _in_blocks(keep, a, b)
             a, b, value = a[good], b[good], value[good]
         near = _nearest(joined([near, plain(a, b, value)]), most)
     return near
 
 
-def _nearest(pairs: Pairs, most: int) -> Pairs:
-    """Of the pairs of each earlier row the `most` with the highest similarity; of equal ones the first."""
+def _nearest(pairs: NearPairs, most: int) -> NearPairs:
+    """Of the pairs of each earlier row the `most` with the highest similarity; of equally similar ones the first."""
     order = np.lexsort((pairs.b, -pairs.similarity, pairs.a))
     row = pairs.a[order]
     within = order[np.arange(len(order)) - np.searchsorted(row, row) < most]
@@ -206,17 +212,17 @@ def _nearest(pairs: Pairs, most: int) -> Pairs:
     return plain(pairs.a[within], pairs.b[within], pairs.similarity[within], left_out)
 
 
-def _in_pieces(keep: Keep, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+def _in_blocks(keep: Keep, i: np.ndarray, j: np.ndarray) -> np.ndarray:
     parts = blocks(len(i), _PAIRS_AT_ONCE)
-    return np.concatenate([keep(i[part], j[part]) for part in parts]) if parts else np.empty(0, bool)
+    return np.concatenate([keep(i[block], j[block]) for block in parts]) if parts else np.empty(0, bool)
 
 
-def _confirmed(near: Pairs, confirm: Confirm | None, threads: int) -> Pairs:
+def _confirmed(near: NearPairs, confirm: Confirm | None, threads: int) -> NearPairs:
     if confirm is None or not len(near.a):
         return near._replace(left_out=0)
     compare, least = confirm
     parts = blocks(len(near.a), _COMPARED_AT_ONCE)
-    found = in_threads(lambda part: compare(near.a[part], near.b[part]), parts, threads)
+    found = in_threads(lambda block: compare(near.a[block], near.b[block]), parts, threads)
     similarity = np.concatenate(list(found))
     good = similarity >= np.float32(least)
     return plain(near.a[good], near.b[good], similarity[good])
@@ -242,10 +248,10 @@ class PairTask:
         return f"pairs-{self.group:06d}"
 
     def run(self) -> Counts:
-        """Look at every pair that shares a cell, once, and publish."""
+        """Compare every pair that shares a cell, once, and publish the pairs."""
         urls = [cell_file(self.work, number) for number in range(self.spills)]
         rows = gathered(urls, self.group, self.groups)
-        found: list[Pairs] = []
+        found: list[NearPairs] = []
         if rows is not None:
             thumbs = thumbnails_of(self.work, rows.rid) if self.settings.by == "picture" else None
             found = [self._in_cell(cell, at, rows, thumbs) for cell, at in self._cells(rows.tag)]
@@ -265,20 +271,20 @@ class PairTask:
         cells, starts = np.unique(cell[order], return_index=True)
         yield from zip(cells.tolist(), np.split(row[order], starts[1:]), strict=True)
 
-    def _in_cell(self, cell: int, at: np.ndarray, rows: Spilled, thumbs: np.ndarray | None) -> Pairs:
+    def _in_cell(self, cell: int, at: np.ndarray, rows: Spilled, thumbs: np.ndarray | None) -> NearPairs:
         rid, tag = rows.rid[at], rows.tag[at]
         high, quality = (load_array(join(self.work, f"{name}.npy"))[rid] for name in ("high", "quality"))
 
         def keep(i: np.ndarray, j: np.ndarray) -> np.ndarray:
             both = tag[i][:, :, None] == tag[j][:, None, :]
             first = np.where(both.any(axis=2), tag[i], self.cells).min(axis=1)
-            # Not the same stored bytes on both sides: exact duplicates are found by their digests.
+            # Pairs with the same stored bytes do not count: exact duplicates are found by their digests.
             return np.asarray((first == cell) & ((high[i] != high[j]) | (high[i] == 0)))
 
         def compare(i: np.ndarray, j: np.ndarray) -> np.ndarray:
             if thumbs is None:
                 raise ValueError("no thumbnails were read")
-            parts = [same_picture(thumbs[at[i[part]]], thumbs[at[j[part]]]) for part in blocks(len(i))]
+            parts = [same_picture(thumbs[at[i[block]]], thumbs[at[j[block]]]) for block in blocks(len(i))]
             return np.concatenate(parts) if parts else np.empty(0, np.float32)
 
         near, vector = self.settings, rows.vector[at]

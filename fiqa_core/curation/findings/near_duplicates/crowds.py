@@ -1,7 +1,7 @@
-"""Rows that are near so many others that not every pair is listed: each is compared with the middles of crowds only.
+"""Crowds: rows that are near so many others that not every pair is listed. Each is compared with crowd middles only.
 
-From the best row down, a row that is near a middle joins its crowd, and any other row becomes the middle of a new one.
-So a photograph that is there n times costs n comparisons, and of two rows that are near each other one goes.
+From the best row down, a row that is near a middle joins its crowd, and any other row becomes the middle of a new
+crowd. So a photograph that occurs n times costs n comparisons, and of two rows near each other one is dropped.
 """
 
 from collections.abc import Callable
@@ -11,14 +11,14 @@ import numpy as np
 
 from fiqa_core.curation.findings.similarity import BLOCK, as_float, blocks
 
-# Places (i, j) of pairs -> how alike each one's pictures are.
+# Places (i, j) of pairs -> similarity of the pictures of each pair.
 Compare = Callable[[np.ndarray, np.ndarray], np.ndarray]
 _SMALLEST = 64
 
 
 class Crowds(NamedTuple):
-    """Places of members and of the middles they belong to, their similarity, whether it is a membership (of further
-    middles that a member is near it is not), and the candidates that were left out."""
+    """Places of members and of middles, their similarity, whether the member belongs to that middle (false for further
+    middles that it is near), and the number of candidates that were not compared."""
 
     member: np.ndarray
     middle: np.ndarray
@@ -30,12 +30,12 @@ class Crowds(NamedTuple):
 def find_crowds(
     vectors: np.ndarray, order: np.ndarray, cosine: float, most: int, compare: Compare | None, least: float
 ) -> Crowds:
-    """Crowds of some rows.
+    """The crowds of some rows.
 
     Args:
         vectors: float16 or float32 (n, d), unit length. order: int64 (m,), places of the rows, best first.
-        most: middles that a row is compared with (by `compare`) or paired with; the nearest.
-        compare, least: what else rows that are near by cosine must pass; None: the cosine alone counts.
+        most: number of middles, the nearest, that a row is compared with (by `compare`) or paired with.
+        compare, least: a second comparison of rows that are near by cosine; None: the cosine alone counts.
     """
     middles: list[int] = []
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -65,7 +65,7 @@ def find_crowds(
 
 
 class _Block:
-    """Some rows, best first, and what they are near to."""
+    """Some rows, best first, and the middles that they are near."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class _Block:
         self.left_out = 0
 
     def offer(self, middles: np.ndarray) -> None:
-        """Compare with middles by cosine; of each row's nearest `most` are remembered."""
+        """Compare with middles by cosine; the nearest `most` of each row are remembered."""
         products = (self._x @ as_float(self._vectors[middles]).T).numpy()
         i, j = np.nonzero(products >= self._cosine)
         self._seen += np.bincount(i, minlength=len(self._rows))
@@ -98,7 +98,7 @@ class _Block:
         self._near = near[0][within], near[1][within], near[2][within]
 
     def match(self) -> None:
-        """Look at the pictures of the candidates: at each row's nearest, then at the others of rows without a match."""
+        """Compare the pictures of the candidates: first each row's nearest, then the others of rows without a match."""
         row, middle, cosine = self._near
         if self._compare is None:
             self._pairs.append((self._rows[row], middle, cosine))
@@ -113,7 +113,7 @@ class _Block:
         self.left_out += int(np.maximum(self._seen - self._most, 0)[self._open].sum())
 
     def settle(self) -> list[int]:
-        """The rows near no middle, among themselves, best first; those that become middles."""
+        """Compare the rows near no middle with each other, best first; returns those that become middles."""
         places = np.flatnonzero(self._open)
         cosines = (self._x[places] @ self._x[places].T).numpy()
         near = cosines >= self._cosine
@@ -131,7 +131,7 @@ class _Block:
             if self._compare is None:
                 is_open[some] = False
                 continue
-            # A row has a limited number of looks; where none finds a middle, what it missed is counted.
+            # A row has a limited number of comparisons; if none finds a middle, the rest is counted as left out.
             missed[some[looks[some] >= self._most]] += 1
             some = some[looks[some] < self._most]
             looks[some] += 1
@@ -144,12 +144,12 @@ class _Block:
         return [int(self._rows[places[place]]) for place in new]
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Member, middle and similarity of all that was found."""
+        """Member, middle and similarity of everything found."""
         member, middle, similarity = (np.concatenate([some[column] for some in self._pairs]) for column in range(3))
         return member, middle, similarity.astype(np.float32)
 
     def _look(self, row: np.ndarray, middle: np.ndarray) -> np.ndarray:
-        """Compare pictures of rows (places in the block) with middles; which of them are the same, bool."""
+        """Whether pictures of rows (places in the block) are the same as those of middles; bool."""
         if self._compare is None or not len(row):
             return np.zeros(len(row), bool)
         similarity = self._compare(middle, self._rows[row])

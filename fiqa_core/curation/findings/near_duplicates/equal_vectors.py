@@ -1,24 +1,23 @@
-"""Vectors that are there very often, bit for bit: a few of each tell what all of them are near to."""
+"""Vectors that occur very often, bit for bit: it is enough to compare a few of each."""
 
 import numpy as np
 
 from fiqa_core.curation.findings.similarity import BLOCK, blocks
 
-# How far a product with itself may be off; nearer to the limit, rounding decides what a vector is near to.
+# Rounding error of a vector's product with itself; a limit within it of 1 would depend on rounding.
 _ROUNDING = 1e-4
 
 
 def few_of_each(vectors: np.ndarray, cosine: float, few: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places of the rows to compare with each other, and of those that repeat a vector that is among them `few` times.
+    """Places of the rows to compare with each other, and of rows that repeat a vector which is among those `few` times.
 
-    To compare every row with every other takes time that grows with the square of their number, and among equal ones
-    it tells nothing new.
+    Comparing every row with every other takes quadratic time, and among equal rows it gives nothing new.
 
     Args:
-        vectors: float16 or float32 (n, d), unit length. cosine: from which on rows count as near.
+        vectors: float16 or float32 (n, d), unit length. cosine: least cosine of rows that count as near.
 
     Returns:
-        Two int64 arrays, rising, together 0..n-1.
+        Two int64 arrays, ascending, together 0..n-1.
     """
     if len(vectors) <= few:
         return np.arange(len(vectors)), np.empty(0, np.int64)
@@ -44,7 +43,7 @@ def few_of_each(vectors: np.ndarray, cosine: float, few: int) -> tuple[np.ndarra
 
 
 def _hashes(vectors: np.ndarray) -> np.ndarray:
-    """A number of 64 bits for each row, equal for equal bits."""
+    """A 64-bit number for each row, equal for rows with equal bits."""
     words = np.ascontiguousarray(vectors).view(f"u{vectors.dtype.itemsize}")
     weights = np.random.default_rng(0).integers(0, 2**64, words.shape[1], np.uint64) | np.uint64(1)
     found = [words[part].astype(np.uint64) @ weights for part in blocks(len(words))]

@@ -1,4 +1,4 @@
-"""Cells of a large dataset's embeddings: only images that share one are compared."""
+"""Cells of a large dataset's embeddings, by k-means: only images that share a cell are compared."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ _ITERATIONS = 5
 
 
 def number_of_cells(images: int, exact_up_to: int) -> int:
-    """One cell, in which every pair is looked at, up to `exact_up_to` images; then 2 sqrt(n)."""
+    """Number of cells: 1 up to `exact_up_to` images, so that every pair is compared; 2 sqrt(n) above."""
     return 1 if images <= exact_up_to else round(2 * images**0.5)
 
 
 def train_cells(sample: np.ndarray, cells: int, threads: int) -> np.ndarray:
-    """Spherical k-means from every so-manieth vector of the sample; float32 (k, d), k <= cells.
+    """Spherical k-means, started from every k-th vector of the sample; float32 (k, d), k <= cells.
 
     Args:
         sample: float16 or float32 (n, d), unit length, in a fixed order.
@@ -32,7 +32,7 @@ def train_cells(sample: np.ndarray, cells: int, threads: int) -> np.ndarray:
         nearest = _nearest(x, centres, threads)
         total = torch.zeros_like(centres).index_add_(0, nearest, x).numpy()
         unit, length = unit_rows(total)
-        # A cell that nobody is nearest to stays where it is.
+        # A cell without members keeps its centre.
         centres = torch.from_numpy(np.where(length[:, None] > 0, unit, centres.numpy()))
     return centres.numpy()
 
@@ -43,7 +43,7 @@ def _nearest(x: torch.Tensor, centres: torch.Tensor, threads: int) -> torch.Tens
 
 
 def nearest_cells(vectors: np.ndarray, cells: np.ndarray, probes: int, threads: int) -> np.ndarray:
-    """The `probes` nearest cells of each vector, as rising numbers int64 (n, probes)."""
+    """The `probes` nearest cells of each vector, ascending, int64 (n, probes)."""
     across = as_float(cells).T.contiguous()
     probes = min(probes, len(cells))
     if len(cells) == 1:
@@ -79,7 +79,8 @@ class TrainTask:
 
 @dataclass(frozen=True)
 class AssignTask:
-    """One spill file -> the same rows by groups of cells; one row for each picture, in every group it probes."""
+    """One spill file -> its rows by groups of cells; one row for each picture, in each group that has one of its
+    cells."""
 
     output: str
     work: str
@@ -118,7 +119,7 @@ class AssignTask:
 
 
 def pictures(url: str) -> Iterator[Spilled]:
-    """The pictures of a spill file: rows whose bytes are not those of an earlier row, a few thousand at once."""
+    """The pictures of a spill file: rows whose bytes do not occur in an earlier row, a few thousand at a time."""
     held: list[Spilled] = []
     count = 0
     for rows in read_spilled([url], None, 1):

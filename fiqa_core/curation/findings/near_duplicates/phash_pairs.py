@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from fiqa_core.curation.findings.near_duplicates.cosine_pairs import Pairs, joined, plain
+from fiqa_core.curation.findings.near_duplicates.cosine_pairs import NearPairs, joined, plain
 from fiqa_core.curation.findings.settings import NearSettings
 from fiqa_core.curation.findings.tasks import Counts, load_array, save_table
 from fiqa_core.storage import join
@@ -24,12 +24,12 @@ def band_masks(bits: int) -> np.ndarray:
 
 
 def close_values(values: np.ndarray, bits: int, band: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Places (i, j) and the number of differing bits of different values whose first equal band is `band`.
+    """Places (i, j) of pairs of values whose first equal band is `band`, and the number of differing bits.
 
-    Memory is that of `values` whatever they are; the time is that of all pairs with an equal band.
+    Memory grows with `values` only; time with the number of pairs that have an equal band.
 
     Args:
-        values: uint64 (n,), each there once.
+        values: uint64 (n,), distinct.
     """
     masks = band_masks(bits)
     key = values & masks[band]
@@ -50,15 +50,15 @@ def close_values(values: np.ndarray, bits: int, band: int) -> Iterator[tuple[np.
         step += 1
 
 
-def phash_pairs(phash: np.ndarray, rid: np.ndarray, own: int, bits: int, band: int) -> Pairs:
-    """Pairs of rows with at least one of the dataset, of those values whose first equal band is `band`.
+def phash_pairs(phash: np.ndarray, rid: np.ndarray, own: int, bits: int, band: int) -> NearPairs:
+    """Pairs of rows, at least one of them of the dataset, whose values have `band` as their first equal band.
 
-    The dataset's rows of one value are a crowd around the first (band 0 does it), and two values are one pair, of
-    their first rows: a placeholder that is there ten thousand times makes ten thousand pairs. Each row is paired with
-    one row that is not the dataset's, of the nearest value.
+    The dataset's rows with one value are a crowd around the first (found in band 0), and two values are one pair, of
+    their first rows: a placeholder that occurs ten thousand times makes ten thousand pairs. Each row is paired with
+    one row outside the dataset, of the nearest value.
 
     Args:
-        phash: uint64 (n,). rid: int64 (n,), rising.
+        phash: uint64 (n,). rid: int64 (n,), ascending.
     """
     mine = int(np.searchsorted(rid, own))
     values, number = np.unique(phash, return_inverse=True)
@@ -67,13 +67,13 @@ def phash_pairs(phash: np.ndarray, rid: np.ndarray, own: int, bits: int, band: i
     np.minimum.at(first[1], number[mine:], rid[mine:])
     is_own, is_other = first < np.iinfo(np.int64).max
     found = []
-    # Of each value the nearest one that another dataset has: fewest bits, then the first row.
+    # For each value the nearest one of another dataset: fewest differing bits, then the first row.
     nearest = np.full(len(values), bits + 1), np.full(len(values), np.iinfo(np.int64).max)
     if band == 0:
         middle = first[0][number[:mine]]
         some = rid[:mine][middle != rid[:mine]]
         middle = middle[middle != rid[:mine]]
-        found.append(Pairs(middle, some, np.ones(len(some), np.float32), middle))
+        found.append(NearPairs(middle, some, np.ones(len(some), np.float32), middle))
         nearest[0][is_own & is_other] = 0
         nearest[1][is_own & is_other] = first[1][is_own & is_other]
     for i, j, count in close_values(values, bits, band):
@@ -94,7 +94,7 @@ def _similarity(bits: np.ndarray) -> np.ndarray:
 
 
 def _take_nearer(nearest: tuple[np.ndarray, np.ndarray], at: np.ndarray, bits: np.ndarray, row: np.ndarray) -> None:
-    """Keep for each value (`at`) the row with the fewest bits, of equals the first."""
+    """Keep for each value (`at`) the row with the fewest differing bits, of equals the first."""
     order = np.lexsort((row, bits, at))
     at, bits, row = at[order], bits[order], row[order]
     new = np.ones(len(at), bool)

@@ -1,7 +1,7 @@
-"""Whether two thumbnails show one photograph: one is laid over the other, and what is left differs or not.
+"""Whether two thumbnails show one photograph: one is aligned to the other, and the remaining difference is measured.
 
-Copies that were recompressed, resized, cropped, shifted, lit differently, blurred a little or mirrored lie on top of
-each other; a face photographed a moment later has moved in itself, and no mapping of the plane undoes that.
+Copies that were recompressed, resized, cropped, shifted, lit differently, blurred a little or mirrored can be aligned;
+a face photographed a moment later has moved in itself, and no mapping of the plane undoes that.
 """
 
 import cv2
@@ -9,11 +9,11 @@ import numpy as np
 
 from fiqa_core.images.thumbnail import SIDE
 
-# Slow changes of grey (light, shading) say nothing of the picture: what a Gaussian this wide holds is taken away.
+# Slow changes of grey (light, shading) do not identify a picture: what a Gaussian of this width keeps is subtracted.
 _BACKGROUND, _COARSE = 0.12 * SIDE, 0.08 * SIDE
-# Border that is left out (a crop has other pixels there), and share of the rest that may differ (a patch, a logo).
+# Border to ignore (a crop has other pixels there), and share of the rest that may differ (a patch, a logo).
 _MARGIN, _COVERED = 3, 0.05
-# Pairs whose coarse pictures agree less than this are not laid over each other. Copies: 0.89 and more for 99.5 %.
+# Pairs whose coarse pictures agree less than this are not aligned. Copies: 0.89 and more for 99.5 %.
 _COARSE_AGREEMENT = 0.75
 _STEPS = 8
 _AT_ONCE = 2048
@@ -23,10 +23,10 @@ _MASK[_INNER] = 255
 
 
 def same_picture(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """How well each pair's thumbnails agree once one is laid over the other; float32 (n,), 1 = the same picture.
+    """How well each pair's thumbnails agree after alignment; float32 (n,), 1 = the same picture.
 
-    The second is laid over the first by the affine map that maximises their correlation (ECC: Evangelidis and
-    Psarakis 2008), mirrored if it agrees better so. The result is the correlation of what is finer than shading,
+    The second is aligned to the first by the affine map that maximises their correlation (ECC: Evangelidis and
+    Psarakis 2008), mirrored if it agrees better that way. The result is the correlation of details finer than shading,
     without the border and the 5 % of the pixels that differ most. Pairs that do not agree coarsely get 0, and so do
     pictures without any structure. It does not depend on brightness and contrast.
 
@@ -58,7 +58,7 @@ def _layers(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _agreement(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Correlation of each pair; 0 where one has no structure."""
+    """Correlation of each pair; 0 if a picture has no structure."""
     one = one - one.mean(axis=(1, 2), keepdims=True)
     other = other - other.mean(axis=(1, 2), keepdims=True)
     length = np.sqrt(np.einsum("nij,nij->n", one, one) * np.einsum("nij,nij->n", other, other))
@@ -70,7 +70,7 @@ def _laid_over(first: np.ndarray, second: np.ndarray) -> float:
     enough = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, _STEPS, 1e-3)
     try:
         _, warp = cv2.findTransformECC(first, second, warp, cv2.MOTION_AFFINE, enough, _MASK, 1)
-    except cv2.error:  # the iteration ran out of the picture: these are not alike
+    except cv2.error:  # the alignment left the picture: the two are not alike
         return 0.0
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     over = cv2.warpAffine(second, warp, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE)

@@ -1,4 +1,4 @@
-"""The thumbnails of all rows where the workers find them, read a few at a time."""
+"""The thumbnails of all rows, published for the workers and read a few at a time."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ def have_thumbnails(parts: Sequence[Part]) -> bool:
 
 
 def publish_thumbnails(parts: Sequence[Part], output: str, work: str) -> None:
-    """One array of them, by rid; zeros where a row has none. A few megabytes are held."""
+    """Publish one array of thumbnails, by rid; zeros if a row has none. Takes a few megabytes of memory."""
     rows = sum(part.rows for part in parts)
     header = {"descr": "|u1", "fortran_order": False, "shape": (rows, THUMBNAIL_BYTES)}
     with temporary_for(output) as path:
@@ -34,7 +34,8 @@ def publish_thumbnails(parts: Sequence[Part], output: str, work: str) -> None:
 
 
 def thumbnails_of(work: str, rid: np.ndarray) -> np.ndarray:
-    """Thumbnails uint8 (n, 1024) of rows in rising order of rid; from a remote store only the blocks they lie in."""
+    """Thumbnails uint8 (n, 1024) of rows in ascending order of rid; from a store only the blocks with these rows are
+    read."""
     if is_local(work):
         return np.asarray(load_array(_file(work))[rid])
     found = np.empty((len(rid), THUMBNAIL_BYTES), np.uint8)
