@@ -21,6 +21,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.runner import PipelineState
 
 from fiqa_core import storage
+from fiqa_core.extras import install_extra
 from pipelines.runners import worker_watch
 
 _log = logging.getLogger(__name__)
@@ -238,7 +239,7 @@ def _import_dask_runner() -> None:
         importlib.import_module("apache_beam.runners.dask.dask_runner")
         importlib.import_module("dask.distributed")
     except ImportError as error:
-        raise OptionError(f"DaskRunner needs dask ({error}): pip install 'fiqa-pipelines[dask]'") from error
+        raise OptionError(f"DaskRunner needs dask ({error}): {install_extra('dask')}") from error
 
 
 def _refuse_unknown(arguments: Sequence[str], own_options: Sequence[str]) -> None:
