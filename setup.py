@@ -9,7 +9,7 @@ _NEEDED = 77  # the first that reads pyproject.toml as it is written here
 
 if int(setuptools.__version__.partition(".")[0]) < _NEEDED:
     raise SystemExit(
-        f"setup.py: setuptools {setuptools.__version__} is too old to read pyproject.toml; {_NEEDED} or newer is needed: "
+        f"setup.py: setuptools {setuptools.__version__} is too old to read pyproject.toml; {_NEEDED} is needed: "
         f"pip install 'setuptools>={_NEEDED}'"
     )
 

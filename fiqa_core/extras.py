@@ -2,6 +2,6 @@
 
 
 def install_extra(extra: str = "") -> str:
-    """The command that installs an extra of pyproject.toml, or with "" what every command needs, and where to run it."""
+    """The command that installs an extra of pyproject.toml (with "": what every command needs), and where to run it."""
     what = f"'.[{extra}]'" if extra else "."
     return f"pip install -e {what} (in the project's folder)"

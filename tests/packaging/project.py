@@ -1,6 +1,7 @@
 """What pyproject.toml and the files of pinned versions say."""
 
 import re
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,6 @@ def pinned(name: str) -> dict[str, str]:
 
 def project_of_a_fresh_clone(folder: Path) -> Path:
     """The files that a build needs, copied, so that nothing built lies in the working tree."""
-    import shutil
-
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):

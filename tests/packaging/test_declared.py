@@ -7,9 +7,11 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from schemas.versions import PACKAGE_VERSION
 from tests.packaging.project import PACKAGES, ROOT, extras, extras_named, pinned, pyproject, requirements
 
 # Their private parts are used: see pyproject.toml.
@@ -74,10 +76,9 @@ def test_every_import_is_of_a_declared_package():
 
 def test_all_holds_every_extra_and_test_whatever_needs_no_cloud_or_cluster():
     everything = set(extras()) - {"all", "test"}
-    composed = {
-        extra: next(r.extras for r in extras()[extra] if r.name == "fiqa-pipelines") for extra in ("all", "test")
-    }
-    assert composed == {"all": everything, "test": everything - {"gcp", "dask"}}
+    for extra, expected in (("all", everything), ("test", everything - {"gcp", "dask"})):
+        (composed,) = [needed.extras for needed in extras()[extra] if needed.name == "fiqa-pipelines"]
+        assert composed == expected
 
 
 @pytest.mark.parametrize("place", ["fiqa_core", "pipelines", "examples", "docs", "scripts", "docker"])
@@ -99,8 +100,6 @@ def test_every_message_about_a_missing_package_is_of_one_helper():
 
 
 def test_the_versions_of_python_that_ci_runs_are_those_that_are_declared():
-    import yaml
-
     jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))["jobs"]
     run = [str(version) for job in jobs.values() for version in job["strategy"]["matrix"]["python"]]
     project = pyproject()["project"]
@@ -110,8 +109,6 @@ def test_the_versions_of_python_that_ci_runs_are_those_that_are_declared():
 
 
 def test_ci_runs_the_one_test_command():
-    import yaml
-
     (job,) = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))["jobs"].values()
     commands = [step.get("run", "") for step in job["steps"]]
     assert commands[-1] == "bash scripts/test.sh"
@@ -120,10 +117,6 @@ def test_ci_runs_the_one_test_command():
 
 
 def test_the_citation_names_this_version_and_the_licence():
-    import yaml
-
-    from schemas.versions import PACKAGE_VERSION
-
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == PACKAGE_VERSION
     assert citation["license"] == pyproject()["project"]["license"]
