@@ -13,6 +13,9 @@ import yaml
 from dockerfile_parse import DockerfileParser
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from tests.packaging.project import pinned
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = ROOT / "docker" / "Dockerfile"
@@ -25,8 +28,7 @@ def instructions() -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def pins() -> dict[str, str]:
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    return pinned("constraints.txt")
 
 
 def values(instructions, name: str) -> list[str]:
@@ -62,7 +64,7 @@ def test_every_pinned_version_is_one_that_setup_allows(pins):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"]["gcp"]]
     for requirement in map(Requirement, wanted):
-        assert requirement.specifier.contains(pins[requirement.name]), requirement
+        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
 
 
 def test_torch_is_installed_from_the_constraints_and_must_be_a_cuda_build(instructions):

@@ -30,10 +30,11 @@ def requirements() -> list[Requirement]:
 
 
 def pinned(name: str) -> dict[str, str]:
-    """Versions of a constraints file by canonical package name."""
+    """Versions of a constraints file by canonical package name, as they are for this Python."""
     lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
-    pins = [line.split("==") for line in lines if line and not line.startswith("#")]
-    return {canonicalize_name(package): version for package, version in pins}
+    pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    here = [pin for pin in pins if pin.marker is None or pin.marker.evaluate()]
+    return {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in here}
 
 
 def project_of_a_fresh_clone(folder: Path) -> Path:
