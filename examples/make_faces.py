@@ -18,6 +18,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from fiqa_core.extras import install_extra
 from fiqa_core.images.degradations import DEGRADATIONS
 from fiqa_core.wording import counted
 
@@ -59,9 +60,7 @@ def faces(crops: int) -> dict[str, np.ndarray]:
     try:
         from skimage import data
     except ImportError as error:
-        raise SystemExit(
-            f"the photographs come with scikit-image ({error}): pip install 'fiqa-pipelines[examples]'"
-        ) from error
+        raise SystemExit(f"the photographs come with scikit-image ({error}): {install_extra('examples')}") from error
     found = {"astronaut": aligned(data.astronaut(), ASTRONAUT, TEMPLATE)}
     for number, crop in enumerate(data.lfw_subset()[:crops]):  # the first 100 are faces, the others are not
         grey = np.clip(np.rint(crop * 255), 0, 255).astype(np.uint8)

@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 venv=${FIQA_VENV:-.venv}
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
 "$venv/bin/pip" install --quiet --constraint constraints.txt torch
-"$venv/bin/pip" install --quiet --constraint constraints.txt --editable ".[test,gcp,dask,s3]"
+"$venv/bin/pip" install --quiet --constraint constraints.txt --editable ".[test,gcp,dask]"
 "$venv/bin/ruff" check .
 "$venv/bin/ruff" format --check .
 "$venv/bin/lint-imports" --no-cache

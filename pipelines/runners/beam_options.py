@@ -21,6 +21,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.runner import PipelineState
 
 from fiqa_core import storage
+from fiqa_core.extras import install_extra
 from pipelines.cli.errors import JobError, OptionError
 from pipelines.cli.faults import as_ours
 from pipelines.cli.parser import Parser
@@ -262,4 +263,4 @@ def _import_dask_runner() -> None:
         importlib.import_module("apache_beam.runners.dask.dask_runner")
         importlib.import_module("dask.distributed")
     except ImportError as error:
-        raise OptionError(f"DaskRunner needs dask ({error}): pip install 'fiqa-pipelines[dask]'") from error
+        raise OptionError(f"DaskRunner needs dask ({error}): {install_extra('dask')}") from error

@@ -14,6 +14,7 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 
+from fiqa_core.extras import install_extra
 from pipelines.runners.gpu_machines import Gpu, MachineError, machine_type, parse_accelerator
 
 
@@ -72,7 +73,7 @@ def _missing(options: PipelineOptions, places: Mapping[str, Sequence[str]]) -> l
         importlib.import_module("google.cloud.dataflow")
         importlib.import_module("google.cloud.storage")
     except ImportError as error:
-        problems.append(f"Dataflow's client is not installed ({error}): pip install 'fiqa-pipelines[gcp]'")
+        problems.append(f"Dataflow's client is not installed ({error}): {install_extra('gcp')}")
     if not google.project:
         problems.append("--project PROJECT is missing: the ID of your Google Cloud project")
     if not google.region:

@@ -107,7 +107,7 @@ def test_without_the_gcp_extra_the_message_names_it(monkeypatch):
         return real(name, *rest)
 
     monkeypatch.setattr(dataflow_checks.importlib, "import_module", absent)
-    assert "pip install 'fiqa-pipelines[gcp]'" in refusal()
+    assert "pip install -e '.[gcp]'" in refusal()
 
 
 def test_setup_file_stands_in_for_the_image_and_must_exist(tmp_path, monkeypatch):

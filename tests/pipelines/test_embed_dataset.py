@@ -190,7 +190,7 @@ def test_without_onnxruntime_the_message_names_the_extra_and_nothing_is_begun(
 ):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert embed(folder, tmp_path / "out", model) == EXIT_BAD_INPUT
-    assert "fiqa-pipelines[onnx]" in caplog.text
+    assert "pip install -e '.[onnx]'" in caplog.text
     assert not (tmp_path / "out").exists()
 
 

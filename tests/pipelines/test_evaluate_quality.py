@@ -352,4 +352,4 @@ def test_overwriting_leaves_no_file_of_the_earlier_evaluation(faces, evaluated, 
 def test_without_matplotlib_the_extra_is_named(faces, tmp_path, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert run(faces.flags(tmp_path / "out")) == 2
-    assert "pip install 'fiqa-pipelines[plots]', or leave them out with --no-plots" in caplog.text
+    assert "pip install -e '.[plots]' (in the project's folder), or leave them out with --no-plots" in caplog.text

@@ -381,7 +381,7 @@ def test_removing_takes_a_whole_folder_and_nothing_beside_it(bucket):
 def test_s3_without_its_package_names_the_extra(monkeypatch, other_policy):
     monkeypatch.setitem(sys.modules, "s3fs.core", None)
     monkeypatch.delitem(sys.modules, "fiqa_core.storage.amazon", raising=False)
-    with pytest.raises(StorageError, match=r"pip install 'fiqa-pipelines\[s3\]'"):
+    with pytest.raises(StorageError, match=r"pip install -e '\.\[s3\]'"):
         storage.stat("s3://bucket/shard.tar")
 
 

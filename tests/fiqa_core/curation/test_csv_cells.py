@@ -2,11 +2,13 @@
 
 import csv
 import io
+from collections.abc import Iterable
 
 import duckdb
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
+from packaging.version import Version
 
 from fiqa_core.curation.csv_cells import defused, defused_column, restored
 from fiqa_core.curation.decisions.reason_codes import MEANINGS
@@ -17,6 +19,12 @@ from schemas.drops import Drop
 CHARACTERS = [*map(chr, range(33)), "\x7f", "\x85", "\xa0", "\u2028", "\u2029", "\ufeff", *"\"',;=+-@", "\uff1d"]
 TEXTS = [text for c in CHARACTERS for text in (f"a{c}b", f"{c}ab", f"ab{c}", c)]
 FORMULAS = ["=1+1", "+cmd|x", "-x", "@x", "\t=1", "\r=1", "\n=1", "'=1", "''x", "-12", "+3.5", "-1\n=2", ""]
+# Older ones end a text at its first NUL.
+PANDAS_READS_NUL = Version(pd.__version__) >= Version("3.1")
+
+
+def read_by_pandas(texts: Iterable[str]) -> list[str]:
+    return [text if PANDAS_READS_NUL else text.partition("\0")[0] for text in texts]
 
 
 def test_every_text_is_read_back_from_its_cell_and_no_cell_is_a_formula():
@@ -40,7 +48,7 @@ def test_labels_csv_gives_every_label_its_own_number_to_every_reader(tmp_path):
     assert [int(row["new_label"]) for row in rows] == list(range(len(expected)))
     assert [int(row["images"]) for row in rows] == [counts[label] for label in expected]
     table = pd.read_csv(path, keep_default_na=False, dtype=str)
-    assert [restored(label) for label in table.label] == expected
+    assert [restored(label) for label in table.label] == read_by_pandas(expected)
     options = "header=true, all_varchar=true, quote='\"', escape='\"', delim=',', nullstr='no such'"
     found = duckdb.sql(f"select label from read_csv('{path}', {options}, parallel=false)").fetchall()
     assert [restored(label) for (label,) in found] == expected
@@ -69,4 +77,4 @@ def test_removed_csv_gives_back_every_key_and_label(tmp_path):
     assert [restored(row["key"]) for row in found] == TEXTS
     assert [restored(row["label"]) for row in found] == TEXTS[::-1]
     table = pd.read_csv(tmp_path / "removed.csv", keep_default_na=False, dtype=str)
-    assert [restored(key) for key in table.key] == TEXTS
+    assert [restored(key) for key in table.key] == read_by_pandas(TEXTS)

@@ -200,7 +200,7 @@ def test_without_tensorboard_numbers_are_logged_and_the_extra_is_named(settings,
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     trainer = trainer_of(settings)
     metrics = Metrics(trainer.output, 0)
-    assert "fiqa-pipelines[train]" in caplog.text
+    assert "pip install -e '.[train]'" in caplog.text
     losses = trainer.train_step(next(trainer.batches.epoch(0)))
     line = metrics.add(trainer._done(), losses, steps_a_second=0.5, batch=6)
     assert "step 1 of 8" in line
