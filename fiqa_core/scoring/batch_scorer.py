@@ -16,7 +16,10 @@ class Scores(NamedTuple):
 
 
 class BatchScorer(Protocol):
-    """What scoring needs of a scorer; one with a method `score_stored` is given int64 (B,) stored bytes instead."""
+    """What scoring needs of a scorer; one with a method `score_stored` is given int64 (B,) stored bytes instead.
+
+    One that computes elsewhere may have a method `submit`, which does not wait (`service.client.Session`).
+    """
 
     batch_size: int
 

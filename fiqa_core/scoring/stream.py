@@ -2,9 +2,10 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,12 @@ from fiqa_core.images.thumbnail import thumbnail
 from fiqa_core.scoring.batch_scorer import BatchScorer
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.unit import Record
+from fiqa_core.wording import counted
 from schemas.reasons import Status
 
 _CHUNK = 32  # records a decoding task: large enough that handing it over costs nothing
 _CHUNK_BYTES = 4 << 20  # or fewer, where images are large
+_SESSIONS = 2  # batches of one reader that the scoring process may have at a time
 _BYTES_IN_FLIGHT = 64 << 20  # stored bytes that wait to be decoded, or are; one chunk more while it is read
 SIDE = 112
 
@@ -138,18 +141,46 @@ def score_batch(
     `pixels`: uint8 (B, 112, 112, 3) to gather them in. Fresh memory for each batch would cost more than the
     gathering: megabytes go back to the system every time, and come again page by page.
     """
+    return begin_batch(batch, scorer, pixels, embedding_type)()
+
+
+def begin_batch(
+    batch: list[Row], scorer: BatchScorer, pixels: np.ndarray, embedding_type: str = "float32"
+) -> Callable[[], list[Row]]:
+    """As `score_batch`, but what is returned waits for the scores; `pixels` are in use until then.
+
+    Only a scorer with a method `submit` (see `Session`) computes meanwhile; another one does so at once.
+    """
     usable = [row for row in batch if row.pixels is not None]
     if not usable:
-        return batch
+        return lambda: batch
     gathered = np.stack([row.pixels for row in usable if row.pixels is not None], out=pixels[: len(usable)])
-    of_stored: Callable[[np.ndarray], Any] | None = getattr(scorer, "score_stored", None)
-    scores = of_stored(np.array([row.stored for row in usable])) if of_stored else scorer.score_pixels(gathered)
-    for outputs in (scores.quality, scores.embedding):
-        if outputs is not None and len(outputs) != len(usable):
-            raise RuntimeError(f"the scorer gave {len(outputs)} scores for {len(usable)} images")
-    embedding = None if scores.embedding is None else _narrowed(scores.embedding, embedding_type)
-    for place, row in enumerate(usable):
+    for row in usable:
         row.pixels = None
+    scores_of = _submitted(scorer, gathered, np.array([row.stored for row in usable]))
+
+    def finish() -> list[Row]:
+        _fill_in(usable, scores_of(), embedding_type)
+        return batch
+
+    return finish
+
+
+def _submitted(scorer: BatchScorer, pixels: np.ndarray, stored: np.ndarray) -> Callable[[], Any]:
+    submit: Callable[[np.ndarray, np.ndarray], Callable[[], Any]] | None = getattr(scorer, "submit", None)
+    if submit is not None:
+        return submit(pixels, stored)
+    of_stored: Callable[[np.ndarray], Any] | None = getattr(scorer, "score_stored", None)
+    scores = scorer.score_pixels(pixels) if of_stored is None else of_stored(stored)
+    return lambda: scores
+
+
+def _fill_in(rows: Sequence[Row], scores: Any, embedding_type: str) -> None:
+    for outputs in (scores.quality, scores.embedding):
+        if outputs is not None and len(outputs) != len(rows):
+            raise RuntimeError(f"the scorer gave {len(outputs)} scores for {counted(len(rows), 'image')}")
+    embedding = None if scores.embedding is None else _narrowed(scores.embedding, embedding_type)
+    for place, row in enumerate(rows):
         quality = None if scores.quality is None else float(scores.quality[place])
         if quality is not None and not np.isfinite(quality):
             row.status, row.message = Status.NON_FINITE, f"the network's score is {quality}"
@@ -158,7 +189,6 @@ def score_batch(
         else:
             row.quality = quality
             row.embedding = None if embedding is None else embedding[place]
-    return batch
 
 
 def _narrowed(embedding: np.ndarray, embedding_type: str) -> np.ndarray:
@@ -171,30 +201,40 @@ def score_records(
 ) -> Iterator[list[Row]]:
     """Score records in order; reading and decoding run beside the network, a few batches ahead.
 
-    A scorer with a method `session` is asked for one for the whole of these records, and batches are gathered in its
-    `pixels`.
+    A scorer with a method `session` is asked for `_SESSIONS` of them, for the whole of these records. Batches are
+    gathered in their `pixels` in turn, so that one is with the scorer while the rows of another are made and written.
     """
     session: Callable[[], AbstractContextManager[BatchScorer]] | None = getattr(scorer, "session", None)
-    with session() if session else nullcontext(scorer) as own:
-        yield from _scored(records, own, settings, threads)
+    with ExitStack() as stack:
+        scorers = [stack.enter_context(session()) for _ in range(_SESSIONS)] if session else [scorer]
+        yield from _scored(records, scorers, settings, threads)
 
 
 def _scored(
-    records: Iterable[Record], scorer: BatchScorer, settings: ScoreSettings, threads: int
+    records: Iterable[Record], scorers: Sequence[BatchScorer], settings: ScoreSettings, threads: int
 ) -> Iterator[list[Row]]:
-    batch_size = scorer.batch_size  # a scorer that runs out of memory halves its own, and cuts batches itself
-    pixels = getattr(scorer, "pixels", None)
-    if pixels is None:
-        pixels = np.empty((batch_size, SIDE, SIDE, 3), np.uint8)
+    batch_size = scorers[0].batch_size  # a scorer that runs out of memory halves its own, and cuts batches itself
+    places = cycle([(scorer, _place(scorer, batch_size)) for scorer in scorers])
     embedding_type = "float32" if settings.embeddings == "none" else settings.embeddings
     prepared = ahead(batches(prepare_rows(records, settings, threads), batch_size), depth=2)
+    under_way: deque[Callable[[], list[Row]]] = deque()
     try:
         for batch in prepared:
-            yield score_batch(batch, scorer, pixels, embedding_type)
+            under_way.append(begin_batch(batch, *next(places), embedding_type))
+            if len(under_way) == len(scorers):  # the next batch needs the place of the oldest one
+                yield under_way.popleft()()
+        while under_way:
+            yield under_way.popleft()()
     finally:
         close: Callable[[], None] | None = getattr(prepared, "close", None)
         if close is not None:
             close()
+
+
+def _place(scorer: BatchScorer, batch_size: int) -> np.ndarray:
+    """Where the batches of a scorer are gathered: its own `pixels`, if it has any."""
+    own: np.ndarray | None = getattr(scorer, "pixels", None)
+    return np.empty((batch_size, SIDE, SIDE, 3), np.uint8) if own is None else own
 
 
 def _chunks(records: Iterable[Record]) -> Iterator[tuple[list[Record], int]]:

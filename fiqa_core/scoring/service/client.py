@@ -3,7 +3,7 @@
 import contextlib
 import queue
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from fiqa_core.scoring.batch_scorer import Scores
 from fiqa_core.scoring.service import launch
 from fiqa_core.scoring.service.errors import ScoringProcessLostError, from_message
 from fiqa_core.scoring.service.wire import Block, Shape, receive, send
+from fiqa_core.wording import counted
 
 
 class Session:
@@ -33,21 +34,32 @@ class Session:
         send(connection, {"batch": self.batch_size}, self._block.descriptor)
         receive(connection)
 
-    def score_pixels(self, pixels: np.ndarray) -> Scores:
-        """`Scores` of uint8 RGB (B, 112, 112, 3), B up to `batch_size`.
+    def submit(self, pixels: np.ndarray, stored: np.ndarray) -> Callable[[], Scores]:
+        """Hand over a batch; what is returned waits for its `Scores`, and must be called before the next batch.
+
+        Args:
+            pixels: uint8 RGB (B, 112, 112, 3), B up to `batch_size`. stored: int64 (B,), bytes of each stored image.
 
         Raises:
             ScoringProcessLostError: the scoring process ended.
             ScoringProcessError: it could not score the batch.
         """
-        if pixels.ctypes.data != self.pixels.ctypes.data:
-            self.pixels[: len(pixels)] = pixels
-        return self._scores(len(pixels))
+        count = len(pixels)
+        if self._shape.from_stored:
+            self._block.stored[:count] = stored
+        elif pixels.ctypes.data != self.pixels.ctypes.data:
+            self.pixels[:count] = pixels
+        with _lost_with(count):
+            send(self._connection, {"count": count})
+        return lambda: self._scores(count)
+
+    def score_pixels(self, pixels: np.ndarray) -> Scores:
+        """`Scores` of uint8 RGB (B, 112, 112, 3), B up to `batch_size`; errors as of `submit`."""
+        return self.submit(pixels, np.zeros(len(pixels), np.int64))()
 
     def _score_stored(self, stored: np.ndarray) -> Scores:
         """`Scores` by the stored sizes alone, int64 (B,), bytes."""
-        self._block.stored[: len(stored)] = stored
-        return self._scores(len(stored))
+        return self.submit(self.pixels[: len(stored)], stored)()
 
     def close(self) -> None:
         """Leave the scoring process."""
@@ -56,18 +68,24 @@ class Session:
         self._block.close()
 
     def _scores(self, count: int) -> Scores:
-        try:
-            send(self._connection, {"count": count})
+        with _lost_with(count):
             answer = receive(self._connection)
-        except (OSError, TimeoutError) as error:
-            raise ScoringProcessLostError(
-                f"the scoring process ended, or was killed, while it had a batch of {count} images ({error})"
-            ) from error
         if "error" in answer:
             raise from_message(answer)
         quality = self._block.quality[:count].copy() if self._shape.has_quality else None
         embedding = self._block.embedding[:count].copy() if self._shape.dim else None
         return Scores(quality, embedding)
+
+
+@contextlib.contextmanager
+def _lost_with(count: int) -> Iterator[None]:
+    """Say of a connection that breaks how many images were lost with it."""
+    try:
+        yield
+    except (OSError, TimeoutError) as error:
+        raise ScoringProcessLostError(
+            f"the scoring process ended, or was killed, while it had a batch of {counted(count, 'image')} ({error})"
+        ) from error
 
 
 class RemoteScorer:
