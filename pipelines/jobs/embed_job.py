@@ -45,9 +45,7 @@ def run(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser, pass
         onnxruntime()  # refused here where it is missing, before anything else
     else:
         _refuse_onnx_options(arguments)
-    workers = prepare_workers(
-        arguments, options, {"--model": arguments.model}, onnx_device if is_onnx else resolve_device
-    )
+    workers = prepare_workers(arguments, options, onnx_device if is_onnx else resolve_device)
     settings = _onnx_settings(arguments) if is_onnx else _checkpoint_settings(arguments, options, workers.device)
     make: type[OnnxSource] | type[CheckpointScorer] = OnnxSource if is_onnx else CheckpointScorer
     threads = arguments.threads or workers.threads or network_threads(options, arguments)

@@ -29,7 +29,7 @@ from fiqa_core.tables.quality_files import TableError
 from fiqa_core.wording import counted
 from pipelines.cli.errors import OptionError
 from pipelines.cli.exit_codes import EXIT_INCOMPLETE, EXIT_OK
-from pipelines.cli.filter_options import refuse_contradictions
+from pipelines.cli.filter_options import OWN_COLUMN, refuse_contradictions
 from pipelines.cli.filter_report import print_account, print_end
 from pipelines.cli.parser import Parser
 from pipelines.cli.policy_options import policy_of
@@ -118,6 +118,9 @@ def _check_places(arguments: argparse.Namespace, options: PipelineOptions) -> No
     """Whether the workers can reach what they will be asked to open."""
     places = {"--quality": arguments.quality, "--against": arguments.against}
     places["--output"] = [arguments.output] if arguments.output else []
+    places["--embeddings"] = [uri for uri in arguments.embeddings if uri != OWN_COLUMN]
+    places["--embedding-keys"] = [arguments.embedding_keys] if arguments.embedding_keys else []
+    places["--moved"] = [now for _, now in arguments.moved]
     dataflow.prepare(options, None, "cpu", False, places)
     if dataflow.is_dataflow(options) and arguments.dry_run:
         raise OptionError("--dry-run works on this machine: leave out --runner DataflowRunner")

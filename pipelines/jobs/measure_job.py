@@ -17,7 +17,7 @@ _log = logging.getLogger("measure_baselines")
 def run(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser) -> int:
     """Measure; `rest`: Beam's options."""
     options = command_options(arguments, rest, parser)
-    workers = prepare_workers(arguments, options, {}, lambda device: device)
+    workers = prepare_workers(arguments, options, lambda device: device)
     settings = ScoreSettings(
         arguments.measure,
         "none",

@@ -32,8 +32,7 @@ _log = logging.getLogger("score_dataset")
 def run(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser, source: ScorerSource | None) -> int:
     """Score; `rest`: Beam's options. `source`: makes the scorer instead of a network."""
     options = command_options(arguments, rest, parser)
-    network = {} if arguments.model is None else {"--model": arguments.model}
-    workers = prepare_workers(arguments, options, network, resolve_device)
+    workers = prepare_workers(arguments, options, resolve_device)
     settings = _settings(arguments, options, workers.device, source)
     if source is None:
         threads = arguments.threads or workers.threads or network_threads(options, arguments)

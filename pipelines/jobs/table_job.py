@@ -7,8 +7,9 @@ import logging
 import os
 import shlex
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import apache_beam as beam
@@ -31,7 +32,7 @@ from pipelines.cli.table_options import DEFAULT_UNIT_SIZE
 from pipelines.jobs.network_settings import settle_compile
 from pipelines.runners import dataflow, dataflow_job
 from pipelines.runners.beam_options import is_in_process, is_local, refuse_memory, run_job, worker_processes
-from pipelines.runners.local_workers import choose_workers, served
+from pipelines.runners.local_workers import choose_workers, places_of, served
 from pipelines.runners.progress import ProgressMonitor
 from transforms.score import ScoreDataset, ScorerSource
 
@@ -64,19 +65,19 @@ class TableJob:
 def prepare_workers(
     arguments: argparse.Namespace,
     options: PipelineOptions,
-    network: Mapping[str, str],
     resolve: Callable[[str], object],
 ) -> dataflow.WorkerSetup:
-    """Check runner, device (`resolve` refuses one that is missing) and places before anything is read.
-
-    `network`: option -> URI of the network's file.
-    """
-    places = {"--input": arguments.input, "--output": [arguments.output]} | {k: [uri] for k, uri in network.items()}
+    """Check runner, device (`resolve` refuses one that is missing) and places before anything is read."""
+    places = places_of(arguments)
     workers = dataflow.prepare(options, arguments.gpu, arguments.device, arguments.no_wait, places)
     if is_local(options):
         resolve(arguments.device)
     if not is_in_process(options):
-        refuse_memory([*arguments.input, arguments.output, *network.values()])
+        refuse_memory(chain.from_iterable(places.values()))
+    elif arguments.scoring_process == "on":
+        refuse_memory(
+            places.get("--model", ()), "the scoring process, which loads it, is another", "--scoring-process off"
+        )
     return workers
 
 

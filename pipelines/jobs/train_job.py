@@ -140,8 +140,16 @@ def _share(settings: TrainingSettings) -> Share:
     device, threads = resolve_device(settings.run.device).type, max(1, settings.run.decode_threads)
     cores, beside = usable_cores(), training_processes_here()
     workers = settings.data.workers
+    # A teacher's images are read from its pool, which is on a disk.
+    read_later = settings.data.input if settings.teacher is None else ()
+    in_memory = next((uri for uri in read_later if storage.in_this_process_only(uri)), None)
     if workers is None:
-        workers = default_workers(device, cores, beside)
+        workers = 0 if in_memory else default_workers(device, cores, beside)
+    elif workers and in_memory:
+        raise TrainingError(
+            f"{in_memory}: memory:// is seen by one process only, and the images were to be read by others (--workers "
+            f"{workers}). Use --workers 0, or a place that all of them reach."
+        )
     where = f"this process, {counted(threads, 'thread')}"
     if workers:
         where = f"{counted(workers, 'worker process', 'worker processes')}; one more reads"

@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import (
@@ -38,6 +38,7 @@ _KNOWN = {name: name for name in StandardOptions.KNOWN_RUNNER_NAMES} | {
 }
 _LOCAL = {"DirectRunner", "SwitchingDirectRunner", _FN_API_RUNNER}
 _CONNECT_S = 5.0
+_IN_MEMORY = "--direct_running_mode in_memory"
 _ERROR_LINE = re.compile(r"^(RuntimeError: )*(?P<text>[A-Za-z_][\w.]*(Error|Exception|Rejected|Worker|Rendezvous)\b.*)")
 
 
@@ -157,18 +158,26 @@ def is_in_process(options: PipelineOptions) -> bool:
     return is_local(options) and options.view_as(DirectOptions).direct_running_mode != "multi_processing"
 
 
-def refuse_memory(uris: Sequence[str]) -> None:
-    """Refuse places that worker processes would not see.
+def in_this_process(uris: Iterable[str]) -> str | None:
+    """The first of these places that other processes would not see (`memory://`)."""
+    return next((uri for uri in uris if "://" in uri and storage.in_this_process_only(uri)), None)
+
+
+def refuse_memory(uris: Iterable[str], whose: str = "this runner has several", instead: str = _IN_MEMORY) -> None:
+    """Refuse places that other processes would not see.
+
+    Args:
+        uris: what they must open. whose, instead: which processes they are, and what keeps to one, for the message.
 
     Raises:
         OptionError: it names the first.
     """
-    for uri in uris:
-        if "://" in uri and storage.in_this_process_only(uri):
-            raise OptionError(
-                f"{uri}: memory:// is seen by one process only, and this runner has several. Use "
-                "--direct_running_mode in_memory, or a place that all of them reach."
-            )
+    uri = in_this_process(uris)
+    if uri is not None:
+        raise OptionError(
+            f"{uri}: memory:// is seen by one process only, and {whose}. Use {instead}, or a place that all of them "
+            "reach."
+        )
 
 
 def worker_processes(options: PipelineOptions) -> int:

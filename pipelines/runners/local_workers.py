@@ -3,16 +3,22 @@
 import argparse
 import logging
 import os
+from collections.abc import Sequence
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from fiqa_core import storage
 from fiqa_core.devices import Gpus, gpus_to_share, resolve_device
 from fiqa_core.scoring.service.source import DeviceSource, ServedSource
 from fiqa_core.shards.plan import Plan
 from fiqa_core.wording import counted
 from pipelines.cli.table_options import MANY_IMAGES
-from pipelines.runners.beam_options import is_in_process, is_local, set_local_processes, worker_processes
+from pipelines.runners.beam_options import (
+    in_this_process,
+    is_in_process,
+    is_local,
+    set_local_processes,
+    worker_processes,
+)
 from pipelines.runners.dataflow import runs_in_one_process
 from transforms.score import ScorerSource
 
@@ -27,7 +33,7 @@ def choose_workers(
     """Give a local run on a GPU its worker processes, and say so.
 
     With many images one a core, less one for the scoring process; with few one a GPU. A number that the user gave
-    stays, and so does one process where a place is `memory://`.
+    stays, and so does one process where the input, the output or the network is in `memory://`.
     """
     gpus = gpus_to_share(arguments.device, devices)
     if not gpus or not is_local(options):
@@ -36,7 +42,9 @@ def choose_workers(
         if gpus > 1 and worker_processes(options) == 1:
             _log.warning("%d GPUs, and one worker process uses one of them; leave the choice of processes out", gpus)
         return
-    if any("://" in uri and storage.in_this_process_only(uri) for uri in [*arguments.input, arguments.output]):
+    in_memory = in_this_process(uri for uris in places_of(arguments).values() for uri in uris)
+    if in_memory is not None:
+        _log.info("one worker process: %s is seen by this process only", in_memory)
         return
     images = planned_images(plan)
     many = images >= MANY_IMAGES and arguments.scoring_process != "off"
@@ -48,6 +56,13 @@ def choose_workers(
         *(counted(max(count, 1), "worker process", "worker processes"), counted(images, "image")),
         *(counted(gpus, "GPU"), f"{MANY_IMAGES:,}"),
     )
+
+
+def places_of(arguments: argparse.Namespace) -> dict[str, Sequence[str]]:
+    """Option -> URIs that every worker must be able to open: input, output, and the network's file."""
+    model = getattr(arguments, "model", None)  # the command that scores by sizes has no network
+    network = {} if model is None else {"--model": [model]}
+    return {"--input": arguments.input, "--output": [arguments.output], **network}
 
 
 def planned_images(plan: Plan) -> int:

@@ -10,7 +10,9 @@ from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 from fiqa_core.devices import DeviceError
 from fiqa_core.shards.plan import Plan
 from fiqa_core.shards.unit import Unit
+from pipelines import embed_dataset, filter_dataset, score_dataset
 from pipelines.cli.errors import OptionError
+from pipelines.cli.exit_codes import EXIT_BAD_INPUT
 from pipelines.cli.filter_options import make_parser
 from pipelines.runners.beam_options import beam_options, is_bug, processes_chosen, reason, worker_processes
 from pipelines.runners.local_workers import choose_workers
@@ -26,6 +28,7 @@ def processes(
     images: int = 5000,
     output: str = "out",
     workers: int | None = None,
+    **network: str,
 ) -> int:
     """Worker processes that a command line leads to, on a machine of 16 cores."""
     options = beam_options(arguments, [], workers)
@@ -36,6 +39,7 @@ def processes(
         output=output,
         scoring_process="auto",
         processes_chosen=chosen,
+        **network,
     )
     units = tuple(Unit(n, "folder", "in", "in", 0, 1, 0, images // 100, 1, "") for n in range(100))
     with patch("os.cpu_count", lambda: 16):
@@ -78,6 +82,41 @@ def test_many_images_on_a_gpu_get_a_worker_process_a_core_less_one():
     assert processes(gpus=0, images=200_000) == 1
     assert processes(gpus=1, images=200_000, workers=4) == 4
     assert processes(MODE, "in_memory", gpus=1, images=200_000) == 1
+
+
+def test_a_network_in_the_memory_of_this_process_keeps_the_work_in_it():
+    assert processes(gpus=1, images=200_000, model="memory://zoo/net.pt") == 1
+    assert processes(gpus=3, model="memory://zoo/net.pt") == 1
+    assert processes(gpus=1, images=200_000, model="zoo/net.pt") == 15
+
+
+@pytest.mark.parametrize(
+    ("options", "way_out"),
+    [(["--workers", "2"], "--direct_running_mode in_memory"), (["--scoring-process", "on"], "--scoring-process off")],
+)
+def test_a_network_in_memory_is_refused_where_another_process_loads_it(options, way_out, tmp_path, caplog):
+    own = ["--input", str(tmp_path), "--output", str(tmp_path / "out")]
+    network = "memory://zoo/vit/model.pt"
+    assert score_dataset.run([*own, "--model", network, *options]) == EXIT_BAD_INPUT
+    assert f"{network}: memory:// is seen by one process only" in caplog.text
+    assert way_out in caplog.text
+    caplog.clear()
+    assert embed_dataset.run([*own, "--model", network, *options]) == EXIT_BAD_INPUT
+    assert f"{network}: memory:// is seen by one process only" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--embeddings", "memory://e/quality"],
+        ["--embeddings", "e.npy", "--embedding-keys", "memory://e/keys.txt"],
+        ["--write", "webdataset", "--moved", "/faces=memory://faces"],
+    ],
+)
+def test_filter_dataset_refuses_what_its_worker_processes_would_not_see(options, tmp_path, caplog):
+    command = ["--quality", str(tmp_path), "--output", str(tmp_path / "out"), "--drop-worst", "0.1", *options]
+    assert filter_dataset.run([*command, "--workers", "2"]) == EXIT_BAD_INPUT
+    assert "memory:// is seen by one process only" in caplog.text
 
 
 def test_workers_named_twice_or_for_another_runner_are_refused():

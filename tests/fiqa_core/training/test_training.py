@@ -27,6 +27,7 @@ from fiqa_core.training.schedule import rate_factor
 from fiqa_core.training.sequence import Share
 from fiqa_core.training.settings import parse_training
 from pipelines import train_fiqa
+from pipelines.jobs import train_job
 from schemas import decisions
 from tests.makers.containers import FaceRecord, face_records, write_webdataset
 from tests.makers.onnx_models import write_linear
@@ -101,6 +102,16 @@ def test_a_resumed_run_ends_as_the_undisturbed_one(shards, tmp_path):
     assert equal(whole.result.state_dict(), again.result.state_dict())
     lines = [json.loads(line)["step"] for line in (tmp_path / "broken" / "metrics.jsonl").read_text().splitlines()]
     assert lines == [6, 7, 8]
+
+
+def test_shards_in_the_memory_of_this_process_are_read_by_it_alone(shards, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_job, "default_workers", lambda *_: 3)  # as on a machine with a GPU
+    memory = ["memory://shards/faces.tar"]
+    assert train_job._share(settings_for(shards, tmp_path / "run")).workers == 3
+    assert train_job._share(settings_for(memory, tmp_path / "run")).workers == 0
+    assert train_job._share(settings_for(memory, tmp_path / "run", "data.workers=0")).workers == 0
+    with pytest.raises(TrainingError, match=r"memory://shards/faces\.tar: .*--workers 0"):
+        train_job._share(settings_for(memory, tmp_path / "run", "data.workers=2"))
 
 
 def test_a_checkpoint_of_other_settings_or_processes_is_refused_with_the_difference(settings, tmp_path, shards):

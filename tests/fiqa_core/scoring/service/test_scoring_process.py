@@ -1,26 +1,33 @@
 """The scoring process: found or started, fed through shared memory, killed, and gone when nobody needs it."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fiqa_core.devices import DeviceError
+from fiqa_core.scoring.batch_scorer import Scores
 from fiqa_core.scoring.measures import MeasureSource
 from fiqa_core.scoring.service import launch
 from fiqa_core.scoring.service.client import RemoteScorer
 from fiqa_core.scoring.service.errors import ScoringProcessError, ScoringProcessLostError
 from fiqa_core.scoring.service.source import ServedSource
 from fiqa_core.scoring.service.wire import Block, PeerError, Shape, receive
+from fiqa_core.scoring.settings import ScoreSettings
+from fiqa_core.scoring.stream import score_records
+from fiqa_core.shards.unit import Record
 from tests.fakes import MeanScorer, MeanScorerSource, NoDeviceSource
+from tests.makers.images import encoded
 from tests.served import EmbeddingSource, FailingSource, FaultySource, UnstableSource, processes_of
 
 FACES = np.random.default_rng(0).integers(0, 256, (8, 112, 112, 3), np.uint8)
@@ -159,6 +166,50 @@ def test_one_worker_that_speaks_nonsense_costs_the_others_nothing(served: Served
         receive(stranger)
         stranger.sendall(b"\x04\0\0\0abcd")
         assert scorer.score_pixels(FACES).quality is not None
+
+
+def records(count: int) -> list[Record]:
+    """Faces of as many grey levels, as they lie in a shard."""
+    levels = [np.full((112, 112, 3), 9 * number, np.uint8) for number in range(count)]
+    return [Record(str(number), number, None, encoded(level, "PNG")) for number, level in enumerate(levels)]
+
+
+def test_the_next_batch_is_handed_over_before_the_scores_of_the_last_are_waited_for() -> None:
+    said: list[str] = []
+
+    class Session(MeanScorer):
+        def submit(self, pixels: np.ndarray, stored: np.ndarray) -> Callable[[], Scores]:
+            number = len([word for word in said if word.startswith("begun")])
+            said.append(f"begun {number}")
+            scores = self.score_pixels(pixels)
+
+            def wait() -> Scores:
+                said.append(f"waited for {number}")
+                return scores
+
+            return wait
+
+    class Elsewhere(MeanScorer):
+        def session(self) -> contextlib.AbstractContextManager[MeanScorer]:
+            return contextlib.nullcontext(Session())
+
+    found = qualities(Elsewhere())
+    assert said == ["begun 0", "begun 1", "waited for 0", "begun 2", "waited for 1", "waited for 2"]
+    assert found == qualities(MeanScorer())
+
+
+def qualities(scorer: Any) -> list[float]:
+    """Of 20 records, which are three batches."""
+    scored = score_records(records(20), scorer, ScoreSettings("none", "none", "0" * 64))
+    return [row.quality for rows in scored for row in rows]
+
+
+def test_a_reader_that_stops_early_leaves_no_scores_behind_for_the_next(served: ServedSource) -> None:
+    scorer = served.load()
+    backwards = score_records(records(20)[::-1], scorer, ScoreSettings("none", "none", "0" * 64))
+    next(backwards)
+    backwards.close()
+    assert qualities(scorer) == qualities(MeanScorer())
 
 
 def test_batches_of_many_threads_are_not_mixed_up(served: ServedSource) -> None:
