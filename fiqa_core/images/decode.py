@@ -38,7 +38,7 @@ What counts as damage:
 - TIFF: fewer strips or tiles than the pixels take is CORRUPT; a directory or tag that ends after the file is TRUNCATED.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -52,8 +52,7 @@ from schemas.reasons import Status
 __all__ = ["DecodedImage", "ImageLimits", "ImageRejected", "decode_rgb"]
 
 
-@dataclass(frozen=True, slots=True)
-class DecodedImage:
+class DecodedImage(NamedTuple):
     """A decoded image.
 
     Attributes:

@@ -81,7 +81,7 @@ def to_table(rows: list[Row], shard: str, schema: pa.Schema, settings: ScoreSett
         "index": [row.record.index for row in rows],
         "label": _texts([row.record.label for row in rows]),
         "quality": [row.quality for row in rows],
-        "status": pa.array([row.status.value for row in rows], pa.string()).dictionary_encode(),
+        "status": pa.array([row.status for row in rows], pa.string()).dictionary_encode(),
         "message": _texts([row.message for row in rows]),
         "width": [row.width for row in rows],
         "height": [row.height for row in rows],
