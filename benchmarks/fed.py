@@ -1,4 +1,7 @@
-"""The command with a scoring process that answers at a set rate without computing, as a program of its own."""
+"""The command with a scoring process that answers at a set rate without computing, as a program of its own.
+
+python -m benchmarks.fed RATE OPTIONS: images/s (`inf`: at once), and options of score_dataset.
+"""
 
 import resource
 import sys
@@ -55,7 +58,7 @@ if __name__ == "__main__":
     from benchmarks.fed import RateSource as Source  # not of `__main__`, which the scoring process does not have
     from pipelines.score_dataset import run
 
-    code = run([*sys.argv[2:], "--scoring-process", "on", "--device", "cpu"], Source(float(sys.argv[1])))
+    code = run(["--scoring-process", "on", "--device", "cpu", *sys.argv[2:]], Source(float(sys.argv[1])))
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(f"children_cpu_s {used.ru_utime + used.ru_stime:.2f}")
     sys.exit(code)

@@ -3,10 +3,11 @@
 python -m benchmarks.feeding [--shards FOLDER] [--repeat 24] [--workers 2] [--rates 5000 20000 50000]
 
 The scoring process takes batches of 256 out of shared memory and answers at the set rate without computing. The limit
-is the smaller of that rate and what the same worker processes read, decode and write without any network (each with a
-no-op of its own, no scoring process). Both are steady rates: rows a second between the first and the last table file
-of the run, so without the start of the worker processes. CPU microseconds an image are of the scoring process (its own
-account) and of the workers (the operating system's).
+is the smaller of that rate and what the same worker processes read, decode and write without any network and without a
+scoring process, in the same batches: the mean of a run before and one after, so that a machine that slows down between
+runs does not count. All are steady rates: rows a second between the first and the last table file of a run, so without
+the start of the worker processes. CPU microseconds an image are of the scoring process (its own account) and of the
+workers (the operating system's, with the start of their processes).
 """
 
 import argparse
@@ -29,7 +30,7 @@ _CHILDREN = re.compile(r"children_cpu_s ([\d.]+)")
 
 
 class Run(NamedTuple):
-    """Steady images/s, and CPU microseconds an image in the scoring process and in the workers (NaN: not known)."""
+    """Steady images/s, and CPU microseconds an image in the scoring process (NaN: there is none) and in the workers."""
 
     rate: float
     server_us: float = float("nan")
@@ -37,7 +38,7 @@ class Run(NamedTuple):
 
 
 def main() -> None:
-    """No network, then each rate, then no network again; print the table."""
+    """Each rate, between two runs without a network; print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shards", type=Path, default=DEFAULT_SHARDS)
     parser.add_argument("--repeat", type=int, default=24, help="times that each shard is read, under other names")
@@ -48,31 +49,33 @@ def main() -> None:
         folder = Path(name)
         link_copies(shards(arguments.shards), folder / "shards", arguments.repeat)
         options = ["--input", str(folder / "shards"), "--workers", str(arguments.workers), "--decode-threads", "1"]
-        before = measure(["benchmarks.no_op"], options, folder / "before")
-        fed = {rate: measure(["benchmarks.fed", str(rate)], options, folder / f"{rate}") for rate in arguments.rates}
-        own = (before.rate + measure(["benchmarks.no_op"], options, folder / "after").rate) / 2
-    print(f"{arguments.workers} worker processes, {os.cpu_count()} cores; without a network {own:,.0f} images/s")
-    print(
-        "| the scoring process answers at | the command sustains | over the limit | us, scoring process | us, worker |"
-    )
-    print("|---|---|---|---|---|")
-    for rate, run in fed.items():
-        limit = min(rate, own)
-        print(
-            f"| {rate:,.0f} | {run.rate:,.0f} | {run.rate / limit:.3f} | {run.server_us:.1f} | {run.workers_us:.0f} |"
-        )
+        alone = measure("inf", [*options, "--scoring-process", "off"], folder / "alone")
+        print(f"{arguments.workers} worker processes, {os.cpu_count()} cores; images/s and CPU us an image")
+        print("| it answers at | sustained | no network | over the limit | us, scoring process | us, workers | alone |")
+        print("|---|---|---|---|---|---|---|")
+        for rate in arguments.rates:
+            fed = measure(str(rate), options, folder / f"{rate}")
+            before, alone = alone, measure("inf", [*options, "--scoring-process", "off"], folder / f"{rate}-alone")
+            own = (before.rate + alone.rate) / 2
+            print(
+                f"| {rate:,.0f} | {fed.rate:,.0f} | {own:,.0f} | {fed.rate / min(rate, own):.3f} "
+                f"| {fed.server_us:.1f} | {fed.workers_us:.0f} | {(before.workers_us + alone.workers_us) / 2:.0f} |",
+                flush=True,
+            )
 
 
-def measure(program: list[str], options: list[str], output: Path) -> Run:
-    """One run of a program that takes the command's options."""
-    command = [sys.executable, "-m", *program, *options, "--output", str(output)]
+def measure(rate: str, options: list[str], output: Path) -> Run:
+    """One run of the command, into a scoring process of that rate unless the options say otherwise."""
+    command = [sys.executable, "-m", "benchmarks.fed", rate, *options, "--output", str(output)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    rate, _ = steady_rate(output)
+    steady, rows = steady_rate(output)
     served, children = _SERVED.search(done.stderr), _CHILDREN.search(done.stdout)
-    if served is None or children is None:
-        return Run(rate)
-    images, of_server = int(served[1]), float(served[2])
-    return Run(rate, of_server / images * 1e6, (float(children[1]) - of_server) / images * 1e6)
+    if children is None:
+        raise RuntimeError(f"{' '.join(command)} did not say what CPU time its processes took: {done.stdout}")
+    if served is None:
+        return Run(steady, workers_us=float(children[1]) / rows * 1e6)
+    of_server = float(served[2])
+    return Run(steady, of_server / int(served[1]) * 1e6, (float(children[1]) - of_server) / rows * 1e6)
 
 
 def steady_rate(output: Path) -> tuple[float, int]:
