@@ -85,7 +85,7 @@ def prepare_row(record: Record, limits: ImageLimits, channel_order: ChannelOrder
             row.status, row.message = error.status, error.message
             row.width, row.height = error.width, error.height
     # The stored bytes have done their work; a batch must not hold them as well as its pixels.
-    row.record = Record(*record[:3], None, *record[4:])  # `_replace` takes twice as long
+    row.record = Record._make((*record[:3], None, *record[4:]))  # `_replace` takes twice as long
     return row
 
 
