@@ -33,7 +33,7 @@ def parsed(text: str, *overrides: str) -> TrainingSettings:
         ("optimiser: {lr: .inf}", ["lr is inf", "a number of more than 0"]),
         ("augment: {flip: 1.5}", ["augment.flip is 1.5", "a share from 0 to 1"]),
         ("teacher: {model: t.onnx, std: 0}", ["teacher.std is 0", "a number of more than 0"]),
-        ("teacher: {copies: 2}", ["t.yaml", "teacher.model (--teacher) must be given"]),
+        ("teacher: {copies: 2}", ["t.yaml", "teacher.model (--teacher-model) must be given"]),
         ("teacher: {model: t.onnx, margin_softmax: 1}", ["margin_softmax is 1", "true or false"]),
         ("augment: [0.5]", ["section augment must be a mapping", "found a list"]),
         ("loss: {alpha: {x: {y: 1}}}", ["line 4", "expected a plain value, found a mapping"]),
