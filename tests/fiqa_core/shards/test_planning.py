@@ -77,14 +77,14 @@ def test_unknown_files_among_shards_are_counted_and_named(root, plan, caplog):
     for name in ("c.tar.bz2", "d.zip", "README"):
         (root / name).touch()
     assert shards(plan(root)) == [str(root / "a.tar")]
-    assert f"{root}: passed over 3 files that are no records: README, c.tar.bz2, d.zip" in caplog.text
+    assert f"{root}: passed over 3 files that hold no records: README, c.tar.bz2, d.zip" in caplog.text
 
 
 def test_unknown_files_among_images_are_counted_and_named(root, plan, caplog):
     write_images(root, "a/1.png")
     (root / "a" / "notes.md").touch()
     assert len(records(plan(root))) == 1
-    assert f"{root}: passed over 1 file that is no record: a/notes.md" in caplog.text
+    assert f"{root}: passed over 1 file that holds no records: a/notes.md" in caplog.text
 
 
 @pytest.mark.parametrize("first", ["images", "shards"])
@@ -239,11 +239,11 @@ def test_two_colons_and_brackets_in_names(root, plan):
 def test_a_name_that_is_no_text_is_refused_where_the_table_would_hold_it(root, plan):
     odd = os.fsdecode(os.fsencode(root) + b"/caf\xe9")
     write_images(Path(odd), "a.png")
-    with pytest.raises(PlanError, match=r"caf\\xe9: this name is no UTF-8.*ln -s"):
+    with pytest.raises(PlanError, match=r"caf\\xe9: this name is not valid UTF-8.*ln -s"):
         plan(odd)
     assert [key for _, _, key, _ in records(plan(root))] == ["caf\\xe9/a.png"]
     (root / "link").symlink_to(odd)
     assert len(records(plan(root / "link"))) == 1
     write_tar(root / "shards" / os.fsdecode(b"\xe9.tar"))
-    with pytest.raises(PlanError, match=r"\\xe9.tar: this name is no UTF-8"):
+    with pytest.raises(PlanError, match=r"\\xe9.tar: this name is not valid UTF-8"):
         plan(root / "shards")
