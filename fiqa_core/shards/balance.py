@@ -11,7 +11,7 @@ _FAR_LARGER = 1.5  # times an equal share: the other workers then wait a third o
 def idle_workers(units: Sequence[Unit], workers: int) -> str | None:
     """A warning for shards that leave workers without work (a tar is read from its start, by one worker); None if all
     workers are busy."""
-    whole_shards = [unit for unit in units if container_of(unit).sequential]
+    whole_shards = [unit for unit in units if container_of(unit).is_sequential(unit)]
     if workers < 2 or not whole_shards:
         return None
     if len(units) < workers:

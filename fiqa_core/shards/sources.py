@@ -247,6 +247,9 @@ def _folder_kind(uri: str, own: OwnFiles) -> Container:
             kinds.setdefault(kind, name)
         if number >= _LOOK_AT:
             break
+    for kind, name in list(kinds.items()):
+        if any(CONTAINERS[other].is_companion(name) for other in kinds if other != kind):
+            del kinds[kind]
     if len(kinds) > 1:
         raise several_formats(uri, kinds)
     return next((CONTAINERS[kind] for kind in kinds), loose_files())
@@ -292,7 +295,9 @@ def _above(url: str) -> Iterator[str]:
 
 
 def _broken(name: str) -> PlanError:
-    return PlanError(f"{name}: expected a shard, but no file is behind it: a link that leads nowhere? Mend or remove it.")
+    return PlanError(
+        f"{name}: expected a shard, but no file is behind it: a link that leads nowhere? Mend or remove it."
+    )
 
 
 def _refuse_names_that_are_not_text(file: StoredFile) -> None:

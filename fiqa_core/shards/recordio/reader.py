@@ -43,7 +43,7 @@ class RecordIO(Container):
 
     name = "recordio"
     suffixes = (".rec",)
-    companions = (".idx", ".lst", ".meta", "property")
+    companions = (".idx", ".lst", ".meta", "property", ".bin")  # InsightFace ships verification sets beside it
     label_source = "the records' own labels"
     output = InsightFaceSet()
 

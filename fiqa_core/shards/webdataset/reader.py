@@ -49,12 +49,15 @@ class WebDataset(Container):
     name = "webdataset"
     suffixes = (".tar", ".tar.gz", ".tgz")
     fields_in_records = True
-    sequential = True
     output = WebDatasetShards()
 
     def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:  # noqa: ARG002
         """One unit: a tar has no index, so where its members begin is only known by reading it."""
         yield self.whole(file)
+
+    def is_sequential(self, unit: Unit) -> bool:  # noqa: ARG002
+        """Always: a tar has no index."""
+        return True
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record for each image member, for each sample without an image, and for each run of lost bytes."""
