@@ -21,12 +21,13 @@ import numpy as np
 from tfrecord.reader import tfrecord_loader
 
 from benchmarks.faces import DEFAULT_SHARDS, shards, stored_images
+from fiqa_core.shards.container import Container
 from fiqa_core.shards.insightface_bin.reader import InsightFaceBin
 from fiqa_core.shards.lmdb.reader import Lmdb
 from fiqa_core.shards.tfrecord.example import FILENAME, IMAGE, LABEL, serialised
 from fiqa_core.shards.tfrecord.framing import framed
 from fiqa_core.shards.tfrecord.reader import TFRecord
-from fiqa_core.shards.unit import Container, ReadSettings
+from fiqa_core.shards.unit import ReadSettings
 from fiqa_core.storage import stat
 
 Read = Callable[[Path], Iterator[int]]

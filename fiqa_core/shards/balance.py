@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from fiqa_core.shards.formats import container_of
 from fiqa_core.shards.unit import Unit
 
-_FAR_LARGER = 1.5  # times an equal share: the others wait for a third of the time, or longer
+_FAR_LARGER = 1.5  # times an equal share: the other workers then wait a third of the time or longer
 
 
 def idle_workers(units: Sequence[Unit], workers: int) -> str | None:
-    """A sentence on tars that leave workers with nothing to do (a tar is read from its start, by one worker); None
-    where there are none."""
-    whole_shards = [unit for unit in units if container_of(unit).sequential]
+    """A warning for shards that leave workers without work (a tar is read from its start, by one worker); None if all
+    workers are busy."""
+    whole_shards = [unit for unit in units if container_of(unit).is_sequential(unit)]
     if workers < 2 or not whole_shards:
         return None
     if len(units) < workers:

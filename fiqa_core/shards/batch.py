@@ -1,4 +1,4 @@
-"""Images on their way from one shard to another, some thousand at a time."""
+"""Images on their way from one shard to another, about a thousand at a time."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,10 +27,10 @@ class ImageBatch:
     """Consecutive images of the output.
 
     Attributes:
-        rows: one a row: key, label, number (dense label, int32), quality, tier, weight, and what the index needs.
+        rows: a row an image: key, label, number (dense label, int32), quality, tier, weight, and what the index needs.
         position: place of the first in the whole output, from 0.
-        data: where the images are. starts, sizes: int64, bytes of `data`.
-        others: further files of each image's sample, by suffix; None where none were read.
+        data: holds the images. starts, sizes: int64, where each lies in `data`, in bytes.
+        others: further files of each image's sample, by suffix; None if none were read.
         samples: the records as they lie in `data`, where their format can copy them; `others` is None then.
     """
 
@@ -46,7 +46,7 @@ class ImageBatch:
         return len(self.starts)
 
     def slice(self, first: int, count: int) -> "ImageBatch":
-        """`count` images from place `first` on, without a copy of them."""
+        """`count` images from place `first` on; nothing is copied."""
         if first == 0 and count >= len(self):
             return self
         part = slice(first, first + count)
@@ -68,7 +68,7 @@ class ImageBatch:
         ]
 
     def images(self) -> Iterator[OutputImage]:
-        """Each image by itself."""
+        """The images one by one."""
         names = ("key", "label", "number", "quality", "tier", "weight")
         columns = [self.rows[name].to_pylist() for name in names]
         for place, (view, *values) in enumerate(zip(self.views(), *columns, strict=True)):
@@ -84,7 +84,7 @@ class ImageBatch:
 
 
 class Cutter:
-    """Cuts a stream of batches at other places."""
+    """Hands out a stream of batches in other portions."""
 
     def __init__(self, batches: Iterator[ImageBatch]) -> None:
         self._batches = batches

@@ -49,14 +49,14 @@ class Container(ABC):
 
     Attributes:
         name: as `--format` and `--write` have it, and as a unit's `container` says.
-        suffixes: ends of the names of its files, in lower case (`.tar`, `.tar.gz`), or whole names (`data.mdb`).
-        companions: the same of files that lie beside its shards and hold no records of their own (`.idx`).
+        suffixes: ends of the names of its files, in lower case (`.tar`, `.tar.gz`), or whole names (`data.mdb`, for a
+            shard that is a folder of its own).
+        companions: the same for files that lie beside its shards and are not read (`.idx`); files of another format
+            among them do not make it a folder of two formats.
         label_source: where labels come from if no field of a record can be named for them ("the folder names");
             "": there are fields, so `--label-field` may name one.
         fields_in_records: only reading records shows which fields there are (`False`: planning sees them, and raises
             `UnfitShardError`).
-        sequential: a unit can only be read from the start of its shard, by one worker, so to restart inside one costs
-            all that lies before.
         index_moves: a file that is added to the dataset moves the `index` of the records behind it (image folders), so
             that a record is told from others by its key.
         listing_in_plan: a unit's `listing` is a file of the plan folder, so it moves where that moves.
@@ -69,7 +69,6 @@ class Container(ABC):
     companions: tuple[str, ...] = ()
     label_source: str = ""
     fields_in_records: bool = False
-    sequential: bool = False
     index_moves: bool = False
     listing_in_plan: bool = False
     output: Output | None = None
@@ -108,6 +107,11 @@ class Container(ABC):
     def whole(self, file: StoredFile) -> Unit:
         """One unit for a whole shard of which nothing is known (not opened, or damaged)."""
         return Unit(0, self.name, file.shown, file.url, 0, 0, 0, -1, file.size, file.version)
+
+    def is_sequential(self, unit: Unit) -> bool:  # noqa: ARG002
+        """Whether a unit is a whole shard that one worker has to read from its start (a tar): beginning in the middle
+        costs all that lies before."""
+        return False
 
     def settle(self, units: Sequence[Unit], settings: ReadSettings) -> Sequence[Unit]:  # noqa: ARG002
         """The same units after what must be decided once for all shards together (which column is the label).

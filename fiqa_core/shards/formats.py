@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from fiqa_core.errors import FiqaError
 from fiqa_core.shards.container import Container, LooseFiles
 from fiqa_core.shards.folder.reader import Folder
+from fiqa_core.shards.insightface_bin.reader import InsightFaceBin
+from fiqa_core.shards.lmdb.reader import Lmdb
 from fiqa_core.shards.output import Output
 from fiqa_core.shards.parquet.reader import Parquet
 from fiqa_core.shards.recordio.reader import RecordIO
+from fiqa_core.shards.tfrecord.reader import TFRecord
 from fiqa_core.shards.unit import Unit
 from fiqa_core.shards.webdataset.reader import WebDataset
 from fiqa_core.storage import without_query
@@ -19,6 +22,9 @@ _ALL: tuple[Container, ...] = (
     Folder(),
     Parquet(),
     RecordIO(),
+    Lmdb(),
+    TFRecord(),
+    InsightFaceBin(),
 )
 CONTAINERS: dict[str, Container] = {container.name: container for container in _ALL}
 AUTO = "auto"

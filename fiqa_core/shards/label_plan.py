@@ -1,4 +1,4 @@
-"""What can be known of the labels before the records are read: a field that is not there, and names of classes."""
+"""What planning knows of the labels: whether the named field exists, and the names of numbered classes."""
 
 import json
 import logging
@@ -18,10 +18,10 @@ _BYTES = 16 << 20
 
 
 def check_label_field(units: Sequence[Unit], read: ReadSettings) -> None:
-    """Refuse a `--label-field` that cannot be there; warn of one that the first records do not have.
+    """Refuse a `--label-field` that cannot exist; warn of one that the first records do not have.
 
     Some formats have no fields (image folders, RecordIO). Where only records show their fields (tars), the first 64
-    records of at most 8 shards are looked at: only where that is the whole dataset, it is certain. Other formats see
+    records of at most 8 shards are read: only if that is the whole dataset, the answer is certain. Other formats see
     their fields when each shard is planned.
 
     Raises:
@@ -56,7 +56,7 @@ def check_label_field(units: Sequence[Unit], read: ReadSettings) -> None:
 
 
 def write_class_names(units: Sequence[Unit], read: ReadSettings, workspace: str) -> tuple[str, ...]:
-    """Write down the names of labels that shards store as numbers (a row has the name); names of files written.
+    """Write the names of labels that shards store as numbers (table rows have the names); returns the files written.
 
     The file is `class_labels.json` in the workspace: {"column": name, "names": [name of class 0, of class 1, ...]}.
     """
@@ -71,7 +71,7 @@ def write_class_names(units: Sequence[Unit], read: ReadSettings, workspace: str)
 
 
 def _look_at(unit: Unit, read: ReadSettings) -> tuple[int, bool, str, bool]:
-    """Records looked at, whether one has the label, fields that look like one, and whether those were all."""
+    """Number of records read, whether one has the label, fields that look like one, and whether these were all."""
     seen = size = 0
     others = ""
     try:
@@ -84,5 +84,5 @@ def _look_at(unit: Unit, read: ReadSettings) -> tuple[int, bool, str, bool]:
             if record.key is None or seen >= _RECORDS or size >= _BYTES:
                 return seen, False, others, False
     except OSError:
-        return seen, False, others, False  # its reading will say so
+        return seen, False, others, False  # reading the unit will report it
     return seen, False, others, True

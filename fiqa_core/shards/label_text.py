@@ -1,4 +1,4 @@
-"""The text of a label, out of a sidecar file, a JSON value, or a column's value; and what looks like a label."""
+"""The text of a label from a sidecar file, a JSON value or a column's value; and which names look like a label's."""
 
 import json
 import math
@@ -34,9 +34,9 @@ _WHOLE = re.compile(r"-?[0-9]{1,18}\.0")
 
 
 class Found(NamedTuple):
-    """What was found where a label is looked for.
+    """A label, or what was found instead.
 
-    `source`: where the label came from; without one the fields that look like a label, joined by ", ".
+    `source`: where the label came from; without a label the fields that look like one, joined by ", ".
     """
 
     label: str | None
@@ -48,10 +48,10 @@ def sidecar_text(data: bytes) -> str:
     """The text of a small file: UTF-8 with or without a byte order mark, or UTF-16/32 with one.
 
     Raises:
-        ValueError: it is none of these, or UTF-16 without a mark.
+        ValueError: any other encoding, or UTF-16 without a mark.
     """
     if data.isascii() and b"\0" not in data:
-        return data.decode("ascii")  # most are; none of what follows is
+        return data.decode("ascii")  # most are, and then nothing below applies
     if data.startswith(MARK):
         return data[len(MARK) :].decode("utf-8")
     for mark, encoding in _OTHER_MARKS:
@@ -63,7 +63,7 @@ def sidecar_text(data: bytes) -> str:
 
 
 def trimmed(text: str) -> str:
-    """The text without white space at its ends, and without the zeros that C programs end or fill a text with."""
+    """The text without white space at its ends, and without the zero bytes that C programs fill texts with."""
     return text.rstrip("\0").strip()
 
 
@@ -81,9 +81,10 @@ def is_plain_sidecar(label: str) -> bool:
 
 
 def value_text(value: Any) -> str | None:
-    """A value of a column or of JSON as text; None for null, NaN, and for what is no label (lists, objects).
+    """A value of a column or of JSON as text; None for null, NaN, and values that cannot be a label (lists, objects).
 
-    Whole numbers lose their `.0`: pandas makes floats of integers where one is missing, and one identity is one label.
+    Whole numbers lose their `.0`: pandas turns integers into floats where one is missing, and one identity must stay
+    one label.
     """
     if value is None or isinstance(value, str):
         return value
@@ -130,7 +131,7 @@ def json_label(text: str, label_field: str) -> Found:
 
 
 def names_in(present: Iterable[str], wanted: Iterable[str]) -> list[str]:
-    """Those of `wanted` that are present, as they are written there: exactly, else in upper or lower case."""
+    """Those of `wanted` that are present, spelled as they are there: the same spelling first, else any case."""
     there = dict.fromkeys(present)
     folded: Mapping[str, str] | None = None
     found = []
@@ -146,7 +147,7 @@ def names_in(present: Iterable[str], wanted: Iterable[str]) -> list[str]:
 
 
 def hints(names: Iterable[str]) -> str:
-    """Names that look like that of an identity, joined by ", "; at most five."""
+    """Names that look like an identity's, joined by ", "; at most five."""
     return ", ".join([name for name in names if _looks_like_one(name)][:_MOST_HINTS])
 
 

@@ -1,10 +1,10 @@
-"""What the name of a record or member says: is it an image, is it safe, which key and label does it give."""
+"""What the name of a record or member tells: whether it is an image, whether it is safe, its key and label."""
 
 import hashlib
 import re
 
-# What is decoded, and what is not but should get a row that says so: other formats of photographs, and camera raw
-# files. Drawings, icons, documents and videos are no records.
+# What is decoded, and what is not decoded but gets a row that says so: other formats of photographs, and camera raw
+# files. Drawings, icons, documents and videos are not records.
 _DECODED = "jpg jpeg jpe jfif jif jfi pjpeg pjp mpo png apng webp bmp dib gif tif tiff"
 _NAMED = "avif avifs heic heics heif heifs hif jp2 j2k j2c jpc jpf jpx jpm jxl jxr wdp hdp pbm pgm ppm pnm pam"
 _NAMED += " psd psb xcf tga pcx exr qoi flif bpg jng"
@@ -24,14 +24,14 @@ def suffix(name: str) -> str:
 
 
 def is_image(name: str) -> bool:
-    """Whether a name says that it is an image; the content is looked at only when it is decoded."""
+    """Whether a file is called like an image; its content is only looked at when it is decoded."""
     return suffix(name) in IMAGE_SUFFIXES
 
 
 def is_safe(name: str) -> bool:
     """Whether a name stays inside its container: relative, no `..`, no NUL, no drive letter.
 
-    Bytes that are no UTF-8 must be in it as surrogates: written out (`\\xff`) they would look like a path.
+    Bytes that are not UTF-8 must be in it as surrogates: written out (`\\xff`) they would look like a path.
     """
     if "\0" in name or name.startswith(("/", "\\")) or name[1:2] == ":":
         return False
@@ -44,7 +44,7 @@ def parent(name: str) -> str | None:
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file is what macOS leaves beside the real ones; never a record."""
+    """Whether a file is one that macOS leaves beside the real ones; it is never a record."""
     base = name.rpartition("/")[2]
     return base.startswith("._") or base == ".DS_Store"
 

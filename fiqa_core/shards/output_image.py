@@ -1,4 +1,4 @@
-"""What is passed to the writers of shards: an image with what is known of it."""
+"""What a writer of shards is given: an image, and what the table says of it."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -9,8 +9,8 @@ class OutputImage(NamedTuple):
 
     Attributes:
         position: place in the whole output, from 0. key, label: as in the decisions table.
-        number: dense label, None where labels are kept as they are (or there is none).
-        data: the stored bytes, never changed. others: further files of a WebDataset sample, by their suffix.
+        number: dense label, None if labels are kept as they are (or there is none).
+        data: the stored bytes, unchanged. others: further files of a WebDataset sample, by suffix.
         quality: higher = more useful. weight: in [0, 1]. tier: A to E.
     """
 

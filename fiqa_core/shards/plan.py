@@ -28,14 +28,14 @@ _PLANNED_AT_ONCE = 16  # shards whose footers are read at the same time: plannin
 
 @dataclass(frozen=True)
 class Plan:
-    """The units of a dataset; `written`: files of the workspace that no unit names."""
+    """The units of a dataset; `written`: files of the workspace that no unit refers to."""
 
     units: tuple[Unit, ...]
     written: tuple[str, ...] = ()
 
     @property
     def records(self) -> int | None:
-        """Number of records, None where only reading can tell."""
+        """Number of records, None if only reading shows it."""
         counts = [unit.records for unit in self.units]
         return None if -1 in counts else sum(counts)
 
@@ -55,8 +55,8 @@ def plan_units(
         container: a name of `CONTAINERS`, or `auto` to tell by the files' names.
         unit_size: records a unit, as `Container.plan` says.
         workspace: folder URI for listings that units refer to.
-        own: tells what commands wrote, which is passed over.
-        read: how records will be read, to refuse shards that do not have what it names; None: no such check.
+        own: knows which files commands wrote; they are skipped.
+        read: how records will be read, to refuse shards that lack the fields it names; None: no such check.
 
     Raises:
         PlanError: an input that does not exist, of no known format, or of several.
@@ -82,15 +82,15 @@ def plan_units(
 
 
 class _Unfit(NamedTuple):
-    """A shard without what the settings name, and the unit that will say so in the table."""
+    """A shard that lacks what the settings name, and the unit that will report it in the table."""
 
     unit: Unit
     error: UnfitShardError
 
 
 def _refuse_or_warn(unfit: Sequence[_Unfit], units: Sequence[Unit]) -> None:
-    """Where another shard of the format is fit, the one that is not is damaged or does not belong to the set: that
-    costs the shard, not the run."""
+    """If other shards of the format have what is needed, a shard without it is damaged or does not belong to the
+    dataset: it costs the shard, not the run."""
     fit = {unit.container for unit in units if unit.records >= 0}
     for unit, error in unfit:
         if unit.container not in fit:
@@ -102,7 +102,7 @@ def _refuse_or_warn(unfit: Sequence[_Unfit], units: Sequence[Unit]) -> None:
 
 
 def _settled(units: Sequence[Unit], read: ReadSettings) -> list[Unit]:
-    """The units after each format has decided what is to be decided for all its shards together."""
+    """The units after each format has taken the decisions that concern all its shards."""
     names = dict.fromkeys(unit.container for unit in units)
     settled = {name: iter(CONTAINERS[name].settle([u for u in units if u.container == name], read)) for name in names}
     return [next(settled[unit.container]) for unit in units]
@@ -131,6 +131,6 @@ def _plan_source(
     except StorageError:
         raise
     except OSError as error:
-        # One shard of a disk that cannot be looked at is not the end of the others: its unit says so when it is read.
+        # One shard that the disk cannot read must not stop the others: reading its unit reports it.
         _log.warning("%s: could not be planned (%s), and is one unit", source.shown, error)
         return [shard.whole(source)]

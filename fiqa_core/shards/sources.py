@@ -24,34 +24,34 @@ from fiqa_core.storage import (
 from fiqa_core.wording import counted
 
 _log = logging.getLogger(__name__)
-_LOOK_AT = 2000  # files of a folder that are looked at to tell what kind of dataset it is
+_LOOK_AT = 2000  # files of a folder that are listed to tell which format it holds
 _NAMES_KEPT = 1000
 _NAMES_SHOWN = 10
 
 
 class OwnFiles(Protocol):
-    """Tells what commands wrote from input."""
+    """Knows which files commands of this project wrote; they are never input."""
 
     def holds(self, folder: str, path: bytes) -> bool:
-        """Whether a file of a folder (by its absolute URL, and its path below it) is a command's own."""
+        """Whether a command wrote a file of a folder (the folder's absolute URL, and the file's path below it)."""
 
     def holds_url(self, url: str) -> bool:
-        """Whether a file that was named is a command's own."""
+        """Whether a command wrote this file."""
 
     def is_output(self, folder: str) -> bool:
-        """Whether a folder is the output of a command, or a part of one."""
+        """Whether a folder is a command's output, or a part of one."""
 
 
 @dataclass
 class PassedOver:
-    """Files of a folder that are no records of it, and shards that lie among the images of an image folder."""
+    """Files of a folder that hold no records; among them shards of other formats, by format."""
 
     count: int = 0
     names: list[str] = field(default_factory=list)
     others: dict[str, str] = field(default_factory=dict)
 
     def add(self, path: bytes) -> None:
-        """Count a file, and keep its name if there are not too many."""
+        """Count a file; the first names are kept for messages."""
         name = path.decode("utf-8", "backslashreplace")
         self.count += 1
         if len(self.names) < _NAMES_KEPT:
@@ -60,13 +60,13 @@ class PassedOver:
             self.others.setdefault(kind, name)
 
     def log(self, folder: str) -> None:
-        """Say what was passed over."""
+        """Log how many files were passed over, with some names."""
         if self.count:
             names = ", ".join(self.names[:_NAMES_SHOWN]) + (" ..." if self.count > _NAMES_SHOWN else "")
             _log.warning(
                 "%s: passed over %s: %s",
                 folder,
-                counted(self.count, "file that is no record", "files that are no records"),
+                counted(self.count, "file that holds no records", "files that hold no records"),
                 names,
             )
 
@@ -86,7 +86,7 @@ class ImageSet:
     named: tuple[Listed, ...] = ()
 
     def files(self, own: OwnFiles, passed_over: PassedOver) -> Iterator[Listed]:
-        """The files in order of their paths, each once; what is none of them goes to `passed_over`."""
+        """The files in order of their paths, each once; other files of the folder go to `passed_over`."""
         found = self._walk(own, passed_over) if self.whole else iter(())
         last = None
         for file in heapq.merge(found, sorted(self.named), key=lambda file: file.path):
@@ -108,8 +108,8 @@ Source = StoredFile | ImageSet
 def find_sources(inputs: Sequence[str], container: str, own: OwnFiles) -> list[Source]:
     """Shards and image sets in the order given, each once.
 
-    Image files that were named are gathered: those of a folder that is read as a whole with that folder, those
-    of a pattern below the pattern's fixed part, others by the folder they lie in.
+    Single image files are gathered into sets: with their folder if that is read as a whole, below the fixed part of
+    the pattern if a pattern matched them, else by the folder they lie in.
 
     Raises:
         PlanError: an input that does not exist, that cannot be read, or of several formats.
@@ -138,7 +138,7 @@ def find_sources(inputs: Sequence[str], container: str, own: OwnFiles) -> list[S
 
 
 def walk_input(folder: str, own: OwnFiles) -> Iterator[Listed]:
-    """Every file below a folder but those that scoring runs wrote there."""
+    """Every file below a folder except those that commands wrote there."""
     url, count = absolute(folder), 0
     for file in walk(folder):
         if own.holds(url, file.path):
@@ -158,14 +158,14 @@ def several_formats(folder: str, examples: dict[str, str]) -> PlanError:
 
 
 def _each_once(inputs: Sequence[str], container: str, own: OwnFiles) -> Iterator[tuple[StoredFile, str]]:
-    """What was named, with the fixed part of the pattern that matched it ("" where there was none)."""
+    """What the inputs name, each with the fixed part of the pattern that matched it ("" without a pattern)."""
     seen: set[str] = set()
     repeated: list[str] = []
     for uri in inputs:
         pattern = has_glob(uri)
         base = glob_base(uri) if pattern else ""
         for file in _expand_glob(uri, container, own) if pattern else _expand(uri, container, own):
-            _refuse_what_is_no_text(file)
+            _refuse_names_that_are_not_text(file)
             if file.url in seen:
                 repeated.append(file.shown)
             else:
@@ -207,7 +207,7 @@ def _expand_folder(uri: str, container: str, own: OwnFiles) -> Iterator[StoredFi
     """A folder of shards becomes its shards; any other folder is one image folder."""
     uri = uri.rstrip("/") or "/"
     folder = StoredFile(uri, absolute(uri), -1, "", "folder")
-    _refuse_what_is_no_text(folder)
+    _refuse_names_that_are_not_text(folder)
     kind = _folder_kind(uri, own) if container == AUTO else CONTAINERS[container]
     if isinstance(kind, LooseFiles):
         yield folder
@@ -247,13 +247,16 @@ def _folder_kind(uri: str, own: OwnFiles) -> Container:
             kinds.setdefault(kind, name)
         if number >= _LOOK_AT:
             break
+    for kind, name in list(kinds.items()):
+        if any(CONTAINERS[other].is_companion(name) for other in kinds if other != kind):
+            del kinds[kind]
     if len(kinds) > 1:
         raise several_formats(uri, kinds)
     return next((CONTAINERS[kind] for kind in kinds), loose_files())
 
 
 def container_for(file: StoredFile, container: str) -> Container:
-    """The format of a shard or file that was named: as the user says, or by its name.
+    """The format of a shard or an image file: the one that the user names, else by the file's name.
 
     Raises:
         PlanError: no format is known by such a name.
@@ -280,7 +283,7 @@ def _home(file: StoredFile, base: str, folders: dict[str, StoredFile]) -> Stored
 
 
 def _reached_from_above(url: str, folders: dict[str, StoredFile]) -> bool:
-    """Whether another folder's walk comes by this one (a hidden folder is not walked into)."""
+    """Whether walking another of the folders reaches this one (hidden folders are not entered)."""
     return any(above in folders and "/." not in url.removeprefix(above.rstrip("/")) for above in _above(url))
 
 
@@ -292,16 +295,18 @@ def _above(url: str) -> Iterator[str]:
 
 
 def _broken(name: str) -> PlanError:
-    return PlanError(f"{name}: named as a shard, but there is no file: a link that leads nowhere? Mend or remove it.")
+    return PlanError(
+        f"{name}: expected a shard, but no file is behind it: a link that leads nowhere? Mend or remove it."
+    )
 
 
-def _refuse_what_is_no_text(file: StoredFile) -> None:
+def _refuse_names_that_are_not_text(file: StoredFile) -> None:
     for name in (file.shown, file.url):
         try:
             name.encode()
         except UnicodeEncodeError:
             shown = os.fsencode(name).decode("utf-8", "backslashreplace")
             raise PlanError(
-                f"{shown}: this name is no UTF-8, and the table names shards and folders as text. Rename it, or give "
-                "a link to it that has another name (ln -s); names of files in an image folder may be any."
+                f"{shown}: this name is not valid UTF-8, and the table holds names of shards and folders as text. "
+                "Rename it, or name a link to it (ln -s). Files inside an image folder may have any names."
             ) from None

@@ -1,4 +1,4 @@
-"""What is passed around: a unit is a part of a shard, a record is one image of it."""
+"""The two things that readers hand on: a unit is a part of a shard, a record is one image of it."""
 
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from schemas.reasons import Status
 
-# A stored image larger than this is hashed but never held: a hostile record must not fill the memory.
+# A larger stored image is hashed and not kept: a hostile record must not fill the memory.
 MAX_STORED_BYTES = 64 << 20
 
 
@@ -19,10 +19,10 @@ class Unit:
         number: place in the plan, from 0.
         container: name of the container format that reads it.
         shard: URI of the shard as the user gave it; url: the same, absolute.
-        start, stop: the part of the shard, in what the container counts (files of a listing, row groups, bytes);
-            both 0 where the unit is the whole shard.
+        start, stop: the part of the shard, counted in the container's own measure (files of a listing, row groups,
+            bytes); both 0 where the unit is the whole shard.
         first_index: `index` of the unit's first record in its shard.
-        records: number of records, or -1 where only reading can tell.
+        records: number of records, or -1 if only reading shows it.
         size: bytes of the shard that belong to the unit, or -1 if not known (progress uses it).
         version: changes when the shard's content does.
         listing: URL of the list of files (folders), or the part of the `.idx` (RecordIO), else empty.
@@ -45,8 +45,8 @@ class Unit:
         return asdict(self)
 
     def identity(self) -> dict[str, Any]:
-        """What makes it this part of this dataset, wherever the output (and in it the listing) lies and however
-        its place was written (`faces`, `faces/` and `/data/faces` are one)."""
+        """The values that decide which part of which dataset this is. They do not change with the place of the output
+        (and of the listing in it), nor with how the input was written (`faces`, `faces/`, `/data/faces`)."""
         values = asdict(self) | {"listing": self.listing.rpartition("/")[2]}
         del values["shard"]
         return values
@@ -69,10 +69,10 @@ class Fault(NamedTuple):
 class Record(NamedTuple):
     """One record of a shard: an image's stored bytes, or the fault that stands in for them.
 
-    `key` is None only in the one record that stands for the rest of a shard. `sha256` is set where the
-    bytes were hashed but not kept. `note` goes to the table's message although the image is usable.
-    `label_from` says where the label was found; without a label, which fields look like one ("" where none does).
-    `reached`: bytes of the shard that were read when it was found, for progress; 0 where that is not known.
+    `key` is None only in the one record that stands for the rest of a shard. `sha256` is set if the bytes were hashed
+    but not kept. `note` goes to the table's message although the image is usable. `label_from` says where the label
+    was found; without a label, which fields look like one ("" if none does). `reached`: bytes of the shard that were
+    read when it was found, for progress; 0 if not known.
     """
 
     key: str | None
@@ -88,7 +88,7 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class ReadSettings:
-    """What a container needs to be told: names of columns or sidecar fields ("" = find out), size limit."""
+    """What a reader needs to know from outside: names of columns or sidecar fields ("" = find out), size limit."""
 
     label_field: str = ""
     image_field: str = ""

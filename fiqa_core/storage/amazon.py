@@ -1,4 +1,4 @@
-"""S3 (s3://) and what speaks its language, through s3fs: one request, one retry policy, no stale caches."""
+"""S3 (s3://) and stores with the same interface, through s3fs: our own retries, no caches."""
 
 import functools
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ class _S3Files(S3FileSystem):  # type: ignore[misc]
     call_s3 = fsspec.asyn.sync_wrapper(_call_s3)  # the inherited one is bound to the inherited coroutine
 
     async def read_part(self, **request: Any) -> bytes:
-        """The body of one GET; a body that breaks off is asked for again."""
+        """The body of one GET; if it breaks off, the request is repeated."""
         call = super()._call_s3
 
         async def once() -> bytes:
@@ -85,7 +85,7 @@ class AmazonStore:
             request["ContinuationToken"] = page["NextContinuationToken"]
 
     def read(self, path: str, start: int, end: int, version: str) -> bytes:
-        """Bytes start to end (exclusive) of that version of an object ("" = whatever is there)."""
+        """Bytes start to end (exclusive) of this version of an object ("" = any)."""
         bucket, _, key = path.partition("/")
         pinned = {"IfMatch": version} if version else {}
         request = {"Bucket": bucket, "Key": key, "Range": f"bytes={start}-{end - 1}"}
@@ -93,18 +93,18 @@ class AmazonStore:
         return data
 
     def put(self, local: Path, path: str) -> None:
-        """Upload a file: seen by nobody until it is complete (large: in parts, which are dropped on failure)."""
+        """Upload a file; readers see it when it is complete (large files go in parts, which are dropped on failure)."""
         try:
             self._fs.put_file(str(local), path, chunksize=_PART)
         except FileNotFoundError:
-            # Where the answer to the last step was lost and it was asked for again, the upload is not known any
-            # more, because it is complete.
+            # If the answer to the last step was lost and the step was repeated, the upload is no longer known, because
+            # it is complete.
             held = self.head(path)
             if held is None or held.size != local.stat().st_size:
                 raise
 
     def delete(self, paths: list[str]) -> None:
-        """Remove objects; one that is gone already is no error."""
+        """Remove objects; one that is already gone is not an error."""
         for start in range(0, len(paths), _DELETE_AT_ONCE):
             some = paths[start : start + _DELETE_AT_ONCE]
             bucket = some[0].partition("/")[0]
@@ -114,7 +114,7 @@ class AmazonStore:
                 raise StorageError(f"s3://{bucket}/{error['Key']}: not removed: {error['Code']} {error['Message']}")
 
     def sweep(self, prefix: str) -> int:
-        """Drop the parts of uploads under `prefix` that killed processes left (they cost storage, unseen)."""
+        """Drop the parts of uploads under `prefix` that killed processes left (invisible, but they cost storage)."""
         bucket, _, key = prefix.partition("/")
         request: dict[str, Any] = {"Bucket": bucket, "Prefix": key}
         count = 0

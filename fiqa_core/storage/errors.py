@@ -1,4 +1,4 @@
-"""What went wrong with a store, said so that a person knows which place, why, and what to do."""
+"""Errors of stores; each message names the place, the cause and what to do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,19 +29,19 @@ class MissingError(StorageError, FileNotFoundError):
 
 
 class DeniedError(StorageError, PermissionError):
-    """The store knows the place and refuses: no credentials, wrong or expired ones, or no permission."""
+    """The store refuses access: no credentials, wrong or expired ones, or no permission."""
 
 
 class ChangedError(StorageError):
-    """A file is not the one that was planned or opened any more."""
+    """A file has changed since it was planned or opened."""
 
 
 class GaveUpError(StorageError):
-    """A passing fault (overload, network) did not pass in the time and number of attempts allowed."""
+    """A temporary fault (overload, network) lasted longer than the allowed time or number of attempts."""
 
 
 class ShortReadError(FiqaError, ConnectionError):
-    """A store sent fewer bytes than it was asked for: a broken connection, never the end of the file."""
+    """A store sent fewer bytes than requested: a broken connection, not the end of the file."""
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def explained(uri: str) -> Iterator[None]:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it was raised from, outermost first."""
+    """The error and the errors it was raised from, outermost first."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
@@ -72,7 +72,7 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def http_status(error: BaseException) -> tuple[int | None, str]:
-    """HTTP status (None: the error is not an answer of a server) and the store's own error code."""
+    """HTTP status (None if the error is not a server's answer) and the store's own error code."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):  # botocore
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
@@ -83,7 +83,7 @@ def http_status(error: BaseException) -> tuple[int | None, str]:
 
 
 def kinds(error: BaseException) -> set[str]:
-    """`package.Class` of an error's class and its bases: told by name, so that no client has to be imported."""
+    """`package.Class` of an error's class and its bases, by name, so that no client has to be imported."""
     return {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(error).__mro__}
 
 

@@ -1,4 +1,4 @@
-"""Google Cloud Storage (gs://) through gcsfs: one request, one retry policy, nothing from stale caches."""
+"""Google Cloud Storage (gs://) through gcsfs: our own retries, no caches."""
 
 import os
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ from typing import Any
 import aiohttp
 import fsspec
 
-# The plain class: gcsfs's newer default first asks over gRPC which kind of bucket it is, which takes
-# 80 s with an emulator or where only HTTPS is let through.
+# The plain class: gcsfs's newer default first asks over gRPC for the kind of bucket, which takes 80 s with an emulator
+# or if only HTTPS is allowed.
 from gcsfs.core import GCSFileSystem
 
 from fiqa_core.storage.retry import policy, retrying
@@ -38,7 +38,7 @@ class GoogleStore:
                 total=None, sock_connect=policy().stall_s, sock_read=policy().stall_s
             )
         if os.environ.get("STORAGE_EMULATOR_HOST") and "token" not in configured:
-            settings["token"] = "anon"  # an emulator asks for no credentials; looking for some takes seconds
+            settings["token"] = "anon"  # an emulator needs no credentials; searching for some takes seconds
         self._fs = _GoogleFiles(**settings)
 
     def head(self, path: str) -> Entry | None:
@@ -77,17 +77,17 @@ class GoogleStore:
                 return
 
     def read(self, path: str, start: int, end: int, version: str) -> bytes:
-        """Bytes start to end (exclusive) of that version of an object (""= whatever is there)."""
+        """Bytes start to end (exclusive) of this version of an object ("" = any)."""
         pinned = {"generation": version} if version else {}
         data: bytes = self._fs.cat_file(path, start=start, end=end, **pinned)
         return data
 
     def put(self, local: Path, path: str) -> None:
-        """Upload a file: seen by nobody until its last byte has arrived (small: one request, large: resumable)."""
+        """Upload a file; readers see it when it is complete (small files in one request, large ones resumable)."""
         self._fs.put_file(str(local), path, chunksize=_UPLOAD_CHUNK)
 
     def delete(self, paths: list[str]) -> None:
-        """Remove objects; one that is gone already is no error."""
+        """Remove objects; one that is already gone is not an error."""
         with ThreadPoolExecutor(16, "delete") as pool:
             list(pool.map(self._delete, paths))
 
@@ -99,8 +99,7 @@ class GoogleStore:
             return
 
     def sweep(self, prefix: str) -> int:  # noqa: ARG002
-        """Nothing to do: an upload that was broken off cannot be seen or listed, and the store forgets it
-        after a week without a charge."""
+        """Nothing to do: an interrupted upload is invisible, costs nothing, and the store drops it after a week."""
         return 0
 
 

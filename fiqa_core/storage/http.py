@@ -1,4 +1,4 @@
-"""One file, or the links of a page, over http(s): read in ranges where the server has them."""
+"""One file, or the links of a page, over http(s); read in ranges if the server supports them."""
 
 import re
 import threading
@@ -15,7 +15,7 @@ from fiqa_core.storage.errors import ChangedError, StorageError
 from fiqa_core.storage.retry import policy, retrying_here
 from fiqa_core.storage.store import Entry, plain_entry
 
-# Of a server without ranges, the last file is kept whole, up to this size.
+# If a server does not support ranges, its last file is kept whole, up to this size.
 WHOLE_BYTES = 64 << 20
 _MOST_FOLDERS = 10_000
 _PAGE_BYTES = 64 << 20
@@ -23,48 +23,48 @@ _WITHOUT_RANGES: set[str] = set()  # hosts that have answered a range request wi
 
 
 def is_http(uri: str) -> bool:
-    """Whether a URI is of the web."""
+    """Whether a URI is an http(s) address."""
     return uri.partition("://")[0].lower() in ("http", "https")
 
 
 def without_query(uri: str) -> str:
-    """A URI whose end is a file's name: of the web without what follows `?` or `#` (`x.tar?download=true`)."""
+    """A URI that ends with the file's name: an http(s) address loses its query and fragment (`x.tar?download=true`)."""
     return re.split(r"[?#]", uri, maxsplit=1)[0] if is_http(uri) else uri
 
 
 class HttpStore:
-    """Files of a web server, to read from; a path is the whole URL. A folder is a page of links to what is in it."""
+    """Files of a web server, read only. A path is the whole URL; a folder is a page with links to its content."""
 
-    _kept: tuple[str, str, bytes] | None = None  # url, version and bytes of the last file that came whole
+    _kept: tuple[str, str, bytes] | None = None  # url, version and bytes of the last file that was sent whole
     _reading_whole = threading.Lock()
 
     def __init__(self, fs: Any) -> None:
         self._fs = fs
 
     def head(self, path: str) -> Entry | None:
-        """One file, None if there is none, or a page that stands for a folder.
+        """One file; None if there is none, or only a page that stands for a folder.
 
         Raises:
-            StorageError: the server does not say how large the file is, and it is too large to be read for that.
+            StorageError: the server does not state the file's size, and the file is too large to read it for that.
         """
         if path.endswith("/"):
             return None
         info = self._info(path)
         if info is None or str(info.get("url", "")).partition("?")[0].endswith("/"):
-            return None  # a server leads on from a folder to its address with a slash
+            return None  # a server redirects from a folder to its address with a slash
         entry = plain_entry(info)
         if HttpStore._kept is not None and HttpStore._kept[:2] == (path, ""):
-            HttpStore._kept = None  # without a version nothing says that it is still the same
+            HttpStore._kept = None  # without a version it may have changed
         if entry.size < 0:
             self.read(path, 0, WHOLE_BYTES, entry.version)
             kept = HttpStore._kept
             if kept is None or kept[:2] != (path, entry.version):
-                raise StorageError(f"{path}: the server does not say how large it is. Download it and name the copy.")
+                raise StorageError(f"{path}: the server does not state its size. Download it and name the copy.")
             entry = entry._replace(size=len(kept[2]))
         return entry
 
     def entries(self, prefix: str, deep: bool, first: bool = False) -> Iterator[Entry]:
-        """Files whose URL begins with `prefix`, as far as pages link to them, from the folder before its last slash."""
+        """Files whose URL begins with `prefix`, found by the links of pages, from the folder before its last slash."""
         found: set[Entry] = set()
         seen: set[str] = set()
         waiting = deque([prefix.rpartition("/")[0]])
@@ -89,12 +89,12 @@ class HttpStore:
         """Bytes start to end (exclusive).
 
         Raises:
-            StorageError: the server sends whole files only, and this one is too large for that.
-            ChangedError: the server's tag of the file is another one now.
+            StorageError: the server only sends whole files, and this one is too large for that.
+            ChangedError: the server's tag of the file has changed.
         """
         whole = self._whole(path, version)
         if whole is None and urlsplit(path).netloc in _WITHOUT_RANGES:
-            with HttpStore._reading_whole:  # threads that read parts of one file wait for the one that fetches it
+            with HttpStore._reading_whole:  # other threads wait for the one that fetches the file
                 whole = self._whole(path, version)
                 if whole is None:
                     return self._part(path, start, end, version)
@@ -114,7 +114,7 @@ class HttpStore:
         headers = {**options.pop("headers", {}), "Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
         options.setdefault("timeout", aiohttp.ClientTimeout(sock_connect=policy().stall_s, sock_read=policy().stall_s))
         async with session.get(self._fs.encode_url(path), headers=headers, **options) as answer:
-            if answer.status == 416:  # there is nothing at or behind `start`
+            if answer.status == 416:  # the file ends at or before `start`
                 return b""
             self._fs._raise_not_found_for_status(answer, path)
             now = answer.headers.get("ETag", "")
@@ -123,7 +123,7 @@ class HttpStore:
             if answer.status != 206:
                 return (await self._get_whole(path, answer, version))[start:end]
             if not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-                raise StorageError(f"{path}: the server sent another part of the file than it was asked for")
+                raise StorageError(f"{path}: the server sent a different part of the file than was requested")
             part: bytes = await answer.read()
             return part
 
@@ -148,13 +148,13 @@ class HttpStore:
         return whole
 
     def put(self, local: Path, path: str) -> None:  # noqa: ARG002
-        """Refused: nothing is written to the web."""
+        """Always refused: nothing is written over http(s)."""
         raise StorageError(
             f"{path}: this store can be read, but not written to. Write to a local folder, gs:// or s3://."
         )
 
     def delete(self, paths: list[str]) -> None:
-        """Refused, as `put` is."""
+        """Always refused, like `put`."""
         if paths:
             self.put(Path(), paths[0])
 
@@ -163,13 +163,13 @@ class HttpStore:
         return 0
 
     def _info(self, path: str) -> dict[str, Any] | None:
-        """What the server says of an address, None where it says that there is nothing."""
+        """The server's information on an address, None if it answers that there is nothing."""
 
         def once() -> dict[str, Any] | None:
             try:
                 info: dict[str, Any] = self._fs.info(path)
             except FileNotFoundError as error:
-                # fsspec calls every failure "not found".
+                # fsspec reports every failure as "not found".
                 cause = error.__cause__
                 if cause is None or (isinstance(cause, aiohttp.ClientResponseError) and cause.status in (404, 410)):
                     return None
@@ -179,12 +179,12 @@ class HttpStore:
         return retrying_here(once, path)
 
     def _links(self, folder: str) -> list[Entry]:
-        """What a folder's page links to in the folder: files, and folders with a slash at the end."""
+        """What a folder's page links to inside the folder: files, and folders with a slash at the end."""
         info = self._info(folder + "/")
-        # A page is read whole to find its links, so a large file must not be taken for one.
+        # A page is read whole to find its links, so a large file must not be treated as a page.
         if info is None or info.get("mimetype") != "text/html" or (info.get("size") or 0) > _PAGE_BYTES:
             return []
         names: list[str] = retrying_here(lambda: self._fs.ls(folder + "/", detail=False), folder)
-        # Links with a query sort the page or lead elsewhere.
+        # Links with a query sort the page, or lead to other places.
         inside = [name for name in names if name.startswith(folder + "/") and "?" not in name and "#" not in name]
         return [Entry(name, -1, "") for name in inside if "//" not in name[len(folder) :] and "/." not in name]

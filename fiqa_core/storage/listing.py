@@ -1,4 +1,4 @@
-"""What is there: single files, globs and whole folders, without a question per file."""
+"""Find files: single ones, globs and whole folders, without a request for each file."""
 
 import errno
 import glob
@@ -26,13 +26,12 @@ _HIDDEN = re.compile(r"(^|/)\.")
 
 @dataclass(frozen=True)
 class StoredFile:
-    """One file of a store, as its listing tells it.
+    """One file of a store, from its listing.
 
-    `shown` is its URI in the form the user gave, `url` the absolute one that any worker can open,
-    `size` is in bytes (-1: the listing does not say), `version` changes when the content does
-    (generation, ETag or modification time, whichever the store has). `kind` is more than `file` only
-    where a pattern matched: a folder, or a name with nothing behind it that can be read (a link that leads
-    nowhere, a pipe).
+    `shown` is its URI in the form the user gave, `url` the absolute one that any worker can open, `size` is in bytes
+    (-1: not in the listing), `version` changes when the content does (generation, ETag or modification time, whichever
+    the store has). `kind` differs from `file` only for matches of a pattern: a folder, or a name without a readable
+    file behind it (a broken link, a pipe).
     """
 
     shown: str
@@ -43,7 +42,7 @@ class StoredFile:
 
 
 class Listed(NamedTuple):
-    """A file below a folder: its path there, size in bytes and version (-1 and "": there is no such file behind it)."""
+    """A file below a folder: its path there, size in bytes and version (-1 and "" if it cannot be looked at)."""
 
     path: bytes
     size: int
@@ -51,17 +50,17 @@ class Listed(NamedTuple):
 
 
 def has_glob(uri: str) -> bool:
-    """Whether a URI is a pattern. A file that really has such a character in its name is not one."""
+    """Whether a URI is a pattern; a name with such characters that exists is not a pattern."""
     return _MAGIC.search(uri) is not None and not exists(uri)
 
 
 def special_file(uri: str) -> StorageError:
-    """The error for what is neither a file nor a folder: reading it may wait for ever, or never end."""
+    """The error for anything but a file or folder: reading it may wait for ever, or never end."""
     return StorageError(f"{uri}: a device, pipe or socket; expected a regular file. Save its content as a file.")
 
 
 def stat(uri: str) -> StoredFile | None:
-    """What the store says of one file; None if there is no such file (or it is a folder).
+    """One file with size and version; None if there is no such file (or it is a folder).
 
     Raises:
         StorageError: it is a device, pipe or socket; or the store failed.
@@ -104,7 +103,7 @@ def exists(url: str) -> bool:
 
 
 def glob_base(pattern: str) -> str:
-    """The folder that all matches of a pattern lie in, in the form the pattern has; "." for the current one."""
+    """The folder that contains all matches of a pattern, written as in the pattern; "." for the current folder."""
     parts = _literal_folders(pattern).split("/")
     special = (place for place, part in enumerate(parts) if _MAGIC.search(_ESCAPED.sub("", part)))
     count = next(special, len(parts) - 1)
@@ -113,11 +112,11 @@ def glob_base(pattern: str) -> str:
 
 
 def expand_glob(pattern: str) -> list[StoredFile]:
-    """What a pattern matches, sorted, shown in the form the pattern has (relative stays relative).
+    """What a pattern matches, sorted, written as in the pattern (relative stays relative).
 
-    Files, folders, and names without a file behind them (`StoredFile.kind`). A folder of the pattern that
-    really has such characters in its name is taken by its name. Where a pattern ends in `**` or `**/*`,
-    folders are left out: every file below them is matched itself.
+    Files, folders, and names without a file behind them (`StoredFile.kind`). If a folder in the pattern exists with
+    such characters in its name, they are taken literally. If a pattern ends in `**` or `**/*`, folders are left out,
+    since every file below them matches itself.
     """
     literal = _literal_folders(pattern)
     every_file = literal.endswith(("/**", "**/*")) or literal == "**"
@@ -129,12 +128,12 @@ def _expand_local(pattern: str) -> Iterator[StoredFile]:
     plain = pattern.removeprefix("file://").removeprefix("local://")
     prefix = pattern[: len(pattern) - len(plain)]
     folders: dict[str, str] = {}
-    # glob.glob and not Path.glob: it keeps the form the user gave (relative, with or without ./).
+    # glob.glob and not Path.glob: it keeps the user's spelling (relative, with or without ./).
     for name in sorted(glob.glob(os.path.expanduser(plain), recursive=True)):  # noqa: PTH111, PTH207
         folder, _, last = name.rpartition("/")
         if folder not in folders:
             folders[folder] = absolute(folder or ("/" if name.startswith("/") else "."))
-        # One question a file, and each folder's place worked out once: a pattern may match a million files.
+        # One system call a file, and each folder's place computed once: a pattern may match a million files.
         url = join(folders[folder], last) if last not in ("", ".", "..") else absolute(name)
         kind, size, version = _look_at(url)
         yield StoredFile(prefix + name, url, size, version, kind)
@@ -153,7 +152,7 @@ def _look_at(path: str) -> tuple[Literal["file", "folder", "broken"], int, str]:
 def _expand_stored(uri: str, pattern: str) -> Iterator[StoredFile]:
     store, path = store_of(pattern)
     literal = path[: _first_magic(path)]
-    # One level is listed where the pattern has its first special character in its last part.
+    # Only one level is listed if the first special character is in the pattern's last part.
     deep = "/" in path[len(literal) :] or "**" in path
     matches = re.compile(glob_translate(path)).match
     with explained(uri):
@@ -166,7 +165,7 @@ def _expand_stored(uri: str, pattern: str) -> Iterator[StoredFile]:
 
 
 def _with_folders(entries: Iterable[Entry], literal: str) -> Iterator[Entry]:
-    """A listing with the folders that its files lie in, each once."""
+    """A listing together with the folders of its files, each once."""
     seen: set[str] = set()
     for entry in entries:
         folder = entry.path if entry.path.endswith("/") else entry.path.rpartition("/")[0] + "/"
@@ -179,7 +178,7 @@ def _with_folders(entries: Iterable[Entry], literal: str) -> Iterator[Entry]:
 
 
 def _literal_folders(pattern: str) -> str:
-    """The pattern, with the special characters escaped in those of its folders that really have them."""
+    """The pattern, with special characters escaped in folders that exist with such names."""
     parts = pattern.split("/")
     escaped = list(parts)
     for place, part in enumerate(parts[:-1]):
@@ -191,12 +190,12 @@ def _literal_folders(pattern: str) -> str:
 
 
 def walk(folder: str) -> Iterator[Listed]:
-    """Every file under a folder, ordered by its path below it; a page of the listing at a time is held.
+    """Every file under a folder, ordered by its path below it; only a page of the listing is held at a time.
 
-    Paths are bytes because names on a local disk need not be text. Hidden files and folders (a leading
-    dot) are passed over. A listing of an object store brings size and version with it; on a local disk every
-    file is stat'ed for them (some 10 s a million files), so that a changed image is seen. Links to folders
-    are followed, unless they lead back to a folder they lie in (which is logged).
+    Paths are bytes because names on a local disk need not be text. Hidden files and folders (a leading dot) are
+    skipped. The listing of an object store includes size and version; on a local disk every file is stat'ed for them
+    (about 10 s a million files), so that a changed image is noticed. Links to folders are followed, unless they lead
+    back to a folder that contains them (this is logged).
     """
     if is_local(folder):
         yield from _walk_local(os.fsencode(filesystem(folder)[1]))
@@ -215,7 +214,7 @@ def walk(folder: str) -> Iterator[Listed]:
 
 
 def list_names(folder: str) -> list[str]:
-    """Names of what a folder holds, sorted; empty if there is no such folder.
+    """Names of a folder's files and folders, sorted; empty if there is no such folder.
 
     Raises:
         MissingError: the bucket does not exist. StorageError: it is a file.
@@ -235,7 +234,7 @@ def list_names(folder: str) -> list[str]:
 
 
 def _walk_local(root: bytes) -> Iterator[Listed]:
-    # A stack of our own, and not recursion: a tree may be deeper than Python's calls may.
+    # An own stack instead of recursion: a tree may be deeper than Python's recursion limit.
     stack = [iter([b""])]
     while stack:
         name = next(stack[-1], None)
@@ -248,11 +247,11 @@ def _walk_local(root: bytes) -> Iterator[Listed]:
 
 
 def _present(root: bytes, relative: bytes) -> Iterator[bytes]:
-    """Paths below the root of what one folder holds, folders with a slash at their end, in order."""
+    """The content of one folder as sorted paths below the root; folders end with a slash."""
     folder = root.rstrip(b"/") + b"/" + relative
     try:
         with os.scandir(folder) as entries:
-            # With the slash, folders sort as their files' whole paths do: the order of every object store.
+            # With the slash, folders sort like the whole paths of their files: the order of object stores.
             names = [e.name + b"/" if _is_folder_to_enter(e) else e.name for e in entries if e.name[:1] != b"."]
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
@@ -268,7 +267,7 @@ def _is_folder_to_enter(entry: "os.DirEntry[bytes]") -> bool:
             return entry.is_dir(follow_symlinks=False)
         target, above = entry.stat(), entry.path
     except OSError:
-        return False  # a link in a circle: listed as a file that cannot be read
+        return False  # a circular link: listed as a file that cannot be read
     while above != b"/":
         above = above.rstrip(b"/").rpartition(b"/")[0] or b"/"
         if os.path.samestat(target, os.stat(above)):  # noqa: PTH116

@@ -18,9 +18,9 @@ _SCHEMES = {"gs": "gs", "gcs": "gs", "s3": "s3", "s3a": "s3"}
 _CLIENTS = {"gs": ("google", "GoogleStore"), "s3": ("amazon", "AmazonStore")}
 _EXTRAS = {"s3": "s3", "gs": "", "hf": "hf"}
 _LOCAL = ("file", "local")
-# Stores whose URI with one slash would be a folder named `gs:` on this machine's disk.
+# With one slash, a URI of these stores would mean a local folder named `gs:`.
 _REMOTE = {*_SCHEMES, "memory", "http", "https"}
-# fsspec's file systems that show what lies inside another file or store.
+# fsspec's file systems that look inside another file or store.
 _WRAPPERS = {
     "zip",
     "tar",
@@ -34,7 +34,7 @@ _WRAPPERS = {
     "generic",
 }
 
-# One client a process (its connections are shared by all threads), made anew after a fork.
+# One client a process (all threads share its connections); a fork opens its own.
 _opened: dict[tuple[int, str], Store] = {}
 _opening = threading.Lock()
 
@@ -44,14 +44,14 @@ def filesystem(uri: str) -> tuple[Any, str]:
     _check_named(uri)
     scheme, separator, _ = uri.partition("://")
     if not separator or scheme in _LOCAL:
-        # Not by fsspec's own parser: it takes `::` in a file's name for a chain of file systems.
+        # Not with fsspec's parser: it reads `::` in a file's name as a chain of file systems.
         local = fsspec.filesystem("file")
         path = _normal(local._strip_protocol(uri))
         if uri.partition("::")[0] in _WRAPPERS and "::" in uri and not os.path.lexists(path):
             raise _chained(uri)
         return local, path
     if is_http(uri):
-        # Nor here: an IPv6 address has `::` in it.
+        # Not here either: an IPv6 address contains `::`.
         return fsspec.filesystem(scheme), uri
     if "::" in uri or scheme in _WRAPPERS:
         raise _chained(uri)
@@ -69,7 +69,7 @@ def store_of(uri: str) -> tuple[Store, str]:
     """The store of a URI that is not local, and the path (`bucket/key`) in it.
 
     Raises:
-        StorageError: no such scheme, or its package is not installed (the message names it).
+        StorageError: the scheme is not known, or its package is not installed (the message names it).
     """
     kind, rest = _cloud(uri)
     if kind is None:
@@ -83,7 +83,7 @@ def store_of(uri: str) -> tuple[Store, str]:
 
 
 def forget_stores() -> None:
-    """Open stores anew when they are next used (after a change of endpoint, credentials or limits)."""
+    """Open stores again at their next use (after a change of endpoint, credentials or limits)."""
     with _opening:
         _opened.clear()
 
@@ -94,12 +94,12 @@ def is_local(uri: str) -> bool:
 
 
 def in_this_process_only(uri: str) -> bool:
-    """Whether other processes cannot see what lies there (memory://)."""
+    """Whether only this process sees what is stored there (memory://)."""
     return _cloud(uri)[0] is None and isinstance(filesystem(uri)[0], MemoryFileSystem)
 
 
 def absolute(uri: str) -> str:
-    """The URI in a form that means the same in every process: local paths become absolute paths."""
+    """The URI in a form that is valid in every process: local paths become absolute paths."""
     kind, rest = _cloud(uri)
     if kind is not None:
         return f"{kind}://{rest.rstrip('/')}"
@@ -117,7 +117,7 @@ def join(base: str, *parts: str) -> str:
     """`base/part/part` with single slashes.
 
     Raises:
-        StorageError: `base` is a scheme alone (`gs://`): the result would name a bucket, or a local folder `gs:`.
+        StorageError: `base` is only a scheme (`gs://`): the result would name a bucket, or a local folder `gs:`.
     """
     stem = base.rstrip("/")
     if stem.endswith(":"):
@@ -126,7 +126,7 @@ def join(base: str, *parts: str) -> str:
 
 
 def above(place: str) -> str | None:
-    """The folder that a file or folder lies in; None for a whole bucket, server or store, which lies in none."""
+    """The folder that contains a file or folder; None for a whole bucket, server or store."""
     folder, slash, _ = place.rstrip("/").rpartition("/")
     if not slash:
         return None if place.startswith("/") else "."
@@ -136,10 +136,10 @@ def above(place: str) -> str | None:
 
 
 def _normal(path: str) -> str:
-    """An absolute path without `.`, `..` and double slashes: one name for one place."""
+    """An absolute path without `.`, `..` and double slashes, so that each place has one name."""
     before, up, after = path.rpartition("/..")
     if up and after[:1] in ("", "/"):
-        # What lies above a link is above the place it leads to.
+        # The parent of a link is the parent of its target.
         path = os.path.realpath(before + up) + after
     return "/" + os.path.normpath(path).lstrip("/")
 
@@ -151,10 +151,10 @@ def _cloud(uri: str) -> tuple[str | None, str]:
 
 
 def _check_named(uri: str) -> None:
-    """Refuse a URI that names a store, but no place in it.
+    """Refuse a URI that names a store but no place in it.
 
     Raises:
-        StorageError: it says what was expected.
+        StorageError: the message says what was expected.
     """
     scheme, colon, rest = uri.partition(":")
     if not colon or "/" in scheme:

@@ -1,4 +1,4 @@
-"""Put finished files in their place: readers see the whole of a file or none, on every store."""
+"""Publish finished files: on every store, readers see a whole file or none."""
 
 import contextlib
 import hashlib
@@ -27,12 +27,11 @@ _sweeping = threading.Lock()
 
 @contextmanager
 def temporary_for(output: str) -> Iterator[Path]:
-    """A local path to write a file at, before `publish`; it is gone afterwards, whatever happens.
+    """A local path for writing a file before `publish`; the file is removed afterwards in any case.
 
-    For an output on the local disk it lies in `<output>/_tmp`, so that publishing is a rename and never a
-    copy across file systems. For another store it lies in a folder of its own among this machine's temporary
-    files. What a killed process leaves is swept by the next run (`sweep`), or by the next process that writes
-    to the same output on that machine.
+    For an output on the local disk it is in `<output>/_tmp`, so that publishing is a rename and not a copy across file
+    systems. For another store it is in its own folder among this machine's temporary files. What a killed process
+    leaves is removed by the next run (`sweep`), or by the next process on the machine that writes to the same output.
     """
     if is_local(output):
         folder = Path(filesystem(output)[1]) / "_tmp"
@@ -53,7 +52,7 @@ def temporary_for(output: str) -> Iterator[Path]:
 
 @contextmanager
 def temporary_folder_for(output: str) -> Iterator[Path]:
-    """A local folder for what does not fit in memory while an output is made; as `temporary_for`, it is gone after."""
+    """A local folder for data that does not fit in memory; removed afterwards, like the file of `temporary_for`."""
     if is_local(output):
         folder = Path(filesystem(output)[1]) / "_tmp"
         own = folder / f"fiqa-{uuid.uuid4().hex}"
@@ -68,11 +67,10 @@ def temporary_folder_for(output: str) -> Iterator[Path]:
 
 
 def sweep(output: str) -> int:
-    """Remove what killed processes left: temporaries under an output, uploads that were broken off, this
-    machine's temporary files; the number removed.
+    """Remove what killed processes left: temporaries under an output, interrupted uploads, this machine's temporary
+    files. Returns the number removed.
 
-    A store that refuses it (some roles may write, but not list broken uploads) is logged: nothing unseen in a
-    bucket is worth a run.
+    If a store refuses it (some roles may write, but not list interrupted uploads), that is logged and the run goes on.
     """
     if is_local(output):
         return _sweep_folder(Path(filesystem(output)[1]) / "_tmp")
@@ -87,7 +85,7 @@ def sweep(output: str) -> int:
 
 
 def _sweep_folder(folder: Path) -> int:
-    """Remove what `temporary_for` and `temporary_folder_for` made, and the folder once it is empty; nothing else."""
+    """Remove only what `temporary_for` and `temporary_folder_for` made, and the folder if it is empty then."""
     if folder.is_symlink() or not folder.is_dir():
         return 0
     left = [path for path in folder.iterdir() if _TEMPORARY.fullmatch(path.name) and not path.is_symlink()]
@@ -102,11 +100,11 @@ def _sweep_folder(folder: Path) -> int:
 
 
 def publish(path: Path, url: str) -> None:
-    """Put a finished local file in its final place: readers see the whole file or none.
+    """Move a finished local file to its final place: readers see the whole file or none.
 
-    Local disk: flushed to the disk, then renamed. Object stores: one upload that the store shows when it is
-    complete (an exception inside `with fs.open(url, "wb")` would *commit* what was written so far, so that
-    form is never used); then the store is asked whether it holds as many bytes.
+    Local disk: flushed to the disk, then renamed. Object stores: one upload that becomes visible when it is complete
+    (an exception inside `with fs.open(url, "wb")` would *commit* the part written so far, so that form is never used);
+    then the stored size is compared.
     """
     if is_local(url):
         target = Path(filesystem(url)[1])
@@ -129,14 +127,14 @@ def publish(path: Path, url: str) -> None:
 
 
 def publish_bytes(data: bytes, output: str, url: str) -> None:
-    """Write a small file under an output in one step: readers see the whole of it or none."""
+    """Write a small file under an output in one step: readers see the whole file or none."""
     with temporary_for(output) as path:
         path.write_bytes(data)
         publish(path, url)
 
 
 def remove(url: str) -> None:
-    """Remove a file or a whole folder; nothing happens if it is not there."""
+    """Remove a file or a whole folder, if it exists."""
     if is_local(url):
         target = Path(filesystem(url)[1])
         if target.is_dir() and not target.is_symlink():
@@ -155,7 +153,7 @@ def remove(url: str) -> None:
 
 
 def make_folder(url: str) -> None:
-    """Make a folder on the local disk; other stores have none (and a bucket is never made by accident)."""
+    """Make a folder on the local disk; other stores have no folders (and buckets are never made)."""
     if is_local(url):
         Path(filesystem(url)[1]).mkdir(parents=True, exist_ok=True)
 

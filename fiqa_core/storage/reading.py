@@ -1,4 +1,4 @@
-"""Read from any store: in ranges whose length is checked, a few in flight, never a whole shard in memory."""
+"""Read from any store: in ranges whose length is checked, a few at once, never a whole shard in memory."""
 
 import errno
 import io
@@ -21,26 +21,26 @@ from fiqa_core.storage.store import Entry, Store
 S = TypeVar("S")
 T = TypeVar("T")
 
-# Of an open file at most `_BLOCKS` blocks are held, and one more that is fetched ahead. Four, so that the columns
-# of a Parquet row group that are read by turns do not push each other out.
+# At most `_BLOCKS` blocks of an open file are held, and one more that is fetched ahead. Four, so that the columns of a
+# Parquet row group, which are read in turn, do not displace each other.
 BLOCK_BYTES = 4 << 20
 _BLOCKS = 4
 _WHOLE_WORKERS = 4
-# Far more than any network, table of settings or list that is read whole.
+# Far more than any network, settings file or list that is read whole.
 MOST_BYTES = 8 << 30
 
-# It tells of every block it fetches, as if that were news.
+# It logs every block that it fetches.
 logging.getLogger("fsspec").setLevel(logging.WARNING)
 
-# Small files at once: enough to hide 20-50 ms a request behind a network that scores thousands a second.
+# Small files fetched at once: enough to hide 20-50 ms a request while a network scores thousands a second.
 IN_FLIGHT = 32
 IN_FLIGHT_BYTES = 64 << 20
 
 
 class RangedFile(AbstractBufferedFile):  # type: ignore[misc]
-    """A remote file as a seekable stream: block after block, the next one fetched while this one is read.
+    """A remote file as a seekable stream, read in blocks; the next block is fetched while this one is read.
 
-    Its reads return fewer bytes than asked for only at the end of the file as the store states it.
+    Reads return fewer bytes than requested only at the end of the file, as stated by the store.
     """
 
     def __init__(self, store: Store, entry: Entry, uri: str, block_bytes: int) -> None:
@@ -59,8 +59,8 @@ def open_read(url: str, version: str = "", block_bytes: int = BLOCK_BYTES) -> IO
 
     Raises:
         MissingError: there is no such file (FileNotFoundError on a local disk).
-        ChangedError: it is not of the version asked for ("" = any).
-        StorageError: also from every read, where the store fails for good.
+        ChangedError: it does not have this version ("" = any).
+        StorageError: the store failed for good; every read may raise it too.
     """
     if is_local(url):
         if version:
@@ -76,7 +76,7 @@ def open_read(url: str, version: str = "", block_bytes: int = BLOCK_BYTES) -> IO
 
 
 def _open_local(url: str) -> IO[bytes]:
-    # Without O_NONBLOCK the opening of a pipe waits until somebody writes to it. It does nothing to a file.
+    # Without O_NONBLOCK, opening a pipe waits until somebody writes to it. For files it changes nothing.
     descriptor = os.open(filesystem(url)[1], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     mode = os.fstat(descriptor).st_mode
     if S_ISREG(mode):
@@ -88,7 +88,7 @@ def _open_local(url: str) -> IO[bytes]:
 
 
 def read_bytes(url: str, most: int = MOST_BYTES) -> bytes:
-    """The whole of one file (checkpoints, settings), a few blocks at once.
+    """One file as a whole (checkpoints, settings), fetched a few blocks at once.
 
     Raises:
         StorageError: it is larger than `most` bytes.
@@ -116,7 +116,7 @@ def read_small(url: str, size: int) -> bytes:
     """A listed remote file of `size` bytes (-1: not known) in one request.
 
     Raises:
-        MissingError: it is gone. ChangedError: it has another size now. StorageError: the store failed.
+        MissingError: it is gone. ChangedError: its size has changed. StorageError: the store failed.
     """
     store, path = store_of(url)
     if size <= 0:
@@ -131,7 +131,7 @@ def read_small(url: str, size: int) -> bytes:
         size = entry.size
 
     def once() -> bytes:
-        # One byte more than there should be: a file that has grown is seen without another request.
+        # One byte more than expected shows that a file has grown, without another request.
         data = store.read(path, 0, size + 1, "")
         if len(data) != size:
             now = store.head(path)
@@ -151,9 +151,10 @@ def in_flight(
     weigh: Callable[[S], int] = lambda _: 0,
     most: int = IN_FLIGHT_BYTES,
 ) -> Iterator[T]:
-    """`work` of each item, in order, done by threads a bounded way ahead.
+    """The results of `work` for each item, in order; threads work a bounded way ahead.
 
-    At most `2 * workers` items are under way, and no more of them than weigh `most` together (one always is).
+    At most `2 * workers` items are under way at once, and together they weigh at most `most` (a single item may weigh
+    more).
     """
     pending: deque[tuple[Future[T], int]] = deque()
     weight = 0
@@ -195,14 +196,14 @@ def _read_local(url: str, stream: IO[bytes], most: int) -> bytes:
     size = os.fstat(stream.fileno()).st_size
     data = stream.read(size + 1) if size <= most else b""
     while size < len(data) <= most and (more := stream.read(BLOCK_BYTES)):
-        data += more  # it grows, or is one of those whose size the system does not know
+        data += more  # it grows, or the system does not know its size (/proc)
     if max(size, len(data)) > most:
         raise _too_large(url, most)
     return data
 
 
 def _too_large(url: str, most: int) -> StorageError:
-    return StorageError(f"{url}: larger than {most:,} bytes, so it is not read whole. Is it the file that you meant?")
+    return StorageError(f"{url}: larger than {most:,} bytes, so it is not read whole. Check the name.")
 
 
 def _refuse_change(file: StoredFile | None, version: str) -> None:

@@ -1,7 +1,7 @@
-"""Try again what may pass: bounded in attempts and in time, with growing random waits, each one logged.
+"""Repeat requests after temporary faults: limited in number and time, with growing random waits, each one logged.
 
-This is the only layer that does: the clients' own retries are switched off (`google.py`, `amazon.py`), because
-layers multiply, and a store that is down would hold every unit for minutes.
+This is the only layer that retries. The clients' own retries are switched off (`google.py`, `amazon.py`), because
+layers multiply: a store that is down would block every unit for minutes.
 """
 
 import asyncio
@@ -40,11 +40,11 @@ class RetryPolicy:
 
     Attributes:
         attempts: tries in all.
-        first_wait_s, longest_wait_s: the wait doubles from one to the other; a random half of it is taken off,
-            so that many workers do not come back at the same moment.
+        first_wait_s, longest_wait_s: the wait doubles from the first to the longest; up to half of it is taken off at
+            random, so that many workers do not return at the same moment.
         total_s: no try begins later than this after the first.
-        stall_s: silence on a connection after which it counts as broken.
-        request_s: the longest that one try may take.
+        stall_s: a connection that is silent for so long counts as broken.
+        request_s: the longest time for one try.
     """
 
     attempts: int = 8
@@ -64,7 +64,7 @@ def policy() -> RetryPolicy:
 
 
 def set_policy(new: RetryPolicy) -> None:
-    """Use other limits in this process, for stores that are opened from now on."""
+    """Change the limits in this process, for stores that are opened from now on."""
     global _policy
     _policy = new
 
@@ -82,13 +82,13 @@ def is_transient(error: BaseException) -> bool:
 
 
 async def retrying(call: Callable[[], Awaitable[T]], what: str) -> T:
-    """The result of `call`, made again while its error is transient.
+    """The result of `call`, which is repeated while its error is transient.
 
     Args:
         call: makes one request; `what`: says which, for the log.
 
     Raises:
-        GaveUpError: the fault did not pass. Any other error of `call` is raised at once, as it is.
+        GaveUpError: the fault lasted. Any other error of `call` is raised at once, unchanged.
     """
     limits = policy()
     started = time.monotonic()
@@ -115,7 +115,7 @@ def retrying_here(call: Callable[[], T], what: str) -> T:
 
 
 def _wait(limits: RetryPolicy, error: Exception, attempt: int, elapsed: float, what: str) -> float:
-    """Seconds to wait before the next attempt; raises where there is none."""
+    """Seconds to wait before the next attempt; raises if there is none."""
     if isinstance(error, GaveUpError) or not is_transient(error):
         raise error
     found = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

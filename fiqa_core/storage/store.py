@@ -1,4 +1,4 @@
-"""What is asked of a store that is not a local disk; and the same from any other fsspec file system."""
+"""The interface of a store that is not a local disk, and its implementation for any other fsspec file system."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from fiqa_core.storage.errors import StorageError
 
 
 class Entry(NamedTuple):
-    """A file of a listing. A folder's `path` ends with a slash; `size` is in bytes, -1 if not told."""
+    """A file of a listing. A folder's `path` ends with a slash; `size` is in bytes, -1 if not known."""
 
     path: str
     size: int
@@ -18,30 +18,30 @@ class Entry(NamedTuple):
 
 
 class Store(Protocol):
-    """Whole objects by path (`bucket/key`). Nothing here answers from a cache; each request is retried."""
+    """Whole objects by path (`bucket/key`). There is no cache, and each request is retried."""
 
     def head(self, path: str) -> Entry | None:
         """One file, None if there is none (or it is a folder)."""
 
     def entries(self, prefix: str, deep: bool, first: bool = False) -> Iterator[Entry]:
-        """Files whose path begins with `prefix`, in order of their names. `deep`: of all folders below, else
-        those of one level, and its folders. `first`: only the first is wanted."""
+        """Files whose path begins with `prefix`, in order of their names. `deep`: from all folders below, else the
+        files and folders of one level. `first`: only the first is needed."""
 
     def read(self, path: str, start: int, end: int, version: str) -> bytes:
-        """Bytes start to end (exclusive) of that version of a file ("" = whatever is there)."""
+        """Bytes start to end (exclusive) of this version of a file ("" = any)."""
 
     def put(self, local: Path, path: str) -> None:
-        """Upload a file; readers see the whole of it or none."""
+        """Upload a file; readers see the whole file or none."""
 
     def delete(self, paths: list[str]) -> None:
-        """Remove files; one that is gone already is no error."""
+        """Remove files; one that is already gone is not an error."""
 
     def sweep(self, prefix: str) -> int:
-        """Remove what uploads that were broken off left under `prefix`; their number."""
+        """Remove what interrupted uploads left under `prefix`; returns their number."""
 
 
 class PlainStore:
-    """Any other fsspec file system, to read from; memory:// also to write to."""
+    """Any other fsspec file system, for reading; memory:// also for writing."""
 
     def __init__(self, fs: Any) -> None:
         self._fs = fs
@@ -64,7 +64,7 @@ class PlainStore:
         listed = (
             Entry(f"{info['name'].rstrip('/')}/", -1, "") if info["type"] == "directory" else plain_entry(info)
             for info in found
-            # fsspec's `find` tells of a path that is a file itself as of a file without name and type.
+            # For a path that is itself a file, fsspec's `find` returns an entry without name and type.
             if "type" in info and "name" in info
         )
         yield from sorted(entry for entry in listed if entry.path.startswith(prefix) and entry.path != prefix)
@@ -79,13 +79,13 @@ class PlainStore:
         if not isinstance(self._fs, MemoryFileSystem):
             name = self._fs.protocol if isinstance(self._fs.protocol, str) else self._fs.protocol[0]
             raise StorageError(
-                f"{name}://{path}: this store can be read, but not written to: it is not known to publish a file "
-                "whole or not at all. Write to a local folder, gs:// or s3://."
+                f"{name}://{path}: this store can be read, but not written to: it may show half-written files to "
+                "readers. Write to a local folder, gs:// or s3://."
             )
         self._fs.pipe_file(path, local.read_bytes())
 
     def delete(self, paths: list[str]) -> None:
-        """Remove files; one that is gone already is no error."""
+        """Remove files; one that is already gone is not an error."""
         for path in paths:
             if self._fs.exists(path):
                 self._fs.rm_file(path)
@@ -96,7 +96,7 @@ class PlainStore:
 
 
 def plain_entry(info: dict[str, Any]) -> Entry:
-    """What fsspec tells of a file."""
+    """The entry for what fsspec knows of a file."""
     version = next(
         (str(info[key]) for key in ("ETag", "etag", "mtime", "created", "Last-Modified", "sha") if info.get(key)), ""
     )

@@ -107,6 +107,16 @@ def test_a_registered_format_is_filtered_and_written_byte_for_byte_as_every_form
     assert sorted(index.key) == sorted(kept.key)
 
 
+@pytest.mark.parametrize("kind", sorted(set(formats.output_formats()) - {"same", *FORMATS}))
+def test_every_other_format_that_is_written_is_read_back_with_the_same_bytes(scored, tmp_path, kind):
+    assert filtered(scored, tmp_path / "o", "--write", kind, "--shard-size", 9) == 0
+    kept = pd.read_parquet(tmp_path / "o" / "decisions").query("keep")
+    arguments = ["--input", str(tmp_path / "o" / "subset" / "data"), "--output", str(tmp_path / "again")]
+    assert score_dataset(arguments, MeanScorerSource()) == 0
+    again = pd.read_parquet(tmp_path / "again" / "quality")
+    assert sorted(zip(again.sha256, again.label, strict=True)) == sorted(zip(kept.sha256, kept.label, strict=True))
+
+
 def test_a_registered_format_is_listed_as_a_manifest(scored, tmp_path):
     assert filtered(scored, tmp_path / "o", "--write", "manifest") == 0
     listed = pd.read_parquet(tmp_path / "o" / "manifest")

@@ -291,10 +291,14 @@ def _ranges(slices: Sequence[Slice], settings: SubsetSettings, grouped: bool) ->
         while number < len(slices) and begin + slices[number].take <= end:
             begin += slices[number].take
             number += 1
-        inside = number < len(slices) and container_of(slices[number].unit).sequential
+        inside = number < len(slices) and _is_sequential(slices[number].unit)
         if end > first and (end == total or not inside or (end - begin) * _PASSED_OVER <= end - first):
             yield first, end - first
             first = end
+
+
+def _is_sequential(unit: Unit) -> bool:
+    return container_of(unit).is_sequential(unit)
 
 
 def _write_down(output: str, plan: SubsetPlan) -> None:

@@ -1,7 +1,7 @@
-"""Image folders: `<identity>/<image>` or flat; the list of files is made once and cut into runs.
+"""Image folders: `<identity>/<image>` or flat; the files are listed once, and the list is cut into ranges.
 
-A folder of millions of files cannot be listed again by every worker, and its list does not fit into a small
-reference. So planning writes the sorted list once, as Parquet, and a unit is a range of its rows.
+Not every worker can list a folder of millions of files again, and the list does not fit into a unit. So planning
+writes the sorted list once, as Parquet, and a unit is a range of its rows.
 """
 
 import errno
@@ -40,8 +40,8 @@ _CHUNK = 1 << 20
 # A sparse file of 8 EiB costs nothing to make, and centuries to hash.
 _MAX_HASHED_BYTES = 16 << 30
 
-# The file itself cannot be had, while the store works: a row. Everything else (network, no more
-# file handles ...) is the store's failure, and the unit is tried again.
+# The file cannot be read although the store works: this becomes a row. Everything else (network, no more file
+# handles ...) is the store's failure, and the unit is tried again.
 _LOST_FILE = (FileNotFoundError, PermissionError, IsADirectoryError)
 _LOST_ERRNO = {errno.EIO, errno.ELOOP, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
 
@@ -76,7 +76,7 @@ class Folder(LooseFiles):
         return replace(unit, start=index, first_index=index)
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
-        """One record a file: on a local disk one at a time, from another store many at once."""
+        """One record a file; a local disk is read one file at a time, another store many at once."""
         limit = settings.max_stored_bytes
         if unit.url.startswith("/"):
             for index, path, _ in _listed(unit):
@@ -125,7 +125,7 @@ def _listed(unit: Unit) -> Iterator[tuple[int, bytes, int]]:
 
 
 def _child(folder: str, path: bytes) -> str:
-    # Bytes that are no UTF-8 go through as surrogates, which local file functions turn back into bytes.
+    # Bytes that are not UTF-8 become surrogates, which local file functions turn back into bytes.
     return join(folder, path.decode("utf-8", "surrogateescape"))
 
 
@@ -145,14 +145,14 @@ def _fetch_record(unit: Unit, index: int, path: bytes, size: int, limit: int) ->
                 return _record(index, path, *_read_stream(stream, limit))
         return _record(index, path, read_small(url, size))
     except MissingError as error:
-        # One file gone is a row; a bucket or folder gone is the store's failure, or every image would be a row.
+        # One missing file is a row. A missing folder or bucket is the store's failure, or every image would be a row.
         if not is_folder(unit.url):
             raise StorageError(f"{unit.url}: the folder (or its bucket) is gone since it was listed") from error
         return _record(index, path, None, Fault(Status.UNREADABLE, "FileNotFoundError: gone since it was listed"))
 
 
 def _read_local(path: str, limit: int) -> tuple[bytes | None, Fault | None, bytes | None]:
-    """The file's bytes, or why there are none, and the sha256 of a file that is too large to keep."""
+    """The file's bytes, or the reason why there are none, and the sha256 of a file that is too large to keep."""
     try:
         if not Path(path).is_file():
             Path(path).stat()

@@ -3,11 +3,13 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from functools import lru_cache
 from typing import IO, NamedTuple
 
 import numpy as np
 
+from fiqa_core.shards.container import Container
 from fiqa_core.shards.insightface_bin.index import Item, Lost, Unfit, Verification, read_index
 from fiqa_core.shards.plain_pickle import Blob, PickleError, load_blob
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
@@ -34,11 +36,12 @@ class PairsError(ValueError):
     """The file has no pairs that can be read; the message says which file, why, and what to do."""
 
 
-class InsightFaceBin:
+class InsightFaceBin(Container):
     """A unit is a range of the images; key and `index` are the image's number. There are no labels."""
 
     name = "insightface_bin"
-    suffixes: tuple[str, ...] = (".bin",)
+    suffixes = (".bin",)
+    label_source = "missing, since a verification set has pairs"
 
     def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:  # noqa: ARG002
         """Ranges of `unit_size` images. Of the pickle all but the images is read."""
@@ -47,6 +50,10 @@ class InsightFaceBin:
             stop = min(start + unit_size, count)
             size = file.size * (stop - start) // max(count, 1) if file.size >= 0 else -1
             yield Unit(0, self.name, file.shown, file.url, start, stop, start, stop - start, size, file.version)
+
+    def enter_at(self, unit: Unit, index: int) -> Unit:
+        """`index` is the image's number."""
+        return replace(unit, start=index)
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record an image; where the pickle is damaged, one for each stretch that is lost."""

@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fiqa_core.shards.container import Container
 from fiqa_core.shards.label_text import value_text
 from fiqa_core.shards.lmdb.listing import BOOKKEEPING, LABEL_FROM, Listing, read_listing
 from fiqa_core.shards.lmdb.pages import LEAF, PAGE_HEADER, Big, Node, PagedFile, PageError, Tree, nodes
 from fiqa_core.shards.lmdb.tree import Lost, find, leaves, strays
+from fiqa_core.shards.lmdb.writer import LmdbShards
 from fiqa_core.shards.names import MAX_LABEL_CHARACTERS, printable, shortened
 from fiqa_core.shards.plain_pickle import PickleError, PlainPickle
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
@@ -30,7 +32,7 @@ _STRAY = (
 )
 
 
-class Lmdb:
+class Lmdb(Container):
     """A unit is a run of leaf pages in the order of keys; `index` is a record's number in that order.
 
     A key that is not UTF-8 is shown with its bytes escaped. Values are an image's bytes, or a pickle of these and a
@@ -38,11 +40,13 @@ class Lmdb:
     """
 
     name = "lmdb"
-    suffixes: tuple[str, ...] = (".lmdb", ".lmdb_dataset", ".mdb")
+    suffixes = (".lmdb", ".lmdb_dataset", "data.mdb")
+    companions = (".lmdb-lock", ".lmdb_dataset-lock", "lock.mdb")
+    label_source = "those stored with the images"
+    output = LmdbShards()
 
     def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:
         """Runs of leaf pages with `unit_size` records or a few more. No image is read."""
-        whole = Unit(0, self.name, file.shown, file.url, 0, 0, 0, -1, file.size, file.version)
         if not is_local(file.url):
             raise StorageError(
                 f"{file.shown}: an LMDB file is read page by page, here and there, which a store answers too slowly. "
@@ -51,7 +55,7 @@ class Lmdb:
         try:
             database = _database(file.url, file.version, "" if settings is None else settings.image_field)
         except PageError:
-            yield whole  # its reading will fail in the same way and become the shard's row, with the reason
+            yield self.whole(file)  # its reading will fail in the same way and become the shard's row, with the reason
             return
         counts = database.counts
         total = sum(counts)

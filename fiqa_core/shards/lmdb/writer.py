@@ -10,7 +10,7 @@ from typing import IO, Any
 from fiqa_core.shards.batch import ImageBatch
 from fiqa_core.shards.lmdb.listing import BOOKKEEPING, KEYS, LABELS, LENGTH
 from fiqa_core.shards.names import shortened
-from fiqa_core.shards.shard_format import ShardWriter
+from fiqa_core.shards.output import ShardOutput, ShardWriter
 
 _MOST_KEY = 511  # bytes; LMDB's own limit
 _MOST_CHARACTERS = 100  # of a key that is shortened: at most four bytes each
@@ -20,10 +20,9 @@ _PROTOCOL = 4  # what Python 3.4 and later read; fixed, so that the same images 
 _INT64 = range(-(1 << 63), 1 << 63)
 
 
-class LmdbShards:
+class LmdbShards(ShardOutput):
     """LMDB shards; one is a file (`subdir=False`)."""
 
-    name = "lmdb"
     suffix = ".lmdb_dataset"
 
     def begin(self, stream: IO[bytes], dense: bool) -> ShardWriter:

@@ -1,7 +1,7 @@
 """Row groups of a Parquet file: opened, checked against the file's bytes, cut into units, read a few rows at a time.
 
-Of pyarrow's footer only the schema and the row groups' rows and sizes are asked for: to ask for a column chunk ends the
-process where the chunk's statistics are damaged (pyarrow 25 has no handler there).
+From pyarrow's footer only the schema and the row groups' rows and sizes are read: reading a column chunk's metadata
+ends the process if its statistics are damaged (pyarrow 25 does not catch that).
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from fiqa_core.shards.parquet.pages import PageGuard, SmallerBatches
 from fiqa_core.storage import StorageError
 
 ROWS_AT_ONCE = 64
-FOOTER_BLOCK = 256 << 10  # bytes a request of planning, which reads the end of a file and little else
+FOOTER_BLOCK = 256 << 10  # bytes a request while planning, which reads little but the end of a file
 _BUFFER_BYTES = 1 << 20
 _ROWS_OF_ANY_FILE = 1 << 16
 _MOST_PIECES = 16
@@ -78,10 +78,10 @@ class RowGroups:
             yield Run(start, len(self.rows), first, rows, self._share(weight, total))
 
     def batches(self, group: int, columns: Sequence[str], skip: int) -> Iterator[pa.RecordBatch]:
-        """The rows of a group but for the first `skip`, in batches of a bounded number of bytes.
+        """The rows of a group behind the first `skip`, in batches of a bounded number of bytes.
 
-        Rows that are skipped are decoded too (Arrow cannot enter a group in the middle), some at a time. What fails is
-        read again row by row, so that all rows before the damage come.
+        Skipped rows are decoded too, some at a time, since Arrow cannot enter a group in the middle. Where decoding
+        fails, the rows are read again one by one, so that all rows before the damage are found.
         """
         at_once, done = ROWS_AT_ONCE, skip
         while True:
@@ -111,7 +111,7 @@ class RowGroups:
         if any(count < 0 for count in self.rows):
             raise ClaimError("its footer names a row group with fewer than no rows")
         rows = sum(self.rows)
-        # An image has at least a byte, and where all are equal or null, few are enough.
+        # An image has at least a byte; only equal or null images take less, and then few rows are usual.
         if rows > max(_ROWS_OF_ANY_FILE, self.size):
             raise ClaimError(f"its footer claims {rows} rows, but the file has {self.size} bytes")
 
@@ -128,5 +128,5 @@ class RowGroups:
 
 
 def is_store_failure(error: BaseException) -> bool:
-    """Whether the store failed, not the file's content (Arrow's own errors carry no number)."""
+    """Whether the store failed, and not the file's content (Arrow's own errors have no errno)."""
     return isinstance(error, StorageError) or (isinstance(error, OSError) and error.errno is not None)

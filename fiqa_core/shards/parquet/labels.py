@@ -19,9 +19,9 @@ class LabelColumn:
     """Where the labels of one file come from.
 
     Attributes:
-        column: "" where no column has them. partition: the label of all rows, where the path says it.
+        column: "" if no column has them. partition: the label of all rows, if the path has it.
         classes: names by number (Hugging Face's ClassLabel), None for other columns.
-        found: whether there are labels. source: where, for people; without labels the columns that look like one.
+        found: whether there are labels. source: where, in words; without labels the columns that look like one.
     """
 
     column: str = ""
@@ -43,11 +43,10 @@ def find_label(schema: pa.Schema, named: str, image: str, url: str, passed_over:
     (in any case), a column before a folder of the same name.
 
     Args:
-        image: the column of the images. url: where the file lies. passed_over: columns that are not to be taken
-            unless they are named.
+        image: the column of the images. url: of the file. passed_over: columns to take only if they are named.
 
     Raises:
-        KeyError: what was named is not there, or cannot be a label.
+        KeyError: the named column or folder does not exist, or cannot be a label.
     """
     folders = hive_folders(url)
     columns = [name for name in schema.names if name != image and name not in passed_over]
@@ -70,7 +69,7 @@ def find_label(schema: pa.Schema, named: str, image: str, url: str, passed_over:
 
 
 def hive_folders(url: str) -> dict[str, str | None]:
-    """What folders like `label=Ann` in a path say, percent-encoding undone (`Ann%20Lee`); None for Hive's null."""
+    """The values of folders like `label=Ann` in a path, with percent-encoding decoded; None for Hive's null."""
     found: dict[str, str | None] = {}
     for part in url.split("/")[:-1]:
         name, equals, value = part.partition("=")
@@ -80,7 +79,7 @@ def hive_folders(url: str) -> dict[str, str | None]:
 
 
 def class_names(schema: pa.Schema, column: str) -> tuple[str, ...] | None:
-    """The names of a ClassLabel column, as Hugging Face writes them into a file; None where there are none."""
+    """The names of a ClassLabel column, as Hugging Face stores them in a file; None if there are none."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         feature = features[column]
@@ -116,7 +115,7 @@ def plain(column: pa.Array) -> pa.Array:
 
 
 def has_column(schema: pa.Schema, name: str, fits: Callable[[pa.DataType], bool]) -> bool:
-    """Whether there is one column of this name (a name that occurs twice names nothing), and of a type that fits."""
+    """Whether there is exactly one column of this name, and its type fits."""
     place = schema.get_field_index(name)
     return place >= 0 and fits(schema.field(place).type)
 
@@ -158,7 +157,7 @@ def _candidates(schema: pa.Schema, columns: Sequence[str], folders: dict[str, An
 
 
 def _class_names(column: pa.Array, names: tuple[str, ...]) -> list[str | None]:
-    """-1 is `no label`; a number without a name stays a number."""
+    """-1 means no label; a number without a name stays a number."""
     numbers = column.to_pylist()
     return [None if n is None or n == -1 else names[n] if 0 <= n < len(names) else str(n) for n in numbers]
 
@@ -173,7 +172,7 @@ def _times(column: pa.Array) -> list[str | None]:
     try:
         return [value_text(value) for value in column.to_pylist()]
     except (ValueError, OverflowError, ArithmeticError, ImportError):
-        # Nanoseconds and years that Python's types do not have.
+        # Nanoseconds and years that Python's types cannot hold.
         return list(column.cast(pa.string()).to_pylist())
 
 

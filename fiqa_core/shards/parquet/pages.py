@@ -1,15 +1,15 @@
-"""A Parquet file's pages as they are read: what they will become in memory is known before Arrow makes it."""
+"""Guards Arrow's reading of Parquet pages: what a page would need in memory is checked before Arrow decodes it."""
 
 from collections.abc import Callable
 from typing import IO, NamedTuple
 
 from fiqa_core.errors import FiqaError
 
-_HEADER_BYTES = 64 << 10  # page headers have minimum and maximum of the page in them
+_HEADER_BYTES = 64 << 10  # a page header may hold minimum and maximum of the page
 _USUAL_HEADER = 512
-BUDGET_BYTES = 128 << 20  # of values that are decoded at a time
+BUDGET_BYTES = 128 << 20  # of values decoded at a time
 _USUAL_PAGE = 256 << 20
-_USUAL_RATIO = 32  # images are compressed already; what is larger and shrank more than so was made to fill memories
+_USUAL_RATIO = 32  # images are compressed already: a large page that shrank more was made to fill the memory
 _DELTA_BYTE_ARRAY, _PLAIN_DICTIONARY, _RLE_DICTIONARY = 7, 2, 8
 _DICTIONARY_PAGE = 2
 _STOP, _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = 0, 1, 2, 3, 7, 8, 9, 10, 11, 12
@@ -20,8 +20,8 @@ class PageRefusedError(FiqaError, ValueError):
     """A page claims to become far more bytes than it has."""
 
 
-class SmallerBatches(Exception):  # noqa: N818  # no error: the group is read again, with fewer rows at a time
-    """The rows of a batch would be more bytes than may be held; `rows` at a time are not."""
+class SmallerBatches(Exception):  # noqa: N818  # a signal: the group is read again, with fewer rows at a time
+    """The rows of a batch need too many bytes; read `rows` at a time."""
 
     def __init__(self, rows: int) -> None:
         super().__init__(f"read {rows} rows at a time")
@@ -29,7 +29,7 @@ class SmallerBatches(Exception):  # noqa: N818  # no error: the group is read ag
 
 
 class Page(NamedTuple):
-    """What a page's header says: bytes stored and decoded, and whether one value of it can stand for many rows."""
+    """A page's header: its own bytes, bytes stored and decoded, and whether one value may stand for many rows."""
 
     header: int
     stored: int
@@ -38,27 +38,27 @@ class Page(NamedTuple):
 
 
 class PageGuard:
-    """The file as Arrow reads it, which looks at each page header before Arrow does.
+    """The file that Arrow reads; it checks each page header before Arrow sees it.
 
-    Arrow reads a column chunk from its start to its end, so a read that begins where none ended begins a chunk.
+    Arrow reads a column chunk from start to end, so a read that does not continue an earlier one begins a chunk.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._place = 0
-        self._chunks: dict[int, int] = {}  # where the next read of a chunk begins: where its next page does
+        self._chunks: dict[int, int] = {}  # where the next read of a chunk begins -> where its next page begins
         self._watching = False
         self._rows = 1
         self._decoded = 0
         self.closed = False
 
     def watch(self, rows: int) -> None:
-        """A row group is read from now on, so many rows at a time."""
+        """From now on a row group is read, `rows` rows at a time."""
         self._chunks.clear()
         self._watching, self._rows, self._decoded = True, rows, 0
 
     def next_batch(self) -> None:
-        """A batch came; the next one is another."""
+        """A batch is complete; its bytes no longer count."""
         self._decoded = 0
 
     def seek(self, place: int, whence: int = 0) -> int:
@@ -101,11 +101,11 @@ class PageGuard:
         stop = start + len(data)
         page_at = self._chunks.pop(start, start)
         while start <= page_at < stop:
-            # Out of the bytes that are at hand: to seek for each header has a file read its whole buffer each time.
+            # Parsed from the bytes at hand: a seek for each header would read the file's whole buffer each time.
             begin = page_at - start
             page = parse_page(data[begin : begin + _USUAL_HEADER]) or self._parse_long(page_at)
             if page is None:
-                page_at = -1  # Arrow will say what is wrong there
+                page_at = -1  # Arrow will report what is wrong there
                 break
             self._weigh(page)
             page_at += page.header + page.stored
@@ -128,7 +128,7 @@ class PageGuard:
 
 
 def parse_page(data: bytes) -> Page | None:
-    """The page header that `data` begins with; None where it is none, or does not end in it."""
+    """The page header at the start of `data`; None if there is none, or if it is longer than `data`."""
     reader = _Compact(data)
     found: dict[int, int] = {}
     try:
@@ -142,7 +142,7 @@ def parse_page(data: bytes) -> Page | None:
 
 
 class _Compact:
-    """Thrift's compact protocol, as far as a page header needs it. IndexError where the bytes are no such thing."""
+    """Thrift's compact protocol, as far as a page header needs it. Other bytes raise IndexError."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data

@@ -50,7 +50,7 @@ class Parquet(Container):
         except Exception as error:
             if is_store_failure(error):
                 raise
-            # Its reading will fail in the same way and become the shard's row, with the reason.
+            # Reading it will fail in the same way and give the shard's row, with the reason.
             yield self.whole(file)
             return
         for run in groups.runs(unit_size):
@@ -59,7 +59,7 @@ class Parquet(Container):
             )
 
     def settle(self, units: Sequence[Unit], settings: ReadSettings) -> Sequence[Unit]:
-        """Columns that only number rows are no labels, in all shards alike."""
+        """Exclude columns that only number rows from being the label, in all shards alike."""
         return mark_row_numbers(units, settings)
 
     def class_names(self, units: Sequence[Unit], settings: ReadSettings) -> tuple[str, Sequence[str]] | None:
@@ -74,11 +74,11 @@ class Parquet(Container):
         except StorageError:
             raise
         except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, KeyError):
-            return None  # its reading will say so
+            return None  # reading it will report this
         return None if label.classes is None else (label.column, label.classes)
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
-        """One record a row. Damage costs the rows behind it in its row group, each with its reason."""
+        """One record a row. Damage costs the rows behind it in its row group; each gets a record with the reason."""
         with open_read(unit.url, unit.version) as stream:
             try:
                 groups = RowGroups(stream)
@@ -104,7 +104,7 @@ class Parquet(Container):
 def _read_group(
     groups: RowGroups, group: int, columns: "_Columns", index: int, stop: int, skip: int, limit: int
 ) -> Iterator[Record]:
-    """The rows `index` to `stop` of the file, which lie in this group behind `skip` others."""
+    """The rows `index` to `stop` of the file, which lie in this group behind its first `skip` rows."""
     try:
         batches = groups.batches(group, columns.wanted, skip)
         while index < stop and (batch := next(batches, None)) is not None:

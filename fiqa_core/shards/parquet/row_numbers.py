@@ -1,4 +1,4 @@
-"""Columns that are called like an identity and have another value in every row: they name rows, not people."""
+"""Columns that are called like an identity but have a different value in every row: they number rows, not people."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -14,9 +14,9 @@ from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.storage import StorageError, open_read
 
 _log = logging.getLogger(__name__)
-# `id` is as often a row's as a person's: it is none where all values that were looked at differ, however few. Other
-# names are taken at their word unless more values differ than could by chance (of 10 million identities, drawn at
-# random, 20,000 are all different once in 500 million times).
+# `id` is as often a row's as a person's: it is not a label if all values looked at differ, however few they are. Other
+# names count as labels unless more values differ than chance allows (of 10 million identities, drawn at random,
+# 20,000 are all different once in 500 million times).
 _ROW_NAMES = frozenset({"id"})
 _LOOKED_AT = 20_000
 _FILES = 16
@@ -26,7 +26,7 @@ _SEPARATOR = "\n"
 
 @dataclass
 class _Seen:
-    """Values of one column: `values` of one file for a name of rows, of all files for others."""
+    """Values of one column. `values`: of the file at hand for a name such as `id`, of all files for other names."""
 
     count: int = 0
     repeated: bool = False
@@ -41,10 +41,10 @@ class _Seen:
 
 
 def mark_row_numbers(units: Sequence[Unit], read: ReadSettings) -> list[Unit]:
-    """The same units of Parquet, which say in `listing` which columns are not to be taken for the label.
+    """The same units, with the columns that cannot be the label in their `listing`.
 
-    Decided once for the whole dataset, so that all its shards take their labels from the same column. At most 20,000
-    values of some files are looked at, and only until one occurs twice.
+    Decided once for the whole dataset, so that all shards take their labels from the same column. At most 20,000 values
+    of some files are read, and only until one occurs twice.
     """
     files = list(dict.fromkeys(u.url for u in units if u.records > 0))
     if read.label_field or not files:
@@ -67,7 +67,7 @@ def passed_over(unit: Unit) -> list[str]:
 
 
 def _row_number(files: Sequence[str], rows: int, read: ReadSettings, known: Sequence[str]) -> str | None:
-    """The column that would be taken for the label next, if it only numbers rows; `rows`: how many the files have."""
+    """The next column that would be the label, if it only numbers rows, else None; `rows`: of these files."""
     name, others = "", ""
     seen = _Seen()
     for url in files:
@@ -104,7 +104,7 @@ def _values(
 ) -> Iterator[tuple[str, pa.Schema, list[str | None]]]:
     """The column of a file that would be its label, its schema, and values of the column, some at a time.
 
-    Nothing where so few rows cannot decide: planning should read footers only.
+    Yields nothing if there are too few rows to decide: planning should read footers only.
     """
     try:
         with open_read(url, "", FOOTER_BLOCK) as stream:
@@ -127,11 +127,11 @@ def _values(
     except StorageError:
         raise
     except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError):
-        return  # its reading will say so
+        return  # reading it will report this
 
 
 def _few(column: pa.Array) -> list[str | None]:
-    """The values; of a dictionary of which one is used again only two equal ones (it may be millions of bytes)."""
+    """The values; if a dictionary's value is used twice, only two equal texts (the values may be millions of bytes)."""
     if pa.types.is_dictionary(column.type):
         places = column.indices.drop_null()
         if len(places.unique()) < len(places):

@@ -11,7 +11,7 @@ from fiqa_core.shards.batch import ImageBatch
 from fiqa_core.shards.output import ShardOutput, ShardWriter
 from fiqa_core.shards.output_names import image_suffix, sample_key
 
-# A row group is held in memory by its writer and its readers.
+# Writers and readers hold a row group in memory.
 _GROUP_ROWS = 1000
 _GROUP_BYTES = 16 << 20
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -62,7 +62,7 @@ class ParquetShardWriter:
         self._writer.close()
 
     def abandon(self) -> None:
-        """Close the file as it is: what comes of that is not to be published, and neither is what goes wrong."""
+        """Close the file as it is. The result is not published, so errors do not matter."""
         with contextlib.suppress(OSError, pa.ArrowException):
             self._writer.close()
 

@@ -1,8 +1,8 @@
 """Records of a `.rec` file a few megabytes at a time, without a Python step for each.
 
-`recordio_scan.py` defines where a record begins. This knows only blocks on which the two cannot differ: the magic
-number stands where parts begin, each right behind the one before, and nowhere else. It ends before anything else,
-without a word; the caller reads on with `recordio.py`, which can be entered at every record.
+`scan.py` defines where a record begins. This module takes only blocks that both must read alike: the magic number
+stands where parts begin, each right behind the one before, and nowhere else. It stops before anything else; the caller
+goes on with `reader.py`, which can begin at every record.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,15 +13,15 @@ import numpy as np
 from fiqa_core.shards.recordio.format import IMAGE_HEADER, LABEL, MAGIC, MAX_PART_BYTES, PART_HEADER, WHOLE
 
 _READ = 4 << 20
-_MOST = 64 << 20  # a record that is larger is not for here
+_MOST = 64 << 20  # a larger record is left to reader.py
 
 
 class ImageBlock(NamedTuple):
     """Images of records that have one part.
 
     Attributes:
-        data: bytes of the file. at: int64, byte of the file at which each record begins.
-        starts, sizes: int64, the images, as bytes of `data`.
+        data: bytes of the file. at: int64, where each record begins in the file, in bytes.
+        starts, sizes: int64, where each image lies in `data`, in bytes.
     """
 
     data: memoryview
@@ -31,10 +31,10 @@ class ImageBlock(NamedTuple):
 
 
 def image_blocks(stream: IO[bytes], wanted: Callable[[], int | None], limit: int) -> Iterator[ImageBlock]:
-    """Blocks that follow on one another, from the record at byte `wanted()` on.
+    """Consecutive blocks, beginning with the record at byte `wanted()`.
 
     Args:
-        wanted: asked before every block where the next record that is needed begins; None: none is needed.
+        wanted: called before every block; returns where the next record that is needed begins, None if none is.
         limit: most bytes of an image.
     """
     base, size = 0, _READ
@@ -58,8 +58,8 @@ def image_blocks(stream: IO[bytes], wanted: Callable[[], int | None], limit: int
 
 
 def _parts(data: bytes, last: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, int] | None:
-    """Where the parts of a block begin (bytes of it), their lengths and kinds, and where the first begins that is not
-    all there; None where not all is as it should be."""
+    """Where the parts of a block begin, their lengths and kinds, and where the first incomplete part begins, all in
+    bytes of the block; None if anything is unusual."""
     words = np.frombuffer(data, "<u4", len(data) // 4)
     at = np.flatnonzero(words == MAGIC)
     at = at[at < len(words) - 1]
@@ -74,7 +74,7 @@ def _parts(data: bytes, last: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray,
         return None
     if last:
         return (at, lengths, kinds, len(data)) if ends[-1] == len(data) else None
-    # The last one may be cut off, and what follows it is not in sight.
+    # The last part may be cut off, and what follows it is not in this block.
     return at[:-1], lengths[:-1], kinds[:-1], int(at[-1])
 
 

@@ -17,7 +17,7 @@ LABEL = struct.Struct("<f")
 
 class Part(NamedTuple):
     """One part of a record: `kind` (WHOLE, FIRST, MIDDLE, LAST), bytes `start` to `stop` of the file, and `end`,
-    where the next part begins (the padding is passed)."""
+    where the next part begins (behind the padding)."""
 
     kind: int
     start: int
@@ -29,12 +29,12 @@ class Part(NamedTuple):
 
 
 class ImageHeader(NamedTuple):
-    """What precedes the image bytes.
+    """The header in front of the image bytes.
 
     Attributes:
-        flag: number of labels that follow the fixed 24 bytes; 0: there is one, in them.
-        labels: the first two of them at most (nobody needs more here, and a hostile flag is four billion).
-        id: the record's key, as the tool that wrote it counts. size: bytes of the header with all labels.
+        flag: number of labels behind the fixed 24 bytes; 0: one label, inside them.
+        labels: at most the first two (more are not needed, and a hostile flag may say four billion).
+        id: the record's key, as the writing tool counted. size: bytes of the header with all labels.
     """
 
     flag: int
@@ -49,7 +49,7 @@ def aligned(place: int) -> int:
 
 
 def parse_part(header: bytes, at: int) -> Part | None:
-    """The part whose 8-byte header lies at byte `at` of a file; None where there is no magic number."""
+    """The part whose 8-byte header lies at byte `at` of a file; None without a magic number."""
     if len(header) < PART_HEADER.size or header[:4] != MAGIC_BYTES:
         return None
     value = PART_HEADER.unpack_from(header)[1]

@@ -1,4 +1,4 @@
-"""`.idx` files: a line `key<TAB>byte offset` a record, read as a stream, by parts, and never believed blindly."""
+"""`.idx` files: a line `key<TAB>byte offset` for each record, read in parts; every line is checked."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,18 +10,18 @@ from fiqa_core.shards.names import MAX_NAME_CHARACTERS, printable, shortened
 from fiqa_core.storage import open_read
 
 _CHUNK = 1 << 20
-_NEAR = 256 << 10  # bytes of the .idx before and behind a unit's own, where records have moved
-_MAX_LINE = 1 << 16  # a line is two numbers; what is longer is damage, and must not fill the memory
+_NEAR = 256 << 10  # bytes of the .idx to search before and behind a unit's part, if records have moved
+_MAX_LINE = 1 << 16  # a line is two numbers; a longer one is damage and must not fill the memory
 
 
 @dataclass
 class IndexSummary:
-    """What planning keeps of an `.idx`.
+    """What planning needs to know of an `.idx`.
 
     Attributes:
-        cuts: every so many records, (byte offset in the `.rec`, byte in the `.idx` of its line).
-        lines, damaged: lines that name a record, and lines that do not.
-        ordered: offsets only grow from line to line, so that a part of the `.rec` is a part of the `.idx`.
+        cuts: of every k-th record, (byte offset in the `.rec`, byte in the `.idx` of its line).
+        lines, damaged: number of lines that name a record, and of those that do not.
+        ordered: offsets grow from line to line, so a part of the `.rec` is a part of the `.idx`.
         size: bytes of the `.idx`.
     """
 
@@ -33,7 +33,7 @@ class IndexSummary:
 
 
 def summarise(url: str, version: str, every: int, end: int) -> IndexSummary:
-    """Look through an `.idx` once, with a cut at every `every`th record; `end`: bytes of the `.rec`."""
+    """Read an `.idx` once, with a cut at every `every`-th record; `end`: bytes of the `.rec`."""
     found = IndexSummary()
     last = -1
     for at, lines in _lines(url, version, 0, None):
@@ -56,7 +56,7 @@ def summarise(url: str, version: str, every: int, end: int) -> IndexSummary:
 
 def keys_between(url: str, version: str, part: tuple[int, int], start: int, stop: int) -> dict[int, str]:
     """Keys of the records that begin in bytes `start` to `stop` of the `.rec`, by offset; `part`: bytes of the
-    `.idx` to look at. Of two lines for one offset the first counts."""
+    `.idx` to read. Of two lines for one offset the first counts."""
     keys: dict[int, str] = {}
     for _, lines in _lines(url, version, *part):
         _take(lines, start, stop, keys)
@@ -66,18 +66,18 @@ def keys_between(url: str, version: str, part: tuple[int, int], start: int, stop
 def keys_near(
     url: str, version: str, part: tuple[int, int], size: int, start: int, stop: int
 ) -> tuple[dict[int, str], bool]:
-    """As `keys_between`, from some lines before and behind the part too; and whether the last line is among them."""
+    """As `keys_between`, but also from lines shortly before and behind the part; and whether the `.idx` ends there."""
     begin, end = max(0, part[0] - _NEAR), min(size, part[1] + _NEAR)
     keys: dict[int, str] = {}
     for at, lines in _lines(url, version, begin, end):
-        # A number that is cut off would be another number.
+        # Lines that are cut off are left out: half a number is another number.
         whole = lines[int(at == begin > 0) : len(lines) - int(end < size and at + sum(map(len, lines)) >= end)]
         _take(whole, start, stop, keys)
     return keys, end == size and (not keys or stop > max(keys))
 
 
 def ends(url: str, version: str, size: int) -> list[tuple[str, int]]:
-    """(key, offset) of the first two lines and of the last, as far as they name a record."""
+    """(key, offset) of the first two lines and of the last; lines that name no record are left out."""
     first = next((lines[:2] for _, lines in _lines(url, version, 0, min(size, _MAX_LINE))), [])
     last = b""
     for _, lines in _lines(url, version, max(0, size - _MAX_LINE), size):
@@ -97,7 +97,7 @@ def _take(lines: list[bytes], start: int, stop: int, keys: dict[int, str]) -> No
 
 
 def _lines(url: str, version: str, start: int, stop: int | None) -> Iterator[tuple[int, list[bytes]]]:
-    """Lines with their ends, a megabyte at a time, with the byte at which the first begins."""
+    """Lines with their line breaks, a megabyte at a time, and the byte at which the first begins."""
     with open_read(url, version) as stream:
         stream.seek(start)
         at, left = start, b""
@@ -114,7 +114,7 @@ def _lines(url: str, version: str, start: int, stop: int | None) -> Iterator[tup
 
 
 def _offsets(lines: list[bytes]) -> np.ndarray:
-    """int64 offsets of lines, -1 for a line that names none."""
+    """int64 offsets of lines, -1 for a line without one."""
     return np.fromiter((_offset(line) for line in lines), np.int64, len(lines))
 
 

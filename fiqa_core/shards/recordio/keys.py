@@ -1,4 +1,4 @@
-"""Keys of records from the `.idx`, also where bytes were inserted or removed before them: never another record's."""
+"""Keys of records from the `.idx`, even if bytes were inserted or removed before them; never another record's key."""
 
 import bisect
 from typing import NamedTuple
@@ -9,32 +9,32 @@ from fiqa_core.shards.recordio.plan import IndexFile
 from fiqa_core.shards.recordio.scan import Extent, RecordFile
 from fiqa_core.shards.unit import Unit
 
-HEADER_BYTES = IMAGE_HEADER.size + 2 * LABEL.size  # what is looked at of the header of an image
+HEADER_BYTES = IMAGE_HEADER.size + 2 * LABEL.size  # what is read of an image record's header
 _MOST_SHIFTED = 1 << 20
 _COMPARED = 8  # records whose lengths are compared with the distances of the index
-_ENOUGH = 3  # so many that agree are no accident
+_ENOUGH = 3  # more records than this that agree are not chance
 
 
 class _Index(NamedTuple):
-    """Lines of the `.idx`: keys by offset, and the offsets in order. `last`: the last line of all is among them."""
+    """Lines of the `.idx`: keys by offset, and the sorted offsets. `last`: the file's last line is among them."""
 
     keys: dict[int, str]
     offsets: list[int]
     last: bool
 
     def after(self, offset: int) -> int | None:
-        """The offset behind this one; None where it is the last."""
+        """The next offset; None behind the last."""
         place = bisect.bisect_right(self.offsets, offset)
         return self.offsets[place] if place < len(self.offsets) else None
 
 
 class RecordKeys:
-    """What the `.idx`, if there is one, says of a unit; `zero` is the offset of key 0.
+    """The keys that the `.idx`, if there is one, gives for a unit; `zero` is the offset of key 0.
 
-    A key is taken where the record ends at the next offset of the index, or has the key's number in its own header
-    (both, where the index does not end with the file and its first records do have their numbers). Where that is not
-    so, a constant shift of all offsets is looked for that fits this record and those behind it. In doubt a record has
-    no key.
+    A key is accepted if the record ends at the next offset of the index, or has the key's number in its own header
+    (both are required if the index does not end with the file although its first records have their numbers).
+    Otherwise a constant shift of all offsets is searched that fits this record and the ones behind it. In doubt a
+    record gets no key.
     """
 
     def __init__(self, unit: Unit, file: RecordFile) -> None:
@@ -64,16 +64,16 @@ class RecordKeys:
         return self._index.keys[extent.at - self._shift] if self._search(extent) else None
 
     def moved(self) -> None:
-        """What follows may lie elsewhere than the `.idx` says."""
+        """The records that follow may lie at other offsets than the `.idx` says."""
         self._may_search = self._where is not None
 
     def of_gap(self, at: int, following: Extent | None) -> str | None:
-        """The key of what can no longer be read at byte `at`, and that lies before the record `following`."""
+        """The key of the unreadable record at byte `at`, before the record `following`."""
         if self._where is None:
             return None
         key = self._index.keys.get(at - self._shift)
         if key is None and at >= self._unit.stop:
-            # Behind the unit's last record: once a unit at most.
+            # Behind the unit's last record; happens at most once a unit.
             url, version, (first, _), size = self._where
             key = keys_between(url, version, (first, size), at - self._shift, at - self._shift + 1).get(
                 at - self._shift
@@ -100,7 +100,7 @@ class RecordKeys:
         return key != "0" and self._file.believable(offset) and str(self._number(self._file.extent(offset))) == key
 
     def _search(self, extent: Extent) -> bool:
-        """Whether there is one shift that fits; it holds from now on."""
+        """Whether exactly one shift fits; it is used from now on."""
         assert self._where is not None
         run = self._run(extent)
         url, version, part, size = self._where
@@ -137,7 +137,7 @@ class RecordKeys:
         return True
 
     def _run(self, extent: Extent) -> list[Extent]:
-        """The record, and those that follow on it without a gap."""
+        """The record and the ones that follow it without a gap."""
         run = [extent]
         while len(run) < _COMPARED and self._file.believable(run[-1].end):
             following = self._file.extent(run[-1].end)
@@ -147,7 +147,7 @@ class RecordKeys:
         return run
 
     def _number(self, extent: Extent) -> int:
-        """The key that the record's own header has; 0 where it has none."""
+        """The key in the record's own header; 0 if there is none."""
         header = header_of(self._file, extent)
         return 0 if header is None else header.id
 

@@ -23,7 +23,7 @@ _TO_IMAGE = PART_HEADER.size + IMAGE_HEADER.size
 
 
 class InsightFaceSet(SetOutput):
-    """The layout `insightface` has header and identity records, `plain` the images alone.
+    """The layout `insightface` has header and identity records, `plain` has the images alone.
 
     `most_exact`: numbers that float32 tells apart; another one is for tests.
     """
@@ -79,7 +79,7 @@ class InsightFaceSet(SetOutput):
 
 
 class _SetWriter:
-    """Writes records, and finds out the images' usual size for `property`."""
+    """Writes records, and finds the most common image size for `property`."""
 
     def __init__(self, streams: Sequence[IO[bytes]], layout: str) -> None:
         rec, properties, idx = streams
@@ -89,11 +89,11 @@ class _SetWriter:
         self._last = -1
 
     def add(self, packed: PackedRecords, numbers: np.ndarray) -> Sequence[str]:
-        """Write records; their keys."""
+        """Write records; returns their keys."""
         # One image an identity says enough of the usual size, and costs next to nothing.
         for first in np.flatnonzero(np.diff(numbers, prepend=self._last)).tolist():
             begin = int(packed.offsets[first]) + _TO_IMAGE
-            # Of a record in several parts, the first part is right.
+            # Of a record in several parts, the first part has the image's header.
             self._sizes[_size(packed.records[begin : packed.offsets[first + 1]].tobytes())] += 1
         self._last = int(numbers[-1])
         return list(map(str, self._writer.add_packed(packed.records, packed.offsets, numbers).tolist()))
@@ -115,7 +115,7 @@ def _most_common(sizes: Counter[tuple[int, int]]) -> tuple[int, int]:
 
 
 def _size(image: bytes) -> tuple[int, int]:
-    """(width, height) in pixels, from the header; of what cannot be read the usual one."""
+    """(width, height) in pixels, from the header; 112x112 if it cannot be read."""
     try:
         with Image.open(io.BytesIO(image)) as opened:
             return opened.size

@@ -1,4 +1,4 @@
-"""Records as a `.rec` has them: parts, padding, headers; one by one, and many at once."""
+"""Records in the form of a `.rec`: parts, padding, headers; one by one, and many at once."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from fiqa_core.shards.recordio.format import (
     WHOLE,
 )
 
-# Places of an image record's fields, in 4-byte words from its first part's header on.
+# Places of an image record's fields, in 4-byte words from the header of its first part.
 _LENGTH, _LABEL, _KEY = 1, 3, 4
 _BEGIN = PART_HEADER.size + IMAGE_HEADER.size
 
@@ -39,10 +39,10 @@ def pack_record(payload: bytes) -> bytes:
 def pack_images(
     data: memoryview, starts: np.ndarray, sizes: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Records (one label, key 0) of images that lie in `data`, one behind the other.
+    """Consecutive records (one label, key 0) of images that lie in `data`.
 
     Returns:
-        uint8 (bytes) of all records, and int64 (images + 1) where each begins.
+        The records as uint8, and where each begins: int64 (images + 1).
 
     Raises:
         ValueError: an image is larger than a part of a record can be.
@@ -65,14 +65,14 @@ def pack_images(
 
 
 def set_keys(packed: np.ndarray, offsets: np.ndarray, first: int) -> None:
-    """Give the records that begin at these bytes the keys `first` and on, each below 2^32."""
+    """Set the keys of the records at these offsets to `first`, `first + 1` ...; each is below 2^32."""
     packed.view("<u4")[offsets // 4 + _KEY] = np.arange(first, first + len(offsets))
 
 
 def _one_by_one(
     data: memoryview, starts: np.ndarray, sizes: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Some have the magic number in them, and are split there."""
+    """As `pack_images`; images with the magic number in them are split there."""
     records = [
         pack_record(IMAGE_HEADER.pack(0, label, 0, 0) + data[start : start + size])
         for start, size, label in zip(starts.tolist(), sizes.tolist(), labels.tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""Where a `.rec` file is cut into units, without reading it: by its `.idx`, or evenly."""
+"""Where a `.rec` file is cut into units, without reading all of it: by its `.idx`, or evenly."""
 
 import logging
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from fiqa_core.storage import StoredFile, open_read, stat
 
 _log = logging.getLogger(__name__)
 _SAMPLE_BYTES = 1 << 20
-_USUAL_RECORD = 8 << 10  # a 112x112 JPEG, where the file's first records cannot be read
+_USUAL_RECORD = 8 << 10  # a 112x112 JPEG; used if the file's first records cannot be read
 _LEAST_USUAL = 256  # no image is smaller: a file of nothing but tiny records must not become a million units
-_LONGER_THAN_USUAL = 4  # a gap of the .idx that is so many times longer than a unit should be is cut evenly
+_LONGER_THAN_USUAL = 4  # a stretch between two cuts of the .idx that is this many units long is cut evenly
 
 
 class Range(NamedTuple):
@@ -25,7 +25,7 @@ class Range(NamedTuple):
 
 
 class IndexFile(NamedTuple):
-    """The `.idx` of a `.rec`: URL, version, and the bytes of it that belong to a unit."""
+    """The `.idx` of a `.rec`: URL, version, the bytes of it that belong to a unit, and its size in bytes."""
 
     url: str
     version: str
@@ -33,12 +33,12 @@ class IndexFile(NamedTuple):
     size: int
 
     def to_text(self) -> str:
-        """As a unit carries it."""
+        """As text, for `Unit.listing`."""
         return f"{self.url}#{self.part[0]}-{self.part[1]}-{self.size}#{self.version}"
 
     @classmethod
     def from_text(cls, text: str) -> "IndexFile | None":
-        """What `to_text` made; None of empty text."""
+        """From the text of `to_text`; None from empty text."""
         if not text:
             return None
         url, numbers, version = text.rsplit("#", 2)
@@ -72,7 +72,7 @@ def ranges(file: StoredFile, index: StoredFile | None, unit_size: int) -> Iterat
 
 
 def _look_at(file: StoredFile) -> tuple[int, int]:
-    """Bytes of the file, and of its usual record as the first megabyte has them."""
+    """Bytes of the file, and of an average record in its first megabyte."""
     with open_read(file.url, file.version, _SAMPLE_BYTES) as stream:
         rec = RecordFile(stream)
         end = min(rec.size, _SAMPLE_BYTES)

@@ -26,37 +26,37 @@ from fiqa_core.wording import counted
 from schemas.reasons import Status
 
 _HEADER_RECORD = PART_HEADER.size + aligned(HEADER_BYTES)
-_LEAST_RECORD = PART_HEADER.size + IMAGE_HEADER.size  # in fewer bytes no record can be lost
+_LEAST_RECORD = PART_HEADER.size + IMAGE_HEADER.size  # fewer bytes cannot hold a record
 LABEL_FROM = "record headers"
 
 
 class RecordIO(Container):
     """A unit is a range of bytes: it has the records that begin in it.
 
-    `index` is the byte at which the record begins, so it is the same with an `.idx`, without one, and for any size
-    of units. `key` is the record's key in the `.idx`; where that has none (or there is no `.idx`), `@` and that byte.
-    `label` is the identity: the first label. The `.idx` gives keys and places to cut, never the records: these are
-    found in the `.rec` itself, so a damaged `.idx` costs keys and no image.
+    `index` is the byte at which the record begins, so it does not depend on the `.idx` or the size of units. `key` is
+    the record's key in the `.idx`; without one (or without an `.idx`), `@` and that byte. `label` is the identity: the
+    first label. The `.idx` gives keys and places to cut; the records themselves are found in the `.rec`, so a damaged
+    `.idx` costs keys but no images.
 
-    InsightFace's header record and the identity records that it announces hold no image and are no records here.
+    InsightFace's header record and the identity records that it announces hold no image, and are skipped.
     """
 
     name = "recordio"
     suffixes = (".rec",)
-    companions = (".idx", ".lst", ".meta", "property")
+    companions = (".idx", ".lst", ".meta", "property", ".bin")  # InsightFace ships verification sets beside it
     label_source = "the records' own labels"
     output = InsightFaceSet()
 
     def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:  # noqa: ARG002
-        """Ranges of about `unit_size` records; of the `.rec` itself the first megabyte is looked at."""
+        """Ranges of about `unit_size` records; of the `.rec` itself only the first megabyte is read."""
         index = index_of(file)
         for start, stop, part in ranges(file, index, unit_size):
             names = "" if index is None else IndexFile(index.url, index.version, part, index.size).to_text()
             yield Unit(0, self.name, file.shown, file.url, start, stop, start, -1, stop - start, file.version, names)
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
-        """The images whose records begin in the unit's bytes, and a row with the reason for what lies behind one of
-        them and cannot be read (up to the next record that can)."""
+        """The images whose records begin in the unit's bytes. Unreadable bytes behind one of them (up to the next
+        readable record) become a record with the reason."""
         with open_read(unit.url, unit.version) as stream:
             file = RecordFile(stream)
             names = RecordKeys(unit, file)
@@ -107,13 +107,13 @@ class _Reader:
                 if record is not None:
                     yield record
                 continue
-            # What lies behind a record is told of by the unit that has the record, also where the next one begins.
-            # That may be in its padding, where bytes are missing.
+            # The unit that has a record reports the bytes behind it, up to where the next record begins (inside the
+            # padding, if bytes are missing).
             at = file.next_record(extent.stop, file.size)
             yield from self._before_gap(record, extent.end, at)
 
     def _before_gap(self, record: Record | None, at: int, following: int | None) -> Iterator[Record]:
-        """A record and what cannot be read behind it: one row, where no other record can have been lost."""
+        """A record and the unreadable bytes behind it: one row if these are too few to hold a record."""
         count = (self._file.size if following is None else following) - at
         if record is None:
             yield self._lost(at, following)
@@ -133,7 +133,7 @@ class _Reader:
             yield self._lost(at, following)
 
     def _record(self, extent: Extent) -> Record | None:
-        """The row of a whole record; None for what is no image of the table."""
+        """The row of a whole record; None for InsightFace's own records, which hold no image."""
         pieces = self._file.payload(extent)
         begin = b""
         for piece in pieces:
@@ -194,7 +194,7 @@ def _noted(record: Record, note: str) -> Record:
 
 
 def _after(begin: bytes, pieces: Iterator[bytes], skip: int) -> Iterator[bytes]:
-    """Pieces of the payload without its first `skip` bytes."""
+    """The payload without its first `skip` bytes, in pieces."""
     yield begin[skip:]
     skip = max(0, skip - len(begin))
     for piece in pieces:
@@ -203,9 +203,9 @@ def _after(begin: bytes, pieces: Iterator[bytes], skip: int) -> Iterator[bytes]:
 
 
 def _identity_keys(file: RecordFile, zero: int | None) -> range | None:
-    """The keys of InsightFace's identity records, from the header record; None for a set that has none.
+    """The keys of InsightFace's identity records, from the header record; None for a set without them.
 
-    The header record is where the `.idx` has key 0; without one it is the first record or the last.
+    The header record has key 0 in the `.idx`; without an `.idx` it is the first record or the last.
     """
     for at in (zero, 0, file.size - _HEADER_RECORD):
         if at is None or at < 0 or not file.believable(at):
@@ -218,7 +218,7 @@ def _identity_keys(file: RecordFile, zero: int | None) -> range | None:
             continue
         first, last = header.labels
         if 1 <= first <= last < 1 << 32 and first.is_integer() and last.is_integer():
-            # Above 2^24 (Glint360K) not every number is a float32: a key may be off by half of what lies between two.
+            # Above 2^24 (Glint360K) not every number is a float32: a key may be off by half the spacing of floats.
             return range(int(first) - _half_spacing(first), int(last) + _half_spacing(last))
     return None
 

@@ -1,10 +1,10 @@
-"""Where the records of a `.rec` file begin, told from the bytes around a place alone.
+"""Where the records of a `.rec` file begin, decided from the bytes around a place alone.
 
-Writers split a record where the magic number lies in it at a multiple of 4 from the record's start, so in a sound file
-it stands at such places only before parts. A record is *believable* where a part begins that fits into the file, that
-is followed by another part (or the file's end) or holds an image in sight, and in which no other such part begins.
-Behind bytes that were inserted or removed, records begin at any byte, so all of them are looked at. As a record is
-told from any place alike, workers that begin anywhere agree on every record.
+Writers split a record where the magic number lies in it at a multiple of 4 from the record's start, so in an undamaged
+file it stands at such places only before parts. A record is *believable* if a part begins there that fits into the
+file, that is followed by another part (or the file's end) or visibly holds an image, and in which no other such part
+begins. Behind inserted or removed bytes, records may begin at any byte, so every byte is tried. The decision does not
+depend on where reading began, so all workers agree on every record.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ from fiqa_core.shards.recordio.format import (
 from fiqa_core.wording import counted
 
 _CHUNK = 1 << 20
-_LOOK_BACK = 64 << 20  # a record that hides another at an odd place in it is looked for so far
+_LOOK_BACK = 64 << 20  # how far back a record is searched that may contain one at an odd place
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"GIF8")
 
 
@@ -64,9 +64,9 @@ class RecordFile:
         return next((place for place in self._magics(at, stop) if self.believable(place)), None)
 
     def first_record(self, at: int, stop: int) -> int | None:
-        """As `next_record`, where `at` may lie inside a record: what begins inside that one is no record."""
+        """As `next_record`, but `at` may lie inside a record: nothing that begins inside it counts."""
         found = self.next_record(at, stop)
-        # In a sound file all records begin at multiples of 4, and none of these can lie inside another.
+        # In an undamaged file all records begin at multiples of 4, and none of these can lie inside another.
         while found is not None and found & 3 and (around := self._around(found)) is not None:
             found = self.next_record(around, stop)
         return found
@@ -97,7 +97,7 @@ class RecordFile:
             at = part.end
 
     def found(self, at: int) -> str:
-        """What lies at a place where a record should begin, for messages."""
+        """What is at a place where a record should begin, in words."""
         header = read_at(self._stream, at, PART_HEADER.size)
         part = parse_part(header, at)
         if part is None:
@@ -118,7 +118,7 @@ class RecordFile:
         return part.stop > self.size
 
     def _around(self, at: int) -> int | None:
-        """The end of a believable record that byte `at` lies in; None where it lies in none."""
+        """The end of the believable record that contains byte `at`; None if none does."""
         base = at
         while base > max(0, at - _LOOK_BACK):
             stop, base = base, max(0, base - _CHUNK)
@@ -132,8 +132,8 @@ class RecordFile:
         followed = self._followed(part)
         if not followed and not self._shows_an_image(part):
             return False
-        # A length that ends where another part begins is right, unless it passes over some. One that does not (bytes
-        # were inserted or removed) may have any begin within it.
+        # A length that ends where another part begins is right, unless it skips parts. Otherwise (bytes were inserted
+        # or removed) a part may begin at any byte inside it.
         phase = None if not followed else part.start & 3
         inside = (self.part(place) for place in self._magics(part.start, part.stop, phase))
         return not any(other is not None and self._plausible(other) for other in inside)
@@ -153,8 +153,8 @@ class RecordFile:
         return header is not None and read_at(self._stream, part.start + header.size, 8).startswith(_SIGNATURES)
 
     def _magics(self, start: int, stop: int, phase: int | None = None) -> Iterator[int]:
-        """Bytes in a range of the file at which the magic number stands; with a `phase`, only those that leave this
-        remainder by 4."""
+        """Offsets in a range of the file at which the magic number stands; with a `phase`, only those with this
+        remainder modulo 4."""
         stop = min(stop, self.size)
         for base in range(start, stop, _CHUNK):
             chunk = read_at(self._stream, base, min(_CHUNK, stop - base) + len(MAGIC_BYTES) - 1)

@@ -20,13 +20,13 @@ class TooManyRecordsError(FiqaError, ValueError):
 
 
 class InsightFaceWriter:
-    """One training set: images in runs of one identity, then the records that say where each run lies.
+    """One training set: images in runs of one identity, then the records that name the key range of each run.
 
-    The header record comes first (key 0), images have the keys 1 .. n in the order in which they are added, and one
-    identity record for each run follows, so the images of an identity must be added one after another, with
-    labels 0, 1, 2 ... `plain`: without header and identity records, and with keys from 0; InsightFace's loader takes
-    all keys then, since the record of key 0 has flag 0.
-    Streams are the caller's; `rec` must be seekable (the header record is filled in at the end).
+    The header record comes first (key 0), images get the keys 1 .. n in the order in which they are added, and one
+    identity record for each run follows. So the images of an identity must be added one after another, with labels
+    0, 1, 2 ... `plain`: no header and identity records, keys from 0; InsightFace's loader then takes all keys, since
+    the record of key 0 has flag 0.
+    The caller closes the streams; `rec` must be seekable (the header record is filled in at the end).
     `height` and `width` go to `property`, and may be set until the end.
     Leaving the `with` block by an exception leaves a file without a header record, not to be published.
 
@@ -57,7 +57,7 @@ class InsightFaceWriter:
         return self
 
     def add(self, label: int, image: bytes) -> int:
-        """Write an image's stored bytes as they are; its key."""
+        """Write an image's stored bytes unchanged; returns its key."""
         known = len(self._starts)
         if label == known:
             self._starts.append(self._key)
@@ -69,11 +69,11 @@ class InsightFaceWriter:
         return key
 
     def add_packed(self, packed: np.ndarray, offsets: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Write records of `recordio_pack` as they are but for their keys; the keys.
+        """Write records made by `pack_images`, with their keys set; returns the keys.
 
         Args:
-            packed: uint8, its keys are set here. offsets: int64 (images + 1), where each record begins.
-            labels: whole numbers (images), as the records have them.
+            packed: uint8; the keys are set in it. offsets: int64 (images + 1), where each record begins.
+            labels: whole numbers (images), as in the records.
         """
         known, count = len(self._starts), len(labels)
         steps = np.diff(np.concatenate(([known - 1], labels)))

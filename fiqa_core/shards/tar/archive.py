@@ -1,4 +1,4 @@
-"""A tar that is being read: where the reader is, what the last member was, and how it goes on behind damage."""
+"""The state of reading one tar: the position, the last member, and how reading goes on behind damage."""
 
 import hashlib
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -37,38 +37,38 @@ from fiqa_core.shards.tar.sparse import NO_MAP, Sparse, SparseMapError, expanded
 from fiqa_core.wording import counted
 
 _CHUNK = 1 << 20
-_MAX_META_BYTES = 1 << 20  # a long name or pax header; anything larger is hostile
+_MAX_META_BYTES = 1 << 20  # a long name or pax header; a larger one is hostile
 _MAX_SPARSE_MAP = 8 << 20
 _ZEROS = bytes(BLOCK)
-_RECORD = 20 * BLOCK  # what writers fill up with zeros to
-_MOST_ZEROS = 1 << 20  # behind the end mark; a longer tail is what a broken download leaves
+_RECORD = 20 * BLOCK  # writers fill an archive with zeros up to a multiple of this
+_MOST_ZEROS = 1 << 20  # behind the end mark; a longer tail comes from a broken download
 
 _TEXTS = (".cls", ".json", ".txt")
 
 
 class Archive:
-    """Where the reader is, and the last member, which is held back until what follows it shows that it is whole."""
+    """The position, and the last member: it is held back until the bytes behind it show that it is whole."""
 
     def __init__(self, stream: IO[bytes], max_bytes: int) -> None:
         self._source = Source(stream)
         self._read: Callable[[int], bytes] = stream.read  # until something is put back
         self._limit = max_bytes
-        self.offset = 0  # of the next byte to be read
-        self._begin = 0  # of the member in hand: its first header
+        self.offset = 0  # of the next byte to read
+        self._begin = 0  # of the current member: its first header
         self._held: Member | None = None
-        self._content = b""  # the held member's, with its padding
+        self._content = b""  # of the held member, with its padding
         self._held_begin = 0
-        self._part = b""  # what came of the content in hand before it broke off
-        self._name = ""  # of the member in hand
+        self._part = b""  # the content read before it broke off
+        self._name = ""  # of the current member
         self._first: int | None = 0  # where this archive began; None behind a gap
         self._old = True  # no header had magic
         self._header_broken = False  # `_part` is what stands where a header should
-        self._nameless = False  # the name of the next member was in a block that is lost
+        self._nameless = False  # the name of the next member is in a lost block
         self._global: dict[bytes, bytes] = {}
 
     def members(self) -> Iterator[Member | Gap]:
-        """Members from `offset` on. Raises BrokenError where that is no longer possible."""
-        # Looked up once, and counted in local variables: this loop runs six times for each face of a shard.
+        """Members from `offset` on. Raises BrokenError at a place where reading cannot go on."""
+        # Local variables are faster than attributes: this loop runs six times for each face of a shard.
         read, limit, offset = self._read, self._limit, self.offset
         held: Member | None = None
         long_name: bytes | None = None
@@ -78,7 +78,7 @@ class Archive:
         try:
             while True:
                 header = read(BLOCK)
-                # Writers repeat the header of a pax block byte for byte: what was checked once need not be again.
+                # Writers repeat the header of a pax block byte for byte: it need not be checked again.
                 if header != pax_header or not header:
                     if header == _ZEROS:
                         if held is not None:
@@ -117,7 +117,7 @@ class Archive:
                         self._global.update(self._attributes(meta[:size], offset))
                     elif kind != b"K":
                         pax_header, pax_size, pax_stored = header, size, stored
-                        # Most carry a time and nothing else.
+                        # Most hold a time and nothing else.
                         if b"path=" in meta or b"size=" in meta or b"GNU.sparse." in meta:
                             pax = self._attributes(meta[:size], offset)
                     continue
@@ -148,7 +148,7 @@ class Archive:
                 self._held_begin, self._begin = self._begin, offset
                 long_name, pax = None, NO_PAX
         finally:
-            # What `recovered` starts from; `self.offset` is ahead where a call above broke off.
+            # `recovered` starts from here; `self.offset` is ahead if a call above broke off.
             self.offset, self._held = max(offset, self.offset), held
 
     def _member(self, name: str, kind: bytes, size: int, header: bytes, pax: Mapping[bytes, bytes]) -> Member:
@@ -169,10 +169,10 @@ class Archive:
         return Member(name, FOLDER if what is REGULAR else what, size, None, None, kept)
 
     def recovered(self, broken: BrokenError) -> Iterator[Member | Gap]:
-        """The member before a break, if it is whole, and the gap; the next header is read then.
+        """The member before a break, if it is whole, and the gap; reading goes on at the next header.
 
         Raises:
-            TarDamagedError: no header follows that can be believed.
+            TarDamagedError: no believable header follows.
         """
         search, begin, lost = self._search()
         at = search.inside()
@@ -194,10 +194,10 @@ class Archive:
         self._part, self._content, self._header_broken = b"", b"", False
 
     def _search(self) -> tuple[Resync, int, str]:
-        """The search for the next header, the first byte that is lost, and the name of the member there."""
+        """The search for the next header, the first lost byte, and the name of the member there."""
         source = self._source
         if self._held is None:
-            # The content in hand broke off, or a header cannot be followed.
+            # The content broke off, or a header cannot be followed.
             base = self.offset - len(self._part)
             break_at = base if self._header_broken else self.offset
             return Resync(source, self._part, base, break_at, self._old), self._begin, self._name
@@ -219,10 +219,9 @@ class Archive:
         return BrokenError(message, self.offset, truncated=True)
 
     def _behind_zeros(self) -> Generator[Gap, None, bytes]:
-        """The header behind a run of zeros (a generator's result), b"" at the end; a gap where they are no end mark.
+        """The header behind a run of zeros (the generator's result), b"" at the end; a gap if they are not an end mark.
 
-        Not the last word: archives joined with `cat` go on after the mark, and other readers would drop all that
-        follows.
+        The mark does not always end the file: archives joined with `cat` go on behind it.
         """
         begin = self.offset
         header, count = _ZEROS, 0
@@ -250,7 +249,7 @@ class Archive:
             raise BrokenError(message, begin, truncated=True)
 
     def _kept(self, size: int) -> bytes:
-        """Content that is kept, from its first byte to its last."""
+        """Read content that is kept."""
         data = self._read(padded(size))
         self.offset += len(data)
         if len(data) < size:
@@ -288,7 +287,7 @@ class Archive:
         self.offset += len(self._read(padded(size) - size))
 
     def _linked(self, size: int) -> int:
-        """Bytes that follow a hard link which states a size: some writers store the content there, most do not."""
+        """Bytes of content behind a hard link that states a size: some writers store them, most do not."""
         following = self._read(BLOCK)
         self._source.put_back(following)
         self._read = self._source.read

@@ -1,6 +1,6 @@
-"""Decompress gzip members one behind the other, up to a damaged place and on behind it where another one begins.
+"""Decompress consecutive gzip members, up to a damaged place, and go on where the next member begins.
 
-Python's `gzip` gives an error instead of the bytes before the damage, and never comes to the members behind it.
+Python's `gzip` raises instead of returning the bytes before the damage, and never reaches the members behind it.
 Source: RFC 1952.
 """
 
@@ -12,18 +12,18 @@ _READ = 64 << 10
 _GZIP = 31  # zlib's number for gzip with header and checksum
 _MEMBER = b"\x1f\x8b\x08"
 _FLAGS_AT, _RESERVED_FLAGS = 3, 0xE0
-_KEPT = 256 << 10  # of a member: damage may have swallowed the beginning of the next one
-_BELIEVED = 4096  # bytes that a member found behind damage has to give without an error
+_KEPT = 256 << 10  # compressed bytes of a member: the next one may begin in them, if damage hid that
+_BELIEVED = 4096  # bytes that a member found behind damage must decompress without an error
 
 
 class GunzipFile(io.RawIOBase):
-    """The decompressed bytes. It seems to end where it is damaged; `go_on` says so, and enters the next member."""
+    """The decompressed bytes. Damage looks like the end; `go_on` tells the two apart and enters the next member."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._compressed = b""
-        self._seen = b""  # of the member in hand, decompressed already
-        self._ready = b""  # decompressed already
+        self._seen = b""  # compressed bytes of the current member that were decompressed
+        self._ready = b""  # decompressed bytes that were not read yet
         self._inflate = zlib.decompressobj(_GZIP)
         self._pending = False  # zlib may have more to give without more input
         self._begun = False
@@ -50,10 +50,10 @@ class GunzipFile(io.RawIOBase):
         return self._damage is not None
 
     def go_on(self) -> str | None:
-        """What is wrong where the bytes seemed to end; None at the true end. Reads go on behind it, if they can."""
+        """The damage at which the bytes seemed to end; None at the true end. Later reads go on behind the damage."""
         damage, self._damage = self._damage, None
         if damage is not None:
-            # What begins at the first byte is the damaged member itself.
+            # The first byte begins the damaged member itself.
             self._compressed, self._seen = (self._seen + self._compressed)[1:], b""
             if not self._next_member():
                 self._compressed = b""
@@ -93,7 +93,7 @@ class GunzipFile(io.RawIOBase):
         self._begun = self._pending = False
 
     def _next_member(self) -> bool:
-        """Find a member that can be believed; False where none comes."""
+        """Find the next believable member; False if there is none."""
         while True:
             place = self._compressed.find(_MEMBER)
             if place < 0:
@@ -111,7 +111,7 @@ class GunzipFile(io.RawIOBase):
 
 
 def _up_to_damage(inflate: "zlib._Decompress", data: bytes) -> bytes:
-    """What comes before the byte at which decompressing fails."""
+    """The bytes before the one at which decompressing fails."""
     found, place, step = [], 0, 1024
     while place < len(data) and not inflate.eof:
         before = inflate.copy()

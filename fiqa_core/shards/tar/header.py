@@ -1,4 +1,4 @@
-"""What the 512 bytes of a tar header say, and the attributes of pax blocks.
+"""The fields of a 512-byte tar header, and the attributes of pax blocks.
 
 Source: POSIX.1-2017, `pax` utility, "ustar Interchange Format" and "pax Header Block"; GNU tar manual, "Basic Tar
 Format" and "Storing Sparse Files"; the headers of libarchive and Python's `tarfile`.
@@ -29,12 +29,12 @@ class BrokenError(FiqaError):
 
 
 def padded(size: int) -> int:
-    """`size` bytes up to the end of their last block."""
+    """`size` rounded up to whole blocks."""
     return -(-size // BLOCK) * BLOCK
 
 
 def checksum_fits(header: bytes) -> bool:
-    """Whether the sum of the header's bytes, its checksum field counted as eight spaces, is what that field says."""
+    """Whether the sum of the header's bytes (its checksum field counted as eight spaces) is the stored checksum."""
     # Adler-32's low half is 1 + the sum of the bytes mod 65521: ten times as fast as summing in Python.
     try:
         stored = int(header[148:156].strip(b"\0 "), 8)
@@ -45,7 +45,7 @@ def checksum_fits(header: bytes) -> bool:
 
 
 def octal(field: bytes) -> int:
-    """A number in octal digits, padded with spaces or NULs; -1 where the field is something else."""
+    """A number in octal digits, padded with spaces or NULs; -1 for anything else."""
     try:
         return int(field.strip(b"\0 ") or b"0", 8)
     except ValueError:
@@ -53,12 +53,12 @@ def octal(field: bytes) -> int:
 
 
 def number_of(field: bytes) -> int:
-    """A number in octal digits or base 256; negative where the field is something else."""
+    """A number in octal digits or base 256; negative for anything else."""
     return int.from_bytes(field[1:], "big") if field[0] == 0x80 else octal(field)
 
 
 def size_of(header: bytes, offset: int) -> int:
-    """Bytes of content that a header states. Raises BrokenError where that is not a number."""
+    """Bytes of content that a header states. Raises BrokenError if that is not a number."""
     field = header[124:136]
     try:
         size = int(field.strip(b"\0 ") or b"0", 8)
@@ -70,14 +70,14 @@ def size_of(header: bytes, offset: int) -> int:
 
 
 def decimal(digits: bytes, offset: int) -> int:
-    """A number of a pax record. Raises BrokenError where no size has so many digits."""
+    """A number of a pax record. Raises BrokenError if it has more digits than any size."""
     if len(digits) > MAX_DIGITS:
         raise BrokenError(f"a number of {len(digits)} digits before byte {offset}", offset)
     return int(digits)
 
 
 def name_of(header: bytes) -> bytes:
-    """The name that the header itself has."""
+    """The name in the header itself."""
     name = header[:100].partition(b"\0")[0]
     if header[257:263] == b"ustar\0" and header[345] != 0:
         return header[345:500].partition(b"\0")[0] + b"/" + name
@@ -85,12 +85,12 @@ def name_of(header: bytes) -> bytes:
 
 
 def pax_records(data: bytes, offset: int) -> Mapping[bytes, bytes]:
-    """The attributes of a pax block by name, as far as they are well-formed.
+    """The attributes of a pax block by name, up to the first malformed one.
 
-    Attributes of sparse files of pax version 0.0, which come many times under one name, are joined to the map of
-    version 0.1 (`GNU.sparse.map`).
+    Sparse files of pax version 0.0 repeat two attributes; these are joined to the map of version 0.1
+    (`GNU.sparse.map`).
     """
-    # Most members of most shards carry a time and nothing else.
+    # Most members of most shards have a time and nothing else.
     if b"path=" not in data and b"size=" not in data and b"GNU.sparse." not in data:
         return NO_PAX
     records: dict[bytes, bytes] = {}
@@ -123,13 +123,13 @@ def believable(header: bytes) -> bool:
 
 
 def stored_size(header: bytes) -> int:
-    """Bytes that follow a believable header, up to the next one (without a size that a pax block states)."""
+    """Bytes between a believable header and the next one (a size in a pax block is not considered)."""
     return 0 if header[156:157] in b"23456" else padded(number_of(header[124:136]))
 
 
 def possible_sizes(header: bytes) -> list[int]:
-    """Sizes that a header whose checksum does not fit may have had: the one it states, and those that one flipped
-    bit makes of it where the checksum fits then."""
+    """Sizes that a header with a wrong checksum may have had: the stated one, and those that differ from it in one
+    bit and make the checksum fit."""
     if header[MAGIC_AT : MAGIC_AT + 5] != MAGIC:
         return []
     field, found = header[124:136], []

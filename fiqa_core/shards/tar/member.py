@@ -1,4 +1,4 @@
-"""What is found in a tar: its members, and the stretches that are lost."""
+"""What reading a tar gives: its members, and gaps of lost bytes."""
 
 from typing import NamedTuple
 
@@ -30,9 +30,9 @@ class TarDamagedError(FiqaError):
 
 
 class Member(NamedTuple):
-    """One member. `data` is None unless it is a regular file within the size limit; `sha256` is set
-    where a regular file was too large to keep (but for a sparse one); `size` is in bytes. Bytes of `name` and `link`
-    that are not UTF-8 are surrogates (`surrogateescape`); both may be as long as a megabyte."""
+    """One member. `data` is None unless it is a regular file within the size limit; `sha256` is set if a regular file
+    (not a sparse one) was too large to keep; `size` is in bytes. Bytes of `name` and `link` that are not UTF-8 are
+    surrogates (`surrogateescape`); both may be up to a megabyte long."""
 
     name: str
     kind: str
@@ -43,7 +43,7 @@ class Member(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """Bytes `begin` to `end` of the (decompressed) archive are lost, and nobody knows how many members in them."""
+    """Bytes `begin` to `end` of the (decompressed) archive are lost, with an unknown number of members."""
 
     begin: int
     end: int

@@ -1,10 +1,9 @@
-"""Find the place behind a damaged stretch of a tar where it can be followed again.
+"""Find the place behind damage in a tar where reading can go on.
 
 A header is believed if it has magic, a fitting checksum, a known type, a name and a size, and if its member is followed
-by another header, the end mark, or the archive's end. That cannot tell a tar that is stored in a lost member from
-the archive itself: so where the broken header still tells the size of its member (as it is, or with one bit turned
-back), the member is passed over whole, and inside a member that was read whole only such headers are believed as lead
-out of it.
+by another header, the end mark, or the archive's end. A tar stored inside a lost member would pass this test too. So if
+the broken header still shows the size of its member (as it is, or with one bit flipped back), the whole member is
+skipped, and inside a member that was read whole, only headers that lead out of it are believed.
 """
 
 import re
@@ -24,15 +23,15 @@ from fiqa_core.shards.tar.header import (
 
 _CHUNK = 128 << 10
 _FORGOTTEN = 1 << 20  # bytes at once
-_BEFORE = 8 * BLOCK  # kept of what lies before a place, to see whether a long name was lost there
-_AHEAD = 8 << 20  # where the end of its member is farther away, a header is believed without a look there
+_BEFORE = 8 * BLOCK  # bytes kept before a place, to see whether a long name was lost there
+_AHEAD = 8 << 20  # a header is believed without a look at its member's end if that is farther away
 _ZEROS = bytes(BLOCK)
 _LONG_NAME = re.compile(rb"\d+ (?:path|size|GNU\.sparse\.\w+)=")
 _EXTRA = b"xgLKX"
 
 
 class Source:
-    """An archive's bytes, of which some may be put back."""
+    """An archive's bytes; some may be put back and read again."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -50,7 +49,7 @@ class Source:
         return part if len(part) == size else part + self._stream.read(size - len(part))
 
     def put_back(self, data: bytes) -> None:
-        """Have bytes read again."""
+        """The next reads return these bytes again."""
         self._back = memoryview(data + bytes(self._back))
 
     @property
@@ -59,14 +58,14 @@ class Source:
         return self._gunzip is not None and not self._back and self._gunzip.damaged
 
     def go_on(self) -> str | None:
-        """What is wrong with the gzip stream where its bytes end (None: nothing); go on behind that."""
+        """The damage of the gzip stream at which its bytes end (None: there is none); later reads go on behind it."""
         reason = None if self._gunzip is None or self._back else self._gunzip.go_on()
         self.truncated = reason is not None and self._gunzip is not None and self._gunzip.truncated
         return reason
 
 
 class _Window:
-    """A part of the archive in memory, from byte `base` on; it grows as it is looked at."""
+    """A part of the archive in memory, from byte `base` on; it grows on demand."""
 
     def __init__(self, source: Source, data: bytes, base: int) -> None:
         self.source, self.data, self.base = source, bytearray(data), base
@@ -76,13 +75,13 @@ class _Window:
         return self.base + len(self.data)
 
     def grow(self) -> bool:
-        """Read on; False where the bytes end."""
+        """Read more; False at the end."""
         more = self.source.read(_CHUNK)
         self.data += more
         return bool(more)
 
     def block(self, at: int) -> bytes | None:
-        """The 512 bytes at a place, fewer where the archive ends; None where that is too far away to be seen."""
+        """The 512 bytes at a place, fewer at the archive's end; None if the place is too far ahead to be read."""
         while self.end < at + BLOCK:
             if at > self.end + _AHEAD:
                 return None
@@ -94,19 +93,19 @@ class _Window:
         return bytes(self.data[start : start + BLOCK])
 
     def is_end(self, at: int) -> bool:
-        """Whether the end mark stands here, or the archive ends exactly here."""
+        """Whether the end mark is here, or the archive ends exactly here."""
         block = self.block(at)
         if block is None or (block and block != _ZEROS):
             return False
         return self.block(at + BLOCK) in (b"", _ZEROS) if block else self.end == at
 
     def ends_in_zeros(self, at: int) -> bool:
-        """Whether there is nothing but zeros, two blocks or more, from here to the archive's end, all of it seen."""
+        """Whether two or more blocks of zeros, and nothing else, follow up to the archive's end."""
         rest = self.data[at - self.base :]
         return len(rest) >= 2 * BLOCK and not rest.strip(b"\0") and not self.source.damaged and not self.grow()
 
     def forget(self, before: int) -> None:
-        """Let go of what lies before a place."""
+        """Drop the bytes before a place."""
         drop = before - _BEFORE - self.base
         if drop > _FORGOTTEN:
             del self.data[:drop]
@@ -114,24 +113,24 @@ class _Window:
 
 
 class Resync:
-    """The search behind one break.
+    """The search for the next header behind one break.
 
     Args:
         head: bytes that were read already, from byte `base` of the archive on: the last member's content, as far as
-            it is at hand, and what stands where a header should.
-        break_at: where that header should be (the end of `head` where the content itself breaks off).
-        old: headers without magic are believed, at 512-byte steps.
+            it was kept, and the bytes where a header should be.
+        break_at: where that header should be (the end of `head` if the content itself breaks off).
+        old: headers without magic are believed too, at 512-byte steps.
     """
 
     def __init__(self, source: Source, head: bytes, base: int, break_at: int, old: bool) -> None:
         self._window = _Window(source, head, base)
         self._base, self._break_at, self._old = base, break_at, old
-        self._understood = 0  # what lies before says nothing of later headers
-        self._astray: set[int] = set()  # headers that do not lead out of the last member
+        self._understood = 0  # bytes before this belong to headers that were read
+        self._leads_nowhere: set[int] = set()  # headers that do not lead out of the last member
         self.reasons: list[str] = []
 
     def inside(self) -> int | None:
-        """The first header in the last member's content that leads out of it: bytes of that member are gone."""
+        """The first header in the last member's content that leads out of it: bytes of that member are missing."""
         at = self._base
         while True:
             found = self._window.data.find(MAGIC, at + MAGIC_AT - self._base, self._break_at - self._base)
@@ -143,55 +142,54 @@ class Resync:
             at += 1
 
     def behind(self, nameless: bool) -> int | None:
-        """Where the archive goes on behind the break; None where nothing can be believed up to its end.
+        """Where the archive goes on behind the break; None if no believable header follows.
 
-        `nameless`: a header right at the break is not enough, as its name is lost.
+        `nameless`: a header right at the break does not count, since its name is lost.
         """
-        at = self._passed_over()
+        at = self._end_of_broken()
         if at is None:
-            at = self._searched(self._break_at)
+            at = self._next_header(self._break_at)
         while at is not None and not ((at > self._break_at or not nameless) and self._trusted(at)):
             self._understood = at + BLOCK
             following = at + BLOCK + stored_size(self._window.block(at) or _ZEROS)
-            at = following if self._goes_on(following) else self._searched(at + 1)
+            at = following if self._continues(following) else self._next_header(at + 1)
         return at
 
     def finish(self, at: int) -> None:
-        """Have the archive read on from this place."""
+        """Reading goes on from this place."""
         self._window.source.put_back(bytes(self._window.data[at - self._window.base :]))
 
     @property
     def end(self) -> int:
-        """Bytes of the archive that were seen."""
+        """Bytes of the archive that were read."""
         return self._window.end
 
     def _leads_out(self, at: int) -> bool:
-        """Whether headers follow on one another from here to behind the break, or to an end mark that is the last
-        of the whole archive."""
+        """Whether a chain of headers leads from here to behind the break, or to the end mark of the whole archive."""
         while at < self._break_at:
             block = self._window.block(at)
-            if at in self._astray or block is None or not believable(block):
+            if at in self._leads_nowhere or block is None or not believable(block):
                 return self._window.ends_in_zeros(at)
-            self._astray.add(at)
+            self._leads_nowhere.add(at)
             at += BLOCK + stored_size(block)
-        return self._goes_on(at)
+        return self._continues(at)
 
-    def _goes_on(self, at: int) -> bool:
+    def _continues(self, at: int) -> bool:
         block = self._window.block(at)
         return block is not None and (believable(block) or self._window.is_end(at))
 
-    def _passed_over(self) -> int | None:
-        """The end of the member whose header is broken, where that header still tells it."""
+    def _end_of_broken(self) -> int | None:
+        """The end of the member with the broken header, if that header still shows it."""
         header = self._window.block(self._break_at)
         if header and believable(header):
             return None
         for size in possible_sizes(header) if header and len(header) == BLOCK else []:
             at = self._break_at + BLOCK + padded(size)
-            if size <= _AHEAD and self._goes_on(at):
+            if size <= _AHEAD and self._continues(at):
                 return at
         return None
 
-    def _searched(self, at: int) -> int | None:
+    def _next_header(self, at: int) -> int | None:
         while True:
             self._window.forget(at)
             found = self._window.data.find(MAGIC, at + MAGIC_AT - self._window.base)
@@ -217,7 +215,7 @@ class Resync:
             return False
         following = at + BLOCK + stored_size(block)
         after = self._window.block(following)
-        # One damaged header may follow on another: magic is enough there.
+        # The header behind it may be damaged too: its magic is enough.
         return after is None or after[MAGIC_AT : MAGIC_AT + 5] == MAGIC or self._window.is_end(following)
 
     def _old_header(self, start: int, stop: int) -> int | None:
@@ -234,7 +232,7 @@ class Resync:
         return None
 
     def _trusted(self, at: int) -> bool:
-        """Whether a header can stand alone: not where its long name or size stood in a block that is lost."""
+        """Whether a header is complete: not if its long name or size was in a lost block."""
         block = self._window.block(at) or _ZEROS
         if block[:1] == b"\0" or block[156:157] in _EXTRA:
             return True

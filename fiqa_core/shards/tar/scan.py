@@ -1,8 +1,8 @@
 """Find the members of a plain tar in a block of its bytes all at once, with numpy.
 
-`tar.py` defines what a tar means; this only finds quickly what needs no thought: headers with magic and a fitting
-checksum that follow on one another without a gap. It stops before anything else, and the caller reads on with
-`tar.py` from the start. Source: as in `tar.py`.
+`stream.py` defines how a tar is read. This module only finds the simple case fast: headers with magic and a fitting
+checksum that follow each other without a gap. It stops before anything else, and the caller reads the archive with
+`stream.py` from its start. Source: as in `stream.py`.
 """
 
 from typing import NamedTuple
@@ -21,14 +21,14 @@ _PLAIN_KINDS = (FILE, OLD_FILE, FOLDER, PAX)
 
 
 class PlainMembers(NamedTuple):
-    """Regular files that follow on one another, and where the scan ended.
+    """Consecutive regular files, and where the scan ended.
 
     Attributes:
-        names: bytes of their names, without the padding.
-        begin, end: int64, header to end of padding, as bytes of the block; a pax header before one is not in it.
-        sizes: int64, bytes of content, which begins behind the header.
-        done: bytes of the block that were understood; a member begins there, or the archive's end.
-        stopped: something is there that is no plain member (and no member cut off by the end of the block).
+        names: as bytes, without padding.
+        begin, end: int64, header to end of padding, in bytes of the block; without a pax header before it.
+        sizes: int64, bytes of content; it begins behind the header.
+        done: bytes of the block that were understood; there a member begins, or the end of the archive.
+        stopped: what follows is not a plain member (nor one cut off by the end of the block).
     """
 
     names: list[bytes]
@@ -40,7 +40,7 @@ class PlainMembers(NamedTuple):
 
 
 def scan(data: np.ndarray) -> PlainMembers:
-    """The members of uint8 `data`, which begins where a member does."""
+    """The members in uint8 `data`, which begins with a member."""
     blocks = data[: len(data) // BLOCK * BLOCK].reshape(-1, BLOCK)
     places, heads, sizes = _headers(blocks)
     begin = places * BLOCK
@@ -52,7 +52,7 @@ def scan(data: np.ndarray) -> PlainMembers:
     kept = whole if plain.all() else int(np.argmin(plain))
     kinds = heads[:kept, _KIND_AT]
     if kept and kinds[-1] == PAX:
-        # It belongs to a member that is not here.
+        # It belongs to the next member, which is not in this block.
         kept -= 1
         kinds = kinds[:-1]
     cut_off = whole < count or (bool(whole) and whole == count and end[whole - 1] == len(data))
@@ -69,7 +69,7 @@ def scan(data: np.ndarray) -> PlainMembers:
 
 
 def _headers(blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Numbers of the blocks that can be headers, the headers (n, 512), and their sizes."""
+    """Numbers of the blocks that may be headers, the headers (n, 512), and their sizes."""
     places = np.flatnonzero(blocks[:, _MAGIC_AT] == ord("u"))
     heads = blocks[places]
     good = (heads[:, _MAGIC_AT : _MAGIC_AT + 5] == np.frombuffer(b"ustar", np.uint8)).all(axis=1)
@@ -82,10 +82,10 @@ def _headers(blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _plain(blocks: np.ndarray, places: np.ndarray, heads: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Which members mean what their header alone says."""
+    """Which members are fully described by their own header."""
     kinds = heads[:, _KIND_AT]
     name = heads[:, _NAME]
-    # A name ends at its first NUL; what other bytes come behind that are for `tar.py`.
+    # A name ends at its first NUL; names with other bytes behind it are left to `stream.py`.
     padded = ((name[:, 1:] == 0) | (name[:, :-1] != 0)).all(axis=1)
     good: np.ndarray = np.isin(kinds, _PLAIN_KINDS) & padded & (heads[:, _PREFIX_AT] == 0)
     good &= (kinds != FOLDER) | (sizes == 0)
@@ -95,7 +95,7 @@ def _plain(blocks: np.ndarray, places: np.ndarray, heads: np.ndarray, sizes: np.
         good[pax[:-1]] &= pax[1:] != pax[:-1] + 1
         inside = blocks[np.minimum(places[pax] + 1, len(blocks) - 1)]
         content = inside.tobytes()
-        # As `tar.py` has it: without one of these, a pax header changes nothing.
+        # As in `stream.py`: without one of these, a pax header changes nothing.
         if b"path=" in content or b"size=" in content:
             spoils = [b"path=" in (text := row.tobytes()) or b"size=" in text for row in inside]
             good[pax] &= ~np.array(spoils)
@@ -111,7 +111,7 @@ def _sums(heads: np.ndarray) -> np.ndarray:
 
 
 def _octal(fields: np.ndarray) -> np.ndarray:
-    """int64 numbers in octal digits with blanks around them; -1 for whatever else."""
+    """int64 numbers in octal digits with blanks around them; -1 for anything else."""
     digit = (fields >= ord("0")) & (fields <= ord("7"))
     blank = (fields == 0) | (fields == ord(" "))
     runs = digit[:, 0] + (digit[:, 1:] & ~digit[:, :-1]).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Sparse files of a tar: where their stored bytes belong, in GNU tar's old encoding and in pax 0.0, 0.1 and 1.0.
+"""Sparse files in a tar: which place each stored byte has, in GNU tar's old encoding and in pax 0.0, 0.1 and 1.0.
 
 Source: GNU tar manual, "Storing Sparse Files".
 """
@@ -19,15 +19,15 @@ Extents = list[tuple[int, int]]
 
 
 class Sparse(NamedTuple):
-    """A sparse file. `size`: bytes when expanded. `extents`: (offset, length) of what is stored, None where the map
-    stands in front of the stored bytes (pax 1.0)."""
+    """A sparse file. `size`: bytes when expanded. `extents`: (offset, length) of each stored piece, None if the map is
+    in front of the stored bytes (pax 1.0)."""
 
     size: int
     extents: Extents | None
 
 
 class SparseMapError(FiqaError, ValueError):
-    """The map of a sparse file is not one."""
+    """The map of a sparse file is not valid."""
 
 
 NO_MAP = Sparse(-1, None)  # of a sparse file whose map holds no numbers
@@ -53,7 +53,7 @@ def old_map(header: bytes) -> tuple[Sparse, bool]:
 
 
 def old_map_block(block: bytes) -> tuple[Extents, bool]:
-    """The part of a map that a block behind the header holds, and whether one more follows."""
+    """The part of a map in a block behind the header, and whether another block follows."""
     entries = [block[at : at + _ENTRY] for at in range(0, _MORE_ENTRIES * _ENTRY, _ENTRY)]
     return _old_extents(entries), block[_MORE_MORE] != 0
 
@@ -64,7 +64,7 @@ def _old_extents(entries: list[bytes]) -> Extents:
 
 
 def pax_sparse(pax: Mapping[bytes, bytes]) -> Sparse | None:
-    """The sparse file that pax attributes describe; None where they describe none.
+    """The sparse file that pax attributes describe; None if they do not describe one.
 
     Raises:
         SparseMapError: the numbers are not numbers.
@@ -81,7 +81,7 @@ def pax_sparse(pax: Mapping[bytes, bytes]) -> Sparse | None:
 
 
 def expanded(sparse: Sparse, stored: bytes) -> bytes:
-    """The file's bytes. Raises SparseMapError where map and stored bytes do not fit together."""
+    """The file's bytes. Raises SparseMapError if map and stored bytes do not fit together."""
     if sparse.size < 0:
         raise SparseMapError("no numbers")
     extents, place = sparse.extents, 0
@@ -101,7 +101,7 @@ def expanded(sparse: Sparse, stored: bytes) -> bytes:
 
 
 def _leading_map(stored: bytes) -> tuple[Extents, int]:
-    """The map in front of the stored bytes, decimal numbers each on a line, and where it ends (a whole block)."""
+    """The map in front of the stored bytes, a decimal number a line, and where it ends (at a whole block)."""
     first, _, _ = stored[: MAX_DIGITS + 1].partition(b"\n")
     count = _whole(first)
     if count > min(MAX_EXTENTS, len(stored)):

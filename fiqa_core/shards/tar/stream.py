@@ -1,9 +1,8 @@
-"""Read a tar archive as a stream of members, and say plainly what of it is lost.
+"""Read a tar archive as a stream of members, and name the bytes that cannot be read.
 
-Python's `tarfile` ends quietly at a damaged header in mid-archive, as if the archive were complete; the
-members after it would be lost without a word. This reader goes on at the next header that can be believed
-(`tar_resync.py`) and tells which bytes it left out. It also costs a tenth of the time per member, which matters at
-three members (image, label, metadata) per face.
+Python's `tarfile` stops silently at a damaged header in the middle, as if the archive were complete, and all members
+behind it are lost. This reader goes on at the next believable header (`resync.py`) and reports the bytes between. It
+also takes a tenth of the time per member, which matters at three members (image, label, metadata) per face.
 
 Formats: v7, ustar, GNU (long names, base-256 sizes, sparse files, incremental dumps, volumes), pax (also global
 attributes and sparse files), each also gzip-compressed.
@@ -23,7 +22,7 @@ __all__ = ["FOLDER", "LINK", "REGULAR", "Gap", "Member", "TarDamagedError", "mem
 
 
 def open_tar(stream: IO[bytes]) -> IO[bytes]:
-    """The archive's own bytes: `stream` itself, or its decompressed form if it is gzip (by content)."""
+    """The archive's own bytes: `stream` itself, or its decompressed form if its content is gzip."""
     magic = stream.read(2)
     stream.seek(0)
     return io.BufferedReader(GunzipFile(stream), 1 << 17) if magic == b"\x1f\x8b" else stream
@@ -34,10 +33,10 @@ def members(stream: IO[bytes], max_bytes: int) -> Iterator[Member | Gap]:
 
     Args:
         stream: the archive's bytes, read strictly forwards.
-        max_bytes: a larger member is hashed as it streams by and not kept.
+        max_bytes: a larger member is hashed while it is read, and not kept.
 
     Raises:
-        TarDamagedError: at the place behind which nothing can be read. Members before it were yielded.
+        TarDamagedError: nothing behind this place can be read. All members before it were yielded.
         OSError: the store failed.
     """
     archive = Archive(stream, max_bytes)
@@ -47,7 +46,7 @@ def members(stream: IO[bytes], max_bytes: int) -> Iterator[Member | Gap]:
         except BrokenError as broken:
             yield from archive.recovered(broken)
         except (ValueError, OverflowError) as error:
-            # No header is meant to get this far; should one, it costs its member and no more.
+            # Headers are checked before, so this is not expected; if it happens, it costs only this member.
             yield from archive.recovered(
                 BrokenError(f"a header holds what no tar has ({str(error)[:200]})", archive.offset)
             )

@@ -6,11 +6,13 @@ from contextlib import closing
 from typing import IO
 
 from fiqa_core.images.headers import recognise
+from fiqa_core.shards.container import Container
 from fiqa_core.shards.tar.gzip_members import GunzipFile
 from fiqa_core.shards.tfrecord.example import Wanted, parse
 from fiqa_core.shards.tfrecord.framing import HEADER
 from fiqa_core.shards.tfrecord.records import Lost, Stored, records
 from fiqa_core.shards.tfrecord.window import CHUNK, Window
+from fiqa_core.shards.tfrecord.writer import TFRecordShards
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
 from fiqa_core.storage import StoredFile, is_local, open_read
 from schemas.reasons import Status
@@ -20,19 +22,21 @@ _BESIDE_THE_IMAGE = 16 << 20  # bytes of an Example that are not its image
 _PLACES_TOLD = 16  # of so many records one says how far the shard is read
 
 
-class TFRecord:
+class TFRecord(Container):
     """A unit is a run of records, cut where records begin; `index` is a record's number in its shard.
 
     A shard that is compressed, or that lies in a bucket, is one unit: to find where its records begin is to read it.
     """
 
     name = "tfrecord"
-    suffixes: tuple[str, ...] = (".tfrecord", ".tfrecords", ".tfrec", ".tfrecord.gz", ".tfrecords.gz", ".tfrec.gz")
+    suffixes = (".tfrecord", ".tfrecords", ".tfrec", ".tfrecord.gz", ".tfrecords.gz", ".tfrec.gz")
+    fields_in_records = True
+    output = TFRecordShards()
 
     def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:  # noqa: ARG002
         """Runs of `unit_size` records. Only the 12 bytes in front of each are read."""
         if not is_local(file.url) or _is_compressed(file):
-            yield Unit(0, self.name, file.shown, file.url, 0, 0, 0, -1, file.size, file.version)
+            yield self.whole(file)
             return
         with open_read(file.url, file.version) as stream:
             size = stream.seek(0, 2)
@@ -47,6 +51,10 @@ class TFRecord:
                 yield self._unit(file, start, size, first, number)
             elif not number:
                 yield Unit(0, self.name, file.shown, file.url, 0, 0, 0, 0, file.size, file.version)
+
+    def is_sequential(self, unit: Unit) -> bool:
+        """Where a shard is one unit, as it is compressed or lies in a bucket."""
+        return not unit.stop
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record for each Example, and one for each stretch that is lost."""

@@ -3,17 +3,16 @@
 from typing import IO
 
 from fiqa_core.shards.batch import ImageBatch
-from fiqa_core.shards.shard_format import ShardWriter
+from fiqa_core.shards.output import ShardOutput, ShardWriter
 from fiqa_core.shards.tfrecord.example import FILENAME, IMAGE, LABEL, LABEL_TEXT, serialised
 from fiqa_core.shards.tfrecord.framing import framed
 
 _INT64 = range(-(1 << 63), 1 << 63)
 
 
-class TFRecordShards:
+class TFRecordShards(ShardOutput):
     """TFRecord shards: `image/encoded`, `image/class/label`, `image/filename`, and what the decisions say of each."""
 
-    name = "tfrecord"
     suffix = ".tfrecord"
 
     def begin(self, stream: IO[bytes], dense: bool) -> ShardWriter:

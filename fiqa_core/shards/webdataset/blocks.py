@@ -1,8 +1,8 @@
 """Samples of a plain WebDataset tar a few megabytes at a time, without a Python step for each member.
 
-`webdataset.py` defines what a sample is. This knows only samples on which the two cannot differ: plain members
-(`tar_scan.py`) with names of one dot, no suffix in capitals, one image a sample. It ends before the first thing that
-is anything else, without a word; the caller reads on with `webdataset.py`, which counts records the same way.
+`reader.py` defines what a sample is. This module takes only samples that both must read alike: plain members
+(`tar/scan.py`) with names of one dot, no suffix in capitals, one image a sample. It stops before the first thing that
+is anything else; the caller goes on with `reader.py`, which counts records the same way.
 """
 
 import operator
@@ -20,7 +20,7 @@ from fiqa_core.shards.tar.scan import PlainMembers, scan
 from fiqa_core.shards.tar.stream import open_tar
 
 _READ = 4 << 20
-_MOST = 64 << 20  # a sample that is larger is not for here
+_MOST = 64 << 20  # a larger sample is left to reader.py
 _MOST_MEMBERS = 64
 _ZEROS = 64 << 10
 _NAMES = re.compile(rf"(?m)^({PLAIN_KEY})\.([a-z0-9_]+)\n")
@@ -29,12 +29,12 @@ IMAGE, LABEL, OTHER = range(3)
 
 @dataclass(frozen=True)
 class StoredSamples:
-    """Samples as a tar has them, one behind the other.
+    """Consecutive samples as they are stored in a tar.
 
     Attributes:
-        data: the block of the tar. keys: of the samples. index: int64, of their images' records; none has several.
+        data: the block of the tar. keys: of the samples. index: int64, of their images' records (one image a sample).
         first: int64 (samples + 1), places of their members. image: int64, the place of the image among all members.
-        begin, end: int64 (members), header to end of padding. sizes: int64 (members), of content, behind the header.
+        begin, end: int64 (members), header to end of padding. sizes: int64 (members), bytes of content.
         roles: int8 (members), IMAGE, LABEL (`.cls`) or OTHER. suffixes: of the members, lower case.
     """
 
@@ -68,7 +68,8 @@ class StoredSamples:
 
 
 def sample_blocks(stream: IO[bytes], limit: int) -> Iterator[StoredSamples]:
-    """The samples with an image, from the archive's start as far as all is plain; `limit`: most bytes of a member."""
+    """The samples with an image, from the archive's start up to the first thing that is not plain; `limit`: most bytes
+    of a member."""
     if open_tar(stream) is not stream:
         return
     stream.seek(0)
@@ -84,7 +85,7 @@ def sample_blocks(stream: IO[bytes], limit: int) -> Iterator[StoredSamples]:
         if found.stopped and _only_zeros(data[found.done :], stream):
             ends = len(samples.first) - 1
         else:
-            # What comes next may belong to the last one.
+            # The next members may belong to the last sample.
             ends = max(len(samples.first) - 2, 0)
         done = int(samples.end[samples.first[ends] - 1]) if ends else 0 if len(samples.end) else found.done
         complete, records = _with_images(samples, ends)
@@ -100,7 +101,7 @@ def sample_blocks(stream: IO[bytes], limit: int) -> Iterator[StoredSamples]:
 
 
 def _filled(stream: IO[bytes], left: memoryview, wanted: int) -> memoryview:
-    """`left` and what follows, `wanted` bytes of it, fewer only at the stream's end."""
+    """`left` and the bytes that follow: `wanted` in all, fewer only at the stream's end."""
     data = np.empty(wanted, np.uint8)
     view = data.data
     view[: len(left)] = left
@@ -114,7 +115,7 @@ def _filled(stream: IO[bytes], left: memoryview, wanted: int) -> memoryview:
 
 
 def _only_zeros(data: memoryview, stream: IO[bytes]) -> bool:
-    """Whether there is nothing but zeros from here to the archive's end."""
+    """Whether only zeros follow up to the archive's end."""
     chunk = bytes(data)
     while not chunk.strip(b"\0"):
         chunk = stream.read(_ZEROS)
@@ -124,7 +125,7 @@ def _only_zeros(data: memoryview, stream: IO[bytes]) -> bool:
 
 
 def _grouped(data: memoryview, found: PlainMembers, index: int, limit: int) -> StoredSamples | None:
-    """Members in groups of one key (`index` and `image` not yet known); None where names or sizes are not plain."""
+    """Members grouped by key (`index` and `image` are filled in later); None if names or sizes are not plain."""
     if len(found.names) and int(found.sizes.max()) > limit:
         return None
     try:
@@ -154,7 +155,8 @@ def _grouped(data: memoryview, found: PlainMembers, index: int, limit: int) -> S
 
 
 def _with_images(samples: StoredSamples, ends: int) -> tuple[StoredSamples | None, int]:
-    """The first `ends` samples but for those without an image, and the records of all; None for several images."""
+    """Those of the first `ends` samples that have an image, and the number of records of all; None if a sample has
+    several images."""
     if not ends:
         return _chosen(samples, np.zeros(0, np.int64), samples.image[:0], samples.index[:0]), 0
     first = samples.first[: ends + 1]

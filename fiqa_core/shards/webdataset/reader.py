@@ -49,12 +49,15 @@ class WebDataset(Container):
     name = "webdataset"
     suffixes = (".tar", ".tar.gz", ".tgz")
     fields_in_records = True
-    sequential = True
     output = WebDatasetShards()
 
     def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:  # noqa: ARG002
         """One unit: a tar has no index, so where its members begin is only known by reading it."""
         yield self.whole(file)
+
+    def is_sequential(self, unit: Unit) -> bool:  # noqa: ARG002
+        """Always: a tar has no index."""
+        return True
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record for each image member, for each sample without an image, and for each run of lost bytes."""
@@ -78,9 +81,9 @@ class WebDataset(Container):
 
 
 def read_samples(unit: Unit, settings: ReadSettings) -> Iterator[tuple[Record, Mapping[str, bytes]]]:
-    """As `WebDataset.read`, with the other files of each image's sample, whole, by their suffix (lower case).
+    """As `WebDataset.read`, with the other files of each image's sample, whole, by suffix (lower case).
 
-    Of several images under one key, each has the files that are named after it, and those named by the key alone.
+    Where several images share a key, each gets the files that are named after it and the files named by the key alone.
     """
     warned = False
     for records, sample in _read(unit, settings, settings.max_stored_bytes):
@@ -91,7 +94,7 @@ def read_samples(unit: Unit, settings: ReadSettings) -> Iterator[tuple[Record, M
         if stray and not warned:
             warned = True
             _log.warning(
-                "%s: %r (maybe others) is named after no image of its sample %r, which has several: it is not copied.",
+                "%s: %r (maybe others) belongs to none of the several images of its sample %r, so it is not copied.",
                 printable(unit.shard),
                 printable(stray[0]),
                 printable(sample.key),
@@ -152,7 +155,7 @@ def _runs(stream: IO[bytes], max_bytes: int, sidecar_bytes: int) -> Iterator[tup
     """Runs of members with the same key, with the bytes that are lost inside them or right behind.
 
     Raises:
-        TarDamagedError: the rest of the archive is lost; the sample before that was yielded if it has an image.
+        TarDamagedError: the rest of the archive is lost; the sample before was yielded if it has an image.
     """
     sample = Sample("", sidecar_bytes)
     lost: list[_LostBytes] = []
@@ -206,7 +209,7 @@ class _ScatteredSamples:
         self._warned = False
 
     def see(self, sample: Sample) -> None:
-        """Take note of a sample that has images or other files, but not both."""
+        """Remember a sample that has images or other files, but not both."""
         has_images = bool(sample.images)
         if self._warned:
             return

@@ -10,7 +10,7 @@ from collections.abc import Container, Mapping
 from fiqa_core.shards.names import IMAGE_SUFFIXES
 from fiqa_core.shards.tar.stream import Member
 
-# A crowd of images under one key is handed on in parts so that memory stays bounded.
+# Many images under one key are handed on in parts, so that memory stays bounded.
 MAX_HELD_BYTES = 64 << 20
 _MEMBER_BYTES = 1 << 10  # what a member costs beside its content
 MAX_SIDECAR_BYTES = 1 << 20
@@ -19,7 +19,7 @@ MAX_SIDECAR_BYTES = 1 << 20
 class Sample:
     """The members of one key so far: images as (name without suffix, name, member), sidecars by name.
 
-    `continued`: its first files were handed on already; `damaged`: bytes of the archive beside it are lost.
+    `continued`: its first files were handed on before; `damaged`: bytes of the archive next to it are lost.
     """
 
     __slots__ = ("continued", "damaged", "held", "images", "key", "limit", "names", "sidecars")
@@ -46,13 +46,13 @@ class Sample:
             self.sidecars[name if lower == extension else f"{root}.{lower}"] = member.data
 
     def full(self) -> bool:
-        """Whether a part of it has to be handed on before the next member is taken."""
+        """Whether a part has to be handed on before the next member is added."""
         return self.held >= MAX_HELD_BYTES
 
     def split(self) -> tuple["Sample", "Sample"]:
-        """The older half of the images with the files that belong to them, and all that is left.
+        """The older half of the images with their files, and the rest.
 
-        The newest image stays with the rest: its files may still come. A single image goes with all there is.
+        The newest image stays in the rest, since more of its files may follow. A single image goes with all files.
         """
         rest = Sample(self.key, self.limit, continued=True)
         count = len(self.images)
@@ -70,7 +70,7 @@ class Sample:
                 part.sidecars[name] = data
             if shared or owner is None or owner in later:
                 rest.sidecars[name] = data
-        # Files of images that never came must not add up.
+        # Files of images that never appear must not fill the memory.
         if sum(map(len, rest.sidecars.values())) + _MEMBER_BYTES * len(rest.sidecars) > MAX_HELD_BYTES // 2:
             owned = {n: d for n, d in rest.sidecars.items() if self._is_shared(n) or self._owner(n, later)}
             rest.sidecars = owned
@@ -80,7 +80,7 @@ class Sample:
         return part, rest
 
     def others(self) -> tuple[list[Mapping[str, bytes]], list[str]]:
-        """The files that belong to each image, by suffix (lower case), and the names of those that belong to none."""
+        """The files of each image, by suffix (lower case), and the names of files that belong to no image."""
         if len(self.images) == 1:
             return [self._all_of(self.images[0][0])], []
         own: dict[str, dict[str, bytes]] = {image[0]: {} for image in self.images}
@@ -113,7 +113,7 @@ class Sample:
         return "." not in name[len(self.key) + 1 :]
 
     def _owner(self, name: str, roots: Container[str]) -> str | None:
-        """The longest of the images' names (without suffix) that this name begins with, up to a dot."""
+        """The longest image name (without suffix) that this name begins with, up to a dot."""
         root = name
         while len(root) > len(self.key):
             root = root.rpartition(".")[0]

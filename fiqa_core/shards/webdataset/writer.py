@@ -1,4 +1,4 @@
-"""Write WebDataset tars: the image, its `.cls`, and the sample's other files, byte for byte the same on every run."""
+"""Write WebDataset tars: image, `.cls` and the sample's other files. The same images give the same bytes."""
 
 import itertools
 import json
@@ -21,7 +21,7 @@ _RECORD = 20 * BLOCK  # tar archives are a multiple of this
 _NAME, _PREFIX = 100, 155
 _RECOGNISED = 32  # bytes of an image that tell its format
 _MODE = b"0000444\0" + b"0000000\0" * 2
-# Time 0, no owner: the same images give the same archive whoever writes it, and when.
+# Time 0, no owner: the archive does not depend on who writes it, or when.
 _TIME = b"00000000000\0"
 _TAIL = b"ustar\x0000" + bytes(64) + b"0000000\0" * 2
 
@@ -62,8 +62,8 @@ class TarWriter:
         return key
 
     def add_batch(self, batch: ImageBatch) -> list[str]:
-        """Write samples. Of those that lie in a tar as they would be written here, the bytes are copied, header and
-        all; where only the label is another one, it is written new."""
+        """Write samples. A sample that its source tar stores as it would be written here is copied with its headers; if
+        only the label differs, only the label is written anew."""
         samples = batch.samples
         if not isinstance(samples, StoredSamples):
             return [self.add(image) for image in batch.images()]
@@ -92,10 +92,10 @@ class TarWriter:
         return keys
 
     def abandon(self) -> None:
-        """Nothing is held."""
+        """Nothing to release."""
 
     def _fit(self, keys: list[str], batch: ImageBatch, samples: StoredSamples) -> np.ndarray:
-        """Which samples have the names that they get here. (A name that is there already is looked for again.)"""
+        """Which samples already have the names that they would get here; a key that was used before does not fit."""
         fit = np.fromiter(map(operator.eq, keys, samples.keys), bool, len(keys))
         whole = np.frombuffer(batch.data, np.uint8)
         begins = np.minimum(batch.starts, len(whole) - 3)
@@ -112,12 +112,12 @@ class TarWriter:
                 fit[place] &= key not in seen and key not in self._taken
                 seen.add(key)
         if self._dense:
-            # An image without a number must not keep a label that it has.
+            # An image without a number must not keep its old label.
             fit &= ~batch.rows["number"].combine_chunks().is_null().to_numpy(zero_copy_only=False)
         return fit
 
     def _fresh_labels(self, batch: ImageBatch, samples: StoredSamples) -> Sequence[str | None]:
-        """For each sample what its `.cls` has to say instead of what it says (or says not); None: it stays."""
+        """The label that each sample's `.cls` must have instead of its own (or of none); None: it stays as it is."""
         if self._dense:
             return [None if number is None else str(number) for number in batch.rows["number"].to_pylist()]
         labels: list[str | None] = batch.rows["label"].to_pylist()
@@ -158,8 +158,8 @@ class TarWriter:
 
 
 def _label_files(image: OutputImage, dense: bool) -> dict[str, bytes]:
-    """The file that says the label, by its suffix: `.cls`, or `.json` where a `.cls` would be read as another label
-    (spaces at its ends, nothing at all); none where the sample's own `.json` says it."""
+    """The file with the label, by its suffix: `.cls`, or `.json` if a `.cls` would be read as another label (spaces at
+    its ends, empty text); no file if the sample's own `.json` has the label."""
     stored = image.others.get("cls")
     label = image.label_text
     if image.label is None or label is None:
@@ -189,7 +189,7 @@ def _says_in_json(stored: bytes, label: str) -> bool:
 def _header(name: bytes, prefix: bytes, size: int, kind: bytes) -> bytes:
     begin = name.ljust(_NAME, b"\0") + _MODE + b"%011o\0" % size + _TIME
     end = kind + bytes(100) + _TAIL + prefix.ljust(_PREFIX, b"\0") + bytes(12)
-    # Adler-32's low half is 1 + the sum of the bytes mod 65521, which no header's sum but a huge name's passes.
+    # Adler-32's low half is 1 + the sum of the bytes mod 65521; a header's sum stays below that.
     total = (zlib.adler32(end, zlib.adler32(begin)) & 0xFFFF) - 1 + 8 * 32
     return begin + b"%06o\0 " % total + end
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pickle
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -15,6 +16,7 @@ from fiqa_core.shards import sources
 from fiqa_core.shards.formats import container_of
 from fiqa_core.shards.unit import ReadSettings
 from tests.makers.images import png_bytes
+from tests.makers.recordio import payload, write_rec
 
 FACE = png_bytes(1, 16)
 
@@ -77,14 +79,14 @@ def test_unknown_files_among_shards_are_counted_and_named(root, plan, caplog):
     for name in ("c.tar.bz2", "d.zip", "README"):
         (root / name).touch()
     assert shards(plan(root)) == [str(root / "a.tar")]
-    assert f"{root}: passed over 3 files that are no records: README, c.tar.bz2, d.zip" in caplog.text
+    assert f"{root}: passed over 3 files that hold no records: README, c.tar.bz2, d.zip" in caplog.text
 
 
 def test_unknown_files_among_images_are_counted_and_named(root, plan, caplog):
     write_images(root, "a/1.png")
     (root / "a" / "notes.md").touch()
     assert len(records(plan(root))) == 1
-    assert f"{root}: passed over 1 file that is no record: a/notes.md" in caplog.text
+    assert f"{root}: passed over 1 file that holds no records: a/notes.md" in caplog.text
 
 
 @pytest.mark.parametrize("first", ["images", "shards"])
@@ -239,11 +241,33 @@ def test_two_colons_and_brackets_in_names(root, plan):
 def test_a_name_that_is_no_text_is_refused_where_the_table_would_hold_it(root, plan):
     odd = os.fsdecode(os.fsencode(root) + b"/caf\xe9")
     write_images(Path(odd), "a.png")
-    with pytest.raises(PlanError, match=r"caf\\xe9: this name is no UTF-8.*ln -s"):
+    with pytest.raises(PlanError, match=r"caf\\xe9: this name is not valid UTF-8.*ln -s"):
         plan(odd)
     assert [key for _, _, key, _ in records(plan(root))] == ["caf\\xe9/a.png"]
     (root / "link").symlink_to(odd)
     assert len(records(plan(root / "link"))) == 1
     write_tar(root / "shards" / os.fsdecode(b"\xe9.tar"))
-    with pytest.raises(PlanError, match=r"\\xe9.tar: this name is no UTF-8"):
+    with pytest.raises(PlanError, match=r"\\xe9.tar: this name is not valid UTF-8"):
         plan(root / "shards")
+
+
+def test_verification_sets_beside_a_record_file_are_not_a_second_format_and_alone_they_are_read(root, plan, caplog):
+    write_rec(root / "train.rec", [payload(FACE, 1.0, 0)])
+    (root / "property").write_text("1,112,112")
+    verification = pickle.dumps(([FACE, FACE], [True]))
+    for name in ("lfw.bin", "agedb_30.bin"):
+        (root / name).write_bytes(verification)
+    assert shards(plan(root)) == [str(root / "train.rec")]
+    assert "passed over" not in caplog.text
+    (root / "train.rec").unlink()
+    assert [Path(name).name for name in shards(plan(root))] == ["agedb_30.bin", "lfw.bin"]
+
+
+def test_a_database_that_is_a_folder_is_one_shard_and_its_lock_is_passed_over_in_silence(root, plan, caplog):
+    lmdb = pytest.importorskip("lmdb")
+    with lmdb.open(str(root / "faces.lmdb")) as database, database.begin(write=True) as transaction:
+        transaction.put(b"a.png", FACE)
+    found = plan(root / "faces.lmdb")
+    assert shards(found) == [str(root / "faces.lmdb" / "data.mdb")]
+    assert [key for _, _, key, _ in records(found)] == ["a.png"]
+    assert "passed over" not in caplog.text
