@@ -212,6 +212,17 @@ def children(page: bytes) -> list[int]:
     return found
 
 
+def keys(page: bytes) -> list[bytes]:
+    """The keys of a leaf page, as `nodes` gives them."""
+    found = []
+    size, unpack = len(page), _NODE.unpack_from
+    for at in _offsets(page):
+        key_size = unpack(page, at)[3] if PAGE_HEADER <= at <= size - _NODE.size else size
+        begin = at + _NODE.size
+        found.append(page[begin : begin + key_size] if begin + key_size <= size else b"")
+    return found
+
+
 def nodes(page: bytes) -> list[Node]:
     """Keys and values of a leaf page, in the order of the keys."""
     found: list[Node] = []

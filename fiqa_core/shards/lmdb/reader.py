@@ -12,7 +12,7 @@ import numpy as np
 from fiqa_core.shards.container import Container
 from fiqa_core.shards.label_text import value_text
 from fiqa_core.shards.lmdb.listing import BOOKKEEPING, LABEL_FROM, Listing, read_listing
-from fiqa_core.shards.lmdb.pages import LEAF, PAGE_HEADER, Big, Node, PagedFile, PageError, Tree, nodes
+from fiqa_core.shards.lmdb.pages import LEAF, PAGE_HEADER, Big, Node, PagedFile, PageError, Tree, keys, nodes
 from fiqa_core.shards.lmdb.tree import Lost, find, leaves, strays
 from fiqa_core.shards.lmdb.writer import LmdbShards
 from fiqa_core.shards.names import MAX_LABEL_CHARACTERS, printable, shortened
@@ -117,9 +117,9 @@ def _database(url: str, version: str, name: str) -> _Database:
         pages = leaves(file, tree)
         counts, nodes_found = [], 0
         for page in pages:
-            keys = [] if isinstance(page, Lost) else _keys(file, page)
-            nodes_found += len(keys)
-            counts.append(len(keys) if listing is None else _listed(listing, listed, keys))
+            there = [] if isinstance(page, Lost) else _keys_of(file, page)
+            nodes_found += len(there)
+            counts.append(len(there) if listing is None else _listed(listing, listed, there))
             if isinstance(page, Lost):
                 counts[-1] = 1
         damaged = any(isinstance(page, Lost) for page in pages)
@@ -148,15 +148,15 @@ def _named(file: PagedFile, name: str) -> Tree:
     return node.value
 
 
-def _keys(file: PagedFile, page: int) -> list[bytes]:
-    return [node.key for node in nodes(file.page(page, LEAF))]
+def _keys_of(file: PagedFile, page: int) -> list[bytes]:
+    return keys(file.page(page, LEAF))
 
 
-def _listed(listing: Listing, listed: np.ndarray, keys: list[bytes]) -> int:
+def _listed(listing: Listing, listed: np.ndarray, found: list[bytes]) -> int:
     """Mark keys as found; the number of them that are images."""
-    places = listing.of(keys)
+    places = listing.of(found)
     listed[places[places >= 0]] = True
-    return len(keys) - sum(key in BOOKKEEPING for key in keys)
+    return len(found) - sum(key in BOOKKEEPING for key in found)
 
 
 def _stray_nodes(file: PagedFile, tree: Tree, pages: list[int]) -> list[Node]:

@@ -28,7 +28,7 @@ _CHUNK = 1 << 18
 MOST_STEPS = 3_000_000  # of a verification set: some 20 for each numpy array, two for each image in bytes
 
 _U16, _I32, _U32, _U64, _F64 = (struct.Struct(form) for form in ("<H", "<i", "<I", "<Q", ">d"))
-_STOP = 0x2E
+_STOP, _SHORT_BYTES, _MEMOIZE = b".C\x94"
 _AT_ONCE = 5000
 _FORGOTTEN = object()
 
@@ -56,6 +56,7 @@ class PlainPickle:
     ) -> None:
         self._stream, self._most, self._kept, self._each = stream, most, kept, each
         self._first: list[Any] | None = None
+        self._left = most
         self._end = stream.seek(0, 2) if size is None else at + size
         self._data, self._base, self._at = b"", at, 0
         self._stack: list[Any] = []
@@ -70,11 +71,14 @@ class PlainPickle:
         Raises:
             PickleError: it is damaged, ends too early, or takes too many steps. ForbiddenError: it is not plain.
         """
-        for _ in range(self._most):
+        while self._left > 0:
+            self._left -= 1
             if self._at >= len(self._data):
                 self._need(1)
             code = self._data[self._at]
             self._at += 1
+            if code == _SHORT_BYTES and self._short():
+                continue
             if code == _STOP:
                 return self._top()
             step = _STEPS.get(code)
@@ -85,6 +89,30 @@ class PlainPickle:
                 )
             step(self)
         raise PickleError(f"it takes more than {self._most} steps; plain values of this kind need fewer", self.place)
+
+    def _short(self) -> bool:
+        """Short bytes, kept or not, or as many in a row as there are: of these, lists of keys are made."""
+        data, at, stack, memo = self._data, self._at, self._stack, self._memo
+        most, forget = len(data) - _KEPT_BYTES - 4, self._each is not None
+        if self._memo_apart or self._kept < _KEPT_BYTES - 1:
+            return False
+        begin = at
+        while at < most:
+            end = at + 1 + data[at]
+            value = data[at + 1 : end]
+            stack.append(value)
+            self._left -= 1
+            if data[end] == _MEMOIZE:
+                memo.append(_FORGOTTEN if forget else value)
+                end += 1
+            at = end + 1
+            if data[end] != _SHORT_BYTES:
+                self._at = end
+                return True
+        if at == begin:
+            return False
+        self._at = at - 1
+        return True
 
     def begun(self) -> list[Any]:
         """Of a pickle that broke off: the items of its first list, as far as it came."""

@@ -104,7 +104,9 @@ def _image(features: Any, names: tuple[str, ...]) -> tuple[bytes | None, str, st
 def _label(features: Any, names: tuple[str, ...]) -> tuple[str | None, str, str | None]:
     for name in names:
         if name in features:
-            text, count = _text(features[name])
+            feature = features[name]
+            numbers = feature.int64_list.value
+            text, count = (str(numbers[0]), 1) if len(numbers) == 1 else _text(feature)
             if text:
                 note = f"the label feature {name!r} has {count} values; the first counts" if count > 1 else None
                 return printable(shortened(text, MAX_LABEL_CHARACTERS)), f"feature {name!r}", note
@@ -114,12 +116,14 @@ def _label(features: Any, names: tuple[str, ...]) -> tuple[str | None, str, str 
 def _key(features: Any, names: tuple[str, ...]) -> tuple[str | None, str | None]:
     for name in names:
         if name in features:
-            text, _ = _text(features[name])
+            feature = features[name]
+            texts = feature.bytes_list.value
+            text = texts[0].decode("utf-8", "backslashreplace") if len(texts) == 1 else _text(feature)[0]
             if text:
-                key = printable(shortened(text, MAX_NAME_CHARACTERS))
                 if len(text) <= MAX_NAME_CHARACTERS:
-                    return key, None
-                return key, f"the key has {len(text)} characters and is shortened to {MAX_NAME_CHARACTERS}"
+                    return printable(text), None
+                note = f"the key has {len(text)} characters and is shortened to {MAX_NAME_CHARACTERS}"
+                return printable(shortened(text, MAX_NAME_CHARACTERS)), note
     return None, None
 
 

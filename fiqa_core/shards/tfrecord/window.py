@@ -1,10 +1,12 @@
 """Bytes of a stream around the place that is read: a file that can be sought in, or what a gzip stream gives."""
 
+import os
 from typing import IO
 
 import google_crc32c
 
 from fiqa_core.shards.tar.gzip_members import GunzipFile
+from fiqa_core.shards.tfrecord.framing import HEADER
 
 CHUNK = 1 << 20
 
@@ -24,6 +26,10 @@ class Window:
     ) -> None:
         self._stream, self.size, self._gunzip, self._chunk = stream, size, gunzip, chunk
         self._data, self._base = b"", 0
+
+    def header(self, at: int) -> bytes:
+        """The 12 bytes at a place of a local file, past what is held."""
+        return os.pread(self._stream.fileno(), HEADER.size, at)
 
     def take(self, at: int, count: int) -> bytes:
         """The `count` bytes from place `at` on; fewer where the bytes end."""

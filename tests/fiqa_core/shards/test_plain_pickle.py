@@ -79,6 +79,9 @@ def test_forbidden_names_are_said_and_never_looked_up(tmp_path):
 def test_steps_are_limited():
     with pytest.raises(PickleError, match="more than 1000 steps"):
         PlainPickle(io.BytesIO(b"]" * 5000), most=1000).load()
+    many = io.BytesIO(b"]" + b"C\0" * 400_000 + b"e.")
+    with pytest.raises(PickleError, match="more than 1000 steps"):
+        PlainPickle(many, most=1000).load()
 
 
 def test_random_damage_ends_in_a_value_or_an_error_for_people():
