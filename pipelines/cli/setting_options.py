@@ -24,7 +24,7 @@ def add_option(
         return
     destination = _destination(section, item.name)
     choices: tuple[str, ...] = getattr(found.check, "words", ())
-    words = f" ({', '.join(choices)})" if choices else ""
+    words = f" ({', '.join(choices)})" if choices and found.argument != "|".join(choices) else ""
     if "default" not in found.text:
         words += f" (default: {default or _shown_default(item)})"
     text = f"{found.text}{words}".replace("%", "%%")

@@ -1,11 +1,18 @@
 """Policies as people write them: what is read, and what an error says."""
 
+from dataclasses import dataclass, fields
+
 import pytest
 
-from fiqa_core.curation.decisions.policy import Duplicates, Policy, Quality, Tiers, Weights
+from fiqa_core.curation.decisions.policy import ROW_RULES, Duplicates, Policy, Quality, Tiers, Weights
 from fiqa_core.curation.decisions.policy_file import parse_policy, read_policy
+from fiqa_core.curation.decisions.reason_codes import REASONS
 from fiqa_core.curation.decisions.recognised_limits import Recognised
+from fiqa_core.curation.decisions.row_rules import RowRule, row_rule, rules_of
+from fiqa_core.settings.checks import count
 from fiqa_core.settings.fields import SettingError
+from pipelines.cli.parser import Parser
+from pipelines.cli.setting_options import add_option, given_settings
 
 
 def parsed(text: str) -> Policy:
@@ -102,3 +109,29 @@ def test_a_file_that_is_not_there_no_text_or_far_too_large_is_refused_by_name(tm
         with pytest.raises(SettingError, match=said) as error:
             read_policy(str(path))
         assert str(path) in str(error.value)
+
+
+def test_a_rule_about_one_row_is_one_field_with_its_option_code_and_condition():
+    @dataclass(frozen=True)
+    class Section:
+        min_bytes: int | None = row_rule(
+            RowRule("few_bytes", "Few bytes.", "Fewer than {value:,} bytes.", lambda least: f"bytes < {least}", True),
+            count,
+            "drop images of fewer stored bytes",
+            "--min-bytes",
+        )
+
+    ((section, key, rule),) = rules_of([("size", Section)])
+    assert (section, key, rule.code, rule.condition(4096)) == ("size", "min_bytes", "few_bytes", "bytes < 4096")
+    parser = Parser("filter_dataset", "", [])
+    add_option(parser, parser.add_argument_group("size"), "size", fields(Section)[0])
+    arguments = parser.parse_args(["--min-bytes", "4096"])
+    assert given_settings(arguments, {"size": Section}) == {"size": {"min_bytes": 4096}}
+
+
+def test_row_rules_are_evaluated_after_duplicates_and_before_shares():
+    codes = [code for code in REASONS if code is not None]
+    assert len(set(codes)) == len(codes)
+    placed = [codes.index(rule.code) for _, _, rule in ROW_RULES]
+    assert placed == list(range(codes.index("duplicate_near") + 1, codes.index("below_global_quantile")))
+    assert codes[placed[0]] == "below_threshold"
