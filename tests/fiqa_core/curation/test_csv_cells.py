@@ -2,29 +2,22 @@
 
 import csv
 import io
-from collections.abc import Iterable
 
 import duckdb
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
-from packaging.version import Version
 
 from fiqa_core.curation.csv_cells import defused, defused_column, restored
 from fiqa_core.curation.decisions.reason_codes import MEANINGS
 from fiqa_core.curation.decisions.removed_csv import COLUMNS, RemovedFile
 from fiqa_core.curation.subset.labels import in_order, publish_labels, read_labels
 from schemas.drops import Drop
+from tests.makers.pandas_csv import read_by_pandas
 
 CHARACTERS = [*map(chr, range(33)), "\x7f", "\x85", "\xa0", "\u2028", "\u2029", "\ufeff", *"\"',;=+-@", "\uff1d"]
 TEXTS = [text for c in CHARACTERS for text in (f"a{c}b", f"{c}ab", f"ab{c}", c)]
 FORMULAS = ["=1+1", "+cmd|x", "-x", "@x", "\t=1", "\r=1", "\n=1", "'=1", "''x", "-12", "+3.5", "-1\n=2", ""]
-# Older ones end a text at its first NUL.
-PANDAS_READS_NUL = Version(pd.__version__) >= Version("3.1")
-
-
-def read_by_pandas(texts: Iterable[str]) -> list[str]:
-    return [text if PANDAS_READS_NUL else text.partition("\0")[0] for text in texts]
 
 
 def test_every_text_is_read_back_from_its_cell_and_no_cell_is_a_formula():
