@@ -10,6 +10,7 @@ from fiqa_core.training.settings import SECTIONS
 from pipelines.cli.command import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK, Body, run_command
 from pipelines.cli.parser import Parser
 from pipelines.cli.setting_options import add_option
+from pipelines.cli.table_options import add_again_options
 
 __all__ = ["EXIT_BAD_INPUT", "EXIT_INTERRUPTED", "EXIT_OK", "run"]
 
@@ -71,7 +72,7 @@ def make_parser() -> Parser:
         for item in fields(kind):
             add_option(parser, group, section, item, "as in --config")
     running = parser.add_argument_group("running")
-    running.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the output")
+    add_again_options(running, "go on from the last checkpoint in the output")
     return parser
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from fiqa_core.lines_error import LinesError
 from fiqa_core.runs.layout import PLAN, PROGRESS, PROGRESS_NOTE, QUALITY, TEMPORARIES, read_run_file
-from fiqa_core.storage import absolute, is_local, join, list_names, remove, sweep
+from fiqa_core.storage import absolute, is_folder, is_local, join, list_names, remove, sweep
 
 # Folders that commands make in an output: their content is written and removed, so none may lead elsewhere.
 _FOLDERS = (
@@ -56,7 +56,18 @@ class RunKind:
 
 
 def prepare(output: str, kind: RunKind, resume: bool, overwrite: bool) -> dict[str, Any] | None:
-    """Check that an output may be written to; sweep what killed commands left. Nothing finished is touched yet.
+    """Check an output (`check`), then sweep what killed commands left. Nothing finished is touched yet."""
+    earlier = check(output, kind, resume, overwrite)
+    for folder in kind.swept:
+        above, _, name = folder.rpartition("/")
+        if name == TEMPORARIES:
+            sweep(join(output, above) if above else output)
+    remove_notes(output)
+    return earlier
+
+
+def check(output: str, kind: RunKind, resume: bool, overwrite: bool) -> dict[str, Any] | None:
+    """Check that an output may be written to; nothing is touched.
 
     A run that ended before it finished anything does not stand in the way of the next.
 
@@ -82,11 +93,6 @@ def prepare(output: str, kind: RunKind, resume: bool, overwrite: bool) -> dict[s
             f"{output}: holds an earlier {kind.short}. --resume keeps its finished {kind.parts} and does the rest, "
             "--overwrite starts afresh; or choose another --output."
         )
-    for folder in kind.swept:
-        above, _, name = folder.rpartition("/")
-        if name == TEMPORARIES:
-            sweep(join(output, above) if above else output)
-    remove_notes(output)
     return earlier
 
 
@@ -152,7 +158,9 @@ def _foreign_files(output: str, kind: RunKind, everywhere: bool) -> Iterator[str
 def _folders(output: str, place: str) -> list[str]:
     """The folder that a key of `RunKind.below` stands for, or all of them."""
     above, star, _ = place.partition("/*")
-    return [f"{above}/{name}" for name in list_names(join(output, above))] if star else [place]
+    if not star:
+        return [place]
+    return [f"{above}/{name}" for name in list_names(join(output, above)) if is_folder(join(output, above, name))]
 
 
 def _is_empty_folder(output: str, kind: RunKind, name: str) -> bool:

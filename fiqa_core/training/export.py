@@ -10,6 +10,7 @@ from torch import Tensor
 from fiqa_core import storage
 from fiqa_core.networks.vit_fiqa import ARCHITECTURES, ViTFIQA
 from fiqa_core.training.errors import TrainingError
+from fiqa_core.training.training_run import MODEL, SCORE_ONLY
 
 TYPES = {"float32": torch.float32, "float16": torch.float16}
 
@@ -24,7 +25,7 @@ def write_model(network: ViTFIQA, output: Path) -> Path:
     config = network.config
     is_original = any(replace(known, mode=config.mode) == config for known in ARCHITECTURES.values())
     content = tensors if is_original else {"state_dict_backbone": tensors, "heads": config.heads}
-    target = output / "model.pt"
+    target = output / MODEL
     with storage.temporary_for(str(output)) as path:
         with path.open("wb") as stream:  # a stream: torch writes a path's name into the file
             torch.save(content, stream)
@@ -47,7 +48,7 @@ def write_score_only(network: ViTFIQA, output: Path, kind: str, metadata: dict[s
             continue
         kept = tensor.detach().cpu()
         tensors[name] = (kept.to(TYPES[kind]) if kept.is_floating_point() else kept).contiguous()
-    target = output / "model.safetensors"
+    target = output / SCORE_ONLY
     described = {"format": "pt", "heads": str(network.config.heads), **(metadata or {})}
     storage.publish_bytes(safetensors.torch.save(tensors, described), str(output), str(target))
     return target

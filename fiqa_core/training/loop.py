@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from fiqa_core.runs.differences import as_written, changed, flat, refuse_differences
 from fiqa_core.training import checkpoint
 from fiqa_core.training.data import Batch, Batches
 from fiqa_core.training.errors import TrainingError
@@ -156,10 +157,11 @@ class Trainer:
         """Continue from a checkpoint.
 
         Raises:
-            TrainingError: it belongs to a run of other settings (each named), or cannot be read.
+            OutputError: it belongs to a run of other settings (each named). TrainingError: it cannot be read.
         """
         shared, own = checkpoint.load(folder)
-        _refuse_other_settings(folder, json.loads(shared["settings"]), self.settings.that_shape_weights())
+        then, now = json.loads(shared["settings"]), as_written(self.settings.that_shape_weights())
+        refuse_differences(str(self.output), changed(flat(then), flat(now)))
         self.student.load_state_dict(shared["student"])
         if self.mean is not None:
             self.mean.load_state_dict(shared["mean"])
@@ -202,21 +204,6 @@ def _scaler(device: torch.device, precision: str) -> torch.amp.GradScaler:
 
         return ShardedGradScaler(device.type)
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
-
-
-def _refuse_other_settings(folder: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    before, now = _flat(json.loads(json.dumps(found))), _flat(json.loads(json.dumps(wanted)))
-    different = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-    if different:
-        shown = "; ".join(f"{name} was {before.get(name)}, is {now.get(name)}" for name in different)
-        raise TrainingError(f"{folder}: a run of other settings: {shown}. Use those, or another output.")
-
-
-def _flat(values: dict[str, Any], path: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{path}{name}.") if isinstance(value, dict) else {path + name: value}
-    return flat
 
 
 class _StopSignals:

@@ -1,45 +1,52 @@
-"""The output folder of a training run: what may be there before a new run begins."""
+"""The output folder of a training run: what it writes there, and how a later command goes on from it."""
 
-import json
 import re
 from pathlib import Path
+from typing import Any
 
-from fiqa_core.runs.layout import LOCK, TEMPORARIES
-from fiqa_core.training.errors import TrainingError
+from fiqa_core.runs.folder import RunKind
+from fiqa_core.runs.layout import LOCK, TEMPORARIES, own_json
+from fiqa_core.storage import list_names
+from fiqa_core.training import checkpoint
+from fiqa_core.training.metrics import BOARD, FILE
 
-_MOST_BYTES = 16 << 20
-# Files of a run that ended before its first checkpoint; `settings.json` among them shows that it was a training run.
-_BEFORE = {LOCK, TEMPORARIES, "settings.json", "metrics.jsonl", "tensorboard", "dataset", "pool", "checkpoints"}
-_UNFINISHED = re.compile(r"_tmp-step-\d{8}")
+SETTINGS = "settings.json"
+MODEL, SCORE_ONLY = "model.pt", "model.safetensors"
+DATASET, POOL = "dataset", "pool"
 _SECTIONS = {"run", "data", "optimiser"}
 
 
-def refuse_foreign(output: Path) -> None:
-    """Refuse to begin a run in a folder with files of no training run: it would overwrite them.
+def parse_settings(data: bytes) -> dict[str, Any]:
+    """What a `settings.json` says.
 
     Raises:
-        TrainingError: it names the first.
+        ValueError: it is not one that a training run wrote.
     """
-    names = {path.name for path in output.iterdir()} if output.is_dir() else set()
-    foreign = sorted(names - _BEFORE)
-    begun = names - {LOCK, TEMPORARIES, "dataset", "pool"}
-    if not foreign and begun and not _is_ours(output / "settings.json"):
-        foreign = sorted(begun)
-    checkpoints = output / "checkpoints"
-    if not foreign and checkpoints.is_dir():
-        foreign = [f"checkpoints/{path.name}" for path in checkpoints.iterdir() if not _UNFINISHED.fullmatch(path.name)]
-    if foreign:
-        raise TrainingError(
-            f"{output}: holds {foreign[0]!r}, which no training run left before its first checkpoint, so nothing there "
-            "is written over. Choose another output."
-        )
+    settings = own_json(data)
+    if not settings.keys() >= _SECTIONS:
+        raise ValueError("not what a training run writes")
+    return settings
 
 
-def _is_ours(settings: Path) -> bool:
-    try:
-        if settings.is_symlink() or settings.stat().st_size > _MOST_BYTES:
-            return False
-        found = json.loads(settings.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(found, dict) and found.keys() >= _SECTIONS
+def _nothing_finished(output: str) -> bool:
+    return not checkpoint.found(Path(output)) and not {MODEL, SCORE_ONLY} & set(list_names(output))
+
+
+TRAINING_RUN = RunKind(
+    "a training run",
+    "checkpoints",
+    SETTINGS,
+    parse_settings,
+    before=frozenset({LOCK, TEMPORARIES, DATASET, POOL}),
+    own=frozenset({LOCK, TEMPORARIES, SETTINGS, FILE, BOARD, DATASET, POOL, checkpoint.FOLDER, MODEL, SCORE_ONLY}),
+    below={
+        TEMPORARIES: re.compile(r"fiqa-[0-9a-f]+"),
+        BOARD: re.compile(r"events\.out\.tfevents\..+"),
+        checkpoint.FOLDER: re.compile(r"(_tmp-)?step-\d{8,}"),
+        f"{checkpoint.FOLDER}/*": re.compile(r"shared\.pt|process-\d+\.pt"),
+    },
+    swept=(TEMPORARIES,),
+    # The plan and the pool are those of the new run by now; a pool of other settings was refused.
+    cleared=(MODEL, SCORE_ONLY, checkpoint.FOLDER, FILE, BOARD),
+    nothing_finished=_nothing_finished,
+)

@@ -18,6 +18,7 @@ import torch.distributed as dist
 from fiqa_core import storage
 from fiqa_core.devices import resolve_device
 from fiqa_core.networks.vit_fiqa import ViTFIQA
+from fiqa_core.runs.folder import check, clear, prepare
 from fiqa_core.runs.lock import hold_output
 from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.shards.unit import ReadSettings, Unit
@@ -33,7 +34,7 @@ from fiqa_core.training.pool import Pool, PoolSettings, build_pool, open_pool
 from fiqa_core.training.sequence import Share
 from fiqa_core.training.settings import SECTIONS, TeacherOptions, TrainingSettings, read_training
 from fiqa_core.training.sharded_softmax import process, processes
-from fiqa_core.training.training_run import refuse_foreign
+from fiqa_core.training.training_run import DATASET, MODEL, POOL, SCORE_ONLY, SETTINGS, TRAINING_RUN
 from fiqa_core.training.worker_count import default_workers, training_processes_here, usable_cores
 from fiqa_core.wording import counted
 from pipelines.cli.exit_codes import EXIT_INTERRUPTED, EXIT_OK
@@ -59,28 +60,28 @@ def _train(arguments: argparse.Namespace) -> int:
     device = _join_processes(settings)
     refuse_precision(settings, device)
     with hold_output(settings.run.output) if process() == 0 else nullcontext():
-        return _run(settings, device, arguments.resume)
+        return _run(settings, device, arguments.resume, arguments.overwrite)
 
 
-def _run(settings: TrainingSettings, device: torch.device, resume: bool) -> int:
+def _run(settings: TrainingSettings, device: torch.device, resume: bool, overwrite: bool) -> int:
     output = Path(settings.run.output)
-    earlier = checkpoint.found(output)
-    if earlier and not resume:
-        raise TrainingError(
-            f"{output}: holds checkpoints of an earlier run; go on with --resume, or give another output"
-        )
-    if not earlier and process() == 0:
-        refuse_foreign(output)
+    (prepare if process() == 0 else check)(str(output), TRAINING_RUN, resume, overwrite)
+    earlier = [] if overwrite else checkpoint.found(output)
     if settings.run.threads:
         torch.set_num_threads(settings.run.threads)
     batches = _batches(settings)
     trainer = Trainer(settings, batches, device)
     if earlier:
         trainer.resume(earlier[-1])
+        if trainer.step >= trainer.steps and _are_written(settings, output):
+            _log.info("the run in %s is complete already: nothing to do", output)
+            return EXIT_OK
         _log.info("going on from %s", earlier[-1])
     elif process() == 0:
+        if overwrite:
+            clear(str(output), TRAINING_RUN)
         described = json.dumps(settings.that_shape_weights(), indent=1, sort_keys=True)
-        storage.publish_bytes(described.encode(), str(output), str(output / "settings.json"))
+        storage.publish_bytes(described.encode(), str(output), str(output / SETTINGS))
     _log.info(
         "%s of %d x %s, %s, %.2f M parameters",
         counted(trainer.steps, "step"),
@@ -97,6 +98,10 @@ def _run(settings: TrainingSettings, device: torch.device, resume: bool) -> int:
     return EXIT_OK
 
 
+def _are_written(settings: TrainingSettings, output: Path) -> bool:
+    return (output / MODEL).is_file() and (not settings.run.score_only or (output / SCORE_ONLY).is_file())
+
+
 def _written(trainer: Trainer, settings: TrainingSettings, output: Path) -> list[str]:
     network = cast(ViTFIQA, trainer.result)
     written = [write_model(network, output)]
@@ -109,7 +114,7 @@ def _written(trainer: Trainer, settings: TrainingSettings, output: Path) -> list
 def _batches(settings: TrainingSettings) -> Batches:
     data = settings.data
     read = ReadSettings(data.label_field, data.image_field)
-    workspace = Path(settings.run.output) / "dataset" / f"process-{process()}"
+    workspace = Path(settings.run.output) / DATASET / f"process-{process()}"
     units = plan_dataset(data.input, data.format, _UNIT_SIZE, str(workspace), read).units
     share = _share(settings)
     teacher = settings.teacher
@@ -167,7 +172,7 @@ def _share(settings: TrainingSettings) -> Share:
 
 def _pool(settings: TrainingSettings, teacher: TeacherOptions, units: Sequence[Unit], read: ReadSettings) -> Pool:
     """Made by the first process, while the others wait."""
-    folder = Path(teacher.pool) if teacher.pool else Path(settings.run.output) / "pool"
+    folder = Path(teacher.pool) if teacher.pool else Path(settings.run.output) / POOL
     # A pool can take longer than the minutes for which processes wait for each other elsewhere.
     patient = dist.new_group(backend="gloo", timeout=timedelta(days=30)) if processes() > 1 else None
     if process() == 0:

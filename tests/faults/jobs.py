@@ -1,6 +1,10 @@
 """What the forked commands do; every function takes plain values and returns an exit code."""
 
+import contextlib
+import importlib
+import os
 import resource
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +12,13 @@ from pathlib import Path
 from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.scoring.score_unit import score_unit
 from fiqa_core.scoring.settings import ScoreSettings
+from pipelines import train_fiqa
 from pipelines.score_dataset import run
 from tests.fakes import KilledOnceSource, MeanScorer, MeanScorerSource
 from tests.served import PausingScorer, PausingSource
+
+with contextlib.suppress(ImportError):
+    importlib.import_module("torch.utils.tensorboard")  # seconds, which each child would take
 
 SETTINGS = ScoreSettings("none", "none", "0" * 64)
 
@@ -67,3 +75,28 @@ def score_with_small_files(limit: int, arguments: list[str]) -> int:
     """The command, in a process that may write files of `limit` bytes at most."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     return run(arguments, MeanScorerSource())
+
+
+def train(arguments: list[str]) -> int:
+    """The training command."""
+    return train_fiqa.run(arguments)
+
+
+def train_and_be_killed(name: str, arguments: list[str]) -> int:
+    """The training command, killed (-9) when a file or folder is about to get this name."""
+    rename, replace = Path.rename, Path.replace
+
+    def kill_at(target: os.PathLike[str] | str) -> None:
+        if Path(target).name == name:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def renamed(path: Path, target: os.PathLike[str] | str) -> Path:
+        kill_at(target)
+        return rename(path, target)
+
+    def replaced(path: Path, target: os.PathLike[str] | str) -> Path:
+        kill_at(target)
+        return replace(path, target)
+
+    Path.rename, Path.replace = renamed, replaced
+    return train_fiqa.run(arguments)

@@ -12,6 +12,7 @@ import torch
 
 from fiqa_core.networks.checkpoints import load_checkpoint
 from fiqa_core.networks.vit_fiqa import ViTConfig
+from fiqa_core.runs.folder import OutputError
 from fiqa_core.runs.lock import hold_output
 from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.shards.unit import ReadSettings
@@ -118,7 +119,7 @@ def test_a_checkpoint_of_other_settings_or_processes_is_refused_with_the_differe
     trainer = trainer_of(settings)
     folder = trainer.save()
     other = trainer_of(settings_for(shards, tmp_path / "run", "optimiser.lr=0.5"))
-    with pytest.raises(TrainingError, match=r"optimiser\.lr was 0\.001, is 0\.5"):
+    with pytest.raises(OutputError, match=r"optimiser\.lr: 0\.001 then, 0\.5 now"):
         other.resume(folder)
     shared = torch.load(folder / "shared.pt", weights_only=True)
     torch.save(shared | {"processes": 3}, folder / "shared.pt")

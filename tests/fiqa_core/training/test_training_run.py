@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from fiqa_core.curation.decisions.filter_run import FILTER_RUN
-from fiqa_core.runs.folder import read_account
+from fiqa_core.runs.folder import OutputError, prepare, read_account
 from fiqa_core.training import checkpoint
 from fiqa_core.training.dataset_index import index_of_decisions
 from fiqa_core.training.errors import TrainingError
-from fiqa_core.training.training_run import refuse_foreign
+from fiqa_core.training.training_run import TRAINING_RUN
 from pipelines.filter_dataset import run as filter_dataset
 from tests.makers.runs import score_shards, write_shards
 
@@ -19,8 +19,8 @@ from tests.makers.runs import score_shards, write_shards
 def test_a_new_run_in_a_folder_with_other_files_is_refused_by_name(tmp_path, name):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("{}")
-    with pytest.raises(TrainingError, match=name.partition("/")[0]):
-        refuse_foreign(tmp_path)
+    with pytest.raises(OutputError, match=name.partition("/")[0]):
+        prepare(str(tmp_path), TRAINING_RUN, resume=False, overwrite=False)
 
 
 def test_what_a_run_left_that_died_before_its_first_checkpoint_does_not_stand_in_the_way(tmp_path):
@@ -28,8 +28,8 @@ def test_what_a_run_left_that_died_before_its_first_checkpoint_does_not_stand_in
     (tmp_path / "metrics.jsonl").write_text("")
     (tmp_path / "dataset" / "process-0").mkdir(parents=True)
     (tmp_path / "checkpoints" / "_tmp-step-00000009").mkdir(parents=True)
-    refuse_foreign(tmp_path)
-    refuse_foreign(tmp_path / "not-there")
+    for output in (tmp_path, tmp_path / "not-there"):
+        prepare(str(output), TRAINING_RUN, resume=False, overwrite=False)
 
 
 def test_old_checkpoints_go_and_a_users_folder_of_a_like_name_stays(tmp_path):
