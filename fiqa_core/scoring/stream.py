@@ -4,9 +4,9 @@ import hashlib
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from itertools import cycle
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from fiqa_core.images.phash import perceptual_hash
 from fiqa_core.images.preprocess import ChannelOrder, prepare
 from fiqa_core.images.quantisation import quantisation_step
 from fiqa_core.images.thumbnail import thumbnail
+from fiqa_core.in_flight import in_flight
 from fiqa_core.scoring.batch_scorer import BatchScorer
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.unit import Record
@@ -94,29 +95,16 @@ def prepare_rows(records: Iterable[Record], settings: ScoreSettings, threads: in
     limits = ImageLimits(settings.min_side, settings.max_side, settings.max_pixels)
     channel_order = ChannelOrder(settings.channel_order)
 
-    def prepare_chunk(chunk: list[Record]) -> list[Row]:
-        return [prepare_row(record, limits, channel_order, settings.phash) for record in chunk]
+    def prepare_chunk(chunk: tuple[list[Record], int]) -> list[Row]:
+        return [prepare_row(record, limits, channel_order, settings.phash) for record in chunk[0]]
 
     if threads <= 1:
         for record in records:
             yield prepare_row(record, limits, channel_order, settings.phash)
         return
-    pending: deque[tuple[Future[list[Row]], int]] = deque()
-    weight = 0
-    with ThreadPoolExecutor(threads, "decode") as pool:
-        try:
-            for chunk, size in _chunks(records):
-                while pending and (len(pending) >= 2 * threads or weight + size > _BYTES_IN_FLIGHT):
-                    future, less = pending.popleft()
-                    yield from future.result()
-                    weight -= less
-                pending.append((pool.submit(prepare_chunk, chunk), size))
-                weight += size
-            while pending:
-                yield from pending.popleft()[0].result()
-        finally:
-            for future, _ in pending:
-                future.cancel()
+    chunks = in_flight(_chunks(records), prepare_chunk, threads, itemgetter(1), _BYTES_IN_FLIGHT, name="decode")
+    for rows in chunks:
+        yield from rows
 
 
 def batches(rows: Iterable[Row], batch_size: int) -> Iterator[list[Row]]:

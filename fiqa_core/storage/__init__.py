@@ -1,5 +1,6 @@
 """Files on any store: locate, list, read, and publish whole or not at all."""
 
+from fiqa_core.in_flight import in_flight
 from fiqa_core.storage.errors import (
     ChangedError,
     DeniedError,
@@ -38,7 +39,7 @@ from fiqa_core.storage.publishing import (
     temporary_folder_for,
     temporary_for,
 )
-from fiqa_core.storage.reading import in_flight, open_read, read_bytes, read_small
+from fiqa_core.storage.reading import open_read, read_bytes, read_small
 from fiqa_core.storage.retry import RetryPolicy, set_policy
 
 __all__ = [

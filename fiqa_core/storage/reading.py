@@ -4,22 +4,17 @@ import errno
 import io
 import logging
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from stat import S_ISDIR, S_ISREG
-from typing import IO, TypeVar
+from typing import IO
 
 from fsspec.spec import AbstractBufferedFile
 
+from fiqa_core.in_flight import in_flight
 from fiqa_core.storage.errors import ChangedError, MissingError, ShortReadError, StorageError, explained
 from fiqa_core.storage.listing import StoredFile, special_file, stat
 from fiqa_core.storage.places import filesystem, is_local, store_of
 from fiqa_core.storage.retry import retrying_here
 from fiqa_core.storage.store import Entry, Store
-
-S = TypeVar("S")
-T = TypeVar("T")
 
 # At most `_BLOCKS` blocks of an open file are held, and one more that is fetched ahead. Four, so that the columns of a
 # Parquet row group, which are read in turn, do not displace each other.
@@ -31,10 +26,6 @@ MOST_BYTES = 8 << 30
 
 # It logs every block that it fetches.
 logging.getLogger("fsspec").setLevel(logging.WARNING)
-
-# Small files fetched at once: enough to hide 20-50 ms a request while a network scores thousands a second.
-IN_FLIGHT = 32
-IN_FLIGHT_BYTES = 64 << 20
 
 
 class RangedFile(AbstractBufferedFile):  # type: ignore[misc]
@@ -142,37 +133,6 @@ def read_small(url: str, size: int) -> bytes:
 
     with explained(url):
         return retrying_here(once, url)
-
-
-def in_flight(
-    items: Iterable[S],
-    work: Callable[[S], T],
-    workers: int = IN_FLIGHT,
-    weigh: Callable[[S], int] = lambda _: 0,
-    most: int = IN_FLIGHT_BYTES,
-) -> Iterator[T]:
-    """The results of `work` for each item, in order; threads work a bounded way ahead.
-
-    At most `2 * workers` items are under way at once, and together they weigh at most `most` (a single item may weigh
-    more).
-    """
-    pending: deque[tuple[Future[T], int]] = deque()
-    weight = 0
-    with ThreadPoolExecutor(workers, "fetch") as pool:
-        try:
-            for item in items:
-                own = weigh(item)
-                while pending and (len(pending) >= 2 * workers or weight + own > most):
-                    future, less = pending.popleft()
-                    yield future.result()
-                    weight -= less
-                pending.append((pool.submit(work, item), own))
-                weight += own
-            while pending:
-                yield pending.popleft()[0].result()
-        finally:
-            for future, _ in pending:
-                future.cancel()
 
 
 def _fetch(store: Store, entry: Entry, uri: str, start: int, end: int) -> bytes:

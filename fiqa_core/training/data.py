@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from fiqa_core.images.preprocess import ChannelOrder
+from fiqa_core.in_flight import InFlight
 from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.training.augment import Augmentation
 from fiqa_core.training.dataset_index import DatasetIndex
 from fiqa_core.training.distill import Targets
 from fiqa_core.training.errors import TrainingError
 from fiqa_core.training.feed import Feed
-from fiqa_core.training.in_flight import InFlight
 from fiqa_core.training.making import PoolMaker, StoredMaker
 from fiqa_core.training.pool import Pool
 from fiqa_core.training.rows import Rows
@@ -135,7 +135,7 @@ class ShardBatches:
     def _made_here(self, epoch: int, skip: int) -> Iterator[Rows]:
         with ThreadPoolExecutor(max(1, self._share.threads), "decode") as pool:
             pending: deque[tuple[Rows, list[Future[None]]]] = deque()
-            stored = InFlight()
+            stored: InFlight[None] = InFlight()
             for _, parts in groupby(self._sequence.parts(epoch, skip), attrgetter("step")):
                 rows, made = Rows.empty(self._share.batch), list[Future[None]]()
                 for part in parts:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from fiqa_core.ahead import ahead
+from fiqa_core.in_flight import InFlight
 from fiqa_core.scoring import stream
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.balance import idle_workers
 from fiqa_core.shards.unit import Record, Unit
-from fiqa_core.training.in_flight import InFlight
 
 SETTINGS = ScoreSettings("none", "none", "0" * 64)
 

@@ -1,9 +1,8 @@
 """Writing of the decisions: one decisions file for each quality file, `removed.csv`, and the manifest of kept rows."""
 
 import json
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from fiqa_core import storage
 from fiqa_core.curation.decisions.database import VERDICTS
 from fiqa_core.curation.decisions.reason_codes import REASONS
 from fiqa_core.curation.decisions.removed_csv import RemovedFile
+from fiqa_core.in_flight import InFlight
 from fiqa_core.storage import join
 from fiqa_core.tables.quality_files import Part, TableError
 from fiqa_core.tables.row_batches import read_ahead, read_part
@@ -185,7 +185,7 @@ class _BackgroundWriter:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, "background")
-        self._under_way: deque[Future[None]] = deque()
+        self._under_way: InFlight[None] = InFlight(number=_WAITING)
 
     def __enter__(self) -> "_BackgroundWriter":
         return self
@@ -195,14 +195,14 @@ class _BackgroundWriter:
 
     def do(self, work: Callable[[pa.Table], None], table: pa.Table) -> None:
         """Put one more table in the queue; raises what an earlier one raised."""
-        if len(self._under_way) >= _WAITING:
-            self._under_way.popleft().result()
-        self._under_way.append(self._pool.submit(work, table))
+        while self._under_way.is_full():
+            self._under_way.take()[0].result()
+        self._under_way.add(self._pool.submit(work, table))
 
     def wait(self) -> None:
         """Wait until everything is written."""
-        while self._under_way:
-            self._under_way.popleft().result()
+        while len(self._under_way):
+            self._under_way.take()[0].result()
 
 
 class _RowStream:

@@ -1,12 +1,13 @@
 """Cosines of many unit vectors with many others, in blocks; the same bits for any number of threads."""
 
-from collections import deque
+import functools
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
 import torch
+
+from fiqa_core.in_flight import in_flight
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -21,18 +22,8 @@ def in_threads(work: Callable[[S], T], items: Iterable[S], threads: int) -> Iter
     machine with another number of cores.
     """
     before = torch.get_num_threads()
-    with ThreadPoolExecutor(max(1, threads), "similarity", lambda: torch.set_num_threads(1)) as pool:
-        pending: deque[Future[T]] = deque()
-        try:
-            for item in items:
-                pending.append(pool.submit(work, item))
-                if len(pending) > threads:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
+    one_each = functools.partial(torch.set_num_threads, 1)
+    yield from in_flight(items, work, max(1, threads), number=threads + 1, name="similarity", initializer=one_each)
     torch.set_num_threads(before)
 
 
