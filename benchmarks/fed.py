@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fiqa_core.scoring.batch_scorer import Scores
+from fiqa_core.scoring.batch_scorer import BatchScorer, FaceBatch, Scores
 
 
-class RateScorer:
+class RateScorer(BatchScorer):
     """Quality 0, at most `rate` images/s: as from a device that computes one batch after the other."""
 
     batch_size = 256
@@ -23,9 +23,9 @@ class RateScorer:
         self._rate = rate
         self._free_at = 0.0
 
-    def begin(self, pixels: np.ndarray) -> Callable[[], Scores]:
+    def begin_batch(self, batch: FaceBatch) -> Callable[[], Scores]:
         """Queue a batch behind those under way; what is returned waits until it would be done."""
-        count = len(pixels)
+        count = len(batch.pixels)
         self._free_at = done_at = max(self._free_at, time.monotonic()) + count / self._rate
 
         def wait() -> Scores:
@@ -34,9 +34,9 @@ class RateScorer:
 
         return wait
 
-    def score_pixels(self, pixels: np.ndarray) -> Scores:
+    def score_batch(self, batch: FaceBatch) -> Scores:
         """The same, waited for."""
-        return self.begin(pixels)()
+        return self.begin_batch(batch)()
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fiqa_core.scoring.batch_scorer import Scores
+from fiqa_core.scoring.batch_scorer import BatchScorer, Scores
 from pipelines.score_dataset import run
 
 
-class NoOpScorer:
+class NoOpScorer(BatchScorer):
     """Quality 0 for every image."""
 
     batch_size = 64

@@ -35,7 +35,7 @@ import pyarrow.parquet as pq
 from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.scoring import run as scoring_run
 from fiqa_core.scoring import stream
-from fiqa_core.scoring.batch_scorer import Scores
+from fiqa_core.scoring.batch_scorer import BatchScorer, Scores
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.scoring.summary import Summary, merge, of_unit, summarise
 from fiqa_core.shards import plan, sources
@@ -135,7 +135,7 @@ class NoOpSource:
         return NoOp()
 
 
-class NoOp:
+class NoOp(BatchScorer):
     """Different qualities, at no cost."""
 
     batch_size = 256

@@ -20,7 +20,7 @@ from pipelines.cli.parser import Parser
 from pipelines.cli.precision_options import add_precision_options
 
 if TYPE_CHECKING:  # Beam and torch are imported when the job begins
-    from transforms.score import ScorerSource
+    from fiqa_core.scoring.scorer_sources import ScorerSource
 
 __all__ = ["EXIT_BAD_INPUT", "EXIT_INCOMPLETE", "EXIT_INTERRUPTED", "EXIT_OK", "run"]
 

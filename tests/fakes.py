@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from fiqa_core.devices import DeviceError
-from fiqa_core.scoring.batch_scorer import Scores
+from fiqa_core.scoring.batch_scorer import BatchScorer, Scores
 
 
-class MeanScorer:
+class MeanScorer(BatchScorer):
     """Quality = mean grey level / 255."""
 
     batch_size = 8

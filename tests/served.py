@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fiqa_core.scoring.batch_scorer import Scores
+from fiqa_core.scoring.batch_scorer import BatchScorer, Scores
 from fiqa_core.scoring.service.source import ServedSource
 from tests.fakes import MeanScorer
 
@@ -37,7 +37,7 @@ class PausingSource:
         return PausingScorer(self.seconds)
 
 
-class _OfEmbedding:
+class _OfEmbedding(BatchScorer):
     batch_size = 4
 
     def score_pixels(self, pixels: np.ndarray) -> Scores:
@@ -67,7 +67,7 @@ class UnstableSource:
         raise AssertionError("unreachable")
 
 
-class _Faulty:
+class _Faulty(BatchScorer):
     batch_size = 4
 
     def score_pixels(self, pixels: np.ndarray) -> Scores:
@@ -87,7 +87,7 @@ class FaultySource:
         return _Faulty()
 
 
-class _Failing:
+class _Failing(BatchScorer):
     batch_size = 4
 
     def score_pixels(self, pixels: np.ndarray) -> Scores:

@@ -1,29 +1,23 @@
 """Units in, one summary out: the scoring job as Beam sees it. No image ever crosses an edge."""
 
 import functools
-import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
-from fiqa_core.devices import worker_device
-from fiqa_core.networks.architectures import heads_named
 from fiqa_core.scoring.batch_scorer import BatchScorer
-from fiqa_core.scoring.pool import ScorerPool
 from fiqa_core.scoring.process import tune_process
 from fiqa_core.scoring.progress import Heartbeat, Progress
 from fiqa_core.scoring.run import write_summary
 from fiqa_core.scoring.score_unit import score_unit
+from fiqa_core.scoring.scorer_sources import ScorerSource
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.scoring.summary import Summary, merge
 from fiqa_core.shards.unit import Unit
-
-_log = logging.getLogger(__name__)
 
 # Beam counters, for the runner's user interface and the driver's progress line. A courtesy: what a worker did
 # before it was lost counts again; the table is the account.
@@ -31,70 +25,6 @@ COUNTERS = "fiqa"
 # In the order of a `Tally`: of this run, and of units that an earlier one finished.
 NOW_COUNTERS = ("records", "rejected", "bytes", "units_done")
 KEPT_COUNTERS = ("records_kept", "rejected_kept", "bytes_kept", "units_kept")
-
-
-class ScorerSource(Protocol):
-    """Something small and picklable that makes the scorer inside the worker."""
-
-    def load(self) -> BatchScorer:
-        """Make the scorer; called once a process."""
-
-
-@dataclass(frozen=True)
-class CheckpointScorer:
-    """Loads a network from a checkpoint; refuses one that is not the file the driver saw.
-
-    `threads`: CPU threads of the network in this process, 0 = leave torch's own choice. `gpus`: GPUs of the
-    worker that this process takes, with one network on each (device `cuda` only).
-    """
-
-    uri: str
-    settings: ScoreSettings
-    device: str = "auto"
-    batch_size: int | None = None
-    threads: int = 0
-    gpus: int = 1
-
-    def on(self, device: str) -> "CheckpointScorer":
-        """The same on one device: `cpu` or `cuda:N`."""
-        return replace(self, device=device, gpus=1)
-
-    def load(self) -> BatchScorer:
-        """Read the checkpoint and put it on the device.
-
-        Raises:
-            CheckpointError: the checkpoint changed since the job was started.
-        """
-        import torch
-
-        if self.threads:
-            torch.set_num_threads(self.threads)
-        if self.gpus > 1:
-            return ScorerPool([self._load_on(f"{self.device}:{number}") for number in range(self.gpus)])
-        return self._load_on(self.device)
-
-    def _load_on(self, device: str) -> BatchScorer:
-        from fiqa_core.scoring.scorer import QualityScorer  # with torch, which workers without a network do without
-
-        scorer = QualityScorer.from_checkpoint(
-            self.uri,
-            device=worker_device(device),
-            precision=self.settings.precision,
-            batch_size=self.batch_size,
-            embeddings=self.settings.embeddings != "none",
-            flip=self.settings.flip,
-            compiled=self.settings.compiled,
-            heads=heads_named(self.settings.arch),
-        )
-        if scorer.loaded.sha256 != self.settings.checkpoint_sha256:
-            from fiqa_core.networks.checkpoint_files import CheckpointError  # with torch
-
-            raise CheckpointError(
-                f"{self.uri}: the checkpoint changed since the job was started (sha256 {scorer.loaded.sha256}, "
-                f"expected {self.settings.checkpoint_sha256}). Start the job again."
-            )
-        _log.info("%s (%s) on %s", scorer.loaded.arch, scorer.loaded.mode, scorer.device)
-        return scorer
 
 
 class _CountingHeartbeat(Heartbeat):

@@ -1,9 +1,19 @@
 """What scoring needs of a scorer, and what a scorer gives."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
 
 import numpy as np
+
+
+class FaceBatch(NamedTuple):
+    """Images to score together: `pixels` uint8 RGB (B, 112, 112, 3), which are overwritten once they are scored;
+    `stored` int64 (B,), bytes of each image as it was stored.
+    """
+
+    pixels: np.ndarray
+    stored: np.ndarray
 
 
 class Scores(NamedTuple):
@@ -15,16 +25,43 @@ class Scores(NamedTuple):
     embedding: np.ndarray | None
 
 
-class BatchScorer(Protocol):
-    """What scoring needs of a scorer; one with a method `score_stored` is given int64 (B,) stored bytes instead.
+class BatchScorer:
+    """A scorer of batches. One that looks at pixels only has `score_pixels`; any other its own `score_batch`.
 
-    One that computes elsewhere may have a method `submit`, which does not wait (`service.client.Session`).
+    Attributes:
+        batch_size: images a batch.
+        reads_later: whether `begin_batch` returns while the device still copies the pixels (so that memory which the
+            device can reach helps).
+        computes_elsewhere: whether `begin_batch` hands a batch to another process, so that one thread does well to use
+            several sessions in turn.
+        pixels: uint8 (batch_size, 112, 112, 3) that batches are best gathered in; None: anywhere.
     """
 
     batch_size: int
+    reads_later = False
+    computes_elsewhere = False
+    pixels: np.ndarray | None = None
 
-    def score_pixels(self, pixels: np.ndarray) -> Any:
-        """`Scores` of uint8 RGB (B, 112, 112, 3), which are overwritten once this returns."""
+    def score_batch(self, batch: FaceBatch) -> Scores:
+        """The scores of a batch."""
+        return self.score_pixels(batch.pixels)
+
+    def score_pixels(self, pixels: np.ndarray) -> Scores:
+        """The scores of uint8 RGB (B, 112, 112, 3).
+
+        Raises:
+            TypeError: this scorer needs more than pixels.
+        """
+        raise TypeError(f"{type(self).__name__} does not score {len(pixels)} images by their pixels alone")
+
+    def begin_batch(self, batch: FaceBatch) -> Callable[[], Scores]:
+        """Begin to score a batch; what is returned waits for the scores. For one thread."""
+        scores = self.score_batch(batch)
+        return lambda: scores
+
+    def session(self) -> AbstractContextManager["BatchScorer"]:
+        """A scorer for the use of one thread, for as long as the context lasts."""
+        return nullcontext(self)
 
 
 def joined(parts: Sequence[Scores]) -> Scores:

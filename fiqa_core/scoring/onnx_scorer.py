@@ -5,14 +5,14 @@ import logging
 import numpy as np
 
 from fiqa_core.networks.onnx_network import OnnxNetwork
-from fiqa_core.scoring.batch_scorer import Scores, joined
+from fiqa_core.scoring.batch_scorer import BatchScorer, Scores, joined
 
 _log = logging.getLogger(__name__)
 
 DEFAULT_BATCH = {"cpu": 16, "cuda": 128}
 
 
-class OnnxScorer:
+class OnnxScorer(BatchScorer):
     """Embeddings of the network, or its quality where its output is one.
 
     `flip`: an embedding is followed by that of the mirror image (2D numbers). `batch_size`: images a call; where

@@ -1,15 +1,15 @@
 """Several scorers as one: the threads of a process share out its GPUs."""
 
 import queue
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
-from fiqa_core.scoring.batch_scorer import BatchScorer
+from fiqa_core.scoring.batch_scorer import BatchScorer, FaceBatch, Scores
 
 
-class ScorerPool:
+class ScorerPool(BatchScorer):
     """Gives each batch to a scorer that is idle; a call waits while all are busy.
 
     Args:
@@ -25,10 +25,20 @@ class ScorerPool:
         for scorer in scorers:
             self._idle.put(scorer)
 
-    def score_pixels(self, pixels: np.ndarray) -> Any:
-        """`Scores` of uint8 RGB (B, 112, 112, 3)."""
+    def score_batch(self, batch: FaceBatch) -> Scores:
+        """As of an idle scorer."""
+        with self._idle_scorer() as scorer:
+            return scorer.score_batch(batch)
+
+    def score_pixels(self, pixels: np.ndarray) -> Scores:
+        """As of an idle scorer."""
+        with self._idle_scorer() as scorer:
+            return scorer.score_pixels(pixels)
+
+    @contextmanager
+    def _idle_scorer(self) -> Iterator[BatchScorer]:
         scorer = self._idle.get()
         try:
-            return scorer.score_pixels(pixels)
+            yield scorer
         finally:
             self._idle.put(scorer)

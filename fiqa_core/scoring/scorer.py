@@ -16,7 +16,7 @@ from fiqa_core.images.admission import ImageRejected
 from fiqa_core.models import EMBEDDED
 from fiqa_core.networks.checkpoints import LoadedNetwork, load_checkpoint, require_quality
 from fiqa_core.networks.int8 import Int8UnavailableError, quantise_blocks
-from fiqa_core.scoring.batch_scorer import Scores, joined
+from fiqa_core.scoring.batch_scorer import BatchScorer, FaceBatch, Scores, joined
 from fiqa_core.scoring.precision import dtype_of, keeps_half_weights, resolve_precision, set_matrix_precision
 
 _log = logging.getLogger(__name__)
@@ -24,13 +24,15 @@ _log = logging.getLogger(__name__)
 DEFAULT_BATCH = {"cpu": 8, "cuda": 256}
 
 
-class QualityScorer:
+class QualityScorer(BatchScorer):
     """Scores aligned faces with a ViT-FIQA or CR-FIQA network; with `embeddings`, a network without quality head
     serves too (its quality is None).
 
     Thread-safe: calls are served one at a time. A batch that does not fit the GPU is halved, and the
     smaller size is kept from then on.
     """
+
+    reads_later = True
 
     def __init__(
         self,
@@ -176,6 +178,10 @@ class QualityScorer:
                 continue
             start += size
         return parts
+
+    def begin_batch(self, batch: FaceBatch) -> Callable[[], Scores]:
+        """As `begin`."""
+        return self.begin(batch.pixels)
 
     def begin(self, pixels: np.ndarray) -> Callable[[], Scores]:
         """Begin to score uint8 RGB (B, 112, 112, 3), B up to `batch_size`; what is returned waits for the `Scores`.

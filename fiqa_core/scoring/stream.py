@@ -4,10 +4,9 @@ import hashlib
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from itertools import cycle
 from operator import itemgetter
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from fiqa_core.images.preprocess import ChannelOrder, prepare
 from fiqa_core.images.quantisation import quantisation_step
 from fiqa_core.images.thumbnail import thumbnail
 from fiqa_core.in_flight import in_flight
-from fiqa_core.scoring.batch_scorer import BatchScorer
+from fiqa_core.scoring.batch_scorer import BatchScorer, FaceBatch, Scores
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.unit import Record
 from fiqa_core.wording import counted
@@ -139,7 +138,7 @@ def begin_batch(
 ) -> Callable[[], list[Row]]:
     """As `score_batch`, but what is returned waits for the scores; `pixels` are in use until then.
 
-    Only a scorer with a method `submit` (see `Session`) computes meanwhile; another one does so at once.
+    Only a scorer that computes elsewhere does so meanwhile; another one, which threads may share, does so at once.
     """
     usable = [row for row in batch if row.pixels is not None]
     if not usable:
@@ -149,7 +148,8 @@ def begin_batch(
     np.concatenate([row.pixels for row in usable if row.pixels is not None], out=gathered.reshape(-1, SIDE, 3))
     for row in usable:
         row.pixels = None
-    scores_of = _submitted(scorer, gathered, np.array([row.stored for row in usable]))
+    images = FaceBatch(gathered, np.array([row.stored for row in usable], np.int64))
+    scores_of = scorer.begin_batch(images) if scorer.computes_elsewhere else _at_once(scorer.score_batch(images))
 
     def finish() -> list[Row]:
         _fill_in(usable, scores_of(), embedding_type)
@@ -158,16 +158,11 @@ def begin_batch(
     return finish
 
 
-def _submitted(scorer: BatchScorer, pixels: np.ndarray, stored: np.ndarray) -> Callable[[], Any]:
-    submit: Callable[[np.ndarray, np.ndarray], Callable[[], Any]] | None = getattr(scorer, "submit", None)
-    if submit is not None:
-        return submit(pixels, stored)
-    of_stored: Callable[[np.ndarray], Any] | None = getattr(scorer, "score_stored", None)
-    scores = scorer.score_pixels(pixels) if of_stored is None else of_stored(stored)
+def _at_once(scores: Scores) -> Callable[[], Scores]:
     return lambda: scores
 
 
-def _fill_in(rows: Sequence[Row], scores: Any, embedding_type: str) -> None:
+def _fill_in(rows: Sequence[Row], scores: Scores, embedding_type: str) -> None:
     for outputs in (scores.quality, scores.embedding):
         if outputs is not None and len(outputs) != len(rows):
             raise RuntimeError(f"the scorer gave {len(outputs)} scores for {counted(len(rows), 'image')}")
@@ -193,12 +188,12 @@ def score_records(
 ) -> Iterator[list[Row]]:
     """Score records in order; reading and decoding run beside the network, a few batches ahead.
 
-    A scorer with a method `session` is asked for `_SESSIONS` of them, for the whole of these records. Batches are
+    A scorer that computes elsewhere is asked for `_SESSIONS` sessions, for the whole of these records. Batches are
     gathered in their `pixels` in turn, so that one is with the scorer while the rows of another are made and written.
     """
-    session: Callable[[], AbstractContextManager[BatchScorer]] | None = getattr(scorer, "session", None)
     with ExitStack() as stack:
-        scorers = [stack.enter_context(session()) for _ in range(_SESSIONS)] if session else [scorer]
+        count = _SESSIONS if scorer.computes_elsewhere else 1
+        scorers = [stack.enter_context(scorer.session()) for _ in range(count)]
         yield from _scored(records, scorers, settings, threads)
 
 
@@ -218,15 +213,12 @@ def _scored(
         while under_way:
             yield under_way.popleft()()
     finally:
-        close: Callable[[], None] | None = getattr(prepared, "close", None)
-        if close is not None:
-            close()
+        prepared.close()
 
 
 def _place(scorer: BatchScorer, batch_size: int) -> np.ndarray:
     """Where the batches of a scorer are gathered: its own `pixels`, if it has any."""
-    own: np.ndarray | None = getattr(scorer, "pixels", None)
-    return np.empty((batch_size, SIDE, SIDE, 3), np.uint8) if own is None else own
+    return np.empty((batch_size, SIDE, SIDE, 3), np.uint8) if scorer.pixels is None else scorer.pixels
 
 
 def _chunks(records: Iterable[Record]) -> Iterator[tuple[list[Record], int]]:

@@ -13,7 +13,7 @@ from fiqa_core.networks.checkpoints import load_checkpoint
 from fiqa_core.networks.onnx_input import OnnxOptions
 from fiqa_core.networks.onnx_network import OnnxNetwork
 from fiqa_core.networks.onnx_session import onnx_device, onnxruntime, read_onnx
-from fiqa_core.scoring.scorer_sources import OnnxSource
+from fiqa_core.scoring.scorer_sources import CheckpointScorer, OnnxSource, ScorerSource
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.wording import counted
 from pipelines.cli import table_options
@@ -30,7 +30,6 @@ from pipelines.jobs.table_job import (
     show_line,
 )
 from pipelines.runners.beam_options import command_options
-from transforms.score import CheckpointScorer, ScorerSource
 
 _log = logging.getLogger("embed_dataset")
 

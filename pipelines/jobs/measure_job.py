@@ -4,7 +4,7 @@ import argparse
 import logging
 from collections.abc import Sequence
 
-from fiqa_core.scoring.measures import MeasureSource
+from fiqa_core.scoring.scorer_sources import MeasureSource
 from fiqa_core.scoring.settings import ScoreSettings
 from pipelines.cli import table_options
 from pipelines.cli.parser import Parser

@@ -9,12 +9,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from fiqa_core.devices import resolve_device
 from fiqa_core.scoring.precision import GAIN_ON_GPU, is_half, resolve_precision
+from fiqa_core.scoring.scorer_sources import CheckpointScorer, ScorerSource
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.plan import Plan
 from pipelines.cli.precision_options import COMPILE_IMAGES, cpu_hint
 from pipelines.runners.beam_options import is_local
 from pipelines.runners.local_workers import planned_images
-from transforms.score import CheckpointScorer, ScorerSource
 
 _log = logging.getLogger(__name__)
 

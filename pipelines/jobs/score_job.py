@@ -10,6 +10,7 @@ from fiqa_core import storage
 from fiqa_core.devices import resolve_device
 from fiqa_core.models import EMBEDDED, NOTICE
 from fiqa_core.networks.checkpoints import LoadedNetwork, load_checkpoint, require_quality
+from fiqa_core.scoring.scorer_sources import CheckpointScorer, ScorerSource
 from fiqa_core.scoring.settings import ScoreSettings
 from pipelines.cli import table_options
 from pipelines.cli.log_format import Lines
@@ -24,7 +25,6 @@ from pipelines.jobs.table_job import (
     run_table,
 )
 from pipelines.runners.beam_options import command_options
-from transforms.score import CheckpointScorer, ScorerSource
 
 _log = logging.getLogger("score_dataset")
 

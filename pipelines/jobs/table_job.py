@@ -20,6 +20,7 @@ from fiqa_core.runs.lock import hold_output
 from fiqa_core.runs.plan import Plan, plan_dataset
 from fiqa_core.scoring import run as scoring_run
 from fiqa_core.scoring.progress import read_progress
+from fiqa_core.scoring.scorer_sources import ScorerSource
 from fiqa_core.scoring.service.source import ServedSource
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.balance import idle_workers
@@ -34,7 +35,7 @@ from pipelines.runners import dataflow, dataflow_job
 from pipelines.runners.beam_options import is_in_process, is_local, refuse_memory, run_job, worker_processes
 from pipelines.runners.local_workers import choose_workers, places_of, served
 from pipelines.runners.progress import ProgressMonitor
-from transforms.score import ScoreDataset, ScorerSource
+from transforms.score import ScoreDataset
 
 _MOST_DECODE_THREADS = 4
 

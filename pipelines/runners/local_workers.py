@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from fiqa_core.devices import Gpus, gpus_to_share, resolve_device
-from fiqa_core.scoring.service.source import DeviceSource, ServedSource
+from fiqa_core.scoring.scorer_sources import DeviceSource, ScorerSource
+from fiqa_core.scoring.service.source import ServedSource
 from fiqa_core.shards.plan import Plan
 from fiqa_core.wording import counted
 from pipelines.cli.table_options import MANY_IMAGES
@@ -20,7 +21,6 @@ from pipelines.runners.beam_options import (
     worker_processes,
 )
 from pipelines.runners.dataflow import runs_in_one_process
-from transforms.score import ScorerSource
 
 _log = logging.getLogger(__name__)
 

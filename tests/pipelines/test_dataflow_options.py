@@ -11,6 +11,7 @@ import pytest
 
 from fiqa_core.scoring.pool import ScorerPool
 from fiqa_core.scoring.scorer import QualityScorer
+from fiqa_core.scoring.scorer_sources import CheckpointScorer
 from fiqa_core.scoring.settings import ScoreSettings
 from pipelines.cli.errors import OptionError
 from pipelines.runners import dataflow, dataflow_checks
@@ -18,7 +19,6 @@ from pipelines.runners.beam_options import beam_options
 from pipelines.runners.gpu_machines import Gpu, MachineError, machine_type, parse_accelerator, parse_gpu
 from pipelines.score_dataset import EXIT_BAD_INPUT, make_parser, run
 from tests.fakes import MeanScorer, MeanScorerSource
-from transforms.score import CheckpointScorer
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "dataflow.md"
 COMPLETE = ["--runner", "DataflowRunner", "--project", "fiqa-project", "--region", "us-central1"]
@@ -242,7 +242,9 @@ def test_a_worker_with_two_gpus_loads_a_model_on_each(monkeypatch):
         )
 
     monkeypatch.setattr(QualityScorer, "from_checkpoint", from_checkpoint)
-    monkeypatch.setattr("transforms.score.worker_device", lambda device: device)  # there is no GPU here to be found
+    monkeypatch.setattr(
+        "fiqa_core.scoring.scorer_sources.worker_device", lambda device: device
+    )  # there is no GPU here to be found
     settings = ScoreSettings("vit_s", "token", "0" * 64)
     pool = CheckpointScorer("gs://bucket/model.pt", settings, "cuda", gpus=2).load()
     assert loaded == ["cuda:0", "cuda:1"]

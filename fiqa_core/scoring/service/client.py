@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from fiqa_core.scoring.batch_scorer import Scores
+from fiqa_core.scoring.batch_scorer import BatchScorer, FaceBatch, Scores
 from fiqa_core.scoring.service import launch
 from fiqa_core.scoring.service.errors import ScoringProcessLostError, from_message
 from fiqa_core.scoring.service.wire import Block, Shape, receive, send
 from fiqa_core.wording import counted
 
 
-class Session:
+class Session(BatchScorer):
     """One connection with its block; used by one thread at a time.
 
     Attributes:
@@ -23,48 +23,45 @@ class Session:
             a batch that is gathered there needs no copy.
     """
 
+    computes_elsewhere = True
+
     def __init__(self, connection: socket.socket, hello: dict[str, Any]) -> None:
         self._connection = connection
         self._shape = Shape(**hello)
         self._block = Block.create(self._shape)
         self.batch_size = self._shape.batch
-        self.pixels = self._block.pixels
-        if self._shape.from_stored:
-            self.score_stored = self._score_stored
+        self._pixels = self.pixels = self._block.pixels
         send(connection, {"batch": self.batch_size}, self._block.descriptor)
         receive(connection)
 
-    def submit(self, pixels: np.ndarray, stored: np.ndarray) -> Callable[[], Scores]:
-        """Hand over a batch; what is returned waits for its `Scores`, and must be called before the next batch.
-
-        Args:
-            pixels: uint8 RGB (B, 112, 112, 3), B up to `batch_size`. stored: int64 (B,), bytes of each stored image.
+    def begin_batch(self, batch: FaceBatch) -> Callable[[], Scores]:
+        """Hand over a batch, B up to `batch_size`; what is returned waits for its `Scores`, and must be called before
+        the next batch.
 
         Raises:
             ScoringProcessLostError: the scoring process ended.
             ScoringProcessError: it could not score the batch.
         """
-        count = len(pixels)
-        if self._shape.from_stored:
-            self._block.stored[:count] = stored
-        elif pixels.ctypes.data != self.pixels.ctypes.data:
-            self.pixels[:count] = pixels
+        count = len(batch.pixels)
+        self._block.stored[:count] = batch.stored
+        if batch.pixels.ctypes.data != self._pixels.ctypes.data:
+            self._pixels[:count] = batch.pixels
         with _lost_with(count):
             send(self._connection, {"count": count})
         return lambda: self._scores(count)
 
-    def score_pixels(self, pixels: np.ndarray) -> Scores:
-        """`Scores` of uint8 RGB (B, 112, 112, 3), B up to `batch_size`; errors as of `submit`."""
-        return self.submit(pixels, np.zeros(len(pixels), np.int64))()
+    def score_batch(self, batch: FaceBatch) -> Scores:
+        """The scores of a batch; errors as of `begin_batch`."""
+        return self.begin_batch(batch)()
 
-    def _score_stored(self, stored: np.ndarray) -> Scores:
-        """`Scores` by the stored sizes alone, int64 (B,), bytes."""
-        return self.submit(self.pixels[: len(stored)], stored)()
+    def score_pixels(self, pixels: np.ndarray) -> Scores:
+        """`Scores` of uint8 RGB (B, 112, 112, 3), B up to `batch_size`, of a scorer that looks at pixels only."""
+        return self.score_batch(FaceBatch(pixels, np.zeros(len(pixels), np.int64)))
 
     def close(self) -> None:
         """Leave the scoring process."""
         self._connection.close()
-        del self.pixels
+        del self.pixels, self._pixels
         self._block.close()
 
     def _scores(self, count: int) -> Scores:
@@ -88,12 +85,14 @@ def _lost_with(count: int) -> Iterator[None]:
         ) from error
 
 
-class RemoteScorer:
+class RemoteScorer(BatchScorer):
     """Scores batches in the scoring process of a device, which is started when there is none. Thread-safe.
 
     Args:
         place: which scoring process. source: makes its scorer, there.
     """
+
+    computes_elsewhere = True
 
     def __init__(self, place: launch.Place, source: Any) -> None:
         self._place = place
@@ -120,3 +119,8 @@ class RemoteScorer:
         """`Scores` of uint8 RGB (B, 112, 112, 3), B up to `batch_size`."""
         with self.session() as session:
             return session.score_pixels(pixels)
+
+    def score_batch(self, batch: FaceBatch) -> Scores:
+        """`Scores` of a batch, B up to `batch_size`."""
+        with self.session() as session:
+            return session.score_batch(batch)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fiqa_core.scoring.batch_scorer import BatchScorer, FaceBatch, Scores
 from fiqa_core.scoring.process import tune_process
 from fiqa_core.scoring.service.errors import to_message
 from fiqa_core.scoring.service.pinning import Pinned
@@ -23,7 +24,7 @@ FIRST_S = 60.0  # for the first to come
 _IN_FLIGHT = 3  # batches: one that is computed, one that is copied, one whose scores are read
 _MESSAGE_S = 30.0  # a worker writes a message at once, or was stopped in the middle of it
 
-Result = Callable[[], Any]
+Result = Callable[[], Scores]
 
 
 class _Worker:
@@ -52,7 +53,7 @@ class _Pending(NamedTuple):
     result: Result
 
 
-def serve(listener: socket.socket, device: str, load: Callable[[], Any]) -> None:
+def serve(listener: socket.socket, device: str, load: Callable[[], BatchScorer]) -> None:
     """Load the scorer and answer workers until none is left; where it cannot be loaded, tell them why.
 
     Args:
@@ -74,15 +75,11 @@ def serve(listener: socket.socket, device: str, load: Callable[[], Any]) -> None
     _log.info("the scoring process of %s ends, no worker is left: %d images, %.2f CPU s", device, server.images, spent)
 
 
-def shape_of(scorer: Any) -> Shape:
+def shape_of(scorer: BatchScorer) -> Shape:
     """What a scorer takes and gives, found out by scoring one grey image."""
-    stored = getattr(scorer, "score_stored", None)
-    if stored is not None:
-        found = stored(np.ones(1, np.int64))
-    else:
-        found = scorer.score_pixels(np.full((1, 112, 112, 3), 127, np.uint8))
+    found = scorer.score_batch(FaceBatch(np.full((1, 112, 112, 3), 127, np.uint8), np.ones(1, np.int64)))
     dim = 0 if found.embedding is None else int(found.embedding.shape[1])
-    return Shape(int(scorer.batch_size), dim, found.quality is not None, stored is not None)
+    return Shape(int(scorer.batch_size), dim, found.quality is not None)
 
 
 def _refuse(listener: socket.socket, message: dict[str, Any]) -> None:
@@ -99,13 +96,11 @@ def _refuse(listener: socket.socket, message: dict[str, Any]) -> None:
 class _Server:
     """One thread: batches are begun as they come, up to `_IN_FLIGHT` ahead of the scores that are waited for."""
 
-    def __init__(self, listener: socket.socket, scorer: Any, hello: dict[str, Any]) -> None:
+    def __init__(self, listener: socket.socket, scorer: BatchScorer, hello: dict[str, Any]) -> None:
         self._listener = listener
         self._scorer = scorer
         self._hello = hello
         self._shape = Shape(**hello)
-        self._begin: Callable[[np.ndarray], Result] | None = getattr(scorer, "begin", None)
-        self._stored: Callable[[np.ndarray], Any] | None = getattr(scorer, "score_stored", None)
         self._selector = selectors.DefaultSelector()
         self._workers: set[_Worker] = set()
         self._pending: deque[_Pending] = deque()
@@ -151,7 +146,7 @@ class _Server:
             if worker.block is None:
                 _, descriptor = receive_with_descriptor(worker.connection)
                 worker.block = Block.received(descriptor, self._shape)
-                worker.pinned = Pinned(worker.block.memory) if self._begin is not None else None
+                worker.pinned = Pinned(worker.block.memory) if self._scorer.reads_later else None
                 send(worker.connection, {"ready": True})
                 return
             message = receive(worker.connection)
@@ -162,18 +157,11 @@ class _Server:
             self._drop(worker, error)
             return
         try:
-            self._pending.append(_Pending(worker, count, self._started(worker.block, count)))
+            block = worker.block
+            batch = FaceBatch(block.pixels[:count], block.stored[:count].copy())
+            self._pending.append(_Pending(worker, count, self._scorer.begin_batch(batch)))
         except Exception as error:
             self._failed(worker, error)
-
-    def _started(self, block: Block, count: int) -> Result:
-        if self._stored is not None:
-            scores = self._stored(block.stored[:count].copy())
-        elif self._begin is not None:
-            return self._begin(block.pixels[:count])
-        else:
-            scores = self._scorer.score_pixels(block.pixels[:count])
-        return lambda: scores
 
     def _finish_oldest(self) -> None:
         worker, count, result = self._pending.popleft()

@@ -4,25 +4,14 @@ import logging
 import os
 import secrets
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
 from fiqa_core.devices import resolve_device, worker_device
 from fiqa_core.scoring.batch_scorer import BatchScorer
+from fiqa_core.scoring.scorer_sources import DeviceSource
 from fiqa_core.scoring.service.client import RemoteScorer
 from fiqa_core.scoring.service.launch import Place, start
 
 _log = logging.getLogger(__name__)
-
-
-@runtime_checkable
-class DeviceSource(Protocol):
-    """Something small and picklable that makes a scorer, on a device that it is told."""
-
-    def on(self, device: str) -> "DeviceSource":
-        """The same for one device of this machine: `cpu` or `cuda:N`."""
-
-    def load(self) -> BatchScorer:
-        """Make the scorer."""
 
 
 @dataclass(frozen=True)

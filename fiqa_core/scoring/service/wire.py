@@ -36,13 +36,11 @@ class Shape:
         batch: images; each 112x112 RGB uint8.
         dim: numbers of one embedding, 0 where the network gives none.
         has_quality: whether the network gives a quality.
-        from_stored: whether the scorer is given the stored sizes instead of the pixels.
     """
 
     batch: int
     dim: int
     has_quality: bool
-    from_stored: bool = False
 
     @property
     def size(self) -> int:

@@ -11,13 +11,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from fiqa_core.networks.vit_fiqa import ViTConfig, ViTFIQA
 from fiqa_core.scoring.precision import PrecisionError, keeps_half_weights, resolve_precision
 from fiqa_core.scoring.scorer import QualityScorer
+from fiqa_core.scoring.scorer_sources import CheckpointScorer
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.plan import Plan
 from fiqa_core.shards.unit import Unit
 from pipelines.cli.precision_options import COMPILE_IMAGES, cpu_hint
 from pipelines.jobs.network_settings import settle_compile, settle_precision
 from pipelines.runners.beam_options import beam_options
-from transforms.score import CheckpointScorer
 
 FACES = np.random.default_rng(0).integers(0, 256, (12, 7, 7, 3), np.uint8).repeat(16, 1).repeat(16, 2)
 

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from fiqa_core.devices import DeviceError
-from fiqa_core.scoring.batch_scorer import Scores
-from fiqa_core.scoring.measures import MeasureSource
+from fiqa_core.scoring.batch_scorer import FaceBatch, Scores
+from fiqa_core.scoring.scorer_sources import MeasureSource
 from fiqa_core.scoring.service import launch
 from fiqa_core.scoring.service.client import RemoteScorer
 from fiqa_core.scoring.service.errors import ScoringProcessError, ScoringProcessLostError
@@ -61,7 +61,7 @@ def test_embeddings_come_back_whole() -> None:
 
 def test_stored_sizes_go_the_same_way() -> None:
     with ServedSource(MeasureSource("stored-size"), "cpu", True).load().session() as session:
-        assert session.score_stored(np.array([7, 9])).quality.tolist() == [7.0, 9.0]
+        assert session.score_batch(FaceBatch(FACES[:2], np.array([7, 9]))).quality.tolist() == [7.0, 9.0]
 
 
 def test_workers_share_one_process_whoever_comes_first(served: ServedSource) -> None:
