@@ -22,20 +22,17 @@ from fiqa_core.scoring.table import QualityWriter, read_summary
 from fiqa_core.shards.formats import container_of
 from fiqa_core.shards.unit import Unit
 from fiqa_core.storage import StorageError, absolute, is_local, join, open_read, publish, remove, stat, temporary_for
+from fiqa_core.storage.attempts import with_attempts
 from fiqa_core.wording import counted
 from schemas.reasons import SHARD_LEVEL, Status
 
 _log = logging.getLogger(__name__)
-_ATTEMPTS = 3
 _LOST_SCORING_PROCESSES = 10  # in one unit; each is started anew, and the unit with it
 
-# A disk that is full, read-only or over quota (or a file that may not grow or be read) is so in five seconds too.
-_LASTING = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM}
 
-
-def _is_gone(unit: Unit) -> bool:
+def _is_gone(error: OSError, unit: Unit) -> bool:
     """Whether the shard itself is missing (not a temporary of ours, which another command may have swept away)."""
-    return is_local(unit.url) and not Path(absolute(unit.url)).exists()
+    return error.errno == errno.ENOENT and is_local(unit.url) and not Path(absolute(unit.url)).exists()
 
 
 def unit_file(output: str, unit: Unit, settings: ScoreSettings) -> str:
@@ -59,28 +56,21 @@ def score_unit(
 ) -> Summary:
     """Score a unit, unless its file is there already.
 
-    A disk that fails is tried again, unless it is full or may not be written (other stores were tried again request
-    by request: `fiqa_core.storage.retry`). A unit that fails for good is returned as a failure with its reason (so
-    that the other units finish), and leaves no file.
+    A disk that fails is tried again (`fiqa_core.storage.attempts`). A unit that fails for good is returned as a failure
+    with its reason (so that the other units finish), and leaves no file.
     """
     started = time.monotonic()
-    target = unit_file(output, unit, settings)
     heartbeat = heartbeat or Heartbeat()
-    failed = lost = 0
-    while failed < _ATTEMPTS:
+
+    def attempt() -> Summary:
+        return _keep_or_score(unit, scorer, settings, output, threads, heartbeat, started)
+
+    lost = 0
+    while True:
         try:
-            if stat(target) is not None:
-                earlier = read_earlier(target)
-                if earlier is not None:
-                    heartbeat.keep(earlier.rows, earlier.rows - earlier.status.get(Status.SCORED, 0), unit.size)
-                    return _of_unit(earlier, unit, started, kept=True)
-                remove(target)
-            with heartbeat.attempt(unit.size):
-                summary = _score(unit, scorer, settings, output, target, threads, heartbeat)
-            done = _of_unit(summary, unit, started, kept=False)
-            for loss in described(done.losses):
-                _log.warning("unit %d: %s", unit.number, in_words(loss))
-            return done
+            return with_attempts(
+                attempt, f"unit {unit.number} ({unit.shard})", lambda error: _is_gone(error, unit), sleep
+            )
         except ScoringProcessLostError as error:
             reason = str(error)
             lost += 1
@@ -88,25 +78,41 @@ def score_unit(
                 _log.error("unit %d (%s) failed: %s, %d times", unit.number, unit.shard, reason, lost)
                 break
             _log.warning("unit %d (%s): %s; scoring it again", unit.number, unit.shard, reason)
-        except StorageError as error:
-            # It was tried again already, request by request, or it would fail in the same way again.
-            reason = str(error)
+        except OSError as error:
+            # A store's error says itself what to do.
+            reason = str(error) if isinstance(error, StorageError) else f"{type(error).__name__}: {error}"
             _log.error("unit %d (%s) failed: %s", unit.number, unit.shard, reason)
             break
-        except OSError as error:
-            reason = f"{type(error).__name__}: {error}"
-            if error.errno in _LASTING or (error.errno == errno.ENOENT and _is_gone(unit)):
-                _log.error("unit %d (%s) failed: %s", unit.number, unit.shard, reason)
-                break
-            failed += 1
-            _log.warning("unit %d (%s), attempt %d of %d: %s", unit.number, unit.shard, failed, _ATTEMPTS, reason)
-            if failed < _ATTEMPTS:
-                sleep(4.0 ** (failed - 1))
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             _log.exception("unit %d (%s) failed", unit.number, unit.shard)
             break
     return failed_unit(unit.number, unit.shard, reason, time.monotonic() - started)
+
+
+def _keep_or_score(
+    unit: Unit,
+    scorer: BatchScorer,
+    settings: ScoreSettings,
+    output: str,
+    threads: int,
+    heartbeat: Heartbeat,
+    started: float,
+) -> Summary:
+    """Score a unit once, unless a whole file of it is there."""
+    target = unit_file(output, unit, settings)
+    if stat(target) is not None:
+        earlier = read_earlier(target)
+        if earlier is not None:
+            heartbeat.keep(earlier.rows, earlier.rows - earlier.status.get(Status.SCORED, 0), unit.size)
+            return _of_unit(earlier, unit, started, kept=True)
+        remove(target)
+    with heartbeat.attempt(unit.size):
+        summary = _score(unit, scorer, settings, output, target, threads, heartbeat)
+    done = _of_unit(summary, unit, started, kept=False)
+    for loss in described(done.losses):
+        _log.warning("unit %d: %s", unit.number, in_words(loss))
+    return done
 
 
 def _of_unit(summary: Summary, unit: Unit, started: float, kept: bool) -> Summary:

@@ -1,6 +1,5 @@
 """Write one task's shards and publish them: each whole, under its final name, or not at all."""
 
-import errno
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -17,13 +16,10 @@ from fiqa_core.curation.subset.summary import SubsetSummary, of_task
 from fiqa_core.shards.batch import Cutter, ImageBatch
 from fiqa_core.shards.output import FileOutput, SetOutput, ShardOutput
 from fiqa_core.storage import StorageError, publish, temporary_for
+from fiqa_core.storage.attempts import with_attempts
 
 _log = logging.getLogger(__name__)
-_ATTEMPTS = 3
 _BUFFER = 4 << 20
-
-# A disk that is full, read-only or over quota (or a file that may not grow) is so in five seconds too.
-_LASTING = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.ENOENT}
 
 
 def write_task(
@@ -39,31 +35,26 @@ def write_task(
         settings: with the format that is written (of the plan). output: the folder that has `subset` in it.
         grouped: the images come in order of their numbers, so that a set of files is written in one go.
 
-    A disk that fails is tried again, unless it is full or may not be written. A task that fails for good is
+    A disk that fails is tried again (`fiqa_core.storage.attempts`). A task that fails for good is
     returned as a failure with its reason, so that the others finish.
     """
     started = time.monotonic()
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            return of_task(_write(task, settings, output, grouped), task.number, time.monotonic() - started)
-        except (StorageError, SubsetError) as error:
-            # A store was tried again already, request by request; content stays what it is.
-            reason = str(error)
-            break
-        except FileNotFoundError as error:
-            gone = getattr(error, "filename", None) or error
-            reason = f"{gone}: not there any more. If the dataset was moved, say so by --moved OLD=NEW"
-            break
-        except OSError as error:
-            reason = f"{type(error).__name__}: {error}"
-            if error.errno in _LASTING or attempt == _ATTEMPTS:
-                break
-            _log.warning("task %d, attempt %d of %d: %s", task.number, attempt, _ATTEMPTS, reason)
-            sleep(4.0 ** (attempt - 1))
-        except Exception as error:
-            _log.exception("task %d failed", task.number)
-            reason = f"{type(error).__name__}: {error}"
-            break
+
+    def attempt() -> SubsetSummary:
+        return of_task(_write(task, settings, output, grouped), task.number, time.monotonic() - started)
+
+    try:
+        return with_attempts(attempt, f"task {task.number}", lambda error: isinstance(error, FileNotFoundError), sleep)
+    except (StorageError, SubsetError) as error:
+        reason = str(error)  # it says itself what to do
+    except FileNotFoundError as error:
+        gone = getattr(error, "filename", None) or error
+        reason = f"{gone}: not there any more. If the dataset was moved, say so by --moved OLD=NEW"
+    except OSError as error:
+        reason = f"{type(error).__name__}: {error}"
+    except Exception as error:
+        _log.exception("task %d failed", task.number)
+        reason = f"{type(error).__name__}: {error}"
     _log.error("task %d failed: %s", task.number, reason)
     return of_task(SubsetSummary(), task.number, time.monotonic() - started, reason)
 
