@@ -2,8 +2,8 @@
 
 import argparse
 
+from pipelines.cli.gpu_machines import parse_gpu
 from pipelines.cli.parser import Parser
-from pipelines.runners.gpu_machines import parse_gpu
 
 
 def add_dataflow_options(parser: Parser) -> None:

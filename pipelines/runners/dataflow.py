@@ -19,9 +19,9 @@ from apache_beam.options.pipeline_options import (
 )
 
 from pipelines.cli.errors import OptionError
+from pipelines.cli.gpu_machines import Gpu, machine_type
 from pipelines.cli.log_format import Lines
 from pipelines.runners.dataflow_checks import find_problems, is_prime
-from pipelines.runners.gpu_machines import Gpu, machine_type
 
 _log = logging.getLogger(__name__)
 

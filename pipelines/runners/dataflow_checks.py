@@ -15,7 +15,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 
 from fiqa_core.extras import install_extra
-from pipelines.runners.gpu_machines import Gpu, MachineError, machine_type, parse_accelerator
+from pipelines.cli.gpu_machines import Gpu, MachineError, machine_type, parse_accelerator
 
 
 def find_problems(

@@ -14,9 +14,9 @@ from fiqa_core.scoring.scorer import QualityScorer
 from fiqa_core.scoring.scorer_sources import CheckpointScorer
 from fiqa_core.scoring.settings import ScoreSettings
 from pipelines.cli.errors import OptionError
+from pipelines.cli.gpu_machines import Gpu, MachineError, machine_type, parse_accelerator, parse_gpu
 from pipelines.runners import dataflow, dataflow_checks
 from pipelines.runners.beam_options import beam_options
-from pipelines.runners.gpu_machines import Gpu, MachineError, machine_type, parse_accelerator, parse_gpu
 from pipelines.score_dataset import EXIT_BAD_INPUT, make_parser, run
 from tests.fakes import MeanScorer, MeanScorerSource
 
