@@ -1,13 +1,14 @@
 """Tasks in, counts out: one stage of the search for label noise and near duplicates. No embedding crosses an edge."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
 
 from fiqa_core.curation.findings.tasks import Counts, add_counts, run_task
 from fiqa_core.storage import publish_bytes
+from transforms.adding_up import AddUp
 
 
 class RunTaskFn(beam.DoFn):
@@ -16,26 +17,6 @@ class RunTaskFn(beam.DoFn):
     def process(self, task: Any) -> Iterator[Counts]:
         """Do one `Task`, unless it is done. (Beam cannot check a protocol against the tasks, so none is named.)"""
         yield run_task(task)
-
-
-class AddCounts(beam.CombineFn):
-    """Adds the counts of tasks up."""
-
-    def create_accumulator(self) -> Counts:
-        """Nothing yet."""
-        return {}
-
-    def add_input(self, accumulator: Counts, counts: Counts) -> Counts:
-        """One more task."""
-        return add_counts(accumulator, counts)
-
-    def merge_accumulators(self, accumulators: Iterable[Counts]) -> Counts:
-        """Partial sums together."""
-        return add_counts(*accumulators)
-
-    def extract_output(self, accumulator: Counts) -> Counts:
-        """The sum itself."""
-        return accumulator
 
 
 class RunTasks(beam.PTransform):
@@ -53,7 +34,7 @@ class RunTasks(beam.PTransform):
         return (
             tasks
             | "RunTask" >> beam.ParDo(RunTaskFn())
-            | "AddUp" >> beam.CombineGlobally(AddCounts())
+            | "AddUp" >> beam.CombineGlobally(AddUp(dict, add_counts))
             | "Publish" >> beam.Map(publish_counts, self._output, self._summary)
         )
 

@@ -1,8 +1,7 @@
 """Units in, one summary out: the scoring job as Beam sees it. No image ever crosses an edge."""
 
-import functools
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -18,6 +17,7 @@ from fiqa_core.scoring.scorer_sources import ScorerSource
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.scoring.summary import Summary, merge
 from fiqa_core.shards.unit import Unit
+from transforms.adding_up import AddUp
 
 # Beam counters, for the runner's user interface and the driver's progress line. A courtesy: what a worker did
 # before it was lost counts again; the table is the account.
@@ -76,26 +76,6 @@ def _count_unit(summary: Summary) -> None:
             Metrics.counter(COUNTERS, f"status_{status}").inc(count)
 
 
-class MergeSummaries(beam.CombineFn):
-    """Adds unit summaries up."""
-
-    def create_accumulator(self) -> Summary:
-        """Nothing yet."""
-        return Summary()
-
-    def add_input(self, accumulator: Summary, summary: Summary) -> Summary:
-        """One more unit."""
-        return merge(accumulator, summary)
-
-    def merge_accumulators(self, accumulators: Iterable[Summary]) -> Summary:
-        """Partial sums together."""
-        return functools.reduce(merge, accumulators, Summary())
-
-    def extract_output(self, accumulator: Summary) -> Summary:
-        """The sum itself."""
-        return accumulator
-
-
 class ScoreDataset(beam.PTransform):
     """Units -> quality files under `output`, then `summary.json` once every unit was tried.
 
@@ -124,7 +104,7 @@ class ScoreDataset(beam.PTransform):
         return (
             units
             | "ScoreUnit" >> beam.ParDo(self._score).with_output_types(Summary).with_resource_hints(**self._hints)
-            | "AddUp" >> beam.CombineGlobally(MergeSummaries())
+            | "AddUp" >> beam.CombineGlobally(AddUp(Summary, merge))
             | "WriteSummary"
             >> beam.Map(publish_summary, self._output, self._planned, time.time(), self._settings.to_dict())
         )

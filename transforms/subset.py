@@ -1,7 +1,6 @@
 """Tasks in, one summary out: the writing of a subset as Beam sees it. No image ever crosses an edge."""
 
-import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -11,6 +10,7 @@ from fiqa_core.curation.subset.report import finish
 from fiqa_core.curation.subset.settings import SubsetSettings, SubsetTask
 from fiqa_core.curation.subset.summary import SubsetSummary, merge
 from fiqa_core.curation.subset.write_task import write_task
+from transforms.adding_up import AddUp
 
 
 class WriteTaskFn(beam.DoFn):
@@ -22,26 +22,6 @@ class WriteTaskFn(beam.DoFn):
     def process(self, task: SubsetTask) -> Iterator[SubsetSummary]:
         """Write one task."""
         yield write_task(task, self._settings, self._output, self._grouped)
-
-
-class MergeSubsetSummaries(beam.CombineFn):
-    """Adds task summaries up."""
-
-    def create_accumulator(self) -> SubsetSummary:
-        """Nothing yet."""
-        return SubsetSummary()
-
-    def add_input(self, accumulator: SubsetSummary, summary: SubsetSummary) -> SubsetSummary:
-        """One more task."""
-        return merge(accumulator, summary)
-
-    def merge_accumulators(self, accumulators: Iterable[SubsetSummary]) -> SubsetSummary:
-        """Partial sums together."""
-        return functools.reduce(merge, accumulators, SubsetSummary())
-
-    def extract_output(self, accumulator: SubsetSummary) -> SubsetSummary:
-        """The sum itself."""
-        return accumulator
 
 
 class WriteSubset(beam.PTransform):
@@ -61,6 +41,6 @@ class WriteSubset(beam.PTransform):
             tasks
             | "WriteTask"
             >> beam.ParDo(WriteTaskFn(plan.settings, self._output, plan.grouped)).with_output_types(SubsetSummary)
-            | "AddUp" >> beam.CombineGlobally(MergeSubsetSummaries())
+            | "AddUp" >> beam.CombineGlobally(AddUp(SubsetSummary, merge))
             | "Finish" >> beam.Map(finish, plan.brief(), self._output)
         )
