@@ -11,6 +11,16 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def one_line(error: BaseException, most: int = 300) -> str:
+    """The message of an error as one line of at most so many characters; its class where it has none."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
+def first_line(error: BaseException, most: int = 300) -> str:
+    """The first line of an error's message, cut to so many characters; its class where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]
+
+
 def visible(text: str) -> str:
     """Text as one line that is safe to show: control characters, line breaks and stray bytes as Python escapes them."""
     return _UNSEEN.sub(_escaped, text) if not text.isascii() or not text.isprintable() else text

@@ -12,6 +12,7 @@ from fiqa_core.alignment.candidates import merge
 from fiqa_core.alignment.detector_file import DetectorFile
 from fiqa_core.alignment.errors import AlignmentError
 from fiqa_core.alignment.face import Face
+from fiqa_core.wording import first_line
 
 _CANDIDATE = 0.5  # detections from this score on are averaged into a face
 _MOST_CANDIDATES = 2000  # of a picture, the surest first
@@ -34,7 +35,7 @@ class YuNet:
             self.faces(np.zeros((_TRIAL_SIDE, _TRIAL_SIDE, 3), np.uint8), 1.0)
         except cv2.error as error:
             raise AlignmentError(
-                f"{file.uri}: OpenCV {cv2.__version__} cannot run it as a face detector ({_first_line(error)}). "
+                f"{file.uri}: OpenCV {cv2.__version__} cannot run it as a face detector ({first_line(error)}). "
                 "Expected a YuNet ONNX file (face_detection_yunet_*.onnx of OpenCV Zoo)."
             ) from error
 
@@ -78,7 +79,3 @@ def _quiet() -> Iterator[None]:
             yield
         finally:
             logging.setLogLevel(level)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]

@@ -8,6 +8,7 @@ from typing import Any
 from fiqa_core.devices import DeviceError, TorchGpus, worker_device
 from fiqa_core.extras import install_extra
 from fiqa_core.networks.onnx_file import OnnxError, OnnxFile, read_onnx, write_for_opening
+from fiqa_core.wording import first_line
 
 __all__ = ["OnnxError", "OnnxFile", "onnx_device", "onnxruntime", "open_session", "read_onnx"]
 
@@ -76,7 +77,7 @@ def open_session(file: OnnxFile, device: str, threads: int = 0) -> Any:
         session = _session(module, file, options, providers)
     except Exception as error:
         raise OnnxError(
-            f"{file.uri}: onnxruntime {module.__version__} cannot open it: {_first_line(error)}. Expected an ONNX "
+            f"{file.uri}: onnxruntime {module.__version__} cannot open it: {first_line(error)}. Expected an ONNX "
             "model with all of its weights."
         ) from error
     if device != "cpu" and _CUDA not in session.get_providers():
@@ -95,7 +96,3 @@ def _session(module: ModuleType, file: OnnxFile, options: Any, providers: list[A
     # valid when the files are removed.
     with tempfile.TemporaryDirectory(prefix="fiqa-onnx-") as folder:
         return module.InferenceSession(str(write_for_opening(file, Path(folder))), options, providers=providers)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fiqa_core.storage import absolute, join, read_bytes, stat
+from fiqa_core.wording import first_line
 
 RUN = "run.json"
 SUMMARY = "summary.json"
@@ -119,7 +120,7 @@ def own_json(data: bytes) -> dict[str, Any]:
     except RecursionError:
         raise ValueError("nested too deeply") from None
     except ValueError as error:
-        raise ValueError(f"not JSON: {str(error).splitlines()[0][:120]}") from None
+        raise ValueError(f"not JSON: {first_line(error, 120)}") from None
     if not isinstance(found, dict):
         raise ValueError("not a JSON object")
     return found

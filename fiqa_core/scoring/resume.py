@@ -15,6 +15,7 @@ from fiqa_core.scoring.score_unit import read_earlier, unit_file
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.formats import container_of
 from fiqa_core.shards.unit import PLAN_SCHEMA, Unit
+from fiqa_core.wording import one_line
 from schemas import versions
 from schemas.reasons import SHARD_LEVEL
 
@@ -100,7 +101,7 @@ def _earlier_units(output: str) -> list[dict[str, Any]]:
     except (OSError, KeyError, pa.ArrowException) as error:
         if isinstance(error, OSError) and error.errno not in (None, ENOENT):
             raise
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error, 200)
         raise OutputError(f"{place}: not readable ({reason}). Start afresh with --overwrite.") from error
 
 

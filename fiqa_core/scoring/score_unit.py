@@ -23,7 +23,7 @@ from fiqa_core.shards.formats import container_of
 from fiqa_core.shards.unit import Unit
 from fiqa_core.storage import StorageError, absolute, is_local, join, open_read, publish, remove, stat, temporary_for
 from fiqa_core.storage.attempts import with_attempts
-from fiqa_core.wording import counted
+from fiqa_core.wording import counted, first_line
 from schemas.reasons import SHARD_LEVEL, Status
 
 _log = logging.getLogger(__name__)
@@ -131,8 +131,7 @@ def read_earlier(url: str) -> Summary | None:
         # Arrow tells of damaged pages by an OSError without a number; one with a number is the disk's failure.
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        reason = (str(error).splitlines() or [""])[0]
-        _log.warning("%s: damaged (%s: %s), scored again", url, type(error).__name__, reason)
+        _log.warning("%s: damaged (%s: %s), scored again", url, type(error).__name__, first_line(error))
         return None
 
 

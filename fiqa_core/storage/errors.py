@@ -56,7 +56,7 @@ def explained(uri: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise MissingError(f"{uri}: no such object or bucket. Check the name.") from error
     except Exception as error:
-        kind = first_line(error)
+        kind = kind_and_line(error)
         if _is_denied(error):
             remedy = _REMEDY.get(uri.partition("://")[0], "Check your credentials.")
             raise DeniedError(f"{uri}: access refused ({kind}). {remedy}") from error
@@ -99,7 +99,7 @@ def _is_denied(error: BaseException) -> bool:
     return False
 
 
-def first_line(error: BaseException) -> str:
+def kind_and_line(error: BaseException) -> str:
     """The kind of an error and the first line of its message."""
     text = (str(error).strip().splitlines() or [""])[0][:300]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

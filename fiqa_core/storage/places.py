@@ -10,7 +10,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from fiqa_core.extras import install_extra
-from fiqa_core.storage.errors import StorageError, explained, first_line
+from fiqa_core.storage.errors import StorageError, explained, kind_and_line
 from fiqa_core.storage.http import HttpStore, is_http
 from fiqa_core.storage.store import PlainStore, Store
 
@@ -62,7 +62,7 @@ def filesystem(uri: str) -> tuple[Any, str]:
     except ValueError as error:
         raise StorageError(f"{uri}: not a URI this installation can open: {error}") from error
     except (TypeError, OSError) as error:
-        raise StorageError(f"{uri}: cannot be opened: {first_line(error)}. Check the URI.") from error
+        raise StorageError(f"{uri}: cannot be opened: {kind_and_line(error)}. Check the URI.") from error
 
 
 def store_of(uri: str) -> tuple[Store, str]:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from fiqa_core.storage import open_read
 from fiqa_core.tables.quality_files import TableError
 from fiqa_core.tables.whole_tables import whole_tables
+from fiqa_core.wording import one_line
 
 TEXTS = ("key", "label")
 _ROWS_AT_ONCE = 8192
@@ -100,7 +101,7 @@ def _opened(file: str, needed: Sequence[str]) -> Iterator[pq.ParquetFile]:
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
             raise  # the store's failure; Arrow's own faults of a file's content are bare OSErrors
-        raise TableError(f"{file}: not readable as Parquet ({' '.join(str(error).split())[:200]})") from error
+        raise TableError(f"{file}: not readable as Parquet ({one_line(error, 200)})") from error
 
 
 def _text(column: pa.Array | pa.ChunkedArray, where: str) -> pa.Array | pa.ChunkedArray:

@@ -15,7 +15,7 @@ from fiqa_core.shards.label_text import sidecar_text
 from fiqa_core.storage import is_local, open_read
 from fiqa_core.tables.quality_files import Part, TableError, find_parts, table_files
 from fiqa_core.tables.row_batches import checked, damage_named
-from fiqa_core.wording import counted
+from fiqa_core.wording import counted, one_line
 
 _ROWS_AT_ONCE = 8192
 
@@ -183,7 +183,7 @@ def _look_at(url: str, column: str, required: bool) -> tuple[int, int]:
                 raise TableError(f"{url}: column {column!r} is {kind}, expected a list of floating point numbers.")
             return rows, dim
     except pa.ArrowException as error:
-        raise TableError(f"{url}: not readable as Parquet ({' '.join(str(error).split())[:300]}).") from error
+        raise TableError(f"{url}: not readable as Parquet ({one_line(error)}).") from error
 
 
 def _first_length(footer: Any, column: str) -> int:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fiqa_core.storage import StorageError, open_read
+from fiqa_core.wording import one_line
 from schemas import provenance
 from schemas.reasons import SHARD_LEVEL
 
@@ -77,7 +78,7 @@ def read_footer(url: str) -> Footer:
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's failure; Arrow's own errors carry no number
-        return Footer(url, damage=" ".join(str(error).split())[:200] or type(error).__name__)
+        return Footer(url, damage=one_line(error, 200))
 
 
 def footer_digest(url: str) -> str:

@@ -23,6 +23,7 @@ from fiqa_core.tables.columns import as_matrix
 from fiqa_core.tables.quality_files import TableError
 from fiqa_core.tables.row_batches import checked
 from fiqa_core.tables.whole_tables import whole_tables
+from fiqa_core.wording import one_line
 from schemas.quality import COLUMNS
 from schemas.units import DIRECTIONS, UNITS
 
@@ -103,7 +104,7 @@ def _read(place: str, columns: Sequence[str] | None, allow_incomplete: bool) -> 
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
                 raise  # the store's failure; Arrow's own faults of a file's content are bare OSErrors
-            raise TableError(f"{url}: not readable as Parquet ({' '.join(str(error).split())[:200]})") from error
+            raise TableError(f"{url}: not readable as Parquet ({one_line(error, 200)})") from error
     if not tables:
         raise TableError(f"{place}: none of its files is readable")
     if len({table.schema for table in tables}) > 1:

@@ -13,6 +13,7 @@ from fiqa_core.storage import open_read
 from fiqa_core.tables.footers import Footer
 from fiqa_core.tables.quality_files import TableError
 from fiqa_core.tables.row_batches import checked
+from fiqa_core.wording import one_line
 from schemas.reasons import SHARD_LEVEL
 
 _SHOWN = 5
@@ -150,7 +151,7 @@ def _read(url: str, columns: Sequence[str]) -> pa.Table:
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
             raise  # the store's failure; Arrow's own faults of a file's content are bare OSErrors
-        raise TableError(f"{url}: damaged ({' '.join(str(error).split())[:200]}). Write it again.") from error
+        raise TableError(f"{url}: damaged ({one_line(error, 200)}). Write it again.") from error
 
 
 def _named(file: Footer, names: Mapping[str, str]) -> str:

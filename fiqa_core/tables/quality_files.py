@@ -23,6 +23,7 @@ from fiqa_core.storage import (
     stat,
     without_query,
 )
+from fiqa_core.wording import one_line
 from schemas.quality import COLUMNS
 
 _FOOTERS_AT_ONCE = 16
@@ -107,7 +108,7 @@ def _look_at(url: str) -> Part:
             schema: pa.Schema = footer.schema_arrow
             rows: int = footer.metadata.num_rows
     except pa.ArrowException as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)
         raise TableError(f"{url}: not readable as Parquet ({reason}). Score its part again with --resume.") from error
     missing = [name for name in _NEEDED if name not in schema.names]
     if missing:
@@ -183,7 +184,7 @@ def _units(quality: str) -> dict[str, Unit]:
             rows = pq.read_table(stream).select(PLAN_SCHEMA.names).cast(PLAN_SCHEMA).to_pylist()
     except (pa.ArrowException, ValueError, KeyError) as error:
         raise TableError(
-            f"{place}: not readable as the plan of a run ({' '.join(str(error).split())[:200]}). Score the set again, "
+            f"{place}: not readable as the plan of a run ({one_line(error, 200)}). Score the set again, "
             "or copy its `quality` folder elsewhere to use it without its plan."
         ) from error
     units: dict[str, Unit] = {}

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from fiqa_core.ahead import ahead
 from fiqa_core.storage import open_read
 from fiqa_core.tables.quality_files import Part, TableError
-from fiqa_core.wording import counted
+from fiqa_core.wording import counted, one_line
 
 T = TypeVar("T")
 ROWS_AT_ONCE = 65_536
@@ -57,11 +57,11 @@ def damage_named(url: str) -> Iterator[None]:
     try:
         yield
     except pa.ArrowException as error:
-        raise TableError(f"{url}: damaged ({_short(error)}). Write it again, then run this command again.") from error
+        raise TableError(f"{url}: damaged ({one_line(error)}). Write it again, then run this command again.") from error
     except OSError as error:
         # Arrow raises its own faults of a file's content (a page that does not unpack) as a bare OSError.
         if type(error) is OSError and error.errno is None:
-            message = f"{url}: damaged ({_short(error)}). Write it again, then run this command again."
+            message = f"{url}: damaged ({one_line(error)}). Write it again, then run this command again."
             raise TableError(message) from error
         raise
 
@@ -69,7 +69,3 @@ def damage_named(url: str) -> Iterator[None]:
 def read_ahead(items: Iterable[T]) -> Generator[T, None, None]:
     """The same items, made by another thread a few ahead; what it raises is raised here."""
     return ahead(items, _AHEAD)
-
-
-def _short(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]

@@ -16,6 +16,7 @@ import torch.distributed as dist
 
 from fiqa_core.training.errors import TrainingError
 from fiqa_core.training.sharded_softmax import process, processes
+from fiqa_core.wording import first_line
 
 FOLDER = "checkpoints"
 _UNFINISHED = "_tmp-"
@@ -62,7 +63,7 @@ def _write(content: dict[str, Any], path: Path) -> None:
     except (OSError, RuntimeError) as error:
         shutil.rmtree(path.parent, ignore_errors=True)
         raise TrainingError(
-            f"{path}: this checkpoint cannot be written ({_first_line(error)}); earlier ones are unchanged. Make "
+            f"{path}: this checkpoint cannot be written ({first_line(error, 160)}); earlier ones are unchanged. Make "
             "room if the disk is full, then go on with --resume"
         ) from error
 
@@ -93,15 +94,12 @@ def _read(path: Path, expected: tuple[str, ...]) -> dict[str, Any]:
         absent = [name for name in expected if name not in content]
     except Exception as error:  # a damaged file may raise any error
         raise TrainingError(
-            f"{path}: not a readable checkpoint ({_first_line(error)}); remove its folder to go on from an earlier one"
+            f"{path}: not a readable checkpoint ({first_line(error, 160)}); remove its folder to go on from an earlier "
+            "one"
         ) from error
     if absent:
         raise TrainingError(f"{path}: not a checkpoint of training: it has no {', '.join(absent)}")
     return content
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]
 
 
 def _wait() -> None:

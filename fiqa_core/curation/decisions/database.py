@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from fiqa_core.tables.quality_files import Part, TableError
 from fiqa_core.tables.row_batches import read_ahead, read_batches, read_part
-from fiqa_core.wording import counted
+from fiqa_core.wording import counted, first_line
 from schemas.label_verdicts import LabelVerdict
 from schemas.reasons import SHARD_LEVEL, Status
 
@@ -85,11 +85,11 @@ def open_database(folder: Path, memory_bytes: int = MEMORY_BYTES, threads: int =
     try:
         yield connection
     except duckdb.OutOfMemoryException as error:
-        raise MemoryError(f"{error}".splitlines()[0]) from error
+        raise MemoryError(first_line(error)) from error
     except duckdb.IOException as error:
-        raise OSError(f"{folder}: {str(error).splitlines()[0]}") from error
+        raise OSError(f"{folder}: {first_line(error)}") from error
     except duckdb.Error as error:
-        raise RuntimeError(f"the database of the decisions failed: {str(error).splitlines()[0]}") from error
+        raise RuntimeError(f"the database of the decisions failed: {first_line(error)}") from error
     finally:
         connection.close()
 

@@ -24,6 +24,7 @@ from fiqa_core.storage import (
     remove,
 )
 from fiqa_core.storage.places import store_of
+from fiqa_core.wording import one_line
 
 _ROWS_AT_ONCE = 65_536
 _NOTE = re.compile(r"names-(\d{12,18})\.txt")
@@ -159,7 +160,7 @@ def _names(output: str) -> Iterable[str]:
         except (pa.ArrowException, KeyError) as error:
             raise SubsetError(
                 f"{url}: damaged, so whose the files in {place(output, DATA)} are is not known. Remove the folder "
-                f"yourself, or choose another --output. ({' '.join(str(error).split())[:200]})"
+                f"yourself, or choose another --output. ({one_line(error, 200)})"
             ) from error
     for name in list_names(place(output, WORK)):
         if name.startswith("names-"):

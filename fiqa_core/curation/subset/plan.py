@@ -24,7 +24,7 @@ from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.storage import above, exists, in_flight, join, open_read, publish_bytes, stat
 from fiqa_core.tables.quality_files import Part
 from fiqa_core.tables.row_batches import checked, damage_named
-from fiqa_core.wording import counted
+from fiqa_core.wording import counted, one_line
 
 _log = logging.getLogger(__name__)
 _READ_AT_ONCE = 4
@@ -151,7 +151,7 @@ def _look_at(url: str) -> _Seen:
     except FileNotFoundError as error:
         raise SubsetError(f"{url}: no decisions for this part of the table. Decide again.") from error
     except (pa.ArrowException, KeyError) as error:
-        raise SubsetError(f"{url}: not readable as decisions ({' '.join(str(error).split())[:300]})") from error
+        raise SubsetError(f"{url}: not readable as decisions ({one_line(error)})") from error
     kept = table.filter(table["keep"])
     if kept["sha256"].null_count:
         unknown = counted(kept["sha256"].null_count, "kept row has", "kept rows have")

@@ -15,7 +15,7 @@ from fiqa_core.shards.parquet.row_numbers import mark_row_numbers, passed_over
 from fiqa_core.shards.parquet.writer import ParquetShards
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
 from fiqa_core.storage import StorageError, StoredFile, open_read
-from fiqa_core.wording import counted
+from fiqa_core.wording import counted, one_line
 from schemas.reasons import Status
 
 IMAGE_FIELDS = ("image", "img", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "data")
@@ -86,7 +86,7 @@ class Parquet(Container):
             except Exception as error:
                 if is_store_failure(error):
                     raise
-                yield Record(None, unit.first_index, None, None, Fault(Status.SHARD_UNREADABLE, _one_line(error)))
+                yield Record(None, unit.first_index, None, None, Fault(Status.SHARD_UNREADABLE, one_line(error, 1000)))
                 return
             if unit.records < 0:
                 raise StorageError(f"{unit.url}: could not be read when it was planned; start the run again")
@@ -116,7 +116,7 @@ def _read_group(
     except Exception as error:
         if is_store_failure(error):
             raise
-        reason = _one_line(error)
+        reason = one_line(error, 1000)
     for lost in range(index, stop):
         yield Record(str(lost), lost, None, None, Fault(Status.UNREADABLE, f"row group {group}: {reason}"))
 
@@ -208,7 +208,3 @@ def _holds_image(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         return kind.get_field_index("bytes") >= 0 and is_bytes(kind.field("bytes").type)
     return is_bytes(kind)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:1000] or type(error).__name__
