@@ -1,13 +1,12 @@
-"""Which files are a scoring or filter run's own: they never become input, and only they are ever removed."""
+"""Names in the output folders of runs, and the files in which a run says what it is (its account) and how it ended."""
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fiqa_core.storage import absolute, join, read_bytes, stat
+from fiqa_core.storage import join, read_bytes, stat
 from fiqa_core.wording import first_line
 
 RUN = "run.json"
@@ -26,17 +25,8 @@ FILTER_KIND = "filter_dataset"
 _FILTER_KEYS = {
     "kind", "decisions_version", "digest", "policy", "write", "shard_size", "quality", "against", "findings",
 }  # fmt: skip
-_MOST_BYTES = 64 << 20
+MOST_BYTES = 64 << 20
 _MOST_UNIT_SIZE = 1 << 40
-_LISTING = re.compile(r"(?:^|/)plan/files-[0-9a-f]{12}\.parquet$")
-_OWN_FOLDERS = frozenset({QUALITY, PLAN, "decisions", "findings", "manifest"})
-_IN_OUTPUT = re.compile(
-    r"/(?=(?:run\.json|summary\.json|removed\.csv|policy\.yaml|_lock"
-    r"|(?:quality|plan|decisions|findings|manifest)/[^/]+\.(?:parquet|json)|(?:_tmp|_progress|_findings)/.+)$)"
-)
-# A filter run's images: a dataset like any other where they are named, and no part of the folder that the run lies in.
-_IN_SUBSET = re.compile(r"/(?=subset/.)")
-_QUICK = (b"_tmp/", b"_progress/", b"_findings/", b"subset/")
 
 
 def parse_run(data: bytes) -> dict[str, Any]:
@@ -83,7 +73,7 @@ def read_run_file(folder: str, parse: Callable[[bytes], dict[str, Any]] = parse_
     """
     place = join(folder, name)
     found = stat(place)
-    if found is not None and found.size > _MOST_BYTES:
+    if found is not None and found.size > MOST_BYTES:
         raise ValueError(f"{found.size:,} bytes, which no run writes")
     return parse(read_bytes(place))
 
@@ -113,7 +103,7 @@ def own_json(data: bytes) -> dict[str, Any]:
     Raises:
         ValueError: not JSON, not an object, too large, or nested too deeply; the message is one line.
     """
-    if len(data) > _MOST_BYTES:
+    if len(data) > MOST_BYTES:
         raise ValueError(f"{len(data):,} bytes, which no run writes")
     try:
         found = json.loads(data)
@@ -133,67 +123,6 @@ def read_own_json(url: str) -> dict[str, Any]:
         ValueError: as `own_json`. FileNotFoundError: no such file.
     """
     found = stat(url)
-    if found is not None and found.size > _MOST_BYTES:
+    if found is not None and found.size > MOST_BYTES:
         raise ValueError(f"{found.size:,} bytes, which no run writes")
     return own_json(read_bytes(url))
-
-
-def holds_run(folder: str) -> bool:
-    """Whether a folder is the output of a scoring or a filter run that was begun."""
-    place = join(folder, RUN)
-    found = stat(place)
-    if found is None or found.size > _MOST_BYTES:
-        return False
-    try:
-        data = read_bytes(place)
-    except FileNotFoundError:
-        return False
-    return any(_parses(parse, data) for parse in (parse_run, parse_filter_run))
-
-
-def _parses(parse: Callable[[bytes], object], data: bytes) -> bool:
-    try:
-        parse(data)
-    except ValueError:
-        return False
-    return True
-
-
-class RunFiles:
-    """Tells files of scoring runs from input; `workspace` is the folder that the plan is being written to."""
-
-    def __init__(self, workspace: str) -> None:
-        self._workspace = absolute(workspace)
-        # The output that is being planned for, which has no run.json yet.
-        self._present = self._workspace.removesuffix(f"/{PLAN}")
-        self._known: dict[str, bool] = {}
-
-    def holds(self, folder: str, path: bytes) -> bool:
-        """Whether a file of a folder (by its absolute URL, and its path below it) is a run's own."""
-        # The cheap question first: this is asked of every file of a dataset.
-        named = path.endswith((b".json", b".parquet", b"_lock", b".csv", b".yaml"))
-        if not named and not any(name in path for name in _QUICK):
-            return False
-        url = join(folder, os.fsdecode(path))
-        return self.holds_url(url) or any(self._is_run(base) for base in _bases(_IN_SUBSET, url, len(folder)))
-
-    def holds_url(self, url: str) -> bool:
-        """Whether a file is a run's own (a subset is not: whoever names it wants it)."""
-        if url.startswith(f"{self._workspace}/") or _LISTING.search(url):
-            return True
-        return any(self._is_run(base) for base in _bases(_IN_OUTPUT, url))
-
-    def is_output(self, folder: str) -> bool:
-        """Whether a folder is the output of a run, or a part of one."""
-        base, _, name = folder.rpartition("/")
-        return self._is_run(folder) or (name in _OWN_FOLDERS and self._is_run(base))
-
-    def _is_run(self, folder: str) -> bool:
-        if folder not in self._known:
-            self._known[folder] = folder == self._present or holds_run(folder)
-        return self._known[folder]
-
-
-def _bases(pattern: re.Pattern[str], url: str, least: int = 0) -> list[str]:
-    """Where the output would lie that a file seems to be of; only such as have at least so many characters."""
-    return [url[: match.start()] for match in pattern.finditer(url) if match.start() >= least]

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fiqa_core.runs.layout import UNITS, RunFiles
+from fiqa_core.runs.layout import UNITS
+from fiqa_core.runs.own_files import RunFiles
 from fiqa_core.shards.formats import PlanError
 from fiqa_core.shards.plan import Plan, plan_units
 from fiqa_core.shards.unit import ReadSettings

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from fiqa_core.curation.findings.search_result import DONE, WORK, read_done
-from fiqa_core.runs.layout import holds_run
+from fiqa_core.runs.own_files import holds_run
 from fiqa_core.storage import above, is_folder, join
 from fiqa_core.tables.quality_files import TableError
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fiqa_core.runs.folder import OutputError
-from fiqa_core.runs.layout import holds_run
+from fiqa_core.runs.own_files import holds_run
 from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.scoring.run import begin, prepare_output
 from fiqa_core.scoring.settings import ScoreSettings

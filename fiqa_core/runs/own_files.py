@@ -1,0 +1,79 @@
+"""Which files are a scoring or filter run's own: they never become input."""
+
+import os
+import re
+from collections.abc import Callable
+
+from fiqa_core.runs.layout import MOST_BYTES, PLAN, QUALITY, RUN, parse_filter_run, parse_run
+from fiqa_core.storage import absolute, join, read_bytes, stat
+
+_LISTING = re.compile(r"(?:^|/)plan/files-[0-9a-f]{12}\.parquet$")
+_OWN_FOLDERS = frozenset({QUALITY, PLAN, "decisions", "findings", "manifest"})
+_IN_OUTPUT = re.compile(
+    r"/(?=(?:run\.json|summary\.json|removed\.csv|policy\.yaml|_lock"
+    r"|(?:quality|plan|decisions|findings|manifest)/[^/]+\.(?:parquet|json)|(?:_tmp|_progress|_findings)/.+)$)"
+)
+# A filter run's images: a dataset like any other where they are named, and no part of the folder that the run lies in.
+_IN_SUBSET = re.compile(r"/(?=subset/.)")
+_QUICK = (b"_tmp/", b"_progress/", b"_findings/", b"subset/")
+
+
+def holds_run(folder: str) -> bool:
+    """Whether a folder is the output of a scoring or a filter run that was begun."""
+    place = join(folder, RUN)
+    found = stat(place)
+    if found is None or found.size > MOST_BYTES:
+        return False
+    try:
+        data = read_bytes(place)
+    except FileNotFoundError:
+        return False
+    return any(_parses(parse, data) for parse in (parse_run, parse_filter_run))
+
+
+def _parses(parse: Callable[[bytes], object], data: bytes) -> bool:
+    try:
+        parse(data)
+    except ValueError:
+        return False
+    return True
+
+
+class RunFiles:
+    """Tells files of scoring runs from input; `workspace` is the folder that the plan is being written to."""
+
+    def __init__(self, workspace: str) -> None:
+        self._workspace = absolute(workspace)
+        # The output that is being planned for, which has no run.json yet.
+        self._present = self._workspace.removesuffix(f"/{PLAN}")
+        self._known: dict[str, bool] = {}
+
+    def holds(self, folder: str, path: bytes) -> bool:
+        """Whether a file of a folder (by its absolute URL, and its path below it) is a run's own."""
+        # The cheap question first: this is asked of every file of a dataset.
+        named = path.endswith((b".json", b".parquet", b"_lock", b".csv", b".yaml"))
+        if not named and not any(name in path for name in _QUICK):
+            return False
+        url = join(folder, os.fsdecode(path))
+        return self.holds_url(url) or any(self._is_run(base) for base in _bases(_IN_SUBSET, url, len(folder)))
+
+    def holds_url(self, url: str) -> bool:
+        """Whether a file is a run's own (a subset is not: whoever names it wants it)."""
+        if url.startswith(f"{self._workspace}/") or _LISTING.search(url):
+            return True
+        return any(self._is_run(base) for base in _bases(_IN_OUTPUT, url))
+
+    def is_output(self, folder: str) -> bool:
+        """Whether a folder is the output of a run, or a part of one."""
+        base, _, name = folder.rpartition("/")
+        return self._is_run(folder) or (name in _OWN_FOLDERS and self._is_run(base))
+
+    def _is_run(self, folder: str) -> bool:
+        if folder not in self._known:
+            self._known[folder] = folder == self._present or holds_run(folder)
+        return self._known[folder]
+
+
+def _bases(pattern: re.Pattern[str], url: str, least: int = 0) -> list[str]:
+    """Where the output would lie that a file seems to be of; only such as have at least so many characters."""
+    return [url[: match.start()] for match in pattern.finditer(url) if match.start() >= least]
