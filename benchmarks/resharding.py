@@ -36,7 +36,7 @@ from fiqa_core.shards.output_image import OutputImage
 from fiqa_core.shards.recordio.writer import InsightFaceWriter
 from fiqa_core.shards.unit import ReadSettings
 from fiqa_core.shards.webdataset.writer import TarWriter
-from fiqa_core.tables.quality_files import Part
+from fiqa_core.tables.quality_files import TableFile
 from schemas.decisions import SCHEMA
 
 CASES = (("webdataset", "webdataset"), ("recordio", "recordio"), ("webdataset", "recordio"), ("webdataset", "folder"))
@@ -126,7 +126,7 @@ def write_rec(folder: Path, images: list[bytes], count: int) -> Path:
     return folder
 
 
-def decide(source: Path, folder: Path) -> tuple[list[Part], Path]:
+def decide(source: Path, folder: Path) -> tuple[list[TableFile], Path]:
     """Decisions that keep every image; as scoring would have found them."""
     folder.mkdir()
     files = [str(path) for path in sorted(source.iterdir()) if path.suffix in (".tar", ".rec")]
@@ -147,7 +147,9 @@ def decide(source: Path, folder: Path) -> tuple[list[Part], Path]:
             "weight": [1.0] * len(records),
         }
         pq.write_table(pa.table(columns, schema=SCHEMA), folder / f"part-{unit.number:06d}.parquet")
-        parts.append(Part(unit.number, str(folder / f"part-{unit.number:06d}.parquet"), 0, len(records), (), 0, unit))
+        parts.append(
+            TableFile(unit.number, str(folder / f"part-{unit.number:06d}.parquet"), 0, len(records), (), 0, unit)
+        )
     return parts, folder
 
 
@@ -163,7 +165,9 @@ def copy(source: Path, target: Path) -> float:
     return seconds
 
 
-def subset(parts: list[Part], decisions: Path, kind: str, output: Path, processes: int, keep: bool = False) -> float:
+def subset(
+    parts: list[TableFile], decisions: Path, kind: str, output: Path, processes: int, keep: bool = False
+) -> float:
     """Seconds of the subset and `sync`."""
     shutil.rmtree(output, ignore_errors=True)
     os.sync()

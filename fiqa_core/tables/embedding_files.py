@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from fiqa_core.npy import NpyError, map_npy
 from fiqa_core.shards.label_text import sidecar_text
 from fiqa_core.storage import is_local, open_read
-from fiqa_core.tables.quality_files import Part, TableError, find_parts, table_files
+from fiqa_core.tables.quality_files import TableError, TableFile, find_parts, table_files
 from fiqa_core.tables.row_batches import checked, damage_named
 from fiqa_core.wording import counted, one_line
 
@@ -59,7 +59,7 @@ class EmbeddingFile:
     dim: int
 
 
-def embedding_files(source: EmbeddingSource, parts: Sequence[Part]) -> tuple[EmbeddingFile, ...]:
+def embedding_files(source: EmbeddingSource, parts: Sequence[TableFile]) -> tuple[EmbeddingFile, ...]:
     """The files of a source in a fixed order, all of one dimension.
 
     Raises:
@@ -107,7 +107,7 @@ def source_files(source: EmbeddingSource) -> dict[str, str]:
     return found
 
 
-def read_embeddings(file: EmbeddingFile, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
+def read_embedding_rows(file: EmbeddingFile, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
     """Embeddings of rows `start` to `stop` of one file as stored, in order, a bounded number at once.
 
     Yields:
@@ -255,7 +255,7 @@ def _key_lines(url: str) -> list[str]:
     return [line.removesuffix("\r") for line in lines]
 
 
-def key_digests(parts: Sequence[Part]) -> tuple[np.ndarray, np.ndarray]:
+def key_digests(parts: Sequence[TableFile]) -> tuple[np.ndarray, np.ndarray]:
     """What the quality tables' rows are joined by where that is the key (as `join_digests`)."""
     halves = [_join_column(part.url, "key", "key") for part in parts]
     return np.concatenate([half[0] for half in halves]), np.concatenate([half[1] for half in halves])

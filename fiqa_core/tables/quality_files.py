@@ -35,7 +35,7 @@ class TableError(LinesError):
 
 
 @dataclass(frozen=True)
-class Part:
+class TableFile:
     """One file of a quality table.
 
     Attributes:
@@ -59,7 +59,7 @@ class Part:
         return self.url.rpartition("/")[2]
 
 
-def find_parts(tables: Sequence[str], after: Sequence[Part] = ()) -> tuple[Part, ...]:
+def find_parts(tables: Sequence[str], after: Sequence[TableFile] = ()) -> tuple[TableFile, ...]:
     """All files of quality tables, numbered: tables in the order given, the files of each by name.
 
     Args:
@@ -72,11 +72,11 @@ def find_parts(tables: Sequence[str], after: Sequence[Part] = ()) -> tuple[Part,
     return parts_of([url for table in tables for url in table_files(table)], after)
 
 
-def parts_of(files: Sequence[str], after: Sequence[Part] = ()) -> tuple[Part, ...]:
+def parts_of(files: Sequence[str], after: Sequence[TableFile] = ()) -> tuple[TableFile, ...]:
     """The same of files that are known by their URLs."""
     urls = list(dict.fromkeys(files))
     units = {folder: _units(folder) for folder in {_folder(url) for url in urls}}
-    parts: list[Part] = []
+    parts: list[TableFile] = []
     first = sum(part.rows for part in after)
     for number, part in enumerate(in_flight(urls, _look_at, _FOOTERS_AT_ONCE), len(after)):
         unit = units[_folder(part.url)].get(part.name)
@@ -101,7 +101,7 @@ def table_files(table: str) -> list[str]:
     return urls
 
 
-def _look_at(url: str) -> Part:
+def _look_at(url: str) -> TableFile:
     try:
         with open_read(url) as stream:
             footer = pq.ParquetFile(stream)
@@ -119,7 +119,7 @@ def _look_at(url: str) -> Part:
     dim = 0
     if "embedding" in schema.names and pa.types.is_fixed_size_list(schema.field("embedding").type):
         dim = schema.field("embedding").type.list_size
-    return Part(0, url, 0, rows, tuple(schema.names), dim)
+    return TableFile(0, url, 0, rows, tuple(schema.names), dim)
 
 
 def _check_types(url: str, schema: pa.Schema) -> None:

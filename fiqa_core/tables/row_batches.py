@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from fiqa_core.ahead import ahead
 from fiqa_core.storage import open_read
-from fiqa_core.tables.quality_files import Part, TableError
+from fiqa_core.tables.quality_files import TableError, TableFile
 from fiqa_core.wording import counted, one_line
 
 T = TypeVar("T")
@@ -17,7 +17,7 @@ ROWS_AT_ONCE = 65_536
 _AHEAD = 4
 
 
-def read_part(part: Part, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def read_part(part: TableFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """The rows of one file of a quality table in order.
 
     Raises:

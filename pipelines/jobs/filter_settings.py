@@ -9,13 +9,13 @@ from fiqa_core.curation.decisions.policy import Policy
 from fiqa_core.curation.findings.settings import FindingsSettings
 from fiqa_core.curation.subset.settings import DEFAULT_SHARD_SIZE, is_subset
 from fiqa_core.tables.embedding_files import EmbeddingSource
-from fiqa_core.tables.quality_files import Part, TableError, find_parts
+from fiqa_core.tables.quality_files import TableError, TableFile, find_parts
 from pipelines.cli.errors import OptionError
 from pipelines.cli.filter_options import MANIFEST_ROWS, OWN_COLUMN
 from pipelines.cli.program import called
 
 
-def embedding_source(arguments: argparse.Namespace, own: Sequence[Part]) -> EmbeddingSource | None:
+def embedding_source(arguments: argparse.Namespace, own: Sequence[TableFile]) -> EmbeddingSource | None:
     """Where the embeddings are: as the options say, else the tables' own column if all have one, else None.
 
     Raises:

@@ -9,7 +9,7 @@ from fiqa_core.storage import in_flight
 from fiqa_core.tables.embedding_files import EmbeddingSource, source_files
 from fiqa_core.tables.footers import footer_digest, read_footer
 from fiqa_core.tables.one_network import refuse_mixed
-from fiqa_core.tables.quality_files import Part, TableError, parts_of
+from fiqa_core.tables.quality_files import TableError, TableFile, parts_of
 from fiqa_core.tables.whole_tables import whole_files, whole_tables
 from pipelines.jobs.filter_settings import embedding_source
 
@@ -51,10 +51,10 @@ def read_embedding_source(arguments: argparse.Namespace, tables: Tables) -> tupl
     return replace(source, places=tuple(whole.urls)), tables
 
 
-def _refuse_repeated(own: Sequence[Part], against: Sequence[Part]) -> None:
+def _refuse_repeated(own: Sequence[TableFile], against: Sequence[TableFile]) -> None:
     """Refuse one table under two names (a link, a copy): every row of it would be its own duplicate."""
     parts = [part for part in (*own, *against) if part.rows]
-    seen: dict[str, Part] = {}
+    seen: dict[str, TableFile] = {}
     for part, digest in zip(parts, in_flight([p.url for p in parts], footer_digest), strict=True):
         other = seen.setdefault(digest, part)
         if other is not part:

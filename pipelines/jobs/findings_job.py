@@ -17,7 +17,7 @@ from fiqa_core.curation.findings.search_result import SearchResult
 from fiqa_core.curation.findings.settings import FindingsSettings
 from fiqa_core.curation.findings.tasks import Counts, Task, run_here
 from fiqa_core.tables.embedding_files import EmbeddingSource
-from fiqa_core.tables.quality_files import Part
+from fiqa_core.tables.quality_files import TableFile
 from fiqa_core.wording import counted
 from pipelines.runners.beam_options import is_local, run_job, worker_processes
 from transforms.findings import RunTasks, publish_counts
@@ -27,7 +27,7 @@ _CLUSTER_THREADS = 4
 
 
 def find(
-    parts: Sequence[Part],
+    parts: Sequence[TableFile],
     own: int,
     source: EmbeddingSource | None,
     settings: FindingsSettings,

@@ -15,7 +15,7 @@ from fiqa_core.curation.subset.settings import REPORT, SubsetSettings, place
 from fiqa_core.runs.folder import remove_notes
 from fiqa_core.runs.layout import PROGRESS
 from fiqa_core.scoring.progress import read_progress
-from fiqa_core.tables.quality_files import Part
+from fiqa_core.tables.quality_files import TableFile
 from fiqa_core.wording import counted
 from pipelines.runners.beam_options import run_job
 from pipelines.runners.progress import SubsetMonitor
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 def write_subset(
-    parts: Sequence[Part],
+    parts: Sequence[TableFile],
     decisions_folder: str,
     settings: SubsetSettings,
     output: str,

@@ -7,11 +7,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fiqa_core.tables.quality_files import Part
+from fiqa_core.tables.quality_files import TableFile
 from schemas.decisions import SCHEMA
 
 
-def write_decisions(parts: Sequence[Part], folder: Path, keep: Callable[[dict[str, Any]], bool]) -> Path:
+def write_decisions(parts: Sequence[TableFile], folder: Path, keep: Callable[[dict[str, Any]], bool]) -> Path:
     """One file for each part; only scored rows are kept, and of these those that `keep` says."""
     folder.mkdir(parents=True, exist_ok=True)
     for part in parts:

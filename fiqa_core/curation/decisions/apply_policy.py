@@ -14,7 +14,7 @@ from fiqa_core.curation.decisions.policy import Policy
 from fiqa_core.curation.decisions.recognised import check_compared
 from fiqa_core.curation.decisions.rules import check_needs, decide
 from fiqa_core.curation.decisions.statistics import counts, statistics
-from fiqa_core.tables.quality_files import Part
+from fiqa_core.tables.quality_files import TableFile
 from fiqa_core.tables.run_gaps import Gap
 from fiqa_core.tables.whole_tables import described
 from fiqa_core.wording import counted
@@ -32,8 +32,8 @@ class Tables:
             table; gaps_elsewhere: in those of `against` and `embeddings`.
     """
 
-    own: tuple[Part, ...]
-    against: tuple[Part, ...] = ()
+    own: tuple[TableFile, ...]
+    against: tuple[TableFile, ...] = ()
     findings: Findings = field(default_factory=Findings)
     gaps: tuple[Gap, ...] = ()
     gaps_elsewhere: Mapping[str, tuple[Gap, ...]] = field(default_factory=dict)

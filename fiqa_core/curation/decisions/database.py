@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fiqa_core.tables.quality_files import Part, TableError
+from fiqa_core.tables.quality_files import TableError, TableFile
 from fiqa_core.tables.row_batches import read_ahead, read_batches, read_part
 from fiqa_core.wording import counted, first_line
 from schemas.label_verdicts import LabelVerdict
@@ -94,7 +94,7 @@ def open_database(folder: Path, memory_bytes: int = MEMORY_BYTES, threads: int =
         connection.close()
 
 
-def load_rows(db: Any, own: Sequence[Part], against: Sequence[Part]) -> None:
+def load_rows(db: Any, own: Sequence[TableFile], against: Sequence[TableFile]) -> None:
     """Fill `raw` and `labels`.
 
     Raises:
@@ -161,7 +161,7 @@ def row(db: Any, query: str, *parameters: Any) -> tuple[Any, ...]:
     return tuple(rows[0]) if rows else ()
 
 
-def _raw_batches(part: Part, own: bool) -> Iterator[pa.RecordBatch]:
+def _raw_batches(part: TableFile, own: bool) -> Iterator[pa.RecordBatch]:
     label = ["label"] if "label" in part.columns else []
     shape = [name for name in ("width", "height", "quantisation", "bytes") if name in part.columns]
     first = part.first
@@ -195,7 +195,7 @@ def _shape(batch: pa.RecordBatch, url: str) -> list[pa.Array]:
     return [pixels, column("quantisation", pa.float32()), column("bytes", pa.int64())]
 
 
-def _without_quality(part: Part) -> str:
+def _without_quality(part: TableFile) -> str:
     if part.embedding_dim:
         return (
             "It looks like an output of embed_dataset, which has no quality: give it as --embeddings, and a table with "

@@ -18,7 +18,7 @@ from fiqa_core.curation.decisions.reason_codes import REASONS
 from fiqa_core.curation.decisions.removed_csv import RemovedFile
 from fiqa_core.in_flight import InFlight
 from fiqa_core.storage import join
-from fiqa_core.tables.quality_files import Part, TableError
+from fiqa_core.tables.quality_files import TableError, TableFile
 from fiqa_core.tables.row_batches import read_ahead, read_part
 from fiqa_core.tables.run_gaps import Gap
 from schemas import provenance, versions
@@ -57,7 +57,7 @@ class DecisionFiles:
     explained: Mapping[str, str]
     gaps: Sequence[Gap] = ()
 
-    def write(self, parts: Sequence[Part], decided: Iterator[pa.RecordBatch]) -> int:
+    def write(self, parts: Sequence[TableFile], decided: Iterator[pa.RecordBatch]) -> int:
         """Write everything; `decided` are the decided columns of all rows in order. Returns the kept rows.
 
         Files of an earlier run with the same digest are kept.
@@ -89,7 +89,7 @@ class DecisionFiles:
                 manifest.close()
         return kept
 
-    def _part(self, part: Part, batches: Iterator[pa.RecordBatch], columns: "_RowStream") -> Iterator[pa.Table]:
+    def _part(self, part: TableFile, batches: Iterator[pa.RecordBatch], columns: "_RowStream") -> Iterator[pa.Table]:
         url = join(self.output, DECISIONS, file_name(part))
         tables = (decisions_table(batch, columns.take(batch.num_rows)) for batch in batches)
         if is_of_run(url, self.run):
@@ -107,7 +107,7 @@ class DecisionFiles:
     def _removed_file(self) -> RemovedFile:
         return RemovedFile(self.output, join(self.output, REMOVED), self.explained, self.gaps)
 
-    def _metadata(self, part: Part) -> dict[bytes, bytes]:
+    def _metadata(self, part: TableFile) -> dict[bytes, bytes]:
         return {
             provenance.DECISIONS_RUN: self.run.encode(),
             provenance.POLICY_DIGEST: self.policy.encode(),
@@ -119,7 +119,7 @@ class DecisionFiles:
         }
 
 
-def file_name(part: Part) -> str:
+def file_name(part: TableFile) -> str:
     """Name of a quality file's decisions below `decisions`."""
     return f"part-{part.number:06d}.parquet"
 
@@ -150,7 +150,7 @@ def decisions_table(rows: pa.RecordBatch, decided: pa.Table) -> pa.Table:
     return pa.table([_as(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
 
 
-def _refuse_nulls(table: pa.Table, part: Part) -> None:
+def _refuse_nulls(table: pa.Table, part: TableFile) -> None:
     for field in table.schema:
         if not field.nullable and table[field.name].null_count:
             raise TableError(
@@ -169,11 +169,11 @@ def _as(column: pa.Array, kind: pa.DataType) -> pa.Array:
     return column if column.type == kind else column.cast(kind)
 
 
-def _copied(part: Part) -> Iterator[pa.RecordBatch]:
+def _copied(part: TableFile) -> Iterator[pa.RecordBatch]:
     return read_part(part, [name for name in _COPIED if name in part.columns])
 
 
-def _until_end(chunks: Iterator[tuple[Part, pa.RecordBatch | None]]) -> Iterator[pa.RecordBatch]:
+def _until_end(chunks: Iterator[tuple[TableFile, pa.RecordBatch | None]]) -> Iterator[pa.RecordBatch]:
     for _, batch in chunks:
         if batch is None:
             return

@@ -30,7 +30,7 @@ from fiqa_core.runs.layout import (
     unsealed,
 )
 from fiqa_core.tables.footers import footer_digest
-from fiqa_core.tables.quality_files import Part
+from fiqa_core.tables.quality_files import TableFile
 from schemas import versions
 
 POLICY = "policy.yaml"
@@ -129,8 +129,8 @@ class FilterRun:
 
 def describe_run(
     policy: Policy,
-    own: Sequence[Part],
-    against: Sequence[Part],
+    own: Sequence[TableFile],
+    against: Sequence[TableFile],
     findings: Findings,
     search: str,
     writing: Writing,

@@ -10,7 +10,7 @@ import pyarrow as pa
 from fiqa_core.curation.decisions.database import insert, scalar
 from fiqa_core.curation.decisions.policy import TIERS, Policy
 from fiqa_core.curation.decisions.row_rules import float32
-from fiqa_core.tables.quality_files import Part
+from fiqa_core.tables.quality_files import TableFile
 from fiqa_core.tables.row_batches import ROWS_AT_ONCE, read_part
 
 _REFERENCES = pa.schema([("rid", pa.int64()), ("key", pa.string()), ("shard", pa.string()), ("index", pa.int64())])
@@ -59,7 +59,7 @@ def columns_of(db: Any, policy: Policy) -> ColumnsOf:
     return ColumnsOf(quantile, by_tier(TIERS), f"(CASE WHEN reason = 0 THEN {shape} * {found} ELSE 0 END)::FLOAT")
 
 
-def load_references(db: Any, parts: Sequence[Part]) -> None:
+def load_references(db: Any, parts: Sequence[TableFile]) -> None:
     """`refs`: key, shard and index of the rows that others are duplicates of (only their files are read)."""
     wanted = db.execute("SELECT DISTINCT other FROM linked WHERE other IS NOT NULL ORDER BY other").fetchnumpy()[
         "other"
@@ -91,7 +91,7 @@ def decision_rows(db: Any, columns: ColumnsOf) -> Iterator[pa.RecordBatch]:
         yield batch
 
 
-def _references(parts: Sequence[Part], wanted: Any) -> Iterator[pa.RecordBatch]:
+def _references(parts: Sequence[TableFile], wanted: Any) -> Iterator[pa.RecordBatch]:
     for part in parts:
         low, high = np.searchsorted(wanted, [part.first, part.first + part.rows])
         if low == high:

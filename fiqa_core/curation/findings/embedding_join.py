@@ -7,12 +7,12 @@ import numpy as np
 from fiqa_core.curation.findings.rows import Rows
 from fiqa_core.curation.findings.tasks import Counts
 from fiqa_core.tables.embedding_files import EmbeddingFile, EmbeddingSource, join_digests, key_digests
-from fiqa_core.tables.quality_files import Part, TableError
+from fiqa_core.tables.quality_files import TableError, TableFile
 from fiqa_core.wording import counted
 
 
 def match_embeddings(
-    source: EmbeddingSource, files: Sequence[EmbeddingFile], parts: Sequence[Part], rows: Rows
+    source: EmbeddingSource, files: Sequence[EmbeddingFile], parts: Sequence[TableFile], rows: Rows
 ) -> tuple[np.ndarray, np.ndarray, Counts]:
     """The embedding of each row: (number of the embedding, rid of the row), in order of the embeddings.
 

@@ -9,7 +9,7 @@ from fiqa_core.curation.findings.similarity import unit_rows
 from fiqa_core.curation.findings.spill_files import Spilled, SpillWriter
 from fiqa_core.curation.findings.tasks import Counts, load_array
 from fiqa_core.storage import join, publish, temporary_for
-from fiqa_core.tables.embedding_files import EmbeddingFile, read_embeddings
+from fiqa_core.tables.embedding_files import EmbeddingFile, read_embedding_rows
 
 ROWS_A_TASK = 65_536
 _ODD = np.uint64(0x9E3779B97F4A7C15)
@@ -71,7 +71,7 @@ class GatherTask:
 
     def _read(self) -> Iterator[tuple[int, np.ndarray]]:
         for file, start, stop in self.slices:
-            yield from read_embeddings(file, start, stop)
+            yield from read_embedding_rows(file, start, stop)
 
 
 def spill_file(work: str, number: int) -> str:

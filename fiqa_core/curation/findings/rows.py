@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from fiqa_core.curation.findings.tasks import save_array, save_table
 from fiqa_core.storage import in_flight, join, open_read
 from fiqa_core.tables.hash_column import hash_numbers
-from fiqa_core.tables.quality_files import Part
+from fiqa_core.tables.quality_files import TableFile
 from fiqa_core.tables.row_batches import checked, damage_named
 from schemas.reasons import Status
 
@@ -46,7 +46,7 @@ class Rows:
     phash: tuple[np.ndarray, np.ndarray] | None
 
 
-def read_rows(parts: Sequence[Part], own: int, phash: bool = False) -> Rows:
+def read_rows(parts: Sequence[TableFile], own: int, phash: bool = False) -> Rows:
     """Read the columns; takes about 60 bytes of memory for each row."""
     total = sum(part.rows for part in parts)
     quality = np.full(total, np.nan, np.float32)
@@ -95,10 +95,10 @@ def read_names(work: str) -> pa.Array:
         return pq.read_table(stream)["label"].combine_chunks()
 
 
-def _tables(parts: Sequence[Part], phash: bool) -> Iterator[tuple[Part, pa.Table]]:
+def _tables(parts: Sequence[TableFile], phash: bool) -> Iterator[tuple[TableFile, pa.Table]]:
     wanted = ["label", "quality", "status", "sha256"] + (["phash"] if phash else [])
 
-    def read(part: Part) -> tuple[Part, pa.Table]:
+    def read(part: TableFile) -> tuple[TableFile, pa.Table]:
         with damage_named(part.url), open_read(part.url) as stream:
             return part, checked(stream).read(columns=[name for name in wanted if name in part.columns])
 

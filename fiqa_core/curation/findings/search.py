@@ -34,7 +34,7 @@ from fiqa_core.curation.findings.tasks import Counts, RunStage, Task, save_array
 from fiqa_core.images.thumbnail import THUMBNAIL_BYTES
 from fiqa_core.storage import join, open_read, remove, stat
 from fiqa_core.tables.embedding_files import EmbeddingFile, EmbeddingSource, embedding_files
-from fiqa_core.tables.quality_files import Part, TableError
+from fiqa_core.tables.quality_files import TableError, TableFile
 from schemas import identities
 
 _log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ _SAMPLE = 65_536
 class Search:
     """One search: tables, embeddings, settings, and output folder. `own`: smaller rids belong to the dataset."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[TableFile, ...]
     own: int
     source: EmbeddingSource | None
     settings: FindingsSettings

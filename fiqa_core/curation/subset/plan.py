@@ -22,7 +22,7 @@ from fiqa_core.shards.formats import CONTAINERS, SAME, container_of, output_form
 from fiqa_core.shards.output import FileOutput, OutputRefusedError, SetOutput
 from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.storage import above, exists, in_flight, join, open_read, publish_bytes, stat
-from fiqa_core.tables.quality_files import Part
+from fiqa_core.tables.quality_files import TableFile
 from fiqa_core.tables.row_batches import checked, damage_named
 from fiqa_core.wording import counted, one_line
 
@@ -74,7 +74,7 @@ class _Seen:
 
 
 def plan_subset(
-    parts: Sequence[Part],
+    parts: Sequence[TableFile],
     decisions_folder: str,
     settings: SubsetSettings,
     output: str,
@@ -122,7 +122,7 @@ def plan_subset(
     return plan
 
 
-def check_source(parts: Sequence[Part], settings: SubsetSettings) -> tuple[SubsetSettings, list[Unit]]:
+def check_source(parts: Sequence[TableFile], settings: SubsetSettings) -> tuple[SubsetSettings, list[Unit]]:
     """The settings with what the tables say filled in, and the part of the dataset that each file is about.
 
     Raises:
@@ -160,7 +160,7 @@ def _look_at(url: str) -> _Seen:
     return _Seen(kept.num_rows, {v["values"]: v["counts"] for v in values}, content.hexdigest()[:16])
 
 
-def _unit(part: Part, settings: SubsetSettings) -> Unit:
+def _unit(part: TableFile, settings: SubsetSettings) -> Unit:
     if part.unit is None:
         raise SubsetError(
             f"{part.url}: where its images lie is not known: there is no plan/units.parquet beside the table. A subset "
@@ -176,7 +176,7 @@ def _unit(part: Part, settings: SubsetSettings) -> Unit:
     return replace(container_of(unit).without_keys(unit), version="")
 
 
-def _format(wanted: str, parts: Sequence[Part]) -> str:
+def _format(wanted: str, parts: Sequence[TableFile]) -> str:
     found = sorted({part.unit.container for part in parts if part.unit is not None})
     if wanted != SAME:
         return wanted
@@ -191,7 +191,7 @@ def _format(wanted: str, parts: Sequence[Part]) -> str:
     return same
 
 
-def _read_settings(parts: Sequence[Part]) -> ReadSettings:
+def _read_settings(parts: Sequence[TableFile]) -> ReadSettings:
     """How the table's run read its records; runs of one table that differ are refused."""
     found: dict[str, ReadSettings] = {}
     for folder in {above(part.url.rpartition("/")[0]) for part in parts}:

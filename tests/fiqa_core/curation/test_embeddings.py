@@ -10,7 +10,7 @@ import pytest
 from fiqa_core.curation.findings.embedding_join import match_embeddings
 from fiqa_core.curation.findings.rows import read_rows
 from fiqa_core.curation.findings.similarity import unit_rows
-from fiqa_core.tables.embedding_files import EmbeddingSource, embedding_files, read_embeddings
+from fiqa_core.tables.embedding_files import EmbeddingSource, embedding_files, read_embedding_rows
 from fiqa_core.tables.quality_files import TableError, find_parts
 from tests.makers.embedded import people_images, write_quality
 
@@ -31,7 +31,7 @@ def joined(source, parts):
     rows = read_rows(parts, sum(part.rows for part in parts))
     files = embedding_files(source, parts)
     number, rid, counts = match_embeddings(source, files, parts, rows)
-    every = np.concatenate([values for file in files for _, values in read_embeddings(file, 0, file.rows)])
+    every = np.concatenate([values for file in files for _, values in read_embedding_rows(file, 0, file.rows)])
     found = np.full((len(rows.scored), every.shape[1]), np.nan, np.float32)
     found[rid] = every[number]
     return found, counts

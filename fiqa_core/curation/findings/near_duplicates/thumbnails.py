@@ -8,19 +8,19 @@ import pyarrow as pa
 from fiqa_core.curation.findings.tasks import load_array
 from fiqa_core.images.thumbnail import THUMBNAIL_BYTES
 from fiqa_core.storage import is_local, join, open_read, publish, temporary_for
-from fiqa_core.tables.quality_files import Part, TableError
+from fiqa_core.tables.quality_files import TableError, TableFile
 from fiqa_core.tables.row_batches import read_ahead, read_part
 
 COLUMN = "thumb"
 _READ_AT_ONCE = 4096
 
 
-def have_thumbnails(parts: Sequence[Part]) -> bool:
+def have_thumbnails(parts: Sequence[TableFile]) -> bool:
     """Whether every file has the column."""
     return all(COLUMN in part.columns for part in parts)
 
 
-def publish_thumbnails(parts: Sequence[Part], output: str, work: str) -> None:
+def publish_thumbnails(parts: Sequence[TableFile], output: str, work: str) -> None:
     """Publish one array of thumbnails, by rid; zeros if a row has none. Takes a few megabytes of memory."""
     rows = sum(part.rows for part in parts)
     header = {"descr": "|u1", "fortran_order": False, "shape": (rows, THUMBNAIL_BYTES)}
