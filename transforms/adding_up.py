@@ -12,7 +12,7 @@ class AddUp(beam.CombineFn, Generic[A]):
     """Adds results up, in any order.
 
     Args:
-        nothing: makes the sum of no results. add: two sums as one; associative. Both are picklable.
+        nothing: makes the sum of zero results. add: combines two sums; associative. Both are picklable.
     """
 
     def __init__(self, nothing: Callable[[], A], add: Callable[[A, A], A]) -> None:

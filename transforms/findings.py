@@ -15,7 +15,7 @@ class RunTaskFn(beam.DoFn):
     """Does one task inside `process`; emits its counts."""
 
     def process(self, task: Any) -> Iterator[Counts]:
-        """Do one `Task`, unless it is done. (Beam cannot check a protocol against the tasks, so none is named.)"""
+        """Do one `Task`, unless it is done already. (`Any`, because Beam cannot check a protocol.)"""
         yield run_task(task)
 
 

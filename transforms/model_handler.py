@@ -1,4 +1,4 @@
-"""A RunInference model handler, for those who build Beam pipelines of their own."""
+"""A RunInference model handler for Beam pipelines of your own."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ class FaceQualityModelHandler(ModelHandler[np.ndarray, PredictionResult, Quality
     """Scores uint8 RGB (112, 112, 3) arrays; `inference` is the quality (float, higher = better).
 
     Batches have one fixed size (Beam's adaptive batching settles at a handful of images otherwise).
-    Decode and validate images before: an exception fails the whole batch, not one image.
+    Decode and validate images first: an exception fails the whole batch, not one image.
 
     Args:
         checkpoint: URI of a ViT-FIQA or CR-FIQA checkpoint.
@@ -62,7 +62,7 @@ class FaceQualityModelHandler(ModelHandler[np.ndarray, PredictionResult, Quality
             yield PredictionResult(image, quality)
 
     def get_num_bytes(self, batch: Sequence[np.ndarray]) -> int:
-        """Bytes of a batch, without pickling it to find out (Beam's default does)."""
+        """Bytes of a batch. Beam's default would pickle the batch to count them."""
         return sum(image.nbytes for image in batch)
 
     def batch_elements_kwargs(self) -> dict[str, Any]:

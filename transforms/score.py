@@ -19,16 +19,16 @@ from fiqa_core.scoring.summary import Summary, merge
 from fiqa_core.shards.unit import Unit
 from transforms.adding_up import AddUp
 
-# Beam counters, for the runner's user interface and the driver's progress line. A courtesy: what a worker did
-# before it was lost counts again; the table is the account.
+# Beam counters, for the runner's user interface and the driver's progress line. They are estimates: the work of a lost
+# worker counts twice. The exact numbers are in the table and in summary.json.
 COUNTERS = "fiqa"
-# In the order of a `Tally`: of this run, and of units that an earlier one finished.
+# In the order of a `Tally`: for this run, and for units that an earlier run finished.
 NOW_COUNTERS = ("records", "rejected", "bytes", "units_done")
 KEPT_COUNTERS = ("records_kept", "rejected_kept", "bytes_kept", "units_kept")
 
 
 class _CountingHeartbeat(Heartbeat):
-    """A heartbeat that Beam's counters see too."""
+    """A heartbeat that also updates Beam's counters."""
 
     def count(self, change: Progress) -> None:
         super().count(change)
@@ -40,8 +40,8 @@ class _CountingHeartbeat(Heartbeat):
 class ScoreUnitFn(beam.DoFn):
     """Reads, decodes, batches, scores and publishes one unit inside `process`; emits its `Summary`.
 
-    Everything happens here because a batch that crossed to another stage would carry images, and because
-    some runners drop what `finish_bundle` emits.
+    All of it happens in one step, because a batch sent to another stage would carry images, and because some runners
+    drop what `finish_bundle` emits.
     """
 
     def __init__(self, source: ScorerSource, settings: ScoreSettings, output: str, decode_threads: int) -> None:

@@ -66,7 +66,7 @@ def _is_file(entry: object) -> bool:
 
 
 def read_run_file(folder: str, parse: Callable[[bytes], dict[str, Any]] = parse_run, name: str = RUN) -> dict[str, Any]:
-    """What the account of a folder's run says; one that no run would write is not even read to its end.
+    """What the account of a folder's run says; a file too large for an account is not read.
 
     Raises:
         ValueError: as `parse`. FileNotFoundError: there is none.
@@ -79,12 +79,12 @@ def read_run_file(folder: str, parse: Callable[[bytes], dict[str, Any]] = parse_
 
 
 def sealed(content: Mapping[str, Any]) -> bytes:
-    """An account as JSON, with a digest of itself: `unsealed` tells whether it is as it was written."""
+    """An account as JSON, with a digest of its content, so that `unsealed` can detect changes."""
     return json.dumps({**content, SEAL: _seal(content)}, indent=1).encode()
 
 
 def unsealed(url: str) -> dict[str, Any] | None:
-    """An account as it was written (and without its digest); None where it was changed since, or is none of ours."""
+    """An account without its digest; None if it was changed since it was written, or is not ours."""
     try:
         found = read_own_json(url)
     except (ValueError, FileNotFoundError):
@@ -98,7 +98,7 @@ def _seal(content: Mapping[str, Any]) -> str:
 
 
 def own_json(data: bytes) -> dict[str, Any]:
-    """A JSON object that a run wrote, read as if a stranger had.
+    """A JSON object that a run wrote, checked as untrusted input.
 
     Raises:
         ValueError: not JSON, not an object, too large, or nested too deeply; the message is one line.

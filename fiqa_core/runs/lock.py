@@ -18,13 +18,13 @@ from fiqa_core.runs.layout import LOCK
 from fiqa_core.storage import absolute, is_local
 
 _log = logging.getLogger(__name__)
-# What a command writes into its lock, and nobody else into a file of that name.
+# The content of a command's lock; a `_lock` with any other content is not ours.
 _OURS = re.compile(rb"process \d+ on [^\n]{1,255}")
 _MOST_BYTES = 300
 
 
 class _Held(NamedTuple):
-    """A lock that is held. `was_empty`: an empty file of that name lay there before, so it stays."""
+    """A lock that is held. `was_empty`: there was an empty file of that name before, so it is left there."""
 
     descriptor: int
     was_empty: bool
@@ -32,20 +32,19 @@ class _Held(NamedTuple):
 
 @contextmanager
 def hold_output(output: str) -> Iterator[None]:
-    """Keep other commands away from an output while this one plans, sweeps, runs and counts.
+    """Keep other commands away from an output while this one works on it.
 
-    On a disk it is a lock of the operating system on `<output>/_lock`: it is gone the moment its holder is,
-    killed or not, so there is never a stale one to remove by hand. Object stores have no such lock, and none
-    is needed there for the table to be right: temporaries lie on each machine's own disk, so that no command
-    can sweep another's, and files are put whole under names that only the unit and the settings decide. Two
-    commands on one such output do the work twice and write the same table.
+    On a disk this is a lock of the operating system on `<output>/_lock`. It ends with the process, killed or not, so a
+    stale lock never has to be removed by hand. Object stores have no such lock. The table is right there without one:
+    temporaries lie on each machine's own disk, so no command sweeps another's, and files are put whole under names that
+    depend on the unit and the settings only. Two commands on one such output do the work twice and write one table.
 
     A `_lock` that no command wrote (a link, a file with other content, anything but a plain file) is neither written to
-    nor removed, and so are links in the place of the folders that a run makes.
+    nor removed. The same holds for a link in the place of a folder of the run.
 
     Raises:
-        OutputError: another command holds it (the message names its process), `_lock` is somebody else's, or nothing
-            can be written there.
+        OutputError: another command holds it (the message names its process), `_lock` is not ours, or the
+            output cannot be written to.
     """
     if not is_local(output):
         yield
@@ -73,7 +72,7 @@ def hold_output(output: str) -> Iterator[None]:
 
 
 def holder_of(output: str) -> str:
-    """The process that holds an output now; "" where none does, and on a store without locks."""
+    """The process that holds an output now; "" if none does, and on a store without locks."""
     if not is_local(output):
         return ""
     try:
@@ -120,7 +119,7 @@ def _own_content() -> bytes:
 
 
 def _open(path: Path) -> tuple[int, bool]:
-    """The lock's file, and whether it was made here; never one behind a link."""
+    """Open the lock file, never through a link. Returns the descriptor, and whether the file is new."""
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with contextlib.suppress(FileExistsError):
         return _create(path, flags), True
@@ -140,8 +139,8 @@ def _open(path: Path) -> tuple[int, bool]:
 
 
 def _create(path: Path, flags: int) -> int:
-    """A new lock with its content, in one step: a command that was killed in between would leave an empty file, and
-    that could be anybody's.
+    """Create the lock with its content in one step. A command killed between two steps would leave an empty file, and
+    that could be a user's.
 
     Raises:
         FileExistsError: there is a file of that name.
@@ -152,7 +151,7 @@ def _create(path: Path, flags: int) -> int:
         return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         os.write(descriptor, _own_content())
-        # A folder's descriptor makes Python follow the link to the file, which it would not do by itself.
+        # Python follows the /proc link only if a folder descriptor is given.
         folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=folder, follow_symlinks=True)
@@ -168,7 +167,7 @@ def _create(path: Path, flags: int) -> int:
 
 
 def _release(path: Path, held: _Held) -> None:
-    """Removed before it is let go: who waits for the lock must find that its name is another file now."""
+    """Remove the file, then unlock it: whoever waits for the lock must see that the name is another file now."""
     try:
         if not _is_still(held.descriptor, path):
             return

@@ -13,7 +13,7 @@ _IN_OUTPUT = re.compile(
     r"/(?=(?:run\.json|summary\.json|removed\.csv|policy\.yaml|_lock"
     r"|(?:quality|plan|decisions|findings|manifest)/[^/]+\.(?:parquet|json)|(?:_tmp|_progress|_findings)/.+)$)"
 )
-# A filter run's images: a dataset like any other where they are named, and no part of the folder that the run lies in.
+# A filter run's images: input if the user names them, but not input as a part of the folder around the run.
 _IN_SUBSET = re.compile(r"/(?=subset/.)")
 _QUICK = (b"_tmp/", b"_progress/", b"_findings/", b"subset/")
 
@@ -40,17 +40,17 @@ def _parses(parse: Callable[[bytes], object], data: bytes) -> bool:
 
 
 class RunFiles:
-    """Tells files of scoring runs from input; `workspace` is the folder that the plan is being written to."""
+    """Separates the files of runs from input; `workspace` is the folder that the plan is written to."""
 
     def __init__(self, workspace: str) -> None:
         self._workspace = absolute(workspace)
-        # The output that is being planned for, which has no run.json yet.
+        # The output of this run, which has no run.json yet.
         self._present = self._workspace.removesuffix(f"/{PLAN}")
         self._known: dict[str, bool] = {}
 
     def holds(self, folder: str, path: bytes) -> bool:
-        """Whether a file of a folder (by its absolute URL, and its path below it) is a run's own."""
-        # The cheap question first: this is asked of every file of a dataset.
+        """Whether a file of a folder (absolute URL, and path below it) belongs to a run."""
+        # The cheap test first: this is called for every file of a dataset.
         named = path.endswith((b".json", b".parquet", b"_lock", b".csv", b".yaml"))
         if not named and not any(name in path for name in _QUICK):
             return False
@@ -58,7 +58,7 @@ class RunFiles:
         return self.holds_url(url) or any(self._is_run(base) for base in _bases(_IN_SUBSET, url, len(folder)))
 
     def holds_url(self, url: str) -> bool:
-        """Whether a file is a run's own (a subset is not: whoever names it wants it)."""
+        """Whether a file belongs to a run. A subset does not: a user who names it wants it as input."""
         if url.startswith(f"{self._workspace}/") or _LISTING.search(url):
             return True
         return any(self._is_run(base) for base in _bases(_IN_OUTPUT, url))
@@ -75,5 +75,5 @@ class RunFiles:
 
 
 def _bases(pattern: re.Pattern[str], url: str, least: int = 0) -> list[str]:
-    """Where the output would lie that a file seems to be of; only such as have at least so many characters."""
+    """The output folders that a file could belong to, by its path; only those with at least `least` characters."""
     return [url[: match.start()] for match in pattern.finditer(url) if match.start() >= least]

@@ -21,7 +21,7 @@ def plan_dataset(
 ) -> Plan:
     """Cut a dataset into units (see `plan_units`, whose errors it raises).
 
-    Files that scoring and filter runs wrote are no input. Where a run was begun in the workspace before, shards keep
+    Files that scoring and filter runs wrote are not input. Where a run was begun in the workspace before, shards keep
     the names that it gave them (`faces` and `/data/faces` are one), so that a table has one name for each.
     """
     plan = plan_units(inputs, container, unit_size, workspace, RunFiles(workspace), read)

@@ -20,7 +20,7 @@ _ROWS_AT_ONCE = 8192
 def read_columns(
     url: str, needed: Sequence[str], optional: Sequence[str] = (), allow_incomplete: bool = False
 ) -> pa.Table:
-    """Columns of a table in one piece, keys and labels as strings; optional ones only where all its files have them.
+    """Columns of a table in one piece, keys and labels as strings; optional columns only if all its files have them.
 
     Raises:
         TableError: a needed column is missing, keys or labels of a type that is not text, a file that is not Parquet,
@@ -41,12 +41,12 @@ def read_columns(
 
 
 def read_embedded(url: str, allow_incomplete: bool = False) -> tuple[pa.Array, np.ndarray, pa.Array | None]:
-    """Keys, embeddings (floats (N, D), NaN where there is none) and labels (where all its files have them) of a table.
+    """Keys, embeddings (floats (N, D), NaN where there is none) and labels (if all its files have them) of a table.
 
-    The matrix grows in place, a few thousand rows at a time: nothing else of its size is ever held.
+    The matrix grows in place, a few thousand rows at a time, so there is never a second one of its size in memory.
 
     Raises:
-        TableError: as `read_columns`; or no embedding at all, or of different lengths.
+        TableError: as `read_columns`; or there is no embedding, or their lengths differ.
     """
     matrix: np.ndarray | None = None
     texts: dict[str, list[pa.Array]] = {name: [] for name in TEXTS}
@@ -69,7 +69,7 @@ def read_embedded(url: str, allow_incomplete: bool = False) -> tuple[pa.Array, n
 
 
 def _put(matrix: np.ndarray | None, column: pa.Array, filled: int, total: int, url: str) -> np.ndarray | None:
-    """Put rows into the matrix, which is made (its length is known then) at the first one that is not null."""
+    """Copy rows into the matrix, which is allocated at the first row that is not null: only then is its width known."""
     if column.null_count == len(column):
         block = None
     else:
@@ -100,7 +100,7 @@ def _opened(file: str, needed: Sequence[str]) -> Iterator[pq.ParquetFile]:
             yield parquet
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
-            raise  # the store's failure; Arrow's own faults of a file's content are bare OSErrors
+            raise  # the store failed; for a damaged file Arrow raises a bare OSError
         raise TableError(f"{file}: not readable as Parquet ({one_line(error, 200)})") from error
 
 
@@ -124,7 +124,7 @@ def as_matrix(column: pa.ChunkedArray, where: str = "embedding") -> np.ndarray:
     """A column of lists as one matrix, floats (N, D); a null list is a row of NaN.
 
     Raises:
-        TableError: lists of different lengths, or of no numbers.
+        TableError: the lists differ in length, or do not hold numbers.
     """
     kind = column.type
     if not (pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind)):

@@ -1,4 +1,4 @@
-"""Where embeddings come from, and which of them belongs to which row."""
+"""Where embeddings come from, and which embedding belongs to which row."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -22,14 +22,14 @@ _ROWS_AT_ONCE = 8192
 
 @dataclass(frozen=True)
 class EmbeddingSource:
-    """Which files hold the embeddings.
+    """The files with the embeddings.
 
     Attributes:
-        kind: `column` (the quality tables' own column), `run` (tables of an embedding run), `parquet` (someone
-            else's), `npy` (an (N, D) array beside a text file with one key a line).
+        kind: `column` (the quality tables' own column), `run` (tables of an embedding run), `parquet` (another
+            tool's), `npy` (an (N, D) array beside a text file with one key a line).
         places: files, folders or globs; none for `column`.
-        column: name of the embedding column. join: `sha256` or `key`, what is equal in both tables.
-        join_column: its name in the foreign table ("" = as `join`). keys: the text file of a `npy`.
+        column: name of the embedding column. join: `sha256` or `key`, the value that both tables share.
+        join_column: its column in the other table ("" = named as `join`). keys: the text file of a `npy`.
     """
 
     kind: str = "column"
@@ -50,7 +50,7 @@ class EmbeddingSource:
 
 @dataclass(frozen=True)
 class EmbeddingFile:
-    """One file of embeddings: its rows are `first` to `first + rows` of all embeddings. column "" = `.npy`."""
+    """One file of embeddings: rows `first` to `first + rows` of all embeddings. `column` is "" for a `.npy`."""
 
     url: str
     column: str
@@ -95,7 +95,7 @@ def embedding_files(source: EmbeddingSource, parts: Sequence[TableFile]) -> tupl
 
 
 def source_files(source: EmbeddingSource) -> dict[str, str]:
-    """The Parquet files of a source of kind `run` or `parquet` in order, and the place that each comes from.
+    """The Parquet files of a source of kind `run` or `parquet` in order, each with the place it was found through.
 
     Raises:
         TableError: nothing there.
@@ -108,7 +108,7 @@ def source_files(source: EmbeddingSource) -> dict[str, str]:
 
 
 def read_embedding_rows(file: EmbeddingFile, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Embeddings of rows `start` to `stop` of one file as stored, in order, a bounded number at once.
+    """Embeddings of rows `start` to `stop` of one file, in order, a bounded number at a time.
 
     Yields:
         number of the first of them among all embeddings, float32 (n, dim); NaN where the column is null.
@@ -222,10 +222,10 @@ def _npy(url: str) -> np.ndarray:
 
 
 def join_digests(source: EmbeddingSource, files: Sequence[EmbeddingFile]) -> tuple[np.ndarray, np.ndarray]:
-    """The first 16 bytes of what each embedding is joined by (uint64 high, low; 0, 0: null).
+    """The first 16 bytes of each embedding's join value (uint64 high, low; 0, 0: null).
 
     Raises:
-        TableError: no such column, or not as many keys as embeddings.
+        TableError: the column is missing, or the numbers of keys and embeddings differ.
     """
     if source.kind == "npy":
         lines = _key_lines(source.keys)
@@ -241,8 +241,8 @@ def join_digests(source: EmbeddingSource, files: Sequence[EmbeddingFile]) -> tup
 
 
 def _key_lines(url: str) -> list[str]:
-    """The lines of a text file. Only line feeds (and a carriage return before one) end a line: keys may hold other
-    characters that Python takes for line breaks."""
+    """The lines of a text file. Only line feeds (and a carriage return before one) end a line: keys may
+    contain other characters that Python treats as line breaks."""
     with open_read(url) as stream:
         data = stream.read()
     try:
@@ -256,7 +256,7 @@ def _key_lines(url: str) -> list[str]:
 
 
 def key_digests(parts: Sequence[TableFile]) -> tuple[np.ndarray, np.ndarray]:
-    """What the quality tables' rows are joined by where that is the key (as `join_digests`)."""
+    """The same digests (`join_digests`) for the rows of the quality tables, by their key."""
     halves = [_join_column(part.url, "key", "key") for part in parts]
     return np.concatenate([half[0] for half in halves]), np.concatenate([half[1] for half in halves])
 

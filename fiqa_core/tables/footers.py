@@ -1,4 +1,4 @@
-"""What the footer of a table file says of it: rows, settings, the part of the dataset, and shards that broke off."""
+"""What the footer of a table file says: rows, settings, the unit of the dataset, and shards that broke off."""
 
 import hashlib
 import json
@@ -16,13 +16,13 @@ from schemas import provenance
 from schemas.reasons import SHARD_LEVEL
 
 _BREAK_COLUMNS = ("shard", "index", "status", "message")
-# Both codes begin so; where a column's least and greatest value lie outside, no row has one of them.
+# Both status codes begin with this. If a column's range lies outside, no row has either code.
 _LOW, _HIGH = "shard_", "shard`"
 
 
 @dataclass(frozen=True)
 class Break:
-    """A row that stands for the rest of a shard: where it is, and what was found there."""
+    """A row that stands for the unread rest of a shard: its place, and what was found there."""
 
     shard: str
     index: int
@@ -34,10 +34,10 @@ class Footer:
     """One file of a table.
 
     Attributes:
-        url: of the file. rows: their number. settings: those that the scores were made with, None where the file does
-            not say (another tool wrote it). unit: the part of the dataset that it is about, None likewise.
-        breaks: rows that stand for the rest of a shard. places: whether it has columns that say which record of which
-            shard a row is. damage: why it cannot be read, "" where it can.
+        url: of the file. rows: number of rows. settings: of the scoring run, None if the file has none (another tool
+            wrote it). unit: the unit of the dataset that it covers, None likewise.
+        breaks: rows that stand for the rest of a shard. places: whether it has the columns that name the
+            shard and record of a row. damage: why it cannot be read, "" if it can.
     """
 
     url: str
@@ -60,7 +60,7 @@ class Footer:
 
 
 def read_footer(url: str) -> Footer:
-    """Look at one file; only where its status column may hold a shard's end are rows read."""
+    """Read the footer of one file; rows are read only if the status column may contain a broken-off shard."""
     try:
         with open_read(url) as stream:
             file = pq.ParquetFile(stream, page_checksum_verification=True)
@@ -77,7 +77,7 @@ def read_footer(url: str) -> Footer:
         raise
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's failure; Arrow's own errors carry no number
+            raise  # the disk failed; Arrow's own errors have no errno
         return Footer(url, damage=one_line(error, 200))
 
 
@@ -122,7 +122,7 @@ def _breaks(file: pq.ParquetFile) -> tuple[Break, ...]:
 
 
 def _has_none(statistics: Any) -> bool:
-    """Whether statistics tell that no value lies between the two ends."""
+    """Whether the statistics show that no value lies in the range."""
     if statistics is None or not statistics.has_min_max:
         return False
     low, high = statistics.min, statistics.max

@@ -1,4 +1,4 @@
-"""Perceptual hashes of a quality table as numbers, in whichever type the table holds them."""
+"""Perceptual hashes of a quality table as numbers, whatever type the table stores them in."""
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +11,7 @@ _HEXADECIMAL = "^[0-9a-fA-F]{16}$"
 
 
 def hash_numbers(column: pa.ChunkedArray, url: str) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes, uint64 (n,), and whether there is one, bool (n,); 0 where there is none.
+    """Hashes, uint64 (n,), and whether each row has one, bool (n,); 0 for a row without.
 
     Args:
         column: 16 hexadecimal digits a row, or (tables of schema version 1) uint64. url: of the file, for errors.

@@ -28,7 +28,7 @@ from schemas.quality import COLUMNS
 from schemas.units import DIRECTIONS, UNITS
 
 FORMS = ("pandas", "arrow", "duckdb")
-# NumPy's integers have no null: a column with one would become floats, which round a 64-bit hash.
+# NumPy's integers have no null: a column with nulls would become floats, and floats round a 64-bit hash.
 _NULLABLE: dict[pa.DataType, Any] = {
     pa.int8(): pd.Int8Dtype(),
     pa.int16(): pd.Int16Dtype(),
@@ -56,10 +56,10 @@ def load_quality(
             none is rounded; `attrs["columns"]` has description, unit and direction of each column), `arrow` (a Table;
             they are in each field's metadata) or `duckdb` (a relation, which has no place for them:
             `column_meanings`).
-        allow_incomplete: log what the table lacks (units, ends of shards, the end of its run) instead of refusing it.
+        allow_incomplete: log what is missing (units, ends of shards, the end of the run) instead of refusing the table.
 
     Raises:
-        TableError: nothing there, a file that is no Parquet, a column that it does not have, a table that is not whole,
+        TableError: nothing there, a file that is not Parquet, a column that is missing, a table that is not complete,
             or files of several networks.
     """
     if to not in FORMS:
@@ -80,7 +80,7 @@ def column_meanings(columns: Sequence[str] | None = None) -> dict[str, dict[str,
 
 
 def embedding_matrix(place: str | os.PathLike[str], allow_incomplete: bool = False) -> np.ndarray:
-    """The embeddings of a table, floats (rows, D) in the order of its rows; NaN where a row has none.
+    """The embeddings of a table, floats (rows, D) in the order of its rows; NaN for a row without.
 
     Raises:
         TableError: the table has no embeddings, or is not whole (unless `allow_incomplete`).
@@ -103,7 +103,7 @@ def _read(place: str, columns: Sequence[str] | None, allow_incomplete: bool) -> 
                 tables.append(file.read(columns=wanted))
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
-                raise  # the store's failure; Arrow's own faults of a file's content are bare OSErrors
+                raise  # the store failed; for a damaged file Arrow raises a bare OSError
             raise TableError(f"{url}: not readable as Parquet ({one_line(error, 200)})") from error
     if not tables:
         raise TableError(f"{place}: none of its files is readable")
@@ -115,7 +115,7 @@ def _read(place: str, columns: Sequence[str] | None, allow_incomplete: bool) -> 
 
 
 def _as_now(table: pa.Table) -> pa.Table:
-    """Columns whose types differ between versions of the table, in those of today."""
+    """The table with the column types of the current version."""
     for place, name in enumerate(table.column_names):
         kind = table.schema.field(name).type
         if pa.types.is_fixed_size_binary(kind):

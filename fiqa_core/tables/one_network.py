@@ -1,4 +1,4 @@
-"""Whether the files of tables go together: scores of one network, and every record once."""
+"""Whether table files can be used together: scores of one network, and every record only once."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -17,22 +17,22 @@ from fiqa_core.wording import one_line
 from schemas.reasons import SHARD_LEVEL
 
 _SHOWN = 5
-# What changes which images are admitted or what is noted of them, and not the embedding of one that is.
+# These settings change which images are admitted, or extra columns, but not the embedding of an admitted image.
 _NOT_OF_EMBEDDINGS = {
     "read", "min_side", "max_side", "max_pixels", "channel_order", "embeddings", "phash",
 }  # fmt: skip
 
 
 def refuse_mixed(files: Sequence[Footer], names: Mapping[str, str], embeddings_only: bool) -> None:
-    """Refuse files whose scores were made with different settings: one quantile over two scales means nothing.
+    """Refuse files whose scores were made with different settings: a quantile over two scales has no meaning.
 
     Args:
         files: of all tables. names: how the user named the table, by the URL of the file.
-        embeddings_only: compare what changes an embedding only; tables of several datasets may then differ in what
-            they admitted.
+        embeddings_only: compare only what changes an embedding; tables of several datasets may differ in what they
+            admitted.
 
     Raises:
-        TableError: it names the settings, with the value in either table.
+        TableError: it names the settings and both values.
     """
     first: Footer | None = None
     for file in files:
@@ -59,11 +59,11 @@ def refuse_mixed(files: Sequence[Footer], names: Mapping[str, str], embeddings_o
 def refuse_twice(files: Sequence[Footer], names: Mapping[str, str]) -> None:
     """Refuse tables that hold the same record (shard and place in it) twice.
 
-    Several runs over one dataset that grew, each of other shards, are what several tables are for. Only shards that
-    are in more than one run are read for it; of files that do not say what they are about, every row.
+    Several tables are meant for several runs over a dataset that grew, each with its own shards. Only shards that are
+    in more than one run are read; for files that do not name their unit, every row is read.
 
     Raises:
-        TableError: it names the first such records.
+        TableError: it names the first of them.
     """
     own = [file for file in files if file.unit is not None and file.places]
     folders: dict[str, set[str]] = {}
@@ -100,7 +100,7 @@ def _refuse_equal(files: Sequence[Footer], names: Mapping[str, str], by_unit: bo
 def _equal_rows(
     files: Sequence[Footer], hashes: Sequence[np.ndarray], repeated: np.ndarray, names: Mapping[str, str], by_unit: bool
 ) -> tuple[list[str], int]:
-    """The first records that really are equal (not only their hashes), in words, and the number of all."""
+    """The first records that are equal (not only their hashes) as text, and how many there are."""
     seen: dict[tuple[Any, ...], str] = {}
     shown: list[str] = []
     count = 0
@@ -122,9 +122,9 @@ def _equal_rows(
 
 
 def _identities(file: Footer, by_unit: bool) -> pd.DataFrame:
-    """What names each record of a file; rows that stand for the rest of a shard are left out."""
+    """The identity of each record of a file; rows that stand for the rest of a shard are left out."""
     unit = file.unit or {}
-    # Of a folder the place changes with every file that is added; its path does not.
+    # In a folder, an added file changes the index of later files, but not their paths.
     columns = (["key"] if index_moves(unit.get("container")) else ["index"]) if by_unit else ["shard", "index", "key"]
     table = _read(file.url, [*columns, "status"])
     if "status" in table.column_names:
@@ -150,7 +150,7 @@ def _read(url: str, columns: Sequence[str]) -> pa.Table:
             return file.read(columns=[name for name in columns if name in file.schema_arrow.names])
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
-            raise  # the store's failure; Arrow's own faults of a file's content are bare OSErrors
+            raise  # the store failed; for a damaged file Arrow raises a bare OSError
         raise TableError(f"{url}: damaged ({one_line(error, 200)}). Write it again.") from error
 
 

@@ -39,10 +39,10 @@ class TableFile:
     """One file of a quality table.
 
     Attributes:
-        number: place among all files, from 0. url: of the file.
-        first: `rid` of its first row; the rid of a row is `first` + its place in the file. rows: number of rows.
+        number: of the file among all files, from 0. url: of the file.
+        first: `rid` of its first row; the rid of a row is `first` + its row number in the file. rows: number of rows.
         columns: names of its columns. embedding_dim: numbers in one embedding, 0 where it has none.
-        unit: the part of the dataset that it describes, None where the plan is not beside the table.
+        unit: the unit of the dataset that it covers, None if the plan is not beside the table.
     """
 
     number: int
@@ -64,16 +64,16 @@ def find_parts(tables: Sequence[str], after: Sequence[TableFile] = ()) -> tuple[
 
     Args:
         tables: outputs of scoring runs, their `quality` folders, single Parquet files, or globs.
-        after: files found before, whose numbers and rows these follow.
+        after: files found before; numbers and rids continue after theirs.
 
     Raises:
-        TableError: nothing there, or a file that is no quality table.
+        TableError: nothing there, or a file that is not a quality table.
     """
     return parts_of([url for table in tables for url in table_files(table)], after)
 
 
 def parts_of(files: Sequence[str], after: Sequence[TableFile] = ()) -> tuple[TableFile, ...]:
-    """The same of files that are known by their URLs."""
+    """The same for files whose URLs are known."""
     urls = list(dict.fromkeys(files))
     units = {folder: _units(folder) for folder in {_folder(url) for url in urls}}
     parts: list[TableFile] = []
@@ -123,7 +123,7 @@ def _look_at(url: str) -> TableFile:
 
 
 def _check_types(url: str, schema: pa.Schema) -> None:
-    """Refuse columns of types that cannot be read as those of a quality table, before any work is done on them."""
+    """Refuse columns whose types do not fit a quality table, before any row is read."""
     for name, (fits, expected) in _TYPES.items():
         if name not in schema.names:
             continue
@@ -172,7 +172,7 @@ def _folder(url: str) -> str:
 
 
 def _units(quality: str) -> dict[str, Unit]:
-    """The units of the run whose `quality` folder this is, by their files' names; none where its plan is not there."""
+    """The units of the run that owns this `quality` folder, by file name; empty if its plan is missing."""
     output = above(quality)
     if output is None:
         return {}
@@ -191,7 +191,7 @@ def _units(quality: str) -> dict[str, Unit]:
     for row in rows:
         name = str(row.pop("file"))
         if listing_in_plan(row["container"]):
-            # The listing lies beside the table, wherever both were moved to since.
+            # The listing lies beside the table, also after both were moved.
             row["listing"] = join(output, PLAN, row["listing"].rpartition("/")[2])
         units[name] = Unit(**row)
     return units

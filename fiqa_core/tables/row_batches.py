@@ -1,4 +1,4 @@
-"""Rows of Parquet files on any store, a bounded number at a time, read ahead of whoever uses them."""
+"""Rows of Parquet files on any store, a bounded number at a time, read ahead by a thread."""
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -43,13 +43,13 @@ def read_batches(url: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
 
 
 def checked(stream: Any) -> pq.ParquetFile:
-    """A Parquet file whose pages are compared with their checksums, where it has them (our own tables do)."""
+    """A Parquet file whose pages are checked against their checksums, if it has any (our own tables do)."""
     return pq.ParquetFile(stream, page_checksum_verification=True)
 
 
 @contextmanager
 def damage_named(url: str) -> Iterator[None]:
-    """Say which file it is whose content Arrow cannot read.
+    """Name the file if Arrow cannot read its content.
 
     Raises:
         TableError: the file is damaged.
@@ -59,7 +59,7 @@ def damage_named(url: str) -> Iterator[None]:
     except pa.ArrowException as error:
         raise TableError(f"{url}: damaged ({one_line(error)}). Write it again, then run this command again.") from error
     except OSError as error:
-        # Arrow raises its own faults of a file's content (a page that does not unpack) as a bare OSError.
+        # For damaged content (a page that does not unpack) Arrow raises a bare OSError.
         if type(error) is OSError and error.errno is None:
             message = f"{url}: damaged ({one_line(error)}). Write it again, then run this command again."
             raise TableError(message) from error
@@ -67,5 +67,5 @@ def damage_named(url: str) -> Iterator[None]:
 
 
 def read_ahead(items: Iterable[T]) -> Generator[T, None, None]:
-    """The same items, made by another thread a few ahead; what it raises is raised here."""
+    """The same items, produced a few ahead by another thread; its exceptions are raised here."""
     return ahead(items, _AHEAD)

@@ -1,4 +1,4 @@
-"""What a table lacks of the dataset that its run planned: units that are not there, shards that broke off."""
+"""What is missing in a table, compared with the plan of its run: units, and the ends of shards."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,12 +22,12 @@ _PLAN_COLUMNS = ["number", "shard", "first_index", "records", "file"]
 
 @dataclass(frozen=True)
 class Gap:
-    """Something that a table lacks.
+    """Something that is missing in a table.
 
     Attributes:
         kind: `unit` (a part of the dataset without rows), `shard` (a shard that was not read to its end), `run` (the
-            run itself is not over, or what it left does not fit together).
-        shard, index: where it begins; "" and 0 of a `run`. records: at least so many records are not known (0: none).
+            run itself is not finished, or its files do not match).
+        shard, index: where it begins; "" and 0 of a `run`. records: how many records are unknown, at least.
         reason: what was found, for people.
     """
 
@@ -39,12 +39,12 @@ class Gap:
 
 
 def gaps_of_run(output: str | None, files: Sequence[Footer], without_damaged: bool = False) -> Iterator[Gap]:
-    """What the files of one run's table lack.
+    """What is missing in the files of one run's table.
 
     Args:
-        output: folder of the run (of the table without a run: whatever folder that of the files lies in; None: none).
-        files: those of the table that were named.
-        without_damaged: a damaged file of a table without a plan is a gap too (else whoever reads it says so).
+        output: folder of the run, or the folder above the files if there is no run; None: no folder.
+        files: the files of the table that were named.
+        without_damaged: a damaged file of a table without a plan counts as a gap (otherwise reading it fails).
     """
     if output is None:
         yield from (_damaged(file) for file in files if file.damage and without_damaged)
@@ -92,7 +92,7 @@ def _units(
 
 
 def _between(files: Sequence[Footer]) -> Iterator[Gap]:
-    """Units whose files are missing between others, of a table that was copied away from its run's plan."""
+    """Units whose files are missing between others, in a table that was copied without its run's plan."""
     found = {number for file in files if (number := _number(file)) is not None}
     last = max(found, default=-1)
     unnamed = max(0, last + 1 - len(found) - _NAMED)  # they are counted with the first
@@ -103,7 +103,7 @@ def _between(files: Sequence[Footer]) -> Iterator[Gap]:
 
 
 def _number(file: Footer) -> int | None:
-    """The unit of a file that still has the name its run gave it; a file that somebody renamed stands for itself."""
+    """The unit of a file that still has its original name; a renamed file counts as a unit of its own."""
     number = (file.unit or {}).get("number") if _OWN_NAME.fullmatch(file.name) else None
     return number if isinstance(number, int) and number >= 0 else None
 
@@ -116,7 +116,7 @@ def _broken(file: Footer, planned: int) -> Iterator[Gap]:
     read = file.rows - len(file.breaks)
     lost = max(len(file.breaks), planned - read)
     for number, row in enumerate(file.breaks):
-        # What is known to be missing is counted once, with the first of a unit's breaks.
+        # Missing records are counted once, with the first break of a unit.
         yield Gap("shard", row.shard, row.index, lost - len(file.breaks) + 1 if number == 0 else 1, row.message)
 
 
@@ -138,7 +138,7 @@ def _plan(output: str) -> list[dict[str, Any]] | None:
 
 
 def _run_state(output: str) -> tuple[bool, str]:
-    """Whether a scoring run was begun in a folder, and why its `run.json` cannot be read ("" where it can)."""
+    """Whether a scoring run was begun in a folder, and why its `run.json` cannot be read ("" if it can)."""
     try:
         read_run_file(output)
     except FileNotFoundError:
@@ -149,7 +149,7 @@ def _run_state(output: str) -> tuple[bool, str]:
 
 
 def _summary(output: str) -> tuple[dict[str, Any], str]:
-    """What `summary.json` says, and why the run is not over ("" where it is)."""
+    """The content of `summary.json`, and why the run is not finished ("" if it is)."""
     holder = holder_of(output)
     place = join(output, SUMMARY)
     if stat(place) is None:

@@ -1,4 +1,4 @@
-"""Tables as they may be used: whole runs of one network, each record once; or refused, with what is missing named."""
+"""Tables that may be used: complete runs of one network, each record once. Others are refused, with what is missing."""
 
 import logging
 from collections import Counter
@@ -22,10 +22,10 @@ _LISTED = 1000
 
 @dataclass(frozen=True)
 class WholeTables:
-    """The files of tables, and what these lack (nothing, unless that was allowed).
+    """The files of tables, and what is missing in them (nothing, unless that was allowed).
 
-    `files`: tables in the order given, the files of each by name; damaged ones are left out. `names`: how the user
-    named the table, by the URL of the file.
+    `files`: tables in the order given, the files of each by name; damaged ones are left out. `names`: the
+    user's name of the table, by the URL of the file.
     """
 
     files: tuple[Footer, ...]
@@ -41,14 +41,14 @@ class WholeTables:
 def whole_tables(tables: Sequence[str], allow_incomplete: bool = False, compare: Compare = "scores") -> WholeTables:
     """Compare tables with the plans of their runs, with one another, and with what their shards held.
 
-    A file without a plan beside it (another tool's, or a copy) is taken as it is; of copies of a run's files the units'
-    numbers must have no gap.
+    A file without a plan beside it (another tool's, or a copy) is used as it is; copies of a run's files must have no
+    gap in their unit numbers.
 
     Args:
         tables: outputs of scoring or embedding runs, their `quality` folders, Parquet files, or globs.
         allow_incomplete: log what is missing instead of refusing it.
-        compare: what must be equal in all files: `scores` (every setting; and no record may be there twice),
-            `embeddings` (the network, of tables that may be of several datasets), or `nothing`.
+        compare: what must be equal in all files: `scores` (every setting, and no record may occur twice), `embeddings`
+            (the network only; tables may be of several datasets), or `nothing`.
 
     Raises:
         TableError: nothing there; a run that is unfinished or still at work; units that failed or whose files are gone
@@ -62,7 +62,7 @@ def whole_tables(tables: Sequence[str], allow_incomplete: bool = False, compare:
 
 
 def whole_files(names: Mapping[str, str], allow_incomplete: bool, compare: Compare) -> WholeTables:
-    """As `whole_tables`, of files that are known: how the user named the table, by the URL of each."""
+    """As `whole_tables`, for files that are known: the user's name of the table, by the URL of each file."""
     footers = list(in_flight(list(names), read_footer, _FOOTERS_AT_ONCE))
     gaps: list[Gap] = []
     said: list[str] = []
@@ -93,7 +93,7 @@ def whole_files(names: Mapping[str, str], allow_incomplete: bool, compare: Compa
 
 
 def described(gaps: Sequence[Gap]) -> dict[str, Any]:
-    """Counts of what is missing, and the first of the gaps; empty where nothing is."""
+    """Counts of what is missing, and the first gaps; empty if nothing is."""
     if not gaps:
         return {}
     kinds = Counter(gap.kind for gap in gaps)
@@ -111,7 +111,7 @@ def described(gaps: Sequence[Gap]) -> dict[str, Any]:
 
 
 def lines_of(gaps: Sequence[Gap], files: Sequence[Footer] = ()) -> list[str]:
-    """What is missing, in words: counts, and the first of each kind by name."""
+    """What is missing, as text: counts, and the first of each kind by name."""
     lines = [gap.reason for gap in gaps if gap.kind == "run"]
     units = [gap for gap in gaps if gap.kind == "unit"]
     if units:
