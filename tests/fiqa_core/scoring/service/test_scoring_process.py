@@ -178,10 +178,12 @@ def test_the_next_batch_is_handed_over_before_the_scores_of_the_last_are_waited_
     said: list[str] = []
 
     class Session(MeanScorer):
-        def submit(self, pixels: np.ndarray, stored: np.ndarray) -> Callable[[], Scores]:
+        computes_elsewhere = True
+
+        def begin_batch(self, batch: FaceBatch) -> Callable[[], Scores]:
             number = len([word for word in said if word.startswith("begun")])
             said.append(f"begun {number}")
-            scores = self.score_pixels(pixels)
+            scores = self.score_pixels(batch.pixels)
 
             def wait() -> Scores:
                 said.append(f"waited for {number}")
@@ -190,6 +192,8 @@ def test_the_next_batch_is_handed_over_before_the_scores_of_the_last_are_waited_
             return wait
 
     class Elsewhere(MeanScorer):
+        computes_elsewhere = True
+
         def session(self) -> contextlib.AbstractContextManager[MeanScorer]:
             return contextlib.nullcontext(Session())
 
