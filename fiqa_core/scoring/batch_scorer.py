@@ -1,4 +1,4 @@
-"""What scoring needs of a scorer, and what a scorer gives."""
+"""The interface between scoring and a scorer: a batch of images in, scores out."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -32,7 +32,7 @@ class BatchScorer:
         batch_size: images a batch.
         reads_later: whether `begin_batch` returns while the device still copies the pixels (so that memory which the
             device can reach helps).
-        computes_elsewhere: whether `begin_batch` hands a batch to another process, so that one thread does well to use
+        computes_elsewhere: whether `begin_batch` hands the batch to another process, so that a thread gains by using
             several sessions in turn.
         pixels: uint8 (batch_size, 112, 112, 3) that batches are best gathered in; None: anywhere.
     """

@@ -1,4 +1,4 @@
-"""What was found of labels, in a few numbers and a bounded array that add up in any order."""
+"""Counts of labels: a few numbers and a bounded array that can be added up in any order."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# Identities are counted exactly up to this number, beyond it from those of the smallest hashes (off by 0.1 %).
+# Identities are counted exactly up to this number, and estimated from the smallest hashes beyond it (error 0.1 %).
 MOST_EXACT = 1 << 20
 _PAIR = np.dtype([("hash", "<u8"), ("records", "<u4")])
 _MOST_NAMES = 8
@@ -22,7 +22,7 @@ class LabelCounts:
     """Labels of one unit or of many.
 
     Attributes:
-        records: all of them (rows for lost parts of shards are none). without: how many have no label.
+        records: their number (rows for lost parts of shards do not count). without: how many have no label.
         sources: where labels came from -> records. looks_like: fields of unlabelled records that look like a label
             (joined by ", ") -> records.
         pairs: array of (hash of a label, its records), in order of the hashes, as bytes.
@@ -51,7 +51,7 @@ def count_labels(labels: pa.ChunkedArray) -> LabelCounts:
 
 
 def add(a: LabelCounts, b: LabelCounts) -> LabelCounts:
-    """Both together; associative and commutative (but for which of many rare labels has its name kept)."""
+    """The sum of two counts; associative and commutative (except for which rare labels keep their names)."""
     if not b.records:
         return a
     if not a.records:
@@ -69,7 +69,7 @@ def add(a: LabelCounts, b: LabelCounts) -> LabelCounts:
 
 
 def most_of(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
-    """Counts together; only the largest where there are very many."""
+    """The sum of several counts; only the largest if there are very many."""
     total = dict(a)
     for name, count in b.items():
         total[name] = total.get(name, 0) + count
@@ -79,7 +79,7 @@ def most_of(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
 
 
 def with_origins(counts: LabelCounts, origins: Mapping[tuple[str, bool], int]) -> LabelCounts:
-    """The same, with what records say of their labels: (`Record.label_from`, whether there is a label) -> records."""
+    """The same counts with the sources of the labels: (`Record.label_from`, has a label) -> records."""
     sources, looks_like = (
         {name: n for (name, has), n in origins.items() if has is one and name} for one in (True, False)
     )
@@ -87,12 +87,12 @@ def with_origins(counts: LabelCounts, origins: Mapping[tuple[str, bool], int]) -
 
 
 def origins_text(counts: LabelCounts) -> bytes:
-    """Where labels came from, for the metadata of a file; `read_origins` reads it."""
+    """The sources of labels, for the metadata of a file; `read_origins` reads it."""
     return json.dumps([_largest_first(counts.sources), _largest_first(counts.looks_like)]).encode()
 
 
 def read_origins(counts: LabelCounts, text: bytes | None) -> LabelCounts:
-    """The same, with what `origins_text` wrote; unchanged where nothing can be read."""
+    """The same counts with the sources that `origins_text` wrote; unchanged if they cannot be read."""
     try:
         sources, looks_like = json.loads(text or b"[{}, {}]")
         return replace(counts, sources=most_of({}, sources), looks_like=most_of({}, looks_like))
@@ -119,7 +119,7 @@ def label_report(counts: LabelCounts) -> dict[str, Any]:
 
 
 def identities(counts: LabelCounts) -> int:
-    """Number of different labels: exact below `MOST_EXACT`, else estimated from how dense the hashes are."""
+    """Number of different labels: exact below `MOST_EXACT`, otherwise estimated from the density of the hashes."""
     pairs = np.frombuffer(counts.pairs, _PAIR)
     if len(pairs) < MOST_EXACT:
         return len(pairs)
@@ -135,7 +135,7 @@ def _hash(text: str) -> int:
 
 
 def _added(pairs: np.ndarray) -> bytes:
-    """Pairs in order, those of one hash together; the first where there are too many."""
+    """Pairs in order, with equal hashes added up; only the first if there are too many."""
     if not len(pairs):
         return b""
     # Two sorted halves: a stable sort merges them.

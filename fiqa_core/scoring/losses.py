@@ -1,4 +1,4 @@
-"""What is known of the parts of a shard that could not be read: where they begin, how much they are, why."""
+"""The parts of a shard that could not be read: where they begin, how large they are, and why."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from fiqa_core.shards.unit import Unit
 from fiqa_core.wording import counted
 from schemas.reasons import SHARD_LEVEL, Status
 
-# Beyond so many only their number is kept (`Summary.status`): a summary crosses the edges of a job.
+# Of more losses than this only the number is kept (`Summary.status`), because a summary crosses the edges of a job.
 MOST_LOSSES = 200
 _STRETCH = re.compile(r"bytes (\d{1,18}) to (\d{1,18}) of the archive are lost\b")  # reading went on behind it
 _BYTE = re.compile(r"\bbytes? (\d{1,18})\b")
@@ -23,15 +23,15 @@ class Loss(NamedTuple):
     """One row that stands for the rest of a shard, or for a stretch of it.
 
     Attributes:
-        shard, index: of the row. unit: number of its unit, -1 while that is not known. status, message: of the row.
-        byte: where in the shard (of a compressed one: in what it holds) reading broke off, -1 if not known. bytes: of
-            the stretch, or of the shard behind that place, -1 if not known (a shard that ends too early has none; what
-            was cut off is not there to be measured).
-        records: at least so many are not known. number: of this loss in its unit, from 0.
+        shard, index: of the row. unit: number of its unit, -1 while it is unknown. status, message: of the row.
+        byte: offset in the (decompressed) shard where reading broke off, -1 if unknown. bytes: size of the stretch, or
+            of the shard after that offset, -1 if unknown (a truncated shard has none, because the cut part cannot be
+            measured).
+        records: how many records are lost, at least. number: of this loss in its unit, from 0.
     """
 
     shard: str
-    index: int  # type: ignore[assignment]  # shadows tuple.index, which nobody wants here
+    index: int  # type: ignore[assignment]  # shadows tuple.index, which is not used
     unit: int = -1
     status: str = ""
     message: str = ""
@@ -42,7 +42,7 @@ class Loss(NamedTuple):
 
 
 def losses_in(table: pa.Table) -> tuple[Loss, ...]:
-    """Those among rows of the quality table (columns shard, index, status, message)."""
+    """The losses among rows of the quality table (columns shard, index, status, message)."""
     rows = table.select([name for name in ("shard", "index", "status", "message") if name in table.column_names])
     rows = rows.filter(pc.is_in(rows["status"].cast(pa.string()), _CODES)).slice(0, MOST_LOSSES)
     return tuple(
@@ -52,7 +52,7 @@ def losses_in(table: pa.Table) -> tuple[Loss, ...]:
 
 
 def measured(losses: Sequence[Loss], unit: Unit, rows: int) -> tuple[Loss, ...]:
-    """The losses of one unit, with what its plan tells of their size. `rows`: of the unit's file, these among them."""
+    """The losses of one unit, with their size from its plan. `rows`: of the unit's file, the losses included."""
     if not losses:
         return ()
     missing = max(len(losses), unit.records - (rows - len(losses)))
@@ -67,20 +67,20 @@ def measured(losses: Sequence[Loss], unit: Unit, rows: int) -> tuple[Loss, ...]:
             left = max(0, int(stretch[2]) - byte)
         elif byte >= 0 and is_last and unit.size >= 0 and not unit.url.lower().endswith(_COMPRESSED):
             left = max(0, unit.size - byte) if unit.start == unit.stop == 0 else max(0, unit.stop - byte)
-        # What is known to be missing from the unit is counted once.
+        # The missing records of a unit are counted once.
         records = missing - len(losses) + 1 if is_last else 1
         found.append(loss._replace(unit=unit.number, byte=byte, bytes=left, records=records, number=number))
     return tuple(found)
 
 
 def kept(losses: Sequence[Loss]) -> tuple[Loss, ...]:
-    """At most `MOST_LOSSES`: the first of every unit before the second of any, so that no shard is left out for
-    another that has many."""
+    """At most `MOST_LOSSES` losses: the first of every unit before the second of any, so that a shard with many losses
+    does not displace others."""
     return tuple(sorted(losses, key=lambda loss: (loss.number, loss))[:MOST_LOSSES])
 
 
 def described(losses: Sequence[Loss]) -> list[dict[str, Any]]:
-    """For `summary.json`: each rest or stretch of a shard that was not read, in order; what is not known is null."""
+    """Entries for `summary.json`: each part of a shard that was not read, in order; unknown values are null."""
     return [
         {
             "shard": loss.shard,

@@ -16,7 +16,7 @@ class OnnxScorer(BatchScorer):
     """Embeddings of the network, or its quality where its output is one.
 
     `flip`: an embedding is followed by that of the mirror image (2D numbers). `batch_size`: images a call; where
-    the network takes a fixed number, it gets that many whatever `batch_size` says. Thread-safe.
+    the network takes a fixed number, it gets that number whatever `batch_size` is. Thread-safe.
     """
 
     def __init__(self, network: OnnxNetwork, batch_size: int, flip: bool = False) -> None:
@@ -34,7 +34,7 @@ class OnnxScorer(BatchScorer):
         return 0 if self.network.input.kind == "quality" else self.network.dim * (1 + self.flip)
 
     def score_pixels(self, pixels: np.ndarray) -> Scores:
-        """`Scores` of uint8 RGB (B, 112, 112, 3): an embedding and no quality, or the reverse."""
+        """`Scores` of uint8 RGB (B, 112, 112, 3): either embeddings or qualities."""
         starts = range(0, len(pixels), self._call_size)
         return joined([self._scores(pixels[start : start + self._call_size]) for start in starts])
 
@@ -50,7 +50,7 @@ class OnnxScorer(BatchScorer):
         return Scores(None, outputs)
 
     def _warn_of_dependence(self, image: np.ndarray, output: np.ndarray) -> None:
-        """Say so where the first image has another output with another image beside it than in its batch."""
+        """Warn if the output for the first image depends on the other images of the batch."""
         beside = [image, 255 - image][: self.network.input.batch or 2]
         again = self.network.forward(np.stack(beside))[0]
         size = float(np.abs(output).max()) or 1.0

@@ -1,4 +1,4 @@
-"""Several scorers as one: the threads of a process share out its GPUs."""
+"""Several scorers used as one: the threads of a process share its GPUs."""
 
 import queue
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ class ScorerPool(BatchScorer):
     """Gives each batch to a scorer that is idle; a call waits while all are busy.
 
     Args:
-        scorers: one for each GPU, all of the same network and settings (which one scores a batch does not matter).
+        scorers: one for each GPU, all with the same network and settings, so any of them can score a batch.
     """
 
     def __init__(self, scorers: Sequence[BatchScorer]) -> None:

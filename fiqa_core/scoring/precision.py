@@ -1,4 +1,4 @@
-"""In which numbers a network computes: what can be asked for, what `auto` means, and how a network is put into it."""
+"""The precision of a network: the choices, the meaning of `auto`, and how a network is converted."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
 PRECISIONS = ("auto", "fp32", "tf32", "fp16", "bf16", "int8")
 _HALF = ("fp16", "bf16")
 
-# Measured on one H100 with vit_s at batch 1024 and more: images/s over fp32, and what it does to the scores.
+# Measured on one H100 with vit_s at batch 1024 and more: images/s over fp32, and the change of the scores.
 GAIN_ON_GPU = {"fp16": "6.7 times the speed of fp32; ranks agree to 0.9999", "tf32": "3 times the speed of fp32"}
 
 
 class PrecisionError(FiqaError, ValueError):
-    """A precision that is not known, or not there on the device."""
+    """A precision that is unknown, or not available on the device."""
 
 
 def resolve_precision(name: str, device: str, arch: str) -> str:
-    """The precision that `auto` means; any other as it is.
+    """The precision that `auto` stands for; any other is returned unchanged.
 
     `auto` is fp32 on a CPU. On a GPU it is fp16 for a ViT and tf32 for an IResNet, whose scores move by 5 % of their
     standard deviation in fp16.
@@ -28,7 +28,7 @@ def resolve_precision(name: str, device: str, arch: str) -> str:
         name: one of `PRECISIONS`. device: `cpu`, `cuda` or `cuda:N`. arch: the network's name.
 
     Raises:
-        PrecisionError: it is not known, or this device does not have it.
+        PrecisionError: it is unknown, or not available on this device.
     """
     if name not in PRECISIONS:
         raise PrecisionError(f"precision {name!r} is not known; expected one of {', '.join(PRECISIONS)}")
@@ -61,7 +61,7 @@ def set_matrix_precision(precision: str) -> None:
 
 
 def keeps_half_weights(network: Any, precision: str, device: str) -> bool:
-    """Put a network's weights into half precision, where it is made for that; returns whether it was.
+    """Convert a network's weights to half precision if that helps; returns whether it did.
 
     On a GPU a ViT's patch embedding and blocks are, its final norm and heads stay float32: without the casts that
     autocast makes at every layer it is 1.3 times as fast there. On a CPU that gains nothing (measured with AVX512-BF16:

@@ -1,23 +1,23 @@
-"""Settings of the whole worker process that scoring runs best with."""
+"""Settings of the worker process that make scoring faster."""
 
 import ctypes
 import sys
 
-# Decoders give up the interpreter's lock for a tenth of a millisecond an image, and must not wait the default
-# five to get it back from the thread that reads (measured without a network on 2 cores: 4,700 -> 5,500 images/s
-# with one decoding thread).
+# Decoders release the interpreter's lock for a tenth of a millisecond for each image, and should not wait the default
+# five milliseconds to get it back from the thread that reads (measured without a network on 2 cores: 4,700 -> 5,500
+# images/s with one decoding thread).
 _SWITCH_INTERVAL_S = 0.0005
 
-# glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD (malloc.h). By default it gives freed batches back to the system
-# and fetches them again page by page: a fifth of the time of a run without a network.
+# glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD (malloc.h). By default it returns freed batches to the
+# system and maps them again page by page, which takes a fifth of the time of a run without a network.
 _TRIM_THRESHOLD, _TRIM_BYTES = -1, 128 << 20
 _MMAP_THRESHOLD, _MMAP_BYTES = -3, 32 << 20
 
 
 def tune_process() -> None:
-    """Shorten the interpreter's switch interval; keep up to 128 MiB of freed memory. Linux/glibc; else only the first.
+    """Shorten the interpreter's switch interval; keep up to 128 MiB of freed memory (glibc only).
 
-    Both are global to the process, so only a worker that is there for scoring should call this.
+    Both are global to the process, so only a worker process for scoring should call this.
     """
     sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_INTERVAL_S))
     if sys.platform == "linux":

@@ -1,4 +1,4 @@
-"""Live progress across processes: each worker leaves a small note on the local disk, the driver adds them up."""
+"""Live progress across processes: each worker writes a small note to the local disk, and the driver adds them up."""
 
 import json
 import os
@@ -15,15 +15,15 @@ from fiqa_core.storage import absolute, is_local, join
 _EVERY_S = 1.0
 _AFTER_A_FAILURE_S = 30.0
 
-# What a tar adds to an image: a header block and, on average, half a block of padding. Sidecars come on top;
-# the first unit that is done tells how much.
+# What a tar adds to an image: a header block and, on average, half a block of padding. Sidecars are extra;
+# the first finished unit shows how much.
 _OVERHEAD_BYTES = 512 + 256
 
 
 class Tally(NamedTuple):
     """Records done, how many of them were rejected, bytes of the shards they came from, and units finished.
 
-    Bytes are exact for finished units and an estimate for the one in hand; 0 where a unit's size is not known.
+    Bytes are exact for finished units and an estimate for the current one; 0 if a unit's size is unknown.
     """
 
     rows: int = 0
@@ -33,14 +33,14 @@ class Tally(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """`now`: what this run did; `kept`: what it found done, by an earlier run."""
+    """`now`: done by this run; `kept`: done by an earlier run."""
 
     now: Tally = Tally()
     kept: Tally = Tally()
 
 
 def add(a: Progress, b: Progress) -> Progress:
-    """Both together."""
+    """The sum of two."""
     now, kept = (Tally(*map(sum, zip(x, y, strict=True))) for x, y in zip(a, b, strict=True))
     return Progress(now, kept)
 
@@ -49,8 +49,8 @@ class Heartbeat:
     """A worker's running count, one unit at a time.
 
     Args:
-        output: folder URI of the run; the note lies there if it is on a disk that driver and workers share.
-            None for no note.
+        output: folder URI of the run; notes are written there if it is on a disk that driver and workers share.
+            None for no notes.
     """
 
     def __init__(self, output: str | None = None) -> None:
@@ -65,7 +65,7 @@ class Heartbeat:
 
     @contextmanager
     def attempt(self, unit_size: int) -> Iterator[None]:
-        """Score one unit of `unit_size` bytes (-1: not known) inside; if that raises, its rows never counted."""
+        """Score one unit of `unit_size` bytes (-1: unknown) inside; if it raises, its rows are subtracted again."""
         self._attempt, self._unit_size, self._stored, self._reached = Tally(), max(unit_size, 0), 0, 0
         try:
             yield
@@ -79,10 +79,10 @@ class Heartbeat:
         self._renew()
 
     def add(self, rows: int, rejected: int, stored: int, reached: int = 0) -> None:
-        """Count rows of the unit in hand, whose images are `stored` bytes; the note is renewed once a second.
+        """Count rows of the current unit, whose images are `stored` bytes; the note is rewritten once a second.
 
-        `reached`: bytes of the shard that had been read for them, sidecars and headers too; 0: not known, then the
-        part that is done is estimated from the images.
+        `reached`: bytes of the shard read so far, including sidecars and headers; 0: unknown, then the finished part is
+        estimated from the images.
         """
         self._stored += stored + rows * _OVERHEAD_BYTES
         self._reached = max(self._reached, reached)
@@ -98,7 +98,7 @@ class Heartbeat:
         self._renew()
 
     def count(self, change: Progress) -> None:
-        """Every change passes here; numbers are negative where an attempt is taken back."""
+        """All changes go through here; numbers are negative when an attempt is undone."""
         self._progress = add(self._progress, change)
 
     def _count_attempt(self, change: Tally) -> None:
@@ -114,12 +114,12 @@ class Heartbeat:
             temporary.write_text(json.dumps(self._progress))
             temporary.replace(self._path)
         except OSError:
-            # Progress is a courtesy: it must never cost a unit (and its folder goes when the run ends).
+            # A failure to report progress must never fail a unit (and the folder is removed when the run ends).
             self._next = time.monotonic() + _AFTER_A_FAILURE_S
 
 
 def read_progress(output: str) -> Progress:
-    """The workers' counts together; zero where there are none."""
+    """The sum of the workers' counts; zero if there are none."""
     progress = Progress()
     folder = Path(absolute(join(output, PROGRESS)))
     for path in folder.glob("*.json") if is_local(output) else ():

@@ -1,4 +1,4 @@
-"""Is this run the one that lies in the output? What may differ is a shard that was mended after it failed."""
+"""Whether a run may go on from the one in the output. Only shards that failed before may have changed."""
 
 from collections.abc import Sequence
 from errno import ENOENT
@@ -31,10 +31,10 @@ def file_name(unit: Unit, settings: ScoreSettings) -> str:
 
 
 def plan_table(units: Sequence[Unit], settings: ScoreSettings) -> pa.Table:
-    """The plan as a table: a row a unit, with the name of its quality file.
+    """The plan as a table: one row for each unit, with the name of its quality file.
 
-    A listing is named without its folder (it lies beside this table), so that the same plan is the same file wherever
-    the output is.
+    A listing is named without its folder (it is beside this table), so that the same plan gives the same file in any
+    output.
     """
     rows = []
     for unit in units:
@@ -46,10 +46,10 @@ def plan_table(units: Sequence[Unit], settings: ScoreSettings) -> pa.Table:
 def settle_differences(
     output: str, earlier: dict[str, Any], unit_size: int, settings: ScoreSettings, units: Sequence[Unit]
 ) -> None:
-    """Refuse a resume that would mix two tables; make way for shards that were mended. `earlier`: its account.
+    """Refuse a resume that would mix two tables; remove files of shards that were mended. `earlier`: the account.
 
-    A shard may have changed if none of its earlier files is whole: its unit failed, or it could not be read
-    to its end. Files of such shards are removed, and done again.
+    A shard may have changed if none of its earlier files is complete: its unit failed, or it could not be read to its
+    end. The files of such shards are removed and scored again.
 
     Raises:
         OutputError: another checkpoint, setting or input set, with the differences named.
@@ -106,13 +106,13 @@ def _earlier_units(output: str) -> list[dict[str, Any]]:
 
 
 def _lost_its_end(output: str, file: str) -> bool:
-    """Whether an earlier file stands for a part of its shard only, or cannot be read itself."""
+    """Whether an earlier file covers only a part of its shard, or is damaged."""
     summary = read_earlier(storage.join(output, QUALITY, file))
     return summary is None or not SHARD_LEVEL.isdisjoint(summary.status)
 
 
 def is_whole(url: str) -> bool:
-    """Whether every column of a quality file can be read (its checksums hold)."""
+    """Whether every column of a quality file can be read with correct checksums."""
     return read_earlier(url) is not None
 
 

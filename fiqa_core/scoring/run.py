@@ -57,7 +57,7 @@ SCORING_RUN = RunKind(
         PROGRESS: PROGRESS_NOTE,
     },
     swept=(TEMPORARIES, f"{PLAN}/{TEMPORARIES}", PROGRESS),
-    # Not the plan: that of the new run lies there by now.
+    # Not the plan: it is that of the new run already.
     cleared=(SUMMARY, QUALITY, PROGRESS),
     nothing_finished=_nothing_finished,
 )
@@ -83,7 +83,7 @@ def prepare_output(output: str, resume: bool, overwrite: bool) -> int | None:
 def begin(
     output: str, inputs: Sequence[str], unit_size: int, settings: ScoreSettings, plan: Plan, overwrite: bool = False
 ) -> dict[str, Any] | None:
-    """Write down what this run is; before that clear an earlier one (`overwrite`) or make sure it is the same.
+    """Write the account of this run, after clearing an earlier run (`overwrite`) or checking that it is the same.
 
     Returns the summary of an earlier run that left nothing to do, None if there are units to score.
 
@@ -98,7 +98,7 @@ def begin(
         summary = _finished(output, plan.units, settings)
         if summary is not None:
             return summary
-    storage.remove(storage.join(output, SUMMARY))  # it says "finished", which this run is not yet
+    storage.remove(storage.join(output, SUMMARY))  # it would say that this run is finished
     run = {
         "inputs": list(inputs),
         "unit_size": unit_size,
@@ -111,7 +111,7 @@ def begin(
     with storage.temporary_for(output) as path:
         pq.write_table(plan_table(plan.units, settings), path, compression="zstd")
         storage.publish(path, storage.join(output, UNITS))
-    # From here on --resume knows the run; nothing that it does not know of may lie here earlier.
+    # From here on --resume knows the run, so no other file of the run may be written before this.
     storage.publish_bytes(json.dumps(run, indent=1).encode(), output, storage.join(output, RUN))
     storage.make_folder(storage.join(output, QUALITY))
     if storage.is_local(output):
@@ -128,7 +128,7 @@ def _finished(output: str, units: Sequence[Unit], settings: ScoreSettings) -> di
     quality = storage.join(output, QUALITY)
     if not summary["complete"] or set(storage.list_names(quality)) != expected:
         return None
-    # On a disk a file may have been damaged since. A store is asked when it is put whether it holds the whole.
+    # On a disk a file may have been damaged since. A store is asked after each upload whether the file is complete.
     if storage.is_local(output):
         places = [storage.join(quality, name) for name in sorted(expected)]
         if not all(storage.in_flight(places, is_whole, _READ_AT_ONCE)):
@@ -163,7 +163,7 @@ def write_summary(output: str, planned: int, seconds: float, settings: dict[str,
 
 
 def close_account(output: str, units: Sequence[Unit], settings: ScoreSettings) -> tuple[dict[str, Any], Account]:
-    """Compare what the run says it wrote with what lies in the output.
+    """Compare the summary of the run with the files in the output.
 
     Raises:
         OutputError: the job ended without an account.

@@ -27,7 +27,7 @@ from fiqa_core.wording import counted, first_line
 from schemas.reasons import SHARD_LEVEL, Status
 
 _log = logging.getLogger(__name__)
-_LOST_SCORING_PROCESSES = 10  # in one unit; each is started anew, and the unit with it
+_LOST_SCORING_PROCESSES = 10  # in one unit; after each loss the process and the unit are started again
 
 
 def _is_gone(error: OSError, unit: Unit) -> bool:
@@ -79,7 +79,7 @@ def score_unit(
                 break
             _log.warning("unit %d (%s): %s; scoring it again", unit.number, unit.shard, reason)
         except OSError as error:
-            # A store's error says itself what to do.
+            # A store's message is complete by itself.
             reason = str(error) if isinstance(error, StorageError) else f"{type(error).__name__}: {error}"
             _log.error("unit %d (%s) failed: %s", unit.number, unit.shard, reason)
             break
@@ -99,7 +99,7 @@ def _keep_or_score(
     heartbeat: Heartbeat,
     started: float,
 ) -> Summary:
-    """Score a unit once, unless a whole file of it is there."""
+    """Score a unit once, unless its complete file is there."""
     target = unit_file(output, unit, settings)
     if stat(target) is not None:
         earlier = read_earlier(target)
@@ -128,7 +128,7 @@ def read_earlier(url: str) -> Summary | None:
     except StorageError:
         raise
     except (pa.ArrowException, KeyError, ValueError, TypeError, OSError) as error:
-        # Arrow tells of damaged pages by an OSError without a number; one with a number is the disk's failure.
+        # Arrow reports damaged pages as an OSError without errno; with an errno the disk failed.
         if isinstance(error, OSError) and error.errno is not None:
             raise
         _log.warning("%s: damaged (%s: %s), scored again", url, type(error).__name__, first_line(error))
@@ -152,7 +152,7 @@ def _score(
                 rejected = sum(row.status is not Status.SCORED for row in rows)
                 reached = max((row.record.reached for row in rows), default=0)
                 heartbeat.add(len(rows), rejected, sum(row.stored or 0 for row in rows), reached)
-        # A row for the lost rest of a shard stands for records whose number nobody knows.
+        # A row for the lost rest of a shard stands for an unknown number of records.
         whole = SHARD_LEVEL.isdisjoint(writer.summary.status)
         if whole and unit.records >= 0 and writer.summary.rows != unit.records:
             raise RuntimeError(

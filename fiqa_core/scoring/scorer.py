@@ -26,7 +26,7 @@ DEFAULT_BATCH = {"cpu": 8, "cuda": 256}
 
 class QualityScorer(BatchScorer):
     """Scores aligned faces with a ViT-FIQA or CR-FIQA network; with `embeddings`, a network without quality head
-    serves too (its quality is None).
+    works too (its quality is None).
 
     Thread-safe: calls are served one at a time. A batch that does not fit the GPU is halved, and the
     smaller size is kept from then on.
@@ -97,7 +97,7 @@ class QualityScorer(BatchScorer):
         `heads`: attention heads of a ViT whose file does not name them and whose size is not one of the original's.
 
         Raises:
-            CheckpointError: the file is no checkpoint of a known network, or not the one named.
+            CheckpointError: the file is not a checkpoint of a known network, or not of the one named.
             DeviceError: the device is not there.
         """
         loaded = load_checkpoint(uri, arch, mode, embeddings, heads)
@@ -120,7 +120,7 @@ class QualityScorer(BatchScorer):
             ImageRejected: an image that cannot be used; the message says which (counted from 0) and why.
             OSError: a path that cannot be read.
             CheckpointError: the network has no quality head.
-            TypeError: one image was given, not a list; or an item is no image.
+            TypeError: one image was given, not a list; or an item is not an image.
         """
         from fiqa_core.images.preprocess import from_image, is_one_image
 
@@ -186,10 +186,10 @@ class QualityScorer(BatchScorer):
     def begin(self, pixels: np.ndarray) -> Callable[[], Scores]:
         """Begin to score uint8 RGB (B, 112, 112, 3), B up to `batch_size`; what is returned waits for the `Scores`.
 
-        On a GPU nothing is waited for here, so the next batch is copied while this one is computed. `pixels` must
-        stay as they are until the scores are there. For one thread; a batch that does not fit is scored at once.
+        On a GPU this returns at once, so the next batch is copied while this one is computed. `pixels` must not change
+        until the scores are there. For one thread; a batch that does not fit is scored at once.
         """
-        if len(pixels) > self.batch_size:  # the device ran out of memory before: in parts, as that left it
+        if len(pixels) > self.batch_size:  # the device ran out of memory before: score in parts of the smaller size
             return self._at_once(pixels)
         try:
             outputs = self._launched(pixels)

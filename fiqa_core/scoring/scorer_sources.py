@@ -133,7 +133,7 @@ class OnnxSource:
 
 @dataclass(frozen=True)
 class MeasureSource:
-    """Makes the scorer of a simple measure (`fiqa_core.scoring.measures`); its name goes where a network's would."""
+    """Makes the scorer of a simple measure (`fiqa_core.scoring.measures`); its name replaces a network's."""
 
     name: str
 

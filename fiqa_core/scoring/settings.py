@@ -26,7 +26,7 @@ class ScoreSettings:
         flip: whether an embedding is that of the image followed by that of its horizontal mirror image.
         onnx: what an ONNX network is fed and asked for; None for a checkpoint.
         phash: whether the table has the columns `phash` and `thumb`.
-        compiled: whether torch.compile made the network over, which changes scores by rounding.
+        compiled: whether the network was compiled by torch.compile, which changes scores by rounding.
         batch_size: images a forward pass, where it changes scores (`batch_that_counts`); else 0.
     """
 
@@ -49,8 +49,8 @@ class ScoreSettings:
     compiled: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON. What came after the first tables were written is named only where it is used:
-        a table without it keeps its names and digest, and can be resumed.
+        """Plain values, for JSON. Settings that were added later are included only if they are used, so that older
+        tables keep their names and digest and can be resumed.
         """
         unused = {name for name in _LATER if getattr(self, name) == _DEFAULTS[name]}
         return {name: value for name, value in asdict(self).items() if name not in unused}

@@ -23,7 +23,7 @@ from fiqa_core.shards.unit import Record
 from fiqa_core.wording import counted
 from schemas.reasons import Status
 
-_CHUNK = 32  # records a decoding task: large enough that handing it over costs nothing
+_CHUNK = 32  # records in a decoding task: large enough that the overhead of a task is small
 _CHUNK_BYTES = 4 << 20  # or fewer, where images are large
 _SESSIONS = 2  # batches of one reader that the scoring process may have at a time
 _BYTES_IN_FLIGHT = 64 << 20  # stored bytes that wait to be decoded, or are; one chunk more while it is read
@@ -31,7 +31,7 @@ SIDE = 112
 
 
 class Row:
-    """One row of the quality table in the making; `pixels` are dropped as soon as they are scored."""
+    """One row of the quality table while it is made; `pixels` are dropped as soon as they are scored."""
 
     __slots__ = (
         "embedding",
@@ -66,7 +66,7 @@ class Row:
 
 
 def prepare_row(record: Record, limits: ImageLimits, channel_order: ChannelOrder, phash: bool) -> Row:
-    """Hash and decode one record; whatever is wrong with it becomes the row's status."""
+    """Hash and decode one record; a fault of the record becomes the row's status."""
     row = Row(record)
     if record.data is not None:
         row.sha256 = hashlib.sha256(record.data).digest()
@@ -84,7 +84,7 @@ def prepare_row(record: Record, limits: ImageLimits, channel_order: ChannelOrder
         except ImageRejected as error:
             row.status, row.message = error.status, error.message
             row.width, row.height = error.width, error.height
-    # The stored bytes have done their work; a batch must not hold them as well as its pixels.
+    # The stored bytes are not needed any more; a batch must not hold them beside its pixels.
     row.record = Record._make((*record[:3], None, *record[4:]))  # `_replace` takes twice as long
     return row
 
@@ -123,12 +123,12 @@ def batches(rows: Iterable[Row], batch_size: int) -> Iterator[list[Row]]:
 def score_batch(
     batch: list[Row], scorer: BatchScorer, pixels: np.ndarray, embedding_type: str = "float32"
 ) -> list[Row]:
-    """Fill in quality and embedding, as far as the scorer gives them, of the rows that have pixels.
+    """Fill in quality and embedding of the rows that have pixels, as far as the scorer gives them.
 
-    A number that is not finite, in the quality or (as `embedding_type` holds it) in the embedding, is no output.
+    A row whose quality or embedding (in `embedding_type`) is not finite gets neither, and a status that says so.
 
-    `pixels`: uint8 (B, 112, 112, 3) to gather them in. Fresh memory for each batch would cost more than the
-    gathering: megabytes go back to the system every time, and come again page by page.
+    `pixels`: uint8 (B, 112, 112, 3), where the batch is gathered. New memory for each batch would cost more than the
+    gathering: it is returned to the system every time and mapped again page by page.
     """
     return begin_batch(batch, scorer, pixels, embedding_type)()
 
@@ -138,13 +138,13 @@ def begin_batch(
 ) -> Callable[[], list[Row]]:
     """As `score_batch`, but what is returned waits for the scores; `pixels` are in use until then.
 
-    Only a scorer that computes elsewhere does so meanwhile; another one, which threads may share, does so at once.
+    A scorer that computes elsewhere works meanwhile; any other, which threads may share, computes before this returns.
     """
     usable = [row for row in batch if row.pixels is not None]
     if not usable:
         return lambda: batch
     gathered = pixels[: len(usable)]
-    # One below the other, which is how they lie in memory; `np.stack` would make a view of each first.
+    # The images are stacked along the first axis, as they are in memory; `np.stack` would make a view of each first.
     np.concatenate([row.pixels for row in usable if row.pixels is not None], out=gathered.reshape(-1, SIDE, 3))
     for row in usable:
         row.pixels = None
@@ -179,7 +179,7 @@ def _fill_in(rows: Sequence[Row], scores: Scores, embedding_type: str) -> None:
 
 
 def _narrowed(embedding: np.ndarray, embedding_type: str) -> np.ndarray:
-    with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite, and its row says so
+    with np.errstate(over="ignore"):  # values beyond float16 become infinite, and the row's status says so
         return embedding.astype(embedding_type, copy=False)
 
 
@@ -222,7 +222,7 @@ def _place(scorer: BatchScorer, batch_size: int) -> np.ndarray:
 
 
 def _chunks(records: Iterable[Record]) -> Iterator[tuple[list[Record], int]]:
-    """Records some at a time, and their stored bytes."""
+    """Records in chunks, each with its stored bytes."""
     chunk: list[Record] = []
     size = 0
     for record in records:

@@ -1,4 +1,4 @@
-"""What a unit's file holds, in a few numbers that can be added up in any order on any runner."""
+"""The content of a unit's file as a few numbers that can be added up in any order on any runner."""
 
 import zlib
 from dataclasses import dataclass, field, replace
@@ -13,7 +13,7 @@ from fiqa_core.scoring.losses import Loss, described, kept, losses_in
 from schemas.reasons import SHARD_LEVEL
 
 # Quantiles come from the qualities whose hash of (shard, index) is smallest: a uniform sample that does not
-# depend on units or runner, and is everything as long as there are no more scores than this.
+# depend on units or runner, and contains every score as long as there are not more than this.
 SAMPLE_SIZE = 8192
 # Kept as bytes: a thousand samples cross the edges of a job, and as Python objects each would cost a megabyte.
 _PAIR = np.dtype([("hash", "<u8"), ("quality", "<f4")])
@@ -24,9 +24,9 @@ QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 class Summary:
     """Counts of one unit or of many.
 
-    `rows` are counted by `status`; `units` is a bit mask of unit numbers, so that a unit missing or
-    counted twice is seen; `failures` names units that gave no file; `scored_now`/`rows_now` count what
-    this run did itself (not kept from an earlier one); `seconds` is worker time; `sample` is an array of
+    `rows` are counted by `status`; `units` is a bit mask of unit numbers, which shows units that are missing or
+    counted twice; `failures` names units without a file; `scored_now`/`rows_now` count what
+    this run did itself (without files kept from an earlier run); `seconds` is worker time; `sample` is an array of
     (hash, quality) pairs, in that order, as bytes; `losses` are the stretches of shards that were not read (the first
     of them, `losses.MOST_LOSSES`); `labels` counts labels and their identities.
     """
@@ -74,7 +74,7 @@ def _labels(table: pa.Table) -> LabelCounts:
 
 
 def merge(a: Summary, b: Summary) -> Summary:
-    """Both together; associative and commutative."""
+    """The sum of two summaries; associative and commutative."""
     status = dict(a.status)
     for name, count in b.status.items():
         status[name] = status.get(name, 0) + count
@@ -101,7 +101,7 @@ def of_unit(summary: Summary, number: int, seconds: float, kept: bool) -> Summar
 
 
 def failed_unit(number: int, shard: str, reason: str, seconds: float) -> Summary:
-    """The summary of a unit that gave no file."""
+    """The summary of a unit that failed."""
     return Summary(units=1 << number, failures=((number, shard, reason),), seconds=seconds)
 
 
@@ -109,7 +109,7 @@ def report(summary: Summary) -> dict[str, Any]:
     """The numbers people read, for `summary.json`."""
     scored = summary.status.get("scored", 0)
     quality: dict[str, Any] = {"higher_is": "more useful for face recognition"}
-    if summary.sample:  # empty where nothing was scored, and for a network without quality head
+    if summary.sample:  # empty if nothing was scored, and for a network without quality head
         values = np.frombuffer(summary.sample, _PAIR)["quality"].astype(np.float64)
         quality |= {
             "mean": summary.quality_sum / scored,

@@ -1,4 +1,4 @@
-"""Rows of the quality table to a Parquet file, a bounded number of rows at a time."""
+"""Writes rows of the quality table to a Parquet file, a bounded number of rows at a time."""
 
 import json
 from collections import Counter
@@ -101,12 +101,12 @@ def _texts(values: list[str | None]) -> pa.Array:
     try:
         return pa.array(values, pa.string())
     except UnicodeEncodeError:
-        # A text of stray bytes or half characters costs its own escape, never the unit.
+        # Text that is not valid UTF-8 is escaped; it must not fail the unit.
         return pa.array([None if value is None else printable(value) for value in values], pa.string())
 
 
 def _embeddings(rows: list[Row], kind: pa.DataType, settings: ScoreSettings) -> pa.Array:
-    # NaN, not null, where there is no score: Arrow's readers refuse null fixed-size lists in Parquet.
+    # NaN, not null, for a missing embedding: Arrow's readers refuse null fixed-size lists in Parquet.
     values = np.full((len(rows), settings.embedding_dim), np.nan, settings.embeddings)
     for place, row in enumerate(rows):
         if row.embedding is not None:

@@ -11,7 +11,7 @@ from fiqa_core.scoring.service.launch import EXIT_TAKEN
 
 def main() -> int:
     """Take the address, load the network, serve until the last worker is gone."""
-    # A Ctrl-C is for driver and workers; this process ends when they do.
+    # Ctrl-C ends the driver and the workers; this process ends after them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The pipe comes from the process that started this one.
     address, device = pickle.load(sys.stdin.buffer)  # noqa: S301
@@ -22,7 +22,7 @@ def main() -> int:
         return EXIT_TAKEN  # another worker was faster
     listener.listen(128)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # What takes seconds to import comes after the address is taken: others wait for an answer meanwhile.
+    # Slow imports come after the address is taken, while others wait for an answer.
     from fiqa_core.scoring.service.server import serve
 
     serve(listener, device, lambda: pickle.load(sys.stdin.buffer).load())  # noqa: S301

@@ -76,7 +76,7 @@ class Session(BatchScorer):
 
 @contextlib.contextmanager
 def _lost_with(count: int) -> Iterator[None]:
-    """Say of a connection that breaks how many images were lost with it."""
+    """Name the size of the batch that was lost with a broken connection."""
     try:
         yield
     except (OSError, TimeoutError) as error:
@@ -98,7 +98,7 @@ class RemoteScorer(BatchScorer):
         self._place = place
         self._source = source
         self._idle: queue.SimpleQueue[Session] = queue.SimpleQueue()
-        with self.session() as session:  # now, so that what keeps it from starting is said before any unit is read
+        with self.session() as session:  # now, so that an error at its start is raised before any unit is read
             self.batch_size = session.batch_size
 
     @contextlib.contextmanager

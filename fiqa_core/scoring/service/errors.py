@@ -1,4 +1,4 @@
-"""What the scoring process says went wrong, and how a worker raises it again."""
+"""Errors of the scoring process, as messages that a worker raises again."""
 
 import importlib
 from typing import Any
@@ -18,7 +18,7 @@ _KNOWN = {
 
 
 class ScoringProcessLostError(FiqaError, RuntimeError):
-    """The scoring process ended, or was killed, with a batch of ours in hand: score the unit again."""
+    """The scoring process ended, or was killed, while it had a batch of this worker: score the unit again."""
 
 
 class ScoringProcessError(FiqaError, RuntimeError):
@@ -31,7 +31,7 @@ def to_message(error: BaseException) -> dict[str, Any]:
 
 
 def from_message(message: dict[str, Any]) -> Exception:
-    """The error of a message, of its own class where it is one of those a command knows."""
+    """The error of a message; of its own class if it is one that commands know."""
     name, text = str(message["error"]), str(message.get("text", ""))
     if name in _KNOWN:
         found = getattr(importlib.import_module(_KNOWN[name]), name)(text)

@@ -1,4 +1,4 @@
-"""Find the scoring process of a device, or start it. Whoever binds its address first is it."""
+"""Find the scoring process of a device, or start it. The process that binds the address first is the one."""
 
 import contextlib
 import hashlib
@@ -18,10 +18,10 @@ from fiqa_core.scoring.service.wire import PeerError, receive, same_user
 
 _log = logging.getLogger(__name__)
 
-LOAD_S = 900.0  # a checkpoint out of a slow store, and a network that is compiled
+LOAD_S = 900.0  # enough for a checkpoint from a slow store and a network that is compiled
 ANSWER_S = 600.0
 _LOOK_AGAIN_S = 0.05
-_STARTS = 5  # of one connection: what ends five times before it answers would go on doing so
+_STARTS = 5  # for one connection: a process that ended five times before it answered would end again
 
 EXIT_TAKEN = 75  # another process has the address (sysexits.h: try again)
 
@@ -47,7 +47,7 @@ def available() -> bool:
 
 
 def connect(place: Place, source: Any) -> tuple[socket.socket, dict[str, Any]]:
-    """A connection to the scoring process, which is started if there is none, and what it says of its network.
+    """A connection to the scoring process, which is started if there is none, and the description of its network.
 
     Args:
         place: which process.
@@ -55,7 +55,7 @@ def connect(place: Place, source: Any) -> tuple[socket.socket, dict[str, Any]]:
 
     Raises:
         ScoringProcessError: it ended before it answered, several times.
-        Exception: what kept it from loading its network, as that was raised there.
+        Exception: the error at loading its network, as it was raised there.
     """
     deadline = time.monotonic() + LOAD_S
     starts = 0
@@ -108,7 +108,7 @@ def start(place: Place, source: Any) -> subprocess.Popen[bytes]:
     )
     if process.stdin is None:
         raise AssertionError("unreachable")
-    # One that found the address taken is gone before it has read this.
+    # A process that found the address taken has ended before it reads this.
     with contextlib.suppress(BrokenPipeError), process.stdin:
         pickle.dump((place.address, place.device), process.stdin)
         pickle.dump(source, process.stdin)

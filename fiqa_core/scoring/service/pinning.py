@@ -22,13 +22,13 @@ class Pinned:
             return
         address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
         if code := int(torch.cuda.cudart().cudaHostRegister(address, len(memory), 0)):
-            # Copies from memory that is not registered are slower, and right all the same.
+            # Copies from memory that is not registered are slower, but correct.
             _log.warning("the GPU's driver does not pin a worker's memory (cudaHostRegister: %d)", code)
             return
         self._address = address
 
     def release(self) -> None:
-        """Take the registration back."""
+        """End the registration."""
         if self._address:
             sys.modules["torch"].cuda.cudart().cudaHostUnregister(self._address)
             self._address = 0

@@ -54,7 +54,7 @@ class _Pending(NamedTuple):
 
 
 def serve(listener: socket.socket, device: str, load: Callable[[], BatchScorer]) -> None:
-    """Load the scorer and answer workers until none is left; where it cannot be loaded, tell them why.
+    """Load the scorer and answer workers until none is left; if it cannot be loaded, send them the reason.
 
     Args:
         listener: a bound, listening socket. device: the name of the device, for the log.
@@ -76,14 +76,14 @@ def serve(listener: socket.socket, device: str, load: Callable[[], BatchScorer])
 
 
 def shape_of(scorer: BatchScorer) -> Shape:
-    """What a scorer takes and gives, found out by scoring one grey image."""
+    """The shape of a scorer's batches and outputs, found by scoring one grey image."""
     found = scorer.score_batch(FaceBatch(np.full((1, 112, 112, 3), 127, np.uint8), np.ones(1, np.int64)))
     dim = 0 if found.embedding is None else int(found.embedding.shape[1])
     return Shape(int(scorer.batch_size), dim, found.quality is not None)
 
 
 def _refuse(listener: socket.socket, message: dict[str, Any]) -> None:
-    """Tell every worker that comes within a moment why there is no scoring process."""
+    """Send every worker that connects within a few seconds the reason why there is no scoring process."""
     listener.settimeout(LINGER_S)
     with contextlib.suppress(TimeoutError):
         while True:
@@ -180,7 +180,7 @@ class _Server:
         self._answer(worker, {"count": count})
 
     def _failed(self, worker: _Worker, error: Exception) -> None:
-        """Tell the worker; after a fault of the device itself this process ends, since nothing works there any more."""
+        """Send the error to the worker. After a fault of the device this process ends: nothing works there then."""
         if "CUDA error" in str(error):
             _log.error("the device failed, so this scoring process ends; a new one is started: %s", error)
             raise SystemExit(1) from error
@@ -194,7 +194,7 @@ class _Server:
                 self._drop(worker, error)
 
     def _drop(self, worker: _Worker, error: Exception) -> None:
-        """Let a worker go; what it has under way is waited for first, since the device may be reading its memory."""
+        """Drop a worker, after waiting for its batches: the device may still read its memory."""
         if not isinstance(error, ConnectionError):
             _log.warning("a worker was dropped: %s", error)
         for pending in [each for each in self._pending if each.worker is worker]:

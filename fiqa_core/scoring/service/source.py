@@ -1,4 +1,4 @@
-"""Makes the worker's side of the scoring process, where the runner makes scorers."""
+"""Makes the worker's side of the scoring process, inside a worker."""
 
 import logging
 import os
@@ -52,5 +52,5 @@ class ServedSource:
         start(self._place(device), self.inner.on(device))
 
     def _place(self, device: str) -> Place:
-        # `cuda:0` is another GPU in a process that sees other ones.
+        # `cuda:0` is another GPU in a process with another CUDA_VISIBLE_DEVICES.
         return Place(self.job, device, os.environ.get("CUDA_VISIBLE_DEVICES", ""))

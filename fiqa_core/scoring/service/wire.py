@@ -1,4 +1,4 @@
-"""What a worker and the scoring process say to each other, and the memory that a batch travels in."""
+"""The messages between a worker and the scoring process, and the shared memory of a batch."""
 
 import array
 import contextlib
@@ -105,7 +105,7 @@ class Block:
     def close(self) -> None:
         """Give the memory back."""
         del self.pixels, self.stored, self.quality, self.embedding
-        with contextlib.suppress(BufferError):  # somebody still looks at it; it goes when they are done
+        with contextlib.suppress(BufferError):  # still in use; it is freed when its last user is done
             self.memory.close()
         os.close(self.descriptor)
 
