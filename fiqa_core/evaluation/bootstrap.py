@@ -1,11 +1,11 @@
 """Confidence bands by bootstrap over subjects.
 
 Pairs are not independent: one person's images are in many of them. So subjects are resampled, not pairs: as many
-subjects as there are are drawn with replacement, and subject s stands in the resample w_s times. A mated pair of s
-then counts w_s times, a non-mated pair of s and t counts w_s * w_t times (copies of one subject are never compared
-as non-mated). This is the vertex bootstrap (Snijders and Borgatti, Connections 22(2), 1999), which Fogliato, Patil
-and Perona (arXiv 2306.01198) study for error rates of 1:1 matching. Thresholds are set anew in every resample, so
-the bands cover their uncertainty too; no list of pairs is made, the curves take the counts as weights. Bands are
+subjects as the dataset has are drawn with replacement, and subject s occurs w_s times in the resample. A mated pair
+of s then counts w_s times, a non-mated pair of s and t counts w_s * w_t times (copies of one subject are never
+compared as non-mated). This is the vertex bootstrap (Snijders and Borgatti, Connections 22(2), 1999), which Fogliato,
+Patil and Perona (arXiv 2306.01198) study for error rates of 1:1 matching. Thresholds are set anew in every resample,
+so the bands cover their uncertainty too; no list of pairs is made, the curves take the counts as weights. Bands are
 percentile intervals.
 """
 
@@ -82,7 +82,7 @@ def bands(
 
 
 def _interval(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    # A resample in which a point does not exist (no pair of a kind is left) says nothing of that point.
+    # A resample in which a point does not exist (no pair of a kind is left) is not used for that point.
     known = ~np.isnan(samples).all(axis=0)
     bounds = np.full((2, samples.shape[1]), np.nan)
     bounds[:, known] = np.nanquantile(samples[:, known], INTERVAL, axis=0)
@@ -90,7 +90,7 @@ def _interval(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def subjects_of(pairs: Pairs, labels: list[str | None] | None) -> np.ndarray:
-    """Subject of each name, int64 (I,): by label, or (without labels) by what mated pairs join.
+    """Subject of each name, int64 (I,): by label, or (without labels) by the groups that mated pairs connect.
 
     Images that mated pairs connect show one person; an image in no mated pair is a subject of its own.
     """

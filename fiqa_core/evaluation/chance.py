@@ -1,4 +1,4 @@
-"""What chance alone gives: the largest gain of qualities that are drawn for each image and know nothing."""
+"""The gain that chance alone gives: the largest gain of random qualities."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ _STREAM = 2  # not the numbers of the random curve
 def gain_by_chance(pairs: Pairs, comparisons: Comparisons, threshold: float, seed: int) -> float:
     """The 95 % quantile, over random orders of the images, of `recommend.largest_gain` at a fixed threshold.
 
-    A measure whose largest gain is no larger cannot be told from random (a permutation test at the level 5 %).
+    A measure whose largest gain is not larger cannot be distinguished from random (a permutation test at 5 %).
     Only mated pairs are ordered, so a draw costs far less than a random curve. Qualities are drawn for images, not
     pairs, so that the pairs of an image stay together; a measure that follows the person (her age, the camera) more
     than the image varies more than these draws, and a bootstrap band over subjects is the stricter judge.

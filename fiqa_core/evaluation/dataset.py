@@ -1,4 +1,4 @@
-"""One dataset of an evaluation: its pairs, and what each source says of the images that they name."""
+"""One dataset of an evaluation: its pairs, and the qualities, embeddings and labels of their images."""
 
 import logging
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ UNSCORED = ("error", "worst")
 
 @dataclass(frozen=True)
 class Dataset:
-    """Pairs of images, or of templates (then `entries` says for each name of `pairs` which template it is)."""
+    """Pairs of images, or of templates (then `entries` is the template number of each name of `pairs`)."""
 
     name: str
     pairs: Pairs
@@ -32,7 +32,7 @@ class Dataset:
         """Read a pair list and, for a template set, its `image template media` list.
 
         Raises:
-            EvaluationError: not such files, or a pair of a template that the list does not have.
+            EvaluationError: the files have another format, or a pair names a template that is not in the list.
         """
         pairs = read_pairs(pairs_url)
         if pairs.mated.all() or not pairs.mated.any():
@@ -55,14 +55,14 @@ class Dataset:
 
     @property
     def images(self) -> list[str]:
-        """Names of the images that sources are asked for."""
+        """Names of the images whose quality and embedding are needed."""
         return self.pairs.names if self.templates is None else self.templates.images
 
     def qualities(self, source: Qualities, method: str, unscored: str = "error") -> np.ndarray:
-        """Quality of each name of the pair list, float64 (I,); that of a template is its worst image's.
+        """Quality of each name of the pair list, float64 (I,); a template has the quality of its worst image.
 
         Args:
-            unscored: what an image without a quality is: an `error`, or `worst` (discarded first).
+            unscored: how an image without a quality is treated: `error`, or `worst` (discarded first).
 
         Raises:
             EvaluationError: an image that the source does not have, or that has no quality.
@@ -86,7 +86,7 @@ class Dataset:
         """All comparisons by one face recognition model.
 
         Args:
-            models: its embeddings; a second table (of the mirrored images) is put behind the first's numbers.
+            models: its embeddings; those of a second table (of the mirrored images) are appended to the first's.
 
         Raises:
             EvaluationError: an image without an embedding, or with one of zeros.
@@ -111,7 +111,7 @@ class Dataset:
         return np.asarray(self.templates.sums(lambda part: model.matrix[rows[part]])[self.entries])
 
     def labels(self, sources: Sequence[Qualities | Embeddings]) -> list[str | None] | None:
-        """Identity of each name of the pair list, from the first source that knows that of every one; else None."""
+        """Identity of each name of the pair list, from the first source with labels for all; None without one."""
         for source in sources:
             if source.labels is None:
                 continue

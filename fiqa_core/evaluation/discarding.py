@@ -70,7 +70,7 @@ class Side(NamedTuple):
 
 
 class Discarding:
-    """Cuts off the worst pairs of one comparison set under one quality measure (and one set of copies)."""
+    """Discards the worst pairs of one comparison set by one quality measure (and one set of copies)."""
 
     def __init__(self, comparisons: Comparisons, quality: QualityOrder, copies: np.ndarray | None = None) -> None:
         """`copies`: int (N,), of each pair in the list's order; None: one each."""

@@ -67,7 +67,7 @@ class Curve:
     def area(self, limit: float = FULL) -> float:
         """Area under the curve from 0 to a discarded fraction; lower = better.
 
-        Trapezoids between the points for `crfiqa`, steps for `fixed`, as each protocol's own code has it.
+        Trapezoids between the points for `crfiqa`, steps for `fixed`, as in each protocol's own code.
         NaN if the curve could not be measured up to the limit.
         """
         inside = self.discard <= limit + 1e-9
@@ -78,7 +78,7 @@ class Curve:
 
 
 def check_measurable(pairs: int, fmrs: Sequence[float], allow_unmeasurable: bool = False) -> None:
-    """Refuse target FMRs that so many non-mated pairs cannot show.
+    """Refuse target FMRs that are too small to be measured with this number of non-mated pairs.
 
     Raises:
         UnmeasurableFmrError: a target below 1 / P (unless allowed). EvaluationError: one outside (0, 1).

@@ -1,4 +1,4 @@
-"""What an evaluation was made of, as digests: so that --resume sees an input whose content changed."""
+"""Digests of an evaluation's inputs, so that --resume detects an input whose content changed."""
 
 import hashlib
 import json
@@ -13,16 +13,16 @@ _FILES_AT_ONCE = 16
 
 
 def input_digests(texts: Iterable[str]) -> dict[str, str]:
-    """A digest by path, for what command-line texts such as `NAME=PATH` name."""
+    """A digest for each path in command-line texts such as `NAME=PATH`."""
     paths = dict.fromkeys(named.path for text in texts for named in parse_named([text], ""))
     return {path: input_digest(path) for path in paths}
 
 
 def input_digest(path: str) -> str:
-    """Digest of what lies at a path; "" where nothing can be read there (whoever reads it for its data says why).
+    """Digest of the input at a path; "" if it cannot be read (reading its data will raise the error).
 
-    Of a table the ends of its files (they say where every column chunk lies, and its range), of a folder of .npy the
-    names and sizes, of any other file its content.
+    For a table it covers the footers of its files (place and value range of every column chunk), for a folder of .npy
+    the names and sizes, for any other file its content.
     """
     try:
         return _digest(path)

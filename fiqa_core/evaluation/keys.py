@@ -1,4 +1,4 @@
-"""Find the images that a pair list or a score file names, although each tool writes names in its own way."""
+"""Find the images that a pair list or a score file names; tools write names in different ways."""
 
 import difflib
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ _NEAREST_AMONG = 200_000
 class KeyIndex:
     """Row numbers by name.
 
-    A name is looked for as it stands, then without its image extension, then (where no two rows share it) below the
+    A name is searched for as it is, then without its image extension, then (where no two rows share it) below the
     folders that all keys begin with, then by its file name: `Ann/Ann_0001` finds `lfw/images/Ann/Ann_0001.jpg`. Where
     both have folders, those of one must end with those of the other: `Bob/0001` never finds `Ann/0001.jpg`.
     """
 
     def __init__(self, keys: Sequence[str | None] | pa.Array | pa.ChunkedArray, where: str) -> None:
-        """`keys`: one a row (null: the row has no name). `where`: said in errors."""
+        """`keys`: one a row (null: the row has no name). `where`: for error messages."""
         self.keys = _array(keys)
         self.where = where
         stems = pc.replace_substring_regex(self.keys, _EXTENSION, "")
@@ -96,7 +96,7 @@ def _same_file(name: str, key: str) -> bool:
 
 
 def _unique(keys: pa.Array) -> pa.Array:
-    """The keys, null where two rows share one: an ambiguous name must not find either."""
+    """The keys; null if two rows share one, because an ambiguous name must not find either."""
     counts = pc.value_counts(keys)
     shared = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
     return pc.if_else(pc.is_in(keys, shared), pa.scalar(None, pa.string()), keys) if len(shared) else keys

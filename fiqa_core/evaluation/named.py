@@ -1,4 +1,4 @@
-"""What a command line names: `[DATASET:]NAME=PATH`, or a path alone."""
+"""Named inputs on a command line: `[DATASET:]NAME=PATH`, or a path alone."""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _SAYS_NOTHING = {"quality", "pairs", "pair_list", "embeddings", "template_pair_l
 class Named:
     """A path with its name; `dataset` is empty where it serves every dataset.
 
-    `given`: whether the name was, or only made of the path.
+    `given`: whether the name was given; otherwise it is derived from the path.
     """
 
     dataset: str
@@ -25,7 +25,7 @@ class Named:
 
     @property
     def text(self) -> str:
-        """As it was written."""
+        """The text as the user wrote it."""
         return (f"{self.dataset}:" if self.dataset else "") + (f"{self.name}=" if self.given else "") + self.path
 
     def serves(self, dataset: str) -> bool:
@@ -34,7 +34,7 @@ class Named:
 
 
 def parse_named(texts: Sequence[str], option: str) -> list[Named]:
-    """Parse what an option was given; a path alone is called by its own last part that says something.
+    """Parse the values of an option; a path alone is named after its last meaningful part.
 
     Raises:
         EvaluationError: two have the same name.
@@ -70,7 +70,7 @@ def by_dataset(texts: Sequence[str], option: str, datasets: Sequence[str]) -> di
 
 
 def check_datasets(named: Sequence[Named], option: str, datasets: Sequence[str]) -> None:
-    """Refuse `DATASET:NAME=PATH` of a dataset that there is not.
+    """Refuse `DATASET:NAME=PATH` for a dataset that does not exist.
 
     Raises:
         EvaluationError: one such.
@@ -83,7 +83,7 @@ def check_datasets(named: Sequence[Named], option: str, datasets: Sequence[str])
 
 
 def for_dataset(named: Sequence[Named], dataset: str) -> dict[str, str]:
-    """Paths by name for one dataset; what is given for it goes before what serves all."""
+    """Paths by name for one dataset; an input for this dataset takes precedence over one for all datasets."""
     own = sorted((entry for entry in named if entry.serves(dataset)), key=lambda entry: entry.dataset != "")
     paths = {entry.name: entry.path for entry in own}
     order = list(dict.fromkeys(entry.name for entry in named if entry.name in paths))

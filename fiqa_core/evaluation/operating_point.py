@@ -32,7 +32,7 @@ def nearest(near: Side, pairs: int, mated_values: np.ndarray, fmr: float) -> tup
     if ends[1] + 1 < len(values):
         ends.append(_end(values, ends[1] + 1))
     if not is_all and max(ends) == len(values) - 1:
-        return None  # the last group, or what follows it, may lie beyond what is given
+        return None  # the last group, or the pairs after it, may not be in `near`
     best: tuple[float, int, float] | None = None
     for end in sorted(set(ends), reverse=True):
         following = values[end + 1] if end + 1 < len(values) else math.inf
@@ -50,12 +50,12 @@ def nearest(near: Side, pairs: int, mated_values: np.ndarray, fmr: float) -> tup
 def at_most(near: Side, pairs: int, mated_values: np.ndarray, fmr: float) -> tuple[float, float] | None:
     """The largest threshold whose FMR does not exceed the target (Schlett et al.); (threshold, its FMR).
 
-    Of the numbers up to the first non-mated dissimilarity that is too much, the largest that occurs is given (no
-    pair lies between the two); where none occurs, the last number before it. Arguments and None as in `nearest`.
+    Among the numbers below the first non-mated dissimilarity that exceeds the target, the largest that occurs is
+    returned (no pair lies in between); if none occurs, the largest number below it. Arguments and None as in `nearest`.
     """
     counts = np.cumsum(near.copies, dtype=np.int64)
     if int(counts[-1]) / pairs <= fmr:
-        return None  # for a target below 1 the pairs that exceed it lie beyond what is given
+        return None  # for a target below 1 the pairs that exceed it are not in `near`
     over = int(np.searchsorted(counts, fmr * pairs, "right"))
     while over > 0 and int(counts[over - 1]) / pairs > fmr:  # the product above was rounded
         over -= 1

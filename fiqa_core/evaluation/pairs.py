@@ -38,11 +38,11 @@ class Pairs:
         return len(self.mated)
 
     def self_pairs(self) -> int:
-        """How many pairs are of an image with itself, which tell nothing."""
+        """How many pairs compare an image with itself, which measures nothing."""
         return int((self.a == self.b).sum())
 
     def repeated(self) -> int:
-        """How many pairs stand further up in the list already, either way round; each counts as often as it stands."""
+        """How many pairs occur earlier in the list, in either order; each counts as often as it occurs."""
         pairs = np.minimum(self.a, self.b).astype(np.int64) * len(self.names) + np.maximum(self.a, self.b)
         pairs.sort()
         return int((pairs[1:] == pairs[:-1]).sum())

@@ -24,7 +24,7 @@ _PANEL_WIDTH, _PANEL_HEIGHT = 4.6, 3.6
 _DISCARDED = {"crfiqa": "discarded share of all pairs [%]", "fixed": "discarded share of the mated pairs [%]"}
 _MARKS = 8
 _SETTLED = 0.901
-# Whiskers of all measures stand side by side from each of these places on, before the next.
+# The whiskers of all measures are drawn side by side, beginning at each of these positions.
 _WHISKERS, _WHISKER_ROOM, _WHISKER_STEP = np.array([0.1, 0.3, 0.5, 0.7]), 0.18, 0.02
 
 
@@ -98,7 +98,7 @@ def _draw(panel: Any, results: Sequence[Result], methods: Sequence[str], fmr: fl
         if result.bands is not None and result.method not in _BOUNDS:
             whiskers = _whiskers(panel, result, measures.index(result.method), len(measures), look["color"])
             top = max(top, whiskers)
-        settled = curve.fnmr[curve.discard <= _SETTLED]  # beyond it a handful of pairs is left
+        settled = curve.fnmr[curve.discard <= _SETTLED]  # beyond it only a few pairs are left
         if np.isfinite(settled).any():
             top = max(top, float(np.nanmax(settled)))
     panel.set_title(f"FMR {fmr:g}", fontsize=10)
@@ -110,19 +110,19 @@ def _draw(panel: Any, results: Sequence[Result], methods: Sequence[str], fmr: fl
 
 
 def _whiskers(panel: Any, result: Result, number: int, measures: int, colour: str) -> float:
-    """The band at a few places, each measure's at its own: filled bands of many measures would cover each other.
+    """Draw the band at a few positions, different ones for each measure: filled bands of many measures would overlap.
 
-    Between two points a band is drawn as its curve is: as a step (`fixed`), or on the line that joins them.
+    Between two points a band is interpolated as its curve is: as a step (`fixed`), or linearly.
 
     Returns:
-        How high they reach.
+        The largest upper end.
     """
     curve, bands = result.curve, result.bands
     if bands is None:
         return 0.0
     x = _WHISKERS + number * min(_WHISKER_STEP, _WHISKER_ROOM / measures)
     y, low, high = (_drawn(curve, column, x) for column in (curve.fnmr, bands.fnmr_low, bands.fnmr_high))
-    reach = np.maximum(np.stack([y - low, high - y]), 0)  # a percentile interval need not hold its estimate
+    reach = np.maximum(np.stack([y - low, high - y]), 0)  # a percentile interval may not contain its estimate
     panel.errorbar(100 * x, y, reach, fmt="none", ecolor=colour, elinewidth=1, capsize=2, alpha=0.8)
     ends = (y + reach[1])[np.isfinite(y + reach[1])]
     return float(ends.max()) if len(ends) else 0.0
@@ -137,7 +137,7 @@ def _drawn(curve: Curve, column: np.ndarray, x: np.ndarray) -> np.ndarray:
 def _look(number: int, points: int) -> dict[str, Any]:
     return {
         "color": _COLOURS[number % len(_COLOURS)],
-        "linestyle": _STYLES[(number + number // len(_COLOURS)) % len(_STYLES)],  # another one at each colour's return
+        "linestyle": _STYLES[(number + number // len(_COLOURS)) % len(_STYLES)],  # changes when colours repeat
         "marker": _MARKERS[number % len(_MARKERS)],
         "markersize": 4,
         "markevery": (number * max(1, points // 40) % max(1, points), max(1, points // _MARKS)),

@@ -1,4 +1,4 @@
-"""Which quality threshold to filter at: read off an EDC with a fixed threshold, and what it costs."""
+"""Recommended quality thresholds, derived from an EDC with a fixed threshold, and their cost in images."""
 
 import math
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ _NO_DECIMALS = 1e15  # a double of this size is a whole number
 
 @dataclass(frozen=True)
 class Recommendation:
-    """One threshold and what it does.
+    """One threshold and its effect.
 
     Attributes:
         kind: `stops_paying` or `target`. target: the FNMR asked for (NaN for `stops_paying`).
-        min_quality: images of at least this quality are kept; NaN if there is no such threshold.
-        discard: share of the mated pairs that go. fnmr_before, fnmr: without and with it.
-        note: why there is no threshold, empty where there is one.
+        min_quality: images of at least this quality are kept; NaN without a threshold.
+        discard: share of the mated pairs that are discarded. fnmr_before, fnmr: without and with it.
+        note: why there is no threshold; empty if there is one.
     """
 
     kind: str
@@ -41,7 +41,7 @@ class Recommendation:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a threshold takes from a set: images (of those scored) and identities that lose all of theirs."""
+    """The cost of a threshold on a set: scored images that are dropped, and identities that lose all their images."""
 
     images: int
     images_dropped: int
@@ -68,7 +68,7 @@ def stops_paying(curve: Curve) -> Recommendation:
 
 
 def largest_gain(curve: Curve) -> float:
-    """How many more errors than at random discarding by a measure removes where it removes most; >= 0 or NaN."""
+    """The largest number of errors that discarding by a measure removes beyond random discarding; >= 0 or NaN."""
     return float(_gains(curve).max())
 
 
@@ -78,7 +78,7 @@ def _gains(curve: Curve) -> np.ndarray:
 
 
 def reaching(curve: Curve, target: float) -> Recommendation:
-    """The lowest quality threshold at which the FNMR is at most the target; NaN if it never is, or is without one."""
+    """The lowest quality threshold at which the FNMR is at most the target; NaN if none, or if none is needed."""
     _need_fixed(curve)
     if np.isnan(curve.fnmr[0]):
         return _none(curve, "target", target, NOT_MEASURABLE)
@@ -89,7 +89,7 @@ def reaching(curve: Curve, target: float) -> Recommendation:
 
 
 def like_random(curve: Curve, recommendation: Recommendation) -> Recommendation:
-    """The same without its threshold: random qualities would do as well, so it is what chance gives."""
+    """The same recommendation without its threshold, because random qualities would do as well."""
     if recommendation.note:
         return recommendation
     return _none(curve, recommendation.kind, recommendation.target, LIKE_RANDOM)
@@ -129,7 +129,7 @@ def short_threshold(quality: float, others: np.ndarray) -> float:
 
 
 def cost(values: np.ndarray, labels: pa.Array | None, min_quality: float) -> Cost:
-    """What keeping only images of at least a quality takes from a set.
+    """The cost of keeping only images of at least a quality.
 
     Args:
         values: float (N,), qualities (NaN: not scored, not counted). labels: string (N,), identities; None: none.

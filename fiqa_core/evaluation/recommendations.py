@@ -32,11 +32,11 @@ def recommendation_rows(
     """Rows of recommendations.csv (schemas/edc.py), from the curves of the protocol `fixed`.
 
     Args:
-        at_hand: by quality measure, the set on which costs are counted; measures that are not in it are left out.
-        by_chance: the largest gain that qualities which know nothing give at a curve's threshold (`chance`); no
-            threshold is given for a measure that does not exceed it.
-        targets: FNMRs to reach; none: half of what it is with nothing discarded.
-        note: what to know of every threshold.
+        at_hand: by quality measure, the set on which costs are counted; other measures are left out.
+        by_chance: the largest gain of random qualities at a curve's threshold (`chance`); a measure that does not
+            exceed it gets no threshold.
+        targets: FNMRs to reach; empty: half of the FNMR with nothing discarded.
+        note: a remark on every threshold.
     """
     rows = []
     bars: dict[float, float] = {}
@@ -71,7 +71,7 @@ def _row(
     known = np.isfinite(quality)
     costs = cost(table.values, table.labels, quality if known else -math.inf)
     shown = math.nan
-    if known:  # with few decimals, but so that the same pairs and the same images stay
+    if known:  # with few decimals, but keeping the same pairs and the same images
         others = np.concatenate([table.values, result.curve.quality])
         shown = short_threshold(quality, others[np.isfinite(others)])
     return {
@@ -82,7 +82,7 @@ def _row(
         "kind": recommendation.kind,
         "target_fnmr": recommendation.target,
         "min_quality": shown,
-        # A percentile interval need not hold its estimate, but who reads one expects it to.
+        # A percentile interval may not contain its estimate, but readers expect it to.
         "min_quality_low": min(band[0], shown) if known else math.nan,
         "min_quality_high": max(band[1], shown) if known else math.nan,
         "discard": recommendation.discard,

@@ -9,16 +9,16 @@ from fiqa_core.evaluation.discarding import QualityOrder
 from fiqa_core.evaluation.edc import GRID, Curve
 from fiqa_core.evaluation.pairs import Pairs
 
-# A random or oracle curve of the `fixed` protocol has as many points as there are pairs: these are enough to show it.
+# A random or oracle curve of the `fixed` protocol has a point for each pair; these points are enough to show it.
 FINE_GRID = np.arange(100) / 100
-_STREAM = 1  # not the numbers that the bootstrap draws from the same seed
+_STREAM = 1  # other random numbers than the bootstrap's of the same seed
 
 
 def oracle(comparisons: Comparisons) -> QualityOrder:
-    """The order that knows every error: the least alike mated pairs and the most alike non-mated pairs go first.
+    """The best order: the least alike mated pairs and the most alike non-mated pairs are discarded first.
 
-    The same share of either kind is gone at every point. No order does better at a fixed threshold (where only
-    mated pairs go), nor under `crfiqa` among those that take the same share of either kind.
+    At every point the same share of either kind is discarded. No order does better at a fixed threshold (where only
+    mated pairs are discarded), nor under `crfiqa` among those that take the same share of either kind.
     """
     quality = np.empty(len(comparisons.mated))
     mated, nonmated = len(comparisons.mated_places), len(comparisons.nonmated_places)
@@ -28,14 +28,14 @@ def oracle(comparisons: Comparisons) -> QualityOrder:
 
 
 def random_orders(pairs: Pairs, seeds: int, seed: int) -> Iterator[QualityOrder]:
-    """Orders by qualities that are drawn for each image, uniformly; one a seed."""
+    """Orders by uniform random qualities of the images; one for each seed."""
     for number in range(seeds):
         quality = random_qualities(len(pairs.names), _STREAM, seed, number)
         yield QualityOrder.of(np.minimum(quality[pairs.a], quality[pairs.b]))
 
 
 def random_qualities(count: int, stream: int, seed: int, number: int) -> np.ndarray:
-    """Qualities that know nothing, float64 (count,), uniform in [0, 1)."""
+    """Random qualities, float64 (count,), uniform in [0, 1)."""
     return np.random.default_rng([stream, seed, number]).random(count)
 
 

@@ -69,7 +69,7 @@ def auc_rows(dataset: str, fr_model: str, results: Iterable[Result]) -> list[dic
 
 
 def as_csv(columns: Iterable[str], rows: Iterable[dict[str, Any]]) -> bytes:
-    """A CSV file in UTF-8; numbers in full precision, what is not known empty."""
+    """A CSV file in UTF-8; numbers in full precision, unknown values empty."""
     text = io.StringIO()
     names = list(columns)
     writer = csv.DictWriter(text, names, lineterminator="\n")

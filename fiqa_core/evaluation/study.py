@@ -22,10 +22,10 @@ _PROTOCOLS = {"crfiqa": edc.crfiqa, "fixed": edc.fixed}
 
 @dataclass(frozen=True)
 class StudySettings:
-    """What is to be computed.
+    """What is computed.
 
-    `fmrs`: one that is there twice is computed once. `replicates`: resamples of the bootstrap, 0 = no bands.
-    `random_seeds`: over how many the random curve is meant.
+    `fmrs`: duplicates are computed once. `replicates`: resamples of the bootstrap, 0 = no bands.
+    `random_seeds`: number of random curves that are averaged.
     """
 
     protocols: tuple[str, ...] = edc.PROTOCOLS
@@ -42,7 +42,7 @@ class StudySettings:
 
 @dataclass(frozen=True)
 class Result:
-    """One curve with its areas (to each of `AREA_LIMITS`) and its bands, where there are any.
+    """One curve with its areas (to each of `AREA_LIMITS`) and its bands, if any.
 
     `numbers` are the areas, then (`fixed` only) the quality below which discarding pays; `bands` are of both.
     """

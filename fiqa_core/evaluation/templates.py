@@ -33,7 +33,7 @@ class Templates:
     media: np.ndarray
 
     def only(self, wanted: Sequence[str]) -> "Templates":
-        """The same without the templates that are not wanted, so that nothing is read of their images."""
+        """Only these templates, so that the images of others are not read."""
         kept = pc.is_in(pa.array(self.names, pa.string()), pa.array(wanted, pa.string())).to_numpy(zero_copy_only=False)
         entries = np.flatnonzero(kept[self.template])
         return Templates(

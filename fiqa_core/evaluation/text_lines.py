@@ -1,4 +1,4 @@
-"""Lists of lines as people write them: UTF-8 with or without a byte order mark, spaces or tabs, comments."""
+"""Text lists written by people: UTF-8 with or without a byte order mark, spaces or tabs, comments."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ def blocks(url: str, stream: IO[bytes]) -> Iterator[bytes]:
     """Whole lines, about 16 MiB at a time, without a byte order mark.
 
     Raises:
-        EvaluationError: a line that no list of names has.
+        EvaluationError: a line too long for a list of names.
     """
     rest, first = b"", True
     while data := stream.read(_BLOCK):
