@@ -85,7 +85,7 @@ def check_measurable(pairs: int, fmrs: Sequence[float], allow_unmeasurable: bool
     """
     for fmr in fmrs:
         if not 0 < fmr < 1:
-            raise EvaluationError(f"a target FMR of {fmr:g} is no rate between 0 and 1; give for example 1e-3")
+            raise EvaluationError(f"a target FMR of {fmr:g} is not between 0 and 1; give for example 1e-3")
         if pairs and fmr < 1 / pairs and not allow_unmeasurable:
             raise UnmeasurableFmrError(
                 f"a target FMR of {fmr:g} cannot be measured with {pairs:,} non-mated pairs: the smallest rate they "

@@ -161,7 +161,7 @@ def _evaluate_dataset(
     if options.study.replicates:
         embedded = (sources.embeddings(path, images) for path in models.values())
         subjects = _subjects(dataset, [*measures.tables.values(), *embedded])
-    found.datasets.append(_described(dataset, subjects))
+    found.datasets.append(_facts_of(dataset, subjects))
     counted_on = _counted_on(measures, costs, options, sources)
     if options.recommend:
         found.without_threshold += [method for method in measures.tables if method not in counted_on]
@@ -281,7 +281,7 @@ def _write(found: Evaluation, path: Path, content: bytes) -> None:
     found.files[path.name] = path
 
 
-def _described(dataset: Dataset, subjects: np.ndarray | None) -> dict[str, Any]:
+def _facts_of(dataset: Dataset, subjects: np.ndarray | None) -> dict[str, Any]:
     mated = int(dataset.pairs.mated.sum())
     facts: dict[str, Any] = {
         "name": dataset.name,

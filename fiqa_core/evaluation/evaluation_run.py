@@ -55,7 +55,7 @@ def prepare_output(output: str, resume: bool, overwrite: bool) -> None:
 
     An evaluation wrote what its `evaluation.json` names: another file with such a name is somebody else's.
     """
-    prepare(output, _kind(_written(output)), resume, overwrite)
+    prepare(output, _kind(_earlier_files(output)), resume, overwrite)
 
 
 def finished_files(output: str, settings: Mapping[str, Any]) -> list[str] | None:
@@ -86,7 +86,7 @@ def publish_all(output: str, files: Mapping[str, Path], account: Mapping[str, An
     What an earlier evaluation left is removed first. Meanwhile the account says that nothing is whole, and names what
     may lie there: broken off, an evaluation can still be resumed or overwritten.
     """
-    earlier = sorted(_written(output) & set(storage.list_names(output)))
+    earlier = sorted(_earlier_files(output) & set(storage.list_names(output)))
     begun = {**account, "complete": False, "files": sorted({*earlier, *files})}
     storage.publish_bytes(json.dumps(begun, indent=1).encode(), output, storage.join(output, ACCOUNT))
     for name in earlier:
@@ -101,7 +101,7 @@ def publish_all(output: str, files: Mapping[str, Path], account: Mapping[str, An
     storage.sweep(output)
 
 
-def _written(output: str) -> set[str]:
+def _earlier_files(output: str) -> set[str]:
     """Names of what an earlier evaluation wrote, by its account; none where there is no such account."""
     try:
         return set(read_run_file(output, parse_account, ACCOUNT)["files"])

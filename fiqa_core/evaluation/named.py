@@ -97,8 +97,8 @@ def _named(text: str, option: str) -> Named:
         return Named("", _name_of(text), text, given=False)
     if match is None:
         raise EvaluationError(
-            f"{option} {text}: {name!r} is no name, and there is no such file. A name has letters, digits and . _ + - "
-            "(DATASET:NAME=PATH for one dataset)"
+            f"{option} {text}: {name!r} is not a valid name, and there is no such file. A name has letters, digits "
+            "and . _ + - (DATASET:NAME=PATH for one dataset)"
         )
     return Named(match[1] or "", match[2], match[3])
 

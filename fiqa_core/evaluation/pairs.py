@@ -112,7 +112,7 @@ def _first_bad_line(url: str, block: bytes, before: int) -> str:
     for number, line in enumerate(block.split(b"\n"), before + 1):
         fields = line.split()
         if fields and (len(fields) != 3 or fields[2] not in (b"0", b"1")):
-            return f"{url}, line {number}: {len(fields)} words that are no pair. {_EXPECTED}"
+            return f"{url}, line {number}: {len(fields)} words, which is not a pair. {_EXPECTED}"
     return f"{url}: not readable as a pair list. {_EXPECTED}"
 
 

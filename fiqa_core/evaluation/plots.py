@@ -90,7 +90,7 @@ def _draw(panel: Any, results: Sequence[Result], methods: Sequence[str], fmr: fl
         curve = result.curve
         shown = curve.discard <= 0.951
         x, y = 100 * curve.discard[shown], curve.fnmr[shown]
-        look = _BOUNDS.get(result.method) or _look(measures.index(result.method), len(x))
+        look = _BOUNDS.get(result.method) or _line_style(measures.index(result.method), len(x))
         step = {} if protocol == "crfiqa" else {"drawstyle": "steps-post"}
         if step:  # the last step lasts to the end
             x, y = np.append(x, 95), np.append(y, y[-1])
@@ -121,20 +121,20 @@ def _whiskers(panel: Any, result: Result, number: int, measures: int, colour: st
     if bands is None:
         return 0.0
     x = _WHISKERS + number * min(_WHISKER_STEP, _WHISKER_ROOM / measures)
-    y, low, high = (_drawn(curve, column, x) for column in (curve.fnmr, bands.fnmr_low, bands.fnmr_high))
+    y, low, high = (_interpolated(curve, column, x) for column in (curve.fnmr, bands.fnmr_low, bands.fnmr_high))
     reach = np.maximum(np.stack([y - low, high - y]), 0)  # a percentile interval may not contain its estimate
     panel.errorbar(100 * x, y, reach, fmt="none", ecolor=colour, elinewidth=1, capsize=2, alpha=0.8)
     ends = (y + reach[1])[np.isfinite(y + reach[1])]
     return float(ends.max()) if len(ends) else 0.0
 
 
-def _drawn(curve: Curve, column: np.ndarray, x: np.ndarray) -> np.ndarray:
+def _interpolated(curve: Curve, column: np.ndarray, x: np.ndarray) -> np.ndarray:
     if curve.protocol == "fixed":
         return np.asarray(column[np.searchsorted(curve.discard, x + 1e-12, "right") - 1])
     return np.asarray(np.interp(x, curve.discard, column))
 
 
-def _look(number: int, points: int) -> dict[str, Any]:
+def _line_style(number: int, points: int) -> dict[str, Any]:
     return {
         "color": _COLOURS[number % len(_COLOURS)],
         "linestyle": _STYLES[(number + number // len(_COLOURS)) % len(_STYLES)],  # changes when colours repeat

@@ -85,7 +85,7 @@ def read_qualities(url: str, allow_incomplete: bool = False) -> Qualities:
         if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
             raise TableError(f"{url}: its column 'quality' is of type {kind}, not of numbers")
         values = table["quality"].cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-        return Qualities(KeyIndex(table["key"], url), values, _known(labels))
+        return Qualities(KeyIndex(table["key"], url), values, _labels_or_none(labels))
     if url.endswith(".npy"):
         scores_by_row = _array(url, 1)
         return Qualities(_row_numbers(url, scores_by_row), scores_by_row.astype(np.float64), None)
@@ -121,14 +121,14 @@ def read_embeddings(url: str, allow_incomplete: bool = False) -> Embeddings:
         matrix = _array(url, 2)
         return Embeddings(_row_numbers(url, matrix), matrix, None)
     if not is_folder(url):
-        problem = "is no Parquet file and no folder" if stat(url) is not None else "no such file or folder"
+        problem = "is neither a Parquet file nor a folder" if stat(url) is not None else "no such file or folder"
         raise EvaluationError(f"{url}: {problem}. Expected a table with embeddings, or a folder of .npy files.")
     names = [listed.path.decode("utf-8", "surrogateescape") for listed in walk(url)]
     files = [name for name in names if name.endswith(".npy")]
     return _embedding_files(url, files) if files else _embedding_table(url, allow_incomplete)
 
 
-def _known(labels: pa.Array | None) -> pa.Array | None:
+def _labels_or_none(labels: pa.Array | None) -> pa.Array | None:
     return None if labels is None or labels.null_count == len(labels) else labels
 
 
@@ -146,7 +146,7 @@ def _score_line(url: str, number: int, line: str) -> tuple[str, float]:
 
 def _embedding_table(url: str, allow_incomplete: bool) -> Embeddings:
     keys, matrix, labels = read_embedded(url, allow_incomplete)
-    return Embeddings(KeyIndex(keys, url), matrix, _known(labels))
+    return Embeddings(KeyIndex(keys, url), matrix, _labels_or_none(labels))
 
 
 def _embedding_files(folder: str, files: list[str]) -> Embeddings:

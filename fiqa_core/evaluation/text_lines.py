@@ -25,7 +25,9 @@ def blocks(url: str, stream: IO[bytes]) -> Iterator[bytes]:
         if newline:
             yield head + newline
         if len(rest) > _LONGEST_LINE:
-            raise EvaluationError(f"{url}: has a line of more than {_LONGEST_LINE:,} bytes, so it is no list of names")
+            raise EvaluationError(
+                f"{url}: has a line of more than {_LONGEST_LINE:,} bytes, so it is not a list of names"
+            )
     if rest.strip():
         yield rest
 

@@ -55,13 +55,15 @@ class RunFiles:
         if not named and not any(name in path for name in _QUICK):
             return False
         url = join(folder, os.fsdecode(path))
-        return self.holds_url(url) or any(self._is_run(base) for base in _bases(_IN_SUBSET, url, len(folder)))
+        return self.holds_url(url) or any(
+            self._is_run(base) for base in _possible_outputs(_IN_SUBSET, url, len(folder))
+        )
 
     def holds_url(self, url: str) -> bool:
         """Whether a file belongs to a run. A subset does not: a user who names it wants it as input."""
         if url.startswith(f"{self._workspace}/") or _LISTING.search(url):
             return True
-        return any(self._is_run(base) for base in _bases(_IN_OUTPUT, url))
+        return any(self._is_run(base) for base in _possible_outputs(_IN_OUTPUT, url))
 
     def is_output(self, folder: str) -> bool:
         """Whether a folder is the output of a run, or a part of one."""
@@ -74,6 +76,6 @@ class RunFiles:
         return self._known[folder]
 
 
-def _bases(pattern: re.Pattern[str], url: str, least: int = 0) -> list[str]:
+def _possible_outputs(pattern: re.Pattern[str], url: str, least: int = 0) -> list[str]:
     """The output folders that a file could belong to, by its path; only those with at least `least` characters."""
     return [url[: match.start()] for match in pattern.finditer(url) if match.start() >= least]

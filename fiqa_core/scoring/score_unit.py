@@ -105,17 +105,17 @@ def _keep_or_score(
         earlier = read_earlier(target)
         if earlier is not None:
             heartbeat.keep(earlier.rows, earlier.rows - earlier.status.get(Status.SCORED, 0), unit.size)
-            return _of_unit(earlier, unit, started, kept=True)
+            return _finished_unit(earlier, unit, started, kept=True)
         remove(target)
     with heartbeat.attempt(unit.size):
         summary = _score(unit, scorer, settings, output, target, threads, heartbeat)
-    done = _of_unit(summary, unit, started, kept=False)
+    done = _finished_unit(summary, unit, started, kept=False)
     for loss in described(done.losses):
         _log.warning("unit %d: %s", unit.number, in_words(loss))
     return done
 
 
-def _of_unit(summary: Summary, unit: Unit, started: float, kept: bool) -> Summary:
+def _finished_unit(summary: Summary, unit: Unit, started: float, kept: bool) -> Summary:
     known = replace(summary, losses=measured(summary.losses, unit, summary.rows))
     return of_unit(known, unit.number, time.monotonic() - started, kept)
 

@@ -60,7 +60,7 @@ def read_embedded(url: str, allow_incomplete: bool = False) -> tuple[pa.Array, n
                 for name in own:
                     texts[name].append(_text(batch.column(name), f"{file}: its column {name!r}"))
                 column = batch.column("embedding")
-                matrix = _put(matrix, column, filled, total, url)
+                matrix = _copy_rows(matrix, column, filled, total, url)
                 filled += len(column)
     if matrix is None:
         raise TableError(f"{url}: its column 'embedding' holds no embedding")
@@ -68,7 +68,7 @@ def read_embedded(url: str, allow_incomplete: bool = False) -> tuple[pa.Array, n
     return keys, matrix, pa.chunked_array(texts["label"], pa.string()).combine_chunks() if labelled else None
 
 
-def _put(matrix: np.ndarray | None, column: pa.Array, filled: int, total: int, url: str) -> np.ndarray | None:
+def _copy_rows(matrix: np.ndarray | None, column: pa.Array, filled: int, total: int, url: str) -> np.ndarray | None:
     """Copy rows into the matrix, which is allocated at the first row that is not null: only then is its width known."""
     if column.null_count == len(column):
         block = None

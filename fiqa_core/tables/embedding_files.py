@@ -127,11 +127,11 @@ def read_embedding_rows(file: EmbeddingFile, start: int, stop: int) -> Iterator[
         for group in range(footer.num_row_groups):
             rows = footer.metadata.row_group(group).num_rows
             if begin + rows > start and begin < stop:
-                yield from _of_group(footer, file, group, begin, start, stop)
+                yield from _rows_of_group(footer, file, group, begin, start, stop)
             begin += rows
 
 
-def _of_group(
+def _rows_of_group(
     footer: Any, file: EmbeddingFile, group: int, begin: int, start: int, stop: int
 ) -> Iterator[tuple[int, np.ndarray]]:
     for batch in footer.iter_batches(_ROWS_AT_ONCE, row_groups=[group], columns=[file.column]):
@@ -234,7 +234,7 @@ def join_digests(source: EmbeddingSource, files: Sequence[EmbeddingFile]) -> tup
                 f"{source.keys}: {counted(len(lines), 'line')}, {files[0].url} has {counted(files[0].rows, 'row')}. "
                 "Expected one key a line, in the order of the rows."
             )
-        return _hashed([*lines], source.join)
+        return _digests_of([*lines], source.join)
     name = source.join_column or source.join
     halves = [_join_column(file.url, name, source.join) for file in files]
     return np.concatenate([half[0] for half in halves]), np.concatenate([half[1] for half in halves])
@@ -269,10 +269,10 @@ def _join_column(url: str, name: str, join: str) -> tuple[np.ndarray, np.ndarray
                 f"{url}: no column {name!r} to join the embeddings by. It has "
                 f"{', '.join(footer.schema_arrow.names[:20])}."
             )
-        return _hashed(footer.read(columns=[name]).column(0).to_pylist(), join, url)
+        return _digests_of(footer.read(columns=[name]).column(0).to_pylist(), join, url)
 
 
-def _hashed(values: list[Any], join: str, url: str = "") -> tuple[np.ndarray, np.ndarray]:
+def _digests_of(values: list[Any], join: str, url: str = "") -> tuple[np.ndarray, np.ndarray]:
     null = b"\0" * 16
     if join == "key":
         digests = [null if v is None else hashlib.blake2b(str(v).encode(), digest_size=16).digest() for v in values]
@@ -289,5 +289,5 @@ def _sha256(value: Any, url: str) -> bytes:
         digest = b""
     if len(digest) != 32:
         kind = type(value).__name__
-        raise TableError(f"{url}: a {kind} in it is no SHA-256: expected 32 bytes, or 64 hexadecimal digits.")
+        raise TableError(f"{url}: a {kind} in it is not a SHA-256: expected 32 bytes, or 64 hexadecimal digits.")
     return digest[:16]

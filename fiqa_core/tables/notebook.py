@@ -108,13 +108,13 @@ def _read(place: str, columns: Sequence[str] | None, allow_incomplete: bool) -> 
     if not tables:
         raise TableError(f"{place}: none of its files is readable")
     if len({table.schema for table in tables}) > 1:
-        tables = [_as_now(table) for table in tables]
+        tables = [_in_current_types(table) for table in tables]
     table = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
     described = [field.with_metadata(_meaning(field.name)) for field in table.schema]
     return table.replace_schema_metadata(None).cast(pa.schema(described))
 
 
-def _as_now(table: pa.Table) -> pa.Table:
+def _in_current_types(table: pa.Table) -> pa.Table:
     """The table with the column types of the current version."""
     for place, name in enumerate(table.column_names):
         kind = table.schema.field(name).type

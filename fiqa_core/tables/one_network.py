@@ -41,7 +41,7 @@ def refuse_mixed(files: Sequence[Footer], names: Mapping[str, str], embeddings_o
         first = first or file
         then, now = _flat(first.settings or {}, embeddings_only), _flat(file.settings, embeddings_only)
         if then != now:
-            a, b = (_named(each, names) for each in (first, file))
+            a, b = (_table_name(each, names) for each in (first, file))
             lines = [
                 f"{name}: {then.get(name, 'none')} in {a}, {now.get(name, 'none')} in {b}"
                 for name in sorted(then.keys() | now.keys())
@@ -154,7 +154,7 @@ def _read(url: str, columns: Sequence[str]) -> pa.Table:
         raise TableError(f"{url}: damaged ({one_line(error, 200)}). Write it again.") from error
 
 
-def _named(file: Footer, names: Mapping[str, str]) -> str:
+def _table_name(file: Footer, names: Mapping[str, str]) -> str:
     return names.get(file.url, file.url)
 
 

@@ -113,7 +113,7 @@ def _look_at(url: str) -> TableFile:
     missing = [name for name in _NEEDED if name not in schema.names]
     if missing:
         raise TableError(
-            f"{url}: no quality table: the column {missing[0]!r} is missing. Expected {', '.join(COLUMNS)}."
+            f"{url}: not a quality table: the column {missing[0]!r} is missing. Expected {', '.join(COLUMNS)}."
         )
     _check_types(url, schema)
     dim = 0

@@ -70,7 +70,7 @@ def whole_files(names: Mapping[str, str], allow_incomplete: bool, compare: Compa
         files = [file for file in footers if file.folder == folder]
         found = list(gaps_of_run(above(folder), files, allow_incomplete))
         gaps += found
-        said += [f"{_shown(files, names)}: {line}" for line in lines_of(found, files)]
+        said += [f"{_table_name(files, names)}: {line}" for line in lines_of(found, files)]
     if said and not allow_incomplete:
         raise TableError.of_lines(
             [
@@ -120,13 +120,13 @@ def lines_of(gaps: Sequence[Gap], files: Sequence[Footer] = ()) -> list[str]:
         lines.append(
             f"{len(units):,} {_are(len(units), 'unit')} missing, {there:,} {_are(there, 'file')} there; at least "
             f"{known:,} {'record' if known == 1 else 'records'} unknown: "
-            + _listed([f"{gap.shard} from record {gap.index:,}, {gap.reason}" for gap in units])
+            + _first_names([f"{gap.shard} from record {gap.index:,}, {gap.reason}" for gap in units])
         )
     shards = [gap for gap in gaps if gap.kind == "shard"]
     if shards:
         lines.append(
             f"{unknown_words(shards)}: "
-            + _listed([f"{gap.shard} at record {gap.index:,}, {gap.reason}" for gap in shards])
+            + _first_names([f"{gap.shard} at record {gap.index:,}, {gap.reason}" for gap in shards])
         )
     return lines
 
@@ -147,10 +147,10 @@ def _are(count: int, what: str) -> str:
     return f"{what} is" if count == 1 else f"{what}s are"
 
 
-def _listed(names: Sequence[str]) -> str:
+def _first_names(names: Sequence[str]) -> str:
     more = len(names) - _SHOWN
     return "; ".join(names[:_SHOWN]) + (f"; and {more:,} more" if more > 0 else "")
 
 
-def _shown(files: Sequence[Footer], names: Mapping[str, str]) -> str:
+def _table_name(files: Sequence[Footer], names: Mapping[str, str]) -> str:
     return names.get(files[0].url, files[0].folder)

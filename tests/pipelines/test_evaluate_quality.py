@@ -218,7 +218,7 @@ def test_a_measure_in_which_lower_is_better_can_be_turned_round(faces, tmp_path)
     ("changes", "said"),
     [
         ({"--fmr": ["1e-4"]}, "0.0001 cannot be measured with 1,056 non-mated pairs"),
-        ({"--fmr": ["2"]}, "no rate between 0 and 1"),
+        ({"--fmr": ["2"]}, "is not between 0 and 1"),
         ({"--quality": ["no/such/table.parquet"]}, "no such file or folder"),
         ({"--quality": ["random={quality.parquet}"]}, "one of the two bounds"),
         ({"--quality": ["q={quality.parquet}", "q={embeddings.parquet}"]}, "both called 'q'"),
@@ -234,7 +234,10 @@ def test_a_measure_in_which_lower_is_better_can_be_turned_round(faces, tmp_path)
         ({"--templates": ["other={pairs.txt}"]}, "which dataset is it for?"),
         ({"--images": ["other={pairs.txt}"]}, "the names in --pairs are small"),
         ({"--cost-on": ["other={quality.parquet}"]}, "the names in --quality are q"),
-        ({"--quality": ["my q={quality.parquet}"]}, "'my q' is no name, and there is no such file. A name has letters"),
+        (
+            {"--quality": ["my q={quality.parquet}"]},
+            "'my q' is not a valid name, and there is no such file. A name has letters",
+        ),
         ({"--quality": ["norm-fr={quality.parquet}"], "--embedding-norm": []}, "gives a measure of that name"),
     ],
 )

@@ -102,7 +102,7 @@ def test_a_target_below_one_in_the_non_mated_pairs_is_refused_with_their_number(
     edc.check_measurable(100, [0.001], allow_unmeasurable=True)
     with pytest.raises(UnmeasurableFmrError, match=r"0\.001 cannot be measured with 100 non-mated pairs.*0\.01"):
         edc.check_measurable(100, [0.001])
-    with pytest.raises(EvaluationError, match="no rate between 0 and 1"):
+    with pytest.raises(EvaluationError, match="is not between 0 and 1"):
         edc.check_measurable(100, [1e2])
 
 

@@ -33,7 +33,7 @@ def test_lines_are_whole_across_the_blocks_that_a_long_list_is_read_in(tmp_path,
     expected = [(f"person-{i}", f"person-{i + 1}", i % 3 == 0) for i in range(100)]
     text = "".join(f"{a} {b} {int(mated)}\n" for a, b, mated in expected)
     assert named(read_pairs(listed(tmp_path, text))) == expected
-    with pytest.raises(EvaluationError, match="line 101: 2 words that are no pair"):
+    with pytest.raises(EvaluationError, match="line 101: 2 words, which is not a pair"):
         read_pairs(listed(tmp_path, text + "person-1 person-2\n"))
 
 
@@ -43,7 +43,7 @@ def test_a_byte_order_mark_and_comments_are_no_pairs(tmp_path, text):
 
 
 def test_a_bad_line_keeps_its_number_below_comments(tmp_path):
-    with pytest.raises(EvaluationError, match="line 3: 2 words that are no pair"):
+    with pytest.raises(EvaluationError, match="line 3: 2 words, which is not a pair"):
         read_pairs(listed(tmp_path, "# mine\na b 1\na b\n"))
 
 
@@ -68,9 +68,9 @@ def test_lfws_own_list_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a b 1\na b 2\n", "line 2: 3 words that are no pair. Expected `a b 1`"),
-        ("a b 1\na b 1 1\n", "line 2: 4 words that are no pair"),
-        ("a b yes\n", "line 1: 3 words that are no pair"),
+        ("a b 1\na b 2\n", "line 2: 3 words, which is not a pair. Expected `a b 1`"),
+        ("a b 1\na b 1 1\n", "line 2: 4 words, which is not a pair"),
+        ("a b yes\n", "line 1: 3 words, which is not a pair"),
         ("1\t2\nAnn\tone\t2\n", "line 2: .*LFW's `name n m`"),
         ("", "holds no pairs"),
         ("\n\n", "holds no pairs"),
