@@ -1,8 +1,8 @@
-"""Texts in messages for people: numbers of things, and names that come from strangers."""
+"""Texts in messages for people: numbers of things, lines of errors, and names from untrusted files."""
 
 import re
 
-# What a terminal obeys, what some program takes for the end of a line, and what turns the reading direction round.
+# Characters that a terminal obeys, that a program may take for the end of a line, or that change the reading direction.
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 

@@ -1,4 +1,4 @@
-"""What differs between an earlier run and this one, said alike by every command: `name: X then, Y now`."""
+"""The differences between an earlier run and this one, in the same words for every command: `name: X then, Y now`."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,9 +11,9 @@ SHOWN = 5  # files of one kind that are named
 
 
 def changed(then: Mapping[str, Any], now: Mapping[str, Any], names: Iterable[str] | None = None) -> list[str]:
-    """A line for each setting that differs, sorted by name; None stands for one that a run did not have.
+    """A line for each setting that differs, sorted by name; None stands for a setting that a run did not have.
 
-    `names`: those to compare (None: all that either has), in this order.
+    `names`: the settings to compare, in this order; None: all of both.
     """
     compared = sorted({**then, **now}) if names is None else names
     return [

@@ -1,4 +1,4 @@
-"""One engine for output folders: what a run may find there, what it removes, and which earlier run it goes on from."""
+"""One engine for output folders: what may be in them, what is removed, and which earlier run is continued."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from fiqa_core.lines_error import LinesError
 from fiqa_core.runs.layout import PLAN, PROGRESS, PROGRESS_NOTE, QUALITY, TEMPORARIES, read_run_file
 from fiqa_core.storage import absolute, is_folder, is_local, join, list_names, remove, sweep
 
-# Folders that commands make in an output: their content is written and removed, so none may lead elsewhere.
+# Folders that commands make in an output. Their content is written and removed, so none of them may be a link.
 _FOLDERS = (
     QUALITY, PLAN, TEMPORARIES, PROGRESS, f"{PLAN}/{TEMPORARIES}", "decisions", "manifest", "findings",
     "_findings", "subset", "subset/data", "subset/index", "subset/_work", "subset/_tmp", "dataset",
@@ -25,7 +25,7 @@ class OutputError(LinesError):
 
 @dataclass(frozen=True)
 class RunKind:
-    """What one kind of run writes into its output folder. Everything else there is somebody's own.
+    """What one kind of run writes into its output folder. Any other file there is a user's, and is never removed.
 
     Attributes:
         noun: for messages, such as "a scoring run". parts: what --resume keeps of it, such as "units".
@@ -56,7 +56,7 @@ class RunKind:
 
 
 def prepare(output: str, kind: RunKind, resume: bool, overwrite: bool) -> dict[str, Any] | None:
-    """Check an output (`check`), then sweep what killed commands left. Nothing finished is touched yet."""
+    """Check an output (`check`), then remove temporaries of killed commands. Nothing finished is touched yet."""
     earlier = check(output, kind, resume, overwrite)
     for folder in kind.swept:
         above, _, name = folder.rpartition("/")
@@ -69,9 +69,9 @@ def prepare(output: str, kind: RunKind, resume: bool, overwrite: bool) -> dict[s
 def check(output: str, kind: RunKind, resume: bool, overwrite: bool) -> dict[str, Any] | None:
     """Check that an output may be written to; nothing is touched.
 
-    A run that ended before it finished anything does not stand in the way of the next.
+    A run that ended before it finished anything does not block the next one.
 
-    Returns the account of the run that lies there, None where there is none.
+    Returns the account of the earlier run, None if there is none.
 
     Raises:
         OutputError: it holds an earlier run (and neither flag is given), or files that are not ours.
@@ -97,7 +97,7 @@ def check(output: str, kind: RunKind, resume: bool, overwrite: bool) -> dict[str
 
 
 def earlier_run(output: str, kind: RunKind) -> dict[str, Any] | None:
-    """The account of the run to go on from, once `prepare` allowed it; None where a new one begins."""
+    """The account of the run to continue, after `prepare` allowed it; None if a new run begins."""
     if kind.account not in list_names(output) or _is_only_begun(output, kind):
         return None
     return read_account(output, kind)
@@ -107,7 +107,7 @@ def clear(output: str, kind: RunKind) -> None:
     """Remove an earlier run, its account last: broken off before that, it can still be overwritten.
 
     Raises:
-        OutputError: files lie among it that no run wrote; nothing was removed.
+        OutputError: it contains files that no run wrote; nothing was removed.
     """
     refuse_foreign(output, kind, everywhere=True)
     for name in (*kind.cleared, kind.account):
@@ -130,7 +130,7 @@ def read_account(output: str, kind: RunKind) -> dict[str, Any]:
 
 
 def refuse_foreign(output: str, kind: RunKind, everywhere: bool) -> None:
-    """Refuse an output where somebody else's files lie in what is about to be swept, or (`everywhere`) removed.
+    """Refuse an output with a user's files in the folders that are about to be swept, or (`everywhere`) removed.
 
     Raises:
         OutputError: it names the first.
@@ -168,8 +168,8 @@ def _is_empty_folder(output: str, kind: RunKind, name: str) -> bool:
 
 
 def _is_only_begun(output: str, kind: RunKind) -> bool:
-    """Whether the run in an output finished nothing. Asked of a disk only, where the lock tells that no other command
-    is at work: a job in the cloud may just have begun.
+    """Whether the run in an output finished nothing. False for a store: without a lock, a job in the cloud
+    may just have begun.
     """
     return is_local(output) and kind.nothing_finished(output)
 
@@ -177,7 +177,7 @@ def _is_only_begun(output: str, kind: RunKind) -> bool:
 def refuse_links(output: str) -> None:
     """Refuse a local output in which a link stands in the place of a folder that commands make.
 
-    The output itself may be a link: that is a choice of its place.
+    The output itself may be a link.
 
     Raises:
         OutputError: it names the link.
