@@ -63,7 +63,7 @@ weight = Number("a weight from 0 to 1", least=0, most=1)
 
 
 class Choice:
-    """One of some words. YAML 1.1 reads a bare `off` as false, which is taken for the word."""
+    """One of some words. YAML 1.1 reads a bare `off` as false, which counts as the word."""
 
     def __init__(self, *words: str) -> None:
         self.words = words

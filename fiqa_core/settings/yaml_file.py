@@ -190,7 +190,7 @@ def _entries(node: yaml.Node, source: _Source, what: str) -> Iterator[tuple[str,
         if not isinstance(key, yaml.ScalarNode):
             raise SettingError(f"{source.at(key)}: {what}: a key must be a word, found {_noun(key)}.")
         if key.value in seen:
-            raise SettingError(f"{source.at(key)}: {what}: {key.value[:50]!r} is there twice.")
+            raise SettingError(f"{source.at(key)}: {what}: {key.value[:50]!r} occurs twice.")
         seen.add(key.value)
         yield key.value, value, source.at(key)
 

@@ -163,7 +163,7 @@ def _look_at(url: str) -> _Seen:
 def _unit(part: Part, settings: SubsetSettings) -> Unit:
     if part.unit is None:
         raise SubsetError(
-            f"{part.url}: where its images lie is not known: there is no plan/units.parquet beside the table. A subset "
+            f"{part.url}: the place of its images is unknown: there is no plan/units.parquet beside the table. A subset "
             "is written from the output folder of score_dataset; write a manifest for a table from elsewhere."
         )
     unit = part.unit

@@ -81,7 +81,7 @@ def test_a_bare_off_is_the_word_off_although_yaml_reads_false():
         ("quality: {protect_recognised: {cosine: 5}}", ["a similarity from -1 to 1"]),
         ("quality: {protect_recognised: 0.5}", ["cosine and a margin"]),
         ("- 1", ["must be a mapping"]),
-        ("quality: {min: 1, min: 2}", ["'min' is there twice"]),
+        ("quality: {min: 1, min: 2}", ["'min' occurs twice"]),
         ("version: 2", ["version 2", "reads version 1"]),
         ("quality: {min: 1", ["line 1", "not valid YAML"]),
         ("quality: {min: !!python/object/apply:os.system [true]}", ["line 1"]),

@@ -19,8 +19,8 @@ def parsed(text: str, *overrides: str) -> TrainingSettings:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("optimiser: {batch: 8, batch: 9}", ["t.yaml, line 4", "section optimiser", "'batch' is there twice"]),
-        ("loss: {}\nloss: {}", ["t.yaml, line 5", "'loss' is there twice"]),
+        ("optimiser: {batch: 8, batch: 9}", ["t.yaml, line 4", "section optimiser", "'batch' occurs twice"]),
+        ("loss: {}\nloss: {}", ["t.yaml, line 5", "'loss' occurs twice"]),
         ("optimiser:\n  batch: 0256", ["t.yaml, line 5", "'0256'", "write a plain decimal number"]),
         ("optimiser:\n  epochs: 1:30", ["t.yaml, line 5", "write a plain decimal number"]),
         ("optimizer: {lr: 1}", ["t.yaml, line 4", "no section is called 'optimizer'", "Did you mean 'optimiser'?"]),
@@ -56,7 +56,7 @@ def test_what_must_be_given_is_named_with_its_option():
     ("override", "said"),
     [
         ("optimiser.batch=0256", "--set optimiser.batch=0256: '0256': write a plain decimal number"),
-        ("teacher={model: a.onnx, model: b.onnx}", "'model' is there twice"),
+        ("teacher={model: a.onnx, model: b.onnx}", "'model' occurs twice"),
         ("optimizer.lr=1", "no section is called 'optimizer'. Did you mean 'optimiser'?"),
         ("loss=5", "section loss must be a mapping"),
         ("optimiser.lr=[", "--set optimiser.lr=[: not valid YAML"),
