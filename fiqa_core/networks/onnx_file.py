@@ -114,8 +114,8 @@ def _place(uri: str, path: str) -> str:
     found = os.path.realpath(f"{folder}/{path}")
     if not found.startswith(f"{folder.rstrip('/')}/"):
         raise OnnxError(
-            f"{uri}: {path}, the file of its weights, is a link that leads out of the model's folder, so it is not read. "
-            "Put a copy of the file there."
+            f"{uri}: {path}, the file of its weights, is a link that leads out of the model's folder, so it is not "
+            "read. Put a copy of the file there."
         )
     return found
 
