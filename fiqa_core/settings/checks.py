@@ -24,7 +24,9 @@ class Whole:
 
     def __call__(self, value: Any) -> int:
         found = _finite(value, self._expected)
-        if found != int(found) or not self._least <= found <= self._most:
+        if found > self._most:
+            raise ValueError(f"a whole number from {self._least} to {self._most:,}")
+        if found != int(found) or found < self._least:
             raise ValueError(self._expected)
         return int(found)
 

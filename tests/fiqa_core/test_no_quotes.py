@@ -11,7 +11,8 @@ from fiqa_core.evaluation.pairs import read_pairs
 from fiqa_core.evaluation.sources import read_embeddings, read_qualities
 from fiqa_core.evaluation.templates import read_templates
 from fiqa_core.networks.onnx_session import read_onnx
-from fiqa_core.scoring.resume import read_run
+from fiqa_core.runs.folder import read_account
+from fiqa_core.scoring.run import SCORING_RUN
 from fiqa_core.tables import load_quality
 from fiqa_core.tables.embedding_files import EmbeddingSource, embedding_files, join_digests
 from pipelines import train_fiqa
@@ -53,7 +54,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "embeddings.npy": read_embeddings,
     "net.onnx": read_onnx,
     "train.yaml": _train,
-    "run.json": lambda path: read_run(path.rpartition("/")[0]),
+    "run.json": lambda path: read_account(path.rpartition("/")[0], SCORING_RUN),
     "keys.txt": _keys,
 }
 
@@ -82,7 +83,7 @@ def test_a_pipe_or_device_is_refused_at_once_in_the_place_of_any_file(name: str,
 def test_a_run_json_nested_too_deeply_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("[" * 100_000)
     with pytest.raises(ValueError, match=r"run\.json: not readable"):
-        read_run(str(tmp_path))
+        read_account(str(tmp_path), SCORING_RUN)
 
 
 def test_a_policy_s_misspelt_name_is_still_told(tmp_path: Path) -> None:
