@@ -58,7 +58,7 @@ def settings_for(shards, output, *overrides):
 
 
 def trainer_of(settings):
-    return Trainer(settings, train_fiqa._batches(settings), torch.device("cpu"))
+    return Trainer(settings, train_job._batches(settings), torch.device("cpu"))
 
 
 def weights_of(trainer):
