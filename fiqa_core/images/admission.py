@@ -77,9 +77,9 @@ def decoder_failure(
     image_format: str, error: Exception, width: int | None = None, height: int | None = None
 ) -> ImageRejected:
     """The refusal for an exception of a decoder; decoders describe damage in words only."""
-    said, text = str(error) or type(error).__name__, str(error).lower()
+    message, text = str(error) or type(error).__name__, str(error).lower()
     if isinstance(error, MemoryError):
-        status, said = Status.TOO_LARGE, "there is not enough memory to decode it"
+        status, message = Status.TOO_LARGE, "there is not enough memory to decode it"
     elif "exceeds limit" in text:
         status = Status.TOO_LARGE
     elif any(words in text for words in ("truncated", "no more images", "unexpected end")):
@@ -88,4 +88,4 @@ def decoder_failure(
         status = Status.UNSUPPORTED
     else:
         status = Status.CORRUPT
-    return ImageRejected(status, f"{image_format}: {said}", width, height)
+    return ImageRejected(status, f"{image_format}: {message}", width, height)

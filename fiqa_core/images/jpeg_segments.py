@@ -99,7 +99,7 @@ class _Walk:
             self._refuse(f"JPEG: {len(gap)} bytes that belong to no segment {sign}")
 
     def check_scan(self, body: bytes, coded: bytes) -> None:
-        """Refuse a scan whose header `body` lost its end to the coded data behind it.
+        """Refuse a scan whose header `body` lost its end to the coded data after it.
 
         Raises:
             ImageRejected: CORRUPT.

@@ -16,7 +16,7 @@ import simplejpeg
 _SOF0, _DHT, _JPG, _DAC, _SOS, _DQT, _DRI, _APP14 = 0xC0, 0xC4, 0xC8, 0xCC, 0xDA, 0xDB, 0xDD, 0xEE
 _FRAMES = {*range(_SOF0, 0xD0)} - {_DHT, _JPG, _DAC}
 _ON_WHICH_PIXELS_DEPEND = _FRAMES | {_DHT, _DAC, _SOS, _DQT, _DRI, _APP14}
-# Damage of more bytes than this is not looked for.
+# Damage of more bytes than this is not detected.
 _MOST_SHIFTED = 8
 # Four tables of each class, of 256 symbols.
 _LONGEST_TABLES = 2 * 4 * (1 + 16 + 256)
@@ -43,7 +43,7 @@ def sign_of_damage(marker: int, body: bytes, behind: bytes) -> str:
 
 
 def scan_header_was_shifted(body: bytes, coded: bytes) -> bool:
-    """Whether the end of a sequential scan's header (coefficients 0 to 63) lies among its coded data."""
+    """Whether the end of a sequential scan's header (coefficients 0 to 63) is in its coded data."""
     end = b"\0\x3f\0"
     return body[-3:] != end and any((body + coded[:count])[-3:] == end for count in (1, 2))
 
@@ -76,7 +76,7 @@ def _swallowed(body: bytes, behind: bytes) -> bool:
 def _steps_were_shifted(stream: bytes, length: int) -> bool:
     """Whether the first table that is not libjpeg's becomes one, or nearly, without some bytes in a row.
 
-    `stream` is the body of a DQT segment, of `length` bytes, and the bytes behind it.
+    `stream` is the body of a DQT segment, of `length` bytes, and the bytes after it.
     """
     start = 0
     while length - start >= _STEPS and stream[start + 1 : start + 1 + _STEPS] in _usual_steps():

@@ -44,7 +44,7 @@ class TiffPixels(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    """A tag: its type, how many values, where they lie in the file, and whether this is in the directory itself."""
+    """A tag: its type, how many values, their place in the file, and whether that is in the directory itself."""
 
     kind: int
     amount: int

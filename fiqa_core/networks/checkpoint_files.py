@@ -232,7 +232,7 @@ def _unwrap(uri: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             short = short.split(".", 1)[1]
         if short in bare:
             raise CheckpointError(
-                f"{uri}: {shown(short)} is there twice, with and without a {' or '.join(WRAPPERS)} prefix"
+                f"{uri}: {shown(short)} occurs twice, with and without a {' or '.join(WRAPPERS)} prefix"
             )
         bare[short] = tensor
     return bare

@@ -72,8 +72,10 @@ def _heads(file: CheckpointFile, arch: str | None, heads: int | None) -> int | N
         raise ValueError(
             f"asked for {heads} attention heads, but the file names {file.heads}. Leave it out to take the file's"
         )
-    told = arch is not None and (arch in ARCHITECTURES or "_h" in arch)  # `vit_w128_d4_p16` names a size only
-    return heads or file.heads or (heads_named(arch) if told and "patch_embed.proj.weight" in file.tensors else None)
+    is_named = arch is not None and (arch in ARCHITECTURES or "_h" in arch)  # `vit_w128_d4_p16` names a size only
+    return (
+        heads or file.heads or (heads_named(arch) if is_named and "patch_embed.proj.weight" in file.tensors else None)
+    )
 
 
 def require_quality(loaded: LoadedNetwork) -> None:

@@ -76,7 +76,7 @@ def _read_beside(uri: str, graph: Graph) -> dict[str, bytes]:
     left = _BESIDE_BYTES
     for path, tensors in sorted(wanted.items()):
         place = _place(uri, path)
-        data = _read(place, f"weights of {uri}, which its graph says lie there", left)
+        data = _read(place, f"weights of {uri}, which its graph names", left)
         left -= len(data)
         needed = max(tensor.offset + (tensor.length or 0) for tensor in tensors)
         if needed > len(data):
@@ -114,8 +114,8 @@ def _place(uri: str, path: str) -> str:
     found = os.path.realpath(f"{folder}/{path}")
     if not found.startswith(f"{folder.rstrip('/')}/"):
         raise OnnxError(
-            f"{uri}: {path}, where its weights lie, is a link that leads out of the model's folder, so it is not read. "
-            "Put a copy of the file there."
+            f"{uri}: {path}, the file of its weights, is a link that leads out of the model's folder, so it is not "
+            "read. Put a copy of the file there."
         )
     return found
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from fiqa_core.errors import FiqaError
 
 _MOST_NESTED = 64
-_MOST_TENSORS = 100_000  # that lie beside the graph
+_MOST_TENSORS = 100_000  # in files beside the graph
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 # Field numbers of onnx.proto.
@@ -154,7 +154,7 @@ def _look_at_tensor(data: memoryview, found: Graph) -> str:
             facts[key] = value
     if is_external or facts:
         if len(found.external) >= _MOST_TENSORS:
-            raise GraphError(f"more than {_MOST_TENSORS:,} tensors lie beside it")
+            raise GraphError(f"more than {_MOST_TENSORS:,} tensors are in other files")
         length = _whole(facts["length"]) if "length" in facts else None
         found.external.append(External(facts.get("location", ""), _whole(facts.get("offset", "0")), length))
     return name

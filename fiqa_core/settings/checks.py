@@ -24,7 +24,9 @@ class Whole:
 
     def __call__(self, value: Any) -> int:
         found = _finite(value, self._expected)
-        if found != int(found) or not self._least <= found <= self._most:
+        if found > self._most:
+            raise ValueError(f"a whole number from {self._least} to {self._most:,}")
+        if found != int(found) or found < self._least:
             raise ValueError(self._expected)
         return int(found)
 
@@ -63,7 +65,7 @@ weight = Number("a weight from 0 to 1", least=0, most=1)
 
 
 class Choice:
-    """One of some words. YAML 1.1 reads a bare `off` as false, which is taken for the word."""
+    """One of some words. YAML 1.1 reads a bare `off` as false, which counts as the word."""
 
     def __init__(self, *words: str) -> None:
         self.words = words

@@ -42,12 +42,11 @@ class _Source:
         return f"{self.name}, line {node.start_mark.line + 1}" if self.is_file else self.name
 
 
-def read_settings(url: str, kind: FileKind) -> Values:
-    """The checked values in a YAML file, by section and name.
+def read_file(url: str, kind: FileKind) -> bytes:
+    """The bytes of a settings file.
 
     Raises:
-        SettingError: the file is not there or not YAML, an unknown section or name (with the nearest known one), a
-            name that occurs twice, a bad value.
+        SettingError: the file is not there, or too large for settings.
     """
     expected = f"Expected a {kind.noun} in YAML ({kind.described})."
     found = stat(url)
@@ -55,11 +54,16 @@ def read_settings(url: str, kind: FileKind) -> Values:
         raise SettingError(f"{url}: {'a folder' if is_folder(url) else 'no such file'}. {expected}")
     if found.size > _MOST_BYTES:
         raise SettingError(f"{url}: {found.size:,} bytes are too many for settings. {expected}")
-    return parse_settings(read_bytes(url), url, kind)
+    return read_bytes(url)
 
 
 def parse_settings(data: bytes, name: str, kind: FileKind) -> Values:
-    """As `read_settings`, of the bytes of a file; `name` is what errors call it."""
+    """The checked values in the bytes of a YAML file, by section and name; `name` is what errors call the file.
+
+    Raises:
+        SettingError: it is not YAML, an unknown section or name (with the nearest known one), a name that occurs
+            twice, a bad value.
+    """
     try:
         content = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -85,7 +89,7 @@ def override(values: Values, given: str, kind: FileKind) -> Values:
     """The values with one replaced, as `--set section.name=value` gives it, or `section={...}` for all of a section.
 
     Raises:
-        SettingError: as `read_settings`; the option is named in the place of file and line.
+        SettingError: as `parse_settings`; the option is named in the place of file and line.
     """
     path, equals, content = given.partition("=")
     section, dot, key = path.strip().partition(".")
@@ -102,7 +106,7 @@ def override(values: Values, given: str, kind: FileKind) -> Values:
     return values | {section: _section(section, node, source, kind)}
 
 
-def refuse_missing(values: Values, kind: FileKind, optional_sections: Sequence[str], where: str) -> None:
+def refuse_missing(values: Values, kind: FileKind, optional_sections: Sequence[str]) -> None:
     """Refuse values that lack a required one; a section of `optional_sections` may be left out as a whole.
 
     Raises:
@@ -116,7 +120,15 @@ def refuse_missing(values: Values, kind: FileKind, optional_sections: Sequence[s
         if item.default is MISSING and item.name not in values.get(section, {})
     ]
     if missing:
-        raise SettingError(f"{where}: {', '.join(missing)} must be given.")
+        raise SettingError(f"{', '.join(missing)} must be given.")
+
+
+def located(error: SettingError, data: bytes, name: str, kind: FileKind) -> SettingError:
+    """An error about a whole section (its message begins with the section's name), with the file and its line there."""
+    section = re.split(r"[.:]", str(error), maxsplit=1)[0]
+    root = _composed(data.decode("utf-8-sig"), _Source(name))
+    lines = {key: where for key, _, where in _entries(root, _Source(name), f"the {kind.noun}")} if root else {}
+    return SettingError(f"{lines.get(section, name)}: {error}")
 
 
 def _section(section: str, node: yaml.Node, source: _Source, kind: FileKind) -> dict[str, Any]:
@@ -190,7 +202,7 @@ def _entries(node: yaml.Node, source: _Source, what: str) -> Iterator[tuple[str,
         if not isinstance(key, yaml.ScalarNode):
             raise SettingError(f"{source.at(key)}: {what}: a key must be a word, found {_noun(key)}.")
         if key.value in seen:
-            raise SettingError(f"{source.at(key)}: {what}: {key.value[:50]!r} is there twice.")
+            raise SettingError(f"{source.at(key)}: {what}: {key.value[:50]!r} occurs twice.")
         seen.add(key.value)
         yield key.value, value, source.at(key)
 

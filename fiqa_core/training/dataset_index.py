@@ -110,7 +110,7 @@ def index_of_decisions(units: Sequence[Unit], decisions: str) -> DatasetIndex:
     strange = sorted(shard for shard, own in found.items() if own is None)
     absent = sorted({unit.shard for unit in units} - set(found.values()))
     if strange or absent:
-        what = f"has rows of {strange[0]}, which is no input" if strange else f"has no row of {absent[0]}"
+        what = f"has rows of {strange[0]}, which is not an input" if strange else f"has no row of {absent[0]}"
         raise TrainingError(f"{decisions}: {what}; give the decisions table of the same shards as data.input")
     keep = table["keep"].to_numpy()
     labelled = table["label"].is_valid().to_numpy()

@@ -173,17 +173,17 @@ def _hear(running: _Running) -> None:
     for connection in wait(list(by_connection)):
         worker = by_connection[connection]  # type: ignore[index]
         try:
-            kind, *said = worker.control.recv()
+            kind, *message = worker.control.recv()
         except (EOFError, OSError) as error:
             raise _gone(worker) from error
         if kind == "made":
-            count, rows = said
+            count, rows = message
             running.rows_done[count] = running.rows_done.get(count, 0) + rows
         elif kind == "log":
-            name, level, text = said
+            name, level, text = message
             logging.getLogger(name).log(level, "%s", text)
-        elif running.failure is None or said[0] < running.failure[0]:
-            running.failure = (said[0], said[1])
+        elif running.failure is None or message[0] < running.failure[0]:
+            running.failure = (message[0], message[1])
 
 
 def _gone(worker: _Worker) -> TrainingError:

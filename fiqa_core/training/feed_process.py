@@ -104,8 +104,8 @@ class _Forwarded(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """As `logging.Handler.emit`; called with the handler's lock held."""
-        said: tuple[Any, ...] = ("log", record.name, record.levelno, record.getMessage())
-        self._control.send(said)
+        message: tuple[Any, ...] = ("log", record.name, record.levelno, record.getMessage())
+        self._control.send(message)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from fiqa_core.settings import checks
 from fiqa_core.settings.checks import Choice, Whole, above_zero, at_least_zero, count, fraction, optional, switch
 from fiqa_core.settings.fields import SettingError, required, setting
-from fiqa_core.settings.yaml_file import FileKind, Values, override, parse_settings, read_settings, refuse_missing
+from fiqa_core.settings.yaml_file import FileKind, Values, located, override, parse_settings, read_file, refuse_missing
 from fiqa_core.shards.formats import input_formats
 from fiqa_core.training.augment import Augmentation
 from fiqa_core.training.teacher import TeacherSettings
@@ -85,7 +85,8 @@ class NetworkSettings:
         from fiqa_core.networks.architectures import named
         from fiqa_core.networks.vit_fiqa import ViTConfig
 
-        if (self.arch is None) == (self.width is None or self.depth is None):
+        sizes = [size for size in (self.width, self.depth) if size is not None]
+        if len(sizes) != (2 if self.arch is None else 0):
             raise SettingError("network: give either arch (vit_t, vit_s, vit_b) or both width and depth")
         try:
             if self.arch is None:
@@ -208,32 +209,35 @@ def read_training(url: str, overrides: Sequence[str] = (), options: Values | Non
         SettingError: the file is not there or not YAML, a name that is not known or occurs twice, a value that is
             missing, of another type or out of range, settings that contradict each other. It names file and line.
     """
-    return _training(read_settings(url, _KIND), url, overrides, options or {})
+    return parse_training(read_file(url, _KIND), url, overrides, options)
 
 
-def parse_training(data: bytes, name: str, overrides: Sequence[str] = ()) -> TrainingSettings:
+def parse_training(
+    data: bytes, name: str, overrides: Sequence[str] = (), options: Values | None = None
+) -> TrainingSettings:
     """As `read_training`, of the bytes of a file; `name` is what errors call it."""
-    return _training(parse_settings(data, name, _KIND), name, overrides, {})
-
-
-def _training(values: Values, name: str, overrides: Sequence[str], options: Values) -> TrainingSettings:
+    values = parse_settings(data, name, _KIND)
     for given in overrides:
         values = override(values, given, _KIND)
-    for section, found in options.items():
+    for section, found in (options or {}).items():
         values = values | {section: values.get(section, {}) | found}
-    refuse_missing(values, _KIND, ["teacher"], name)
+    try:
+        return _training(values)
+    except SettingError as error:
+        raise located(error, data, name, _KIND) from error
+
+
+def _training(values: Values) -> TrainingSettings:
+    refuse_missing(values, _KIND, ["teacher"])
     made = {
         section: SECTIONS[section](**values.get(section, {}))
         for section in SECTIONS
         if section in values or section != "teacher"
     }
     settings = TrainingSettings(**made)
-    try:
-        config = settings.network.config()
-    except SettingError as error:
-        raise SettingError(f"{name}: {error}") from error
+    config = settings.network.config()
     if settings.run.score_only and config.mode != "token":
         raise SettingError(
-            f"{name}: run.score_only: mode {config.mode} scores the embedding and needs the whole network; leave it out"
+            f"run.score_only: mode {config.mode} scores the embedding and needs the whole network; leave it out"
         )
     return settings

@@ -230,5 +230,5 @@ def test_the_pipeline_writes_the_same_files_and_does_not_write_them_again(scored
 def test_a_table_without_its_plan_is_refused(scored, tmp_path):
     parts = find_parts([str(scored / "table" / "quality" / "*.parquet")])
     lone = [part.__class__(**(part.__dict__ | {"unit": None})) for part in parts]
-    with pytest.raises(SubsetError, match="where its images lie is not known"):
+    with pytest.raises(SubsetError, match="the place of its images is unknown"):
         write_subset(lone, str(scored / "decisions"), SubsetSettings(), str(tmp_path), beam_options([], []))

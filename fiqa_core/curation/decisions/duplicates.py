@@ -207,8 +207,8 @@ def _own_pairs(near: Near) -> str:
 def _similar_enough(near: Near) -> str:
     """Condition on `pairs`. Limits are compared in 32 bits, as the similarities are, so that a limit of 0.95 admits
     0.95."""
-    told = [f"(kind = '{kind}' AND similarity >= {least!r}::FLOAT)" for kind, least in near.limits().items()]
-    return f"({' OR '.join(told)})"
+    conditions = [f"(kind = '{kind}' AND similarity >= {least!r}::FLOAT)" for kind, least in near.limits().items()]
+    return f"({' OR '.join(conditions)})"
 
 
 def _alive(rid: str) -> str:

@@ -2,7 +2,7 @@
 
 from fiqa_core.curation.decisions.policy import SECTIONS, Policy
 from fiqa_core.settings.fields import SettingError, replaced
-from fiqa_core.settings.yaml_file import FileKind, Values, parse_settings, read_settings
+from fiqa_core.settings.yaml_file import FileKind, located, parse_settings, read_file
 from schemas.versions import POLICY_VERSION
 
 _KIND = FileKind("policy", SECTIONS, "docs/curation.md", POLICY_VERSION)
@@ -15,16 +15,13 @@ def read_policy(url: str) -> Policy:
         SettingError: the file is not there or not YAML, an unknown section or name (with the nearest known one), a bad
             value, settings that contradict each other.
     """
-    return _policy(read_settings(url, _KIND), url)
+    return parse_policy(read_file(url, _KIND), url)
 
 
 def parse_policy(data: bytes, name: str) -> Policy:
     """The policy in the bytes of a YAML file; `name` is what errors call it."""
-    return _policy(parse_settings(data, name, _KIND), name)
-
-
-def _policy(values: Values, name: str) -> Policy:
+    values = parse_settings(data, name, _KIND)
     try:
         return replaced(Policy(), values)
     except SettingError as error:
-        raise SettingError(f"{name}: {error}") from error
+        raise located(error, data, name, _KIND) from error

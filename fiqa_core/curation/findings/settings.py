@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 
 from fiqa_core.settings.checks import Choice, Number, Whole, count, fraction, optional, share, similarity
-from fiqa_core.settings.fields import SettingError, check_all, setting
+from fiqa_core.settings.fields import SettingError, check_all, checked, setting
 
 WAYS = ("auto", "picture", "cosine", "phash", "either")
 # Copies of one picture, whatever the network: by cosine alone, and where the pictures themselves are compared too.
@@ -142,7 +142,8 @@ class FindingsSettings:
     memory_mib: int = setting(256, count, "size of one block of embeddings in memory, MiB")
 
     def __post_init__(self) -> None:
-        count(self.memory_mib)
+        memory = next(item for item in fields(self) if item.name == "memory_mib")
+        checked("findings", memory, self.memory_mib)
 
     def digest(self) -> str:
         """SHA-256 of everything that changes a finding, hexadecimal."""

@@ -1,4 +1,5 @@
-"""A run of images as files of a folder, flushed together and then renamed: no half-written file is seen."""
+"""Images as files of a folder: written aside, flushed together and then renamed, so that no half-written file is
+seen."""
 
 import ctypes
 import os
@@ -17,14 +18,14 @@ from fiqa_core.shards.output_names import file_stem, image_suffix
 from fiqa_core.storage import filesystem, in_flight, is_local, join, publish_bytes
 
 _TEMPORARIES = "_tmp"
-_RECOGNISED = 32  # bytes of an image that tell its format
+_RECOGNISED = 32  # bytes of an image that show its format
 
 
 def write_folder_shard(batches: Iterator[ImageBatch], index: IndexWriter, output: str) -> None:
-    """Write images to `<output>/subset/data/<label>/<name>.<suffix>`; those of one call become visible at its end.
+    """Write images to `<output>/subset/data/<label>/<name>.<suffix>`; the images of one call become visible at its end.
 
-    On a disk all files are written aside, flushed together (a flush for each would cost more than all the rest), and
-    then renamed. On another store each is put whole.
+    On a disk all files are written aside, flushed together (flushing each would cost more than everything else), and
+    then renamed. On another store each file is put as a whole.
     """
     names = _shared_names(output, index.plan)
     if is_local(output):
@@ -69,7 +70,7 @@ def _write_local(batches: Iterator[ImageBatch], names: SharedNames, index: Index
 
 
 def _make(data: Path, folder: str) -> None:
-    """Make a folder below `data`; a link in its place would have the images written elsewhere."""
+    """Make a folder below `data`; refuse a link in its place, which would lead the images elsewhere."""
     place_of_folder = data / folder
     place_of_folder.mkdir(parents=True, exist_ok=True)
     for part in (place_of_folder, *place_of_folder.parents):

@@ -1,4 +1,4 @@
-"""File names of a folder subset that several images would have: found once, so that workers agree on them."""
+"""File names that several images of a folder subset would have: found once, so that all workers use the same names."""
 
 import hashlib
 import io
@@ -16,10 +16,10 @@ _SHARED = f"{WORK}/shared_names.npy"
 def publish_shared_names(
     output: str, names: Iterable[tuple[str, str | None]], dense: bool, labels: Sequence[str]
 ) -> None:
-    """Find the names (key, label) of which there are several, upper and lower case being one; 8 bytes an image.
+    """Find the names (key, label) that occur several times, ignoring case; takes 8 bytes for each image.
 
-    Numbered folders have zeros before their numbers, so that they sort as numbers do: readers that number classes by
-    the order of their folders (ImageFolder) then give an image the number that it has in `new_label`.
+    Numbered folders have leading zeros, so that they sort as numbers: readers that number classes by the order of their
+    folders (ImageFolder) then give an image the number that it has in `new_label`.
     """
     width = len(str(max(0, len(labels) - 1)))
     numbers = {label: f"{number:0{width}d}" for number, label in enumerate(labels)} if dense else {}
@@ -35,14 +35,14 @@ def publish_shared_names(
 
 
 class SharedNames:
-    """Tells names that several images have, and the folder of a number."""
+    """Whether several images have a name, and the folder of a number."""
 
     def __init__(self, output: str) -> None:
         values = np.load(io.BytesIO(read_bytes(place(output, _SHARED))), allow_pickle=False)
         self._width, self._hashes = int(values[0]), values[1:]
 
     def folder(self, number: int) -> str:
-        """The folder of a dense label, as many digits as the largest has."""
+        """The folder of a dense label, with as many digits as the largest label."""
         return f"{number:0{self._width}d}"
 
     def __contains__(self, stem: object) -> bool:

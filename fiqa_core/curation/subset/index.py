@@ -19,16 +19,16 @@ _REPEATED = ["out_shard", "shard", "label", "tier", "weight"]
 
 
 class Finished(NamedTuple):
-    """What a shard's index says of it: images, and their bytes."""
+    """Contents of a shard by its index: number of images, and their bytes."""
 
     images: int
     bytes: int
 
 
 class IndexWriter:
-    """Writes one index file; a context manager, at whose end the file is whole.
+    """Writes one index file; a context manager, at whose end the file is complete.
 
-    Row groups end at the same rows however the images came, so that the same subset has the same file.
+    Row groups end at the same rows for any sequence of calls, so that the same subset has the same file.
     """
 
     def __init__(self, path: Path, plan: str) -> None:
@@ -41,7 +41,7 @@ class IndexWriter:
         self.bytes = 0
 
     def add(self, rows: pa.Table, sizes: np.ndarray, out_shard: str, out_keys: Sequence[str]) -> None:
-        """More images, behind the others of their shard.
+        """Add images after the others of their shard.
 
         Args:
             rows: columns of the decisions, and `number`. sizes: int64, bytes of the images.
@@ -82,11 +82,11 @@ class IndexWriter:
 
 
 def finished(index: str, plan: str, images: int, data: str | None = None) -> Finished | None:
-    """What an index says of a shard that lies there whole; None where it has to be written.
+    """The contents of a shard that is complete, by its index; None if it has to be written.
 
     Args:
         index: URL of the index, which is published last. plan: digest it must have. images: how many it must name.
-        data: URL of the shard's file, which must be there and large enough for the images; None: not looked at.
+        data: URL of the shard's file, which must exist and be large enough for the images; None: not checked.
     """
     if stat(index) is None:
         return None

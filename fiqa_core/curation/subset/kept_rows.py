@@ -1,4 +1,4 @@
-"""The kept rows of a decisions file in order, as many at a time as their images are at hand."""
+"""The kept rows of a decisions file in order, taken as their images are read."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ _ROWS_AT_ONCE = 8192
 
 
 class KeptRows:
-    """The rows of a slice, each handed out once; their columns are those of the decisions, and `number`.
+    """The rows of a slice, each given once; their columns are those of the decisions, and `number`.
 
     Raises (from its methods):
         SourceChangedError: the file has fewer rows than were planned.
@@ -26,11 +26,11 @@ class KeptRows:
         self._ahead: pa.Table | None = next(self._tables, None)
 
     def next_index(self) -> int | None:
-        """`index` of the next row; None behind the last."""
+        """`index` of the next row; None after the last."""
         return None if self._ahead is None else int(self._ahead["index"][0].as_py())
 
     def until(self, index: int) -> pa.Table | None:
-        """The rows up to this `index`; None where there are none."""
+        """The rows up to this `index`; None if there are none."""
         found = []
         while self._ahead is not None:
             count = int(np.searchsorted(self._ahead["index"].to_numpy(), index, "right"))
@@ -43,11 +43,11 @@ class KeptRows:
         return pa.concat_tables(found).combine_chunks() if found else None
 
     def give_back(self, rows: pa.Table) -> None:
-        """Have rows handed out again that `until` gave last."""
+        """Take back rows that `until` gave last; they are given again."""
         self._ahead = rows if self._ahead is None else pa.concat_tables([rows, self._ahead]).combine_chunks()
 
     def rest(self) -> Iterator[pa.Table]:
-        """All that is left."""
+        """All remaining rows."""
         while self._ahead is not None:
             rows, self._ahead = self._ahead, None
             yield rows
@@ -55,7 +55,7 @@ class KeptRows:
 
 
 def sha256_of(rows: pa.Table) -> bytes:
-    """The digests of all rows, one behind the other."""
+    """The digests of all rows, joined."""
     column = rows["sha256"].combine_chunks()
     array = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
     array = array.cast(pa.binary(32))

@@ -39,7 +39,7 @@ def publish_labels(output: str, counts: Mapping[str, int]) -> str:
 
 @functools.lru_cache(maxsize=2)
 def read_labels(output: str, expected: str) -> pa.Array:
-    """The labels in order of their numbers, once a process.
+    """The labels in order of their numbers; read once in each process.
 
     Raises:
         SubsetError: the file is not the one that was planned with.
@@ -60,5 +60,5 @@ def _parsed(data: bytes) -> list[str]:
 
 
 def numbers(labels: pa.Array, known: pa.Array) -> pa.Array:
-    """int32 numbers of labels; null where a label is null."""
+    """int32 numbers of labels; null if a label is null."""
     return pc.index_in(labels, value_set=known)

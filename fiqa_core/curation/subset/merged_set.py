@@ -1,7 +1,7 @@
-"""One set of files from images in any order: sorted runs, then one merge; or one pass where they are in order.
+"""One set of files from images in any order: sorted runs, then one merge; or one pass if they are in order already.
 
-Such a set (RecordIO) has the images of a label side by side. So every task writes a run (`sorted_runs.py`), and the
-merge reads all of them side by side and writes the one set. No image is shuffled.
+Such a set (RecordIO) has the images of a label next to each other. So every task writes a run (`sorted_runs.py`), and
+the merge reads all runs in parallel and writes the set. No image is shuffled.
 """
 
 from collections.abc import Iterable
@@ -21,12 +21,12 @@ _WRITE_BYTES = 4 << 20
 
 
 def merge_runs(kind: SetOutput, tasks: Iterable[int], output: str, plan: str, images: int, layout: str) -> None:
-    """Merge the runs of all tasks into the set, unless it lies there; then remove them.
+    """Merge the runs of all tasks into the set, unless it is complete; then remove them.
 
     `layout`: as in the plan's settings.
 
     Raises:
-        SubsetError: a run is not what was written.
+        SubsetError: a run is damaged.
     """
     if finished_set(kind, output, plan, images) is None:
         _write_set(kind, merged([run_files(output, number) for number in tasks]), output, plan, images, layout)
@@ -44,7 +44,8 @@ def write_grouped(kind: SetOutput, task: SubsetTask, settings: SubsetSettings, o
 
 
 def _write_set(kind: SetOutput, batches: Iterable[Packed], output: str, plan: str, images: int, layout: str) -> int:
-    """Write and publish the set; its bytes of images. What readers open first is published last."""
+    """Write and publish the set; returns the bytes of its images. The file that readers open first is published
+    last."""
     with ExitStack() as temporaries:
         paths = [temporaries.enter_context(temporary_for(output)) for _ in kind.files]
         index_path = temporaries.enter_context(temporary_for(output))
@@ -72,7 +73,7 @@ def _write_files(
 
 
 def finished_set(kind: SetOutput, output: str, plan: str, images: int) -> Finished | None:
-    """What the index of a set says that lies there whole; None where it has to be written."""
+    """The contents of a set that is complete, by its index; None if it has to be written."""
     if not exists(place(output, DATA, kind.files[-1])):
         return None
     data = place(output, DATA, kind.files[0])

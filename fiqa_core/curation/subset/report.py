@@ -1,4 +1,4 @@
-"""The end of a subset: the merge, where its format needs one, and the account of what was written."""
+"""The last step of a subset: the merge, if its format needs one, and the summary of what was written."""
 
 import json
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from fiqa_core.storage import publish_bytes, read_bytes
 
 @dataclass(frozen=True)
 class PlanBrief:
-    """A plan without its tasks: what the last step needs."""
+    """A plan without its tasks, for the last step."""
 
     settings: SubsetSettings
     tasks: int
@@ -26,7 +26,7 @@ class PlanBrief:
 
 
 def finish(summary: SubsetSummary, brief: PlanBrief, output: str) -> SubsetSummary:
-    """Merge the sorted runs of a set if all are there, and publish the account; passes the summary on."""
+    """Merge the sorted runs of a set if all are there, and publish the summary; returns it."""
     found = problems(summary, brief.images, brief.tasks)
     kind = brief.settings.output
     if not found and isinstance(kind, SetOutput) and not brief.grouped:
@@ -43,7 +43,7 @@ def finish(summary: SubsetSummary, brief: PlanBrief, output: str) -> SubsetSumma
 
 
 def report(summary: SubsetSummary, brief: PlanBrief, found: list[str]) -> dict[str, Any]:
-    """The account of a subset, as `subset/summary.json` has it."""
+    """The summary of a subset, as in `subset/summary.json`."""
     return {
         "complete": not found,
         "problems": found,
@@ -63,7 +63,7 @@ def report(summary: SubsetSummary, brief: PlanBrief, found: list[str]) -> dict[s
 
 
 def finished_report(brief: PlanBrief, output: str) -> dict[str, Any] | None:
-    """The account of a set that lies there whole; its runs are gone, so its tasks cannot say so."""
+    """The summary of a set that is complete; its runs are removed, so its tasks cannot report it."""
     if not isinstance(brief.settings.output, SetOutput):
         return None
     there = finished_set(brief.settings.output, output, brief.digest, brief.images)
@@ -77,10 +77,10 @@ def finished_report(brief: PlanBrief, output: str) -> dict[str, Any] | None:
 
 
 def read_report(output: str) -> dict[str, Any]:
-    """What the last step wrote down.
+    """The summary that the last step wrote.
 
     Raises:
-        SubsetError: it did not come that far.
+        SubsetError: there is none.
     """
     url = place(output, REPORT)
     try:

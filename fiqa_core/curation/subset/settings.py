@@ -1,4 +1,4 @@
-"""What a subset is: its settings, the pieces of work that write it, and where its files lie."""
+"""A subset: its settings, the tasks that write it, and the places of its files."""
 
 import hashlib
 import json
@@ -32,10 +32,10 @@ class SubsetSettings:
 
     Attributes:
         format: one of `output_formats()`; `same`: the one of the input.
-        shard_size: images an output shard (a format that is one set of files has one, whatever it is).
+        shard_size: images in an output shard (a format that is one set of files has one shard for any value).
         relabel: labels become 0 .. n-1, in the order of the labels as numbers or else as text. Some formats always
             have such labels (`Output.dense_labels`).
-        moved: (old, new) prefixes of the source's URLs, where it was moved since it was scored.
+        moved: (old, new) prefixes of the source's URLs, if it was moved since it was scored.
         recordio_layout: one of the format's `layouts`; "": the usual one, if it can hold the images.
         read: names of columns, and the limit of stored bytes, as the table was made with.
     """
@@ -54,11 +54,11 @@ class SubsetSettings:
 
     @property
     def output(self) -> Output:
-        """How the format is written; `same` has to be settled before."""
+        """The output of the format; `same` must be replaced before."""
         return output_of(self.format)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON (the layout only where it is not the usual one)."""
+        """Plain values, for JSON (the layout only if it is not the usual one)."""
         values = asdict(self)
         if self.recordio_layout in ("", *_usual_layouts(self.format)):
             del values["recordio_layout"]
@@ -71,7 +71,7 @@ def is_subset(what: str) -> bool:
 
 
 def layouts_of(what: str) -> tuple[str, ...]:
-    """The layouts that may be asked for where `--write` is this; of `same`, which is settled later, all there are."""
+    """The layouts that may be chosen with this `--write`; for `same`, which is replaced later, all layouts."""
     names = output_formats()[1:] if what == SAME else (what,)
     return tuple(layout for name in names if is_subset(name) for layout in output_of(name).layouts)
 
@@ -82,9 +82,9 @@ def _usual_layouts(format: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Slice:
-    """A run of the kept rows of one decisions file, and the unit that holds their images.
+    """Consecutive kept rows of one decisions file, and the unit that holds their images.
 
-    `skip` kept rows come before it, `take` belong to it.
+    `skip` kept rows come before the slice, `take` belong to it.
     """
 
     decisions: str
@@ -95,7 +95,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class SubsetTask:
-    """Consecutive images of the output, and where they come from; small, picklable, no image in it.
+    """Consecutive images of the output, and their sources; small, picklable, without images.
 
     Attributes:
         number: place among the tasks, from 0. first: place of its first image in the output. images: how many.

@@ -1,8 +1,8 @@
 """Sorted runs of packed records of a set: written by each task, merged into one stream in order of identity.
 
-A run has blocks of bounded size, each in order of (number, position), and a listing that has a row group a block. The
-merge takes from all blocks the records of a range of identities, some megabytes of them, and puts them in order; so
-each block is read once, from its start to its end. Of every record 8 bytes are held all the time.
+A run has blocks of bounded size, each in order of (number, position), and a listing with one row group for each block.
+The merge takes the records of a range of identities, a few megabytes, from all blocks and sorts them; so each block is
+read once, from its start to its end. For every record 8 bytes stay in memory.
 """
 
 import resource
@@ -71,7 +71,7 @@ def run_files(output: str, number: int) -> tuple[str, str]:
 
 
 def write_run(kind: SetOutput, task: SubsetTask, settings: SubsetSettings, output: str) -> SubsetSummary:
-    """Write a task's sorted run, unless it lies there."""
+    """Write a task's sorted run, unless it is there."""
     rec, listing = run_files(output, task.number)
     there = finished(listing, task.plan, task.images, rec)
     if there is not None:
@@ -104,9 +104,9 @@ def merged(runs: Sequence[tuple[str, str]]) -> Iterator[Packed]:
     """The records of all runs (records, listing) in order of (number, position).
 
     Raises:
-        SubsetError: a run is not what was written.
+        SubsetError: a run is damaged.
     """
-    # Two open files a block, and terabytes have thousands of blocks.
+    # The limit of open files is raised: each block has two open, and terabytes have thousands of blocks.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     blocks = [block for run in runs for block in _open_blocks(*run)]
@@ -122,7 +122,7 @@ def merged(runs: Sequence[tuple[str, str]]) -> Iterator[Packed]:
             stop = max(first + 1, int(np.searchsorted(ends, before + _MERGE_BYTES, "right")))
             pieces = (piece for block in blocks for piece in block.below(stop))
             if stop == first + 1:
-                # Of one identity, however large it is: the blocks are in order already.
+                # Records of one identity need no sorting, however many: the blocks are in order already.
                 yield from pieces
             else:
                 yield _in_order(list(pieces))
@@ -166,7 +166,7 @@ class _Block:
         self._at = 0
 
     def below(self, number: int) -> Iterator[Packed]:
-        """All records of smaller numbers that were not read yet, some megabytes at a time."""
+        """All unread records with smaller numbers, a few megabytes at a time."""
         end = int(np.searchsorted(self.numbers, number))
         while self._at < end:
             sizes = self.lengths[self._at : end].astype(np.int64)
@@ -215,13 +215,13 @@ def _open_blocks(rec: str, listing: str) -> Iterator[_Block]:
 
 
 def _in_order(pieces: list[Packed]) -> Packed:
-    """Pieces of blocks, each in order, as one; those of one number stay in the order of the pieces."""
+    """Parts of blocks, each in order, merged into one; records of one number keep the order of the parts."""
     numbers = np.concatenate([piece.numbers for piece in pieces])
     lengths = np.concatenate([np.diff(piece.offsets) for piece in pieces])
     order = np.argsort(numbers, kind="stable")
     source = np.concatenate([piece.records for piece in pieces]).data
     begins = np.cumsum(lengths) - lengths
-    # Records that stay neighbours are copied together.
+    # Records that remain neighbours are copied together.
     seams = np.flatnonzero(np.diff(order) != 1) + 1
     firsts, lasts = order[np.append(0, seams)], order[np.append(seams - 1, -1)]
     spans = zip(begins[firsts].tolist(), (begins[lasts] + lengths[lasts]).tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""Kept images out of the source, each of them checked against the sha256 that was scored."""
+"""Kept images read from the source, each compared with the sha256 that was scored."""
 
 import hashlib
 from collections.abc import Generator, Iterator, Mapping
@@ -26,14 +26,14 @@ _NONE: Mapping[str, bytes] = {}
 
 
 def kept_batches(task: SubsetTask, settings: SubsetSettings, output: str) -> Iterator[ImageBatch]:
-    """The images of a task in order, read and verified by a thread of its own, some batches ahead of the writer (who
+    """The images of a task in order, read and verified by a separate thread, a few batches ahead of the writer (which
     waits for the disk at the end of every shard).
 
-    Blocks of a shard are taken as they are as far as they hold nothing unusual and their format finds images that way;
-    the rest is read record by record, by the reader that scored it.
+    Blocks of a shard are used as a whole if they hold nothing unusual and their format supports it; the rest is read
+    record by record, by the reader that scored it.
 
     Raises:
-        SourceChangedError: an image that was scored is not there, or has other bytes.
+        SourceChangedError: an image that was scored is missing, or has other bytes.
         OSError: the store failed, or a shard is gone.
     """
     return ahead(_batches(task, settings, output), _BATCHES_AHEAD, _weight, _BYTES_AHEAD)
@@ -58,7 +58,7 @@ def _batches(task: SubsetTask, settings: SubsetSettings, output: str) -> Iterato
 
 
 def _read(piece: Slice, rows: KeptRows, settings: SubsetSettings) -> Iterator[ImageBatch]:
-    """The images of all rows that are left, record by record."""
+    """The images of all remaining rows, record by record."""
     first = rows.next_index()
     if first is None:
         return

@@ -1,4 +1,4 @@
-"""Kept images out of blocks of a shard that hold nothing unusual: no Python step a record but its sha256."""
+"""Kept images from blocks of a shard that hold nothing unusual: the only Python step for each record is its sha256."""
 
 import hashlib
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ from fiqa_core.shards.unit import Unit
 
 
 def scanned(unit: Unit, rows: KeptRows, settings: SubsetSettings) -> Iterator[ImageBatch]:
-    """The images of rows in order, up to the first block in which they are not all found as they should be.
+    """The images of rows in order, up to the first block in which not all of them are found as expected.
 
-    What is wrong there, if anything is, the reader of records will say.
+    If something is wrong there, the reader of records reports it.
     """
     keeps_others = settings.output.keeps_others
     for found in container_of(unit).blocks(unit, settings.read, rows.next_index):

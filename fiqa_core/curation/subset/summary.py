@@ -1,4 +1,4 @@
-"""What tasks have written, in numbers that add up in any order."""
+"""What tasks have written, as counts that can be added in any order."""
 
 from dataclasses import dataclass, replace
 
@@ -9,7 +9,7 @@ from fiqa_core.wording import counted
 class SubsetSummary:
     """Counts of one task or of many.
 
-    `images` and `bytes` (of images) count what lies in finished shards; `shards` are those; `images_now` were written
+    `images` and `bytes` (of images) count finished shards only; `shards` is their number; `images_now` were written
     by this run; `tasks` is a bit mask of task numbers, so that one missing or counted twice is seen; `failures` are
     (task, reason); `seconds` is worker time.
     """
@@ -25,7 +25,7 @@ class SubsetSummary:
 
 
 def merge(a: SubsetSummary, b: SubsetSummary) -> SubsetSummary:
-    """Both together; associative and commutative."""
+    """The sum of both; associative and commutative."""
     return SubsetSummary(
         images=a.images + b.images,
         bytes=a.bytes + b.bytes,
@@ -39,7 +39,7 @@ def merge(a: SubsetSummary, b: SubsetSummary) -> SubsetSummary:
 
 
 def problems(summary: SubsetSummary, images: int, tasks: int) -> list[str]:
-    """Why a subset is not what was planned; nothing where it is."""
+    """Why a subset is not as planned; empty if it is."""
     found = [f"task {number} failed: {reason}" for number, reason in summary.failures]
     missing = ((1 << tasks) - 1) & ~summary.tasks
     if missing:

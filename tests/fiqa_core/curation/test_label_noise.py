@@ -86,6 +86,8 @@ def test_settings_that_make_no_sense_are_refused():
         NearSettings(by="magic")
     with pytest.raises(ValueError, match="bits is 20; expected a whole number from 0 to 15"):
         NearSettings(by="phash", bits=20)
+    with pytest.raises(ValueError, match=r"findings\.memory_mib is 0; expected a whole number of at least 1"):
+        FindingsSettings(memory_mib=0)
     assert FindingsSettings().digest() != FindingsSettings(near=NearSettings(cosine=0.9)).digest()
 
 

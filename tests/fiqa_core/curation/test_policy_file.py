@@ -73,7 +73,7 @@ def test_a_bare_off_is_the_word_off_although_yaml_reads_false():
         ("labels: {drop_wrong: 1}", ["true or false"]),
         ("tiers: {edges: [0.2, 0.4, 0.6, 0.8]}", ["4 numbers, each less than the one before"]),
         ("tiers: {edges: [8, 6, 4, 2]}", ["from 0 to 1"]),
-        ("weights: {mode: linear}", ["p.yaml", "low < high"]),
+        ("size: {}\nweights: {mode: linear}", ["p.yaml, line 2", "low < high"]),
         ("quality: {min: {a: 1}}", ["line 1", "min is {'a': 1}", "a finite number"]),
         ("quality: [1]", ["must be a mapping"]),
         ("quality: {protect_recognised: {cosine: 0.5, marge: 0.1}}", ["line 1", "cosine and a margin"]),
@@ -81,7 +81,7 @@ def test_a_bare_off_is_the_word_off_although_yaml_reads_false():
         ("quality: {protect_recognised: {cosine: 5}}", ["a similarity from -1 to 1"]),
         ("quality: {protect_recognised: 0.5}", ["cosine and a margin"]),
         ("- 1", ["must be a mapping"]),
-        ("quality: {min: 1, min: 2}", ["'min' is there twice"]),
+        ("quality: {min: 1, min: 2}", ["'min' occurs twice"]),
         ("version: 2", ["version 2", "reads version 1"]),
         ("quality: {min: 1", ["line 1", "not valid YAML"]),
         ("quality: {min: !!python/object/apply:os.system [true]}", ["line 1"]),
@@ -91,7 +91,7 @@ def test_a_bare_off_is_the_word_off_although_yaml_reads_false():
         ("a: &a {x: 1, y: 2}\nquality: {min: {p: *a, q: *a}}", ["'a'"]),
         ("near: {picture: 0}", ["near.picture is 0", "more than 0 up to 1"]),
         ("near: {phash: 0.5}", ["near.phash is 0.5", "more than 0.75 up to 1"]),
-        ("labels: {cosine: 0.3, own_quantile: 0.1}", ["p.yaml", "not as both"]),
+        ("\nlabels: {cosine: 0.3, own_quantile: 0.1}", ["p.yaml, line 2: labels", "not as both"]),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line_and_what_was_expected(text, said):

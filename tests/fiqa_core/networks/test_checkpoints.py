@@ -399,4 +399,4 @@ def test_an_unknown_protocol_is_refused() -> None:
 def test_the_same_tensor_with_and_without_prefix_is_refused(make_weights: Maker, tmp_path: Path) -> None:
     weights = make_weights()
     weights["module.pos_embed"] = weights["pos_embed"].clone()
-    assert "pos_embed is there twice" in refusal(save(weights, tmp_path / "model.pt"))
+    assert "pos_embed occurs twice" in refusal(save(weights, tmp_path / "model.pt"))

@@ -29,6 +29,7 @@ from fiqa_core.training.settings import parse_training
 from fiqa_core.training.teacher import TeacherSettings
 from fiqa_core.training.worker_count import RULE, default_workers
 from pipelines import train_fiqa
+from pipelines.jobs import train_job
 from tests.makers.containers import FaceRecord, face_records, write_webdataset
 from tests.makers.onnx_models import write_linear
 
@@ -163,7 +164,7 @@ def test_a_run_that_goes_on_with_another_number_of_workers_ends_with_the_same_we
             "config.json",
             [inputs, f"run.output={tmp_path / name}", f"data.workers={workers}"],
         )
-        return Trainer(settings, train_fiqa._batches(settings), torch.device("cpu"))
+        return Trainer(settings, train_job._batches(settings), torch.device("cpu"))
 
     whole = trainer_of("whole", 0)
     assert whole.run(lambda _: None)

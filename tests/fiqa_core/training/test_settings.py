@@ -19,8 +19,8 @@ def parsed(text: str, *overrides: str) -> TrainingSettings:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("optimiser: {batch: 8, batch: 9}", ["t.yaml, line 4", "section optimiser", "'batch' is there twice"]),
-        ("loss: {}\nloss: {}", ["t.yaml, line 5", "'loss' is there twice"]),
+        ("optimiser: {batch: 8, batch: 9}", ["t.yaml, line 4", "section optimiser", "'batch' occurs twice"]),
+        ("loss: {}\nloss: {}", ["t.yaml, line 5", "'loss' occurs twice"]),
         ("optimiser:\n  batch: 0256", ["t.yaml, line 5", "'0256'", "write a plain decimal number"]),
         ("optimiser:\n  epochs: 1:30", ["t.yaml, line 5", "write a plain decimal number"]),
         ("optimizer: {lr: 1}", ["t.yaml, line 4", "no section is called 'optimizer'", "Did you mean 'optimiser'?"]),
@@ -33,10 +33,12 @@ def parsed(text: str, *overrides: str) -> TrainingSettings:
         ("optimiser: {lr: .inf}", ["lr is inf", "a number of more than 0"]),
         ("augment: {flip: 1.5}", ["augment.flip is 1.5", "a share from 0 to 1"]),
         ("teacher: {model: t.onnx, std: 0}", ["teacher.std is 0", "a number of more than 0"]),
-        ("teacher: {copies: 2}", ["t.yaml", "teacher.model (--teacher-model) must be given"]),
+        ("teacher: {copies: 2}", ["t.yaml, line 4", "teacher.model (--teacher-model) must be given"]),
         ("teacher: {model: t.onnx, margin_softmax: 1}", ["margin_softmax is 1", "true or false"]),
         ("augment: [0.5]", ["section augment must be a mapping", "found a list"]),
         ("loss: {alpha: {x: {y: 1}}}", ["line 4", "expected a plain value, found a mapping"]),
+        ("optimiser: {epochs: 1}\nteacher: {model: t}\nloss: {beta: 0}", ["t.yaml, line 6", "loss.beta is 0"]),
+        ("teacher: {model: t, seed: 99999999999999999999}", ["teacher.seed is 9", "from 0 to 9,007,199,254,740,992"]),
         ("run2: {", ["t.yaml, line 4", "not valid YAML"]),
     ],
 )
@@ -45,6 +47,13 @@ def test_a_training_file_is_refused_as_a_policy_is_with_file_line_and_section(te
         parsed(WHOLE + text)
     for words in said:
         assert words in str(error.value)
+
+
+def test_settings_that_contradict_each_other_are_named_with_the_line_of_their_section():
+    with pytest.raises(SettingError, match=r"t\.yaml, line 3: network: give either arch"):
+        parsed(WHOLE, "network.width=16")
+    with pytest.raises(SettingError, match=r"t\.yaml, line 2: run\.score_only: mode full"):
+        parsed(WHOLE, "network.mode=full", "run.score_only=float16")
 
 
 def test_what_must_be_given_is_named_with_its_option():
@@ -56,7 +65,7 @@ def test_what_must_be_given_is_named_with_its_option():
     ("override", "said"),
     [
         ("optimiser.batch=0256", "--set optimiser.batch=0256: '0256': write a plain decimal number"),
-        ("teacher={model: a.onnx, model: b.onnx}", "'model' is there twice"),
+        ("teacher={model: a.onnx, model: b.onnx}", "'model' occurs twice"),
         ("optimizer.lr=1", "no section is called 'optimizer'. Did you mean 'optimiser'?"),
         ("loss=5", "section loss must be a mapping"),
         ("optimiser.lr=[", "--set optimiser.lr=[: not valid YAML"),

@@ -59,7 +59,7 @@ def settings_for(shards, output, *overrides):
 
 
 def trainer_of(settings):
-    return Trainer(settings, train_fiqa._batches(settings), torch.device("cpu"))
+    return Trainer(settings, train_job._batches(settings), torch.device("cpu"))
 
 
 def weights_of(trainer):
@@ -279,7 +279,7 @@ def test_the_decisions_table_decides_what_is_trained_on_and_its_weights_scale_th
     assert index.of_shard(units[0].shard).find(5) is None
     assert index.of_shard(units[0].shard).find(7) == (1, pytest.approx(0.35))
     assert index.of_shard("another").find(0) is None
-    with pytest.raises(TrainingError, match="which is no input"):
+    with pytest.raises(TrainingError, match="which is not an input"):
         index_of_decisions(units[:1], str(tmp_path / "filtered"))
 
 

@@ -15,6 +15,7 @@ import torch.distributed as dist
 from fiqa_core.training import feed
 from fiqa_core.training.sharded_softmax import MarginSoftmax, process, processes
 from pipelines import train_fiqa
+from pipelines.jobs import train_job
 
 
 def case():
@@ -58,7 +59,7 @@ def note_started_processes(folder):
 
 def train_twice(results, config):
     """The command; between its whole run and one that goes on from the third step, the sharded softmax."""
-    once = train_fiqa._run
+    once = train_job._run
 
     def twice(settings, device, resume):
         assert once(settings, device, resume) == 0
@@ -71,7 +72,7 @@ def train_twice(results, config):
         cut = replace(settings, run=replace(settings.run, output=str(results / "cut")))
         return once(replace(cut, data=replace(cut.data, workers=1)), device, resume=True)
 
-    train_fiqa._run = twice  # a process meets the others once
+    train_job._run = twice  # a process meets the others once
     return train_fiqa.run(["--config", config, "--output", str(results / "whole")])
 
 
