@@ -5,6 +5,7 @@ import csv
 import json
 import random
 import re
+import sys
 import tarfile
 from pathlib import Path
 
@@ -175,6 +176,13 @@ def test_a_format_of_name_plan_and_read_alone_is_scored_and_written_as_others_an
     with pytest.raises(SystemExit):
         filtered(tmp_path, tmp_path / "bare", "--write", "bare")
     assert not (tmp_path / "same").exists()
+
+
+def test_a_format_whose_package_is_missing_is_refused_before_anything_is_written(scored, tmp_path, caplog, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lmdb", None)
+    assert filtered(scored, tmp_path / "o", "--write", "lmdb") == EXIT_BAD_INPUT
+    assert "pip install" in caplog.text
+    assert not (tmp_path / "o").exists()
 
 
 def test_a_plan_of_a_format_that_is_not_registered_is_refused_by_name(scored, tmp_path, caplog, monkeypatch):
