@@ -223,7 +223,8 @@ def test_a_format_is_named_in_its_own_folder_and_in_the_registry_only():
                 room, _, module = node.module.rpartition("fiqa_core.shards.")
                 if not room and module.partition(".")[0] in names - {own} and node.module != module:
                     found.append(f"{relative}:{node.lineno} imports {node.module}")
-            if isinstance(node, ast.Dict) and names & _keys(node) - {own}:
+            # (In `pipelines` the extra that brings the lmdb package has its name too.)
+            if isinstance(node, ast.Dict) and relative.parts[0] == "fiqa_core" and names & _keys(node) - {own}:
                 found.append(f"{relative}:{node.lineno} has a table of formats {ast.unparse(node)[:80]}")
             if isinstance(node, ast.Compare) and names & _compared(node) - {own}:
                 found.append(f"{relative}:{node.lineno} compares {ast.unparse(node)}")
