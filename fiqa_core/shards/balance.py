@@ -17,13 +17,13 @@ def idle_workers(units: Sequence[Unit], workers: int) -> str | None:
     if len(units) < workers:
         return (
             f"{len(units)} unit{'s' if len(units) > 1 else ''} for {workers} workers: {workers - len(units)} of them "
-            f"will have nothing to do, as a tar is read by one worker. {_advice(workers)}"
+            f"will have nothing to do, as one worker reads a whole shard. {_advice(workers)}"
         )
     largest = max(whole_shards, key=lambda unit: unit.size)
     whole = sum(max(unit.size, 0) for unit in units)
     if largest.size > _FAR_LARGER * whole / workers:
         return (
-            f"{largest.shard} has {largest.size:,} of {whole:,} bytes, and a tar is read by one worker: the other "
+            f"{largest.shard} has {largest.size:,} of {whole:,} bytes, and one worker reads a whole shard: the other "
             f"{workers - 1} will wait for it. {_advice(workers)}"
         )
     return None

@@ -27,6 +27,13 @@ class Output:
     keeps_others: bool = False
     layouts: tuple[str, ...] = ()
 
+    def require(self) -> None:
+        """Called before anything is decided or written.
+
+        Raises:
+            OutputRefusedError: a package that writing needs is not installed; the message says how to get it.
+        """
+
     def naming(self, dense: bool) -> int:  # noqa: ARG002
         """Version of how files are named; raise it when the same settings would give them other names."""
         return 0

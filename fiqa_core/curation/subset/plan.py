@@ -126,14 +126,20 @@ def check_source(parts: Sequence[TableFile], settings: SubsetSettings) -> tuple[
     """The settings with what the tables say filled in, and the part of the dataset that each file is about.
 
     Raises:
-        SubsetError: a part whose source is not known, several formats for `same`, or a move that moves nothing.
+        SubsetError: a part whose source is not known, several formats for `same`, a package that is missing, or a move
+            that moves nothing.
     """
     units = [_unit(part, settings) for part in parts]
     for old, _ in settings.moved:
         if parts and not any(part.unit is not None and _lies_in(part.unit.url, old) for part in parts):
             known = parts[0].unit.url if parts[0].unit is not None else ""
             raise SubsetError(f"--moved {old}=...: nothing lay there. The first of the sources was {known}")
-    return replace(settings, format=_format(settings.format, parts), read=_read_settings(parts)), units
+    settings = replace(settings, format=_format(settings.format, parts), read=_read_settings(parts))
+    try:
+        settings.output.require()
+    except OutputRefusedError as error:
+        raise SubsetError(str(error)) from error
+    return settings, units
 
 
 def _lies_in(url: str, folder: str) -> bool:

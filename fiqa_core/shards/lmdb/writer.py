@@ -11,7 +11,7 @@ from fiqa_core.extras import install_extra
 from fiqa_core.shards.batch import ImageBatch
 from fiqa_core.shards.lmdb.listing import BOOKKEEPING, KEYS, LABELS, LENGTH
 from fiqa_core.shards.names import shortened
-from fiqa_core.shards.output import ShardOutput, ShardWriter
+from fiqa_core.shards.output import OutputRefusedError, ShardOutput, ShardWriter
 
 _MOST_KEY = 511  # bytes; LMDB's own limit
 _MOST_CHARACTERS = 100  # of a key that is shortened: at most four bytes each
@@ -25,6 +25,13 @@ class LmdbShards(ShardOutput):
     """LMDB shards; one is a file (`subdir=False`)."""
 
     suffix = ".lmdb_dataset"
+
+    def require(self) -> None:
+        """The `lmdb` package writes."""
+        try:
+            _package()
+        except ModuleNotFoundError as error:
+            raise OutputRefusedError(str(error)) from error
 
     def begin(self, stream: IO[bytes], dense: bool) -> ShardWriter:
         """Begin a file.
