@@ -13,7 +13,7 @@ NETWORKS = (".onnx", ".pt", ".pth", ".safetensors")
 
 
 def is_network(path: str) -> bool:
-    """Whether a path is taken for a face recognition network, by its name."""
+    """Whether a path is a face recognition network, by its suffix."""
     return without_query(path).lower().endswith(NETWORKS)
 
 
@@ -62,7 +62,7 @@ class Sources:
     def _embed(self, model: str, images: str) -> str:
         if not images:
             raise EvaluationError(
-                f"{model}: a network, so the images of the pairs are needed too: give their dataset with --images (or "
+                f"{model}: a network, which needs the images of the pairs: give their dataset with --images (or "
                 "embed them with embed_dataset, and give its output)"
             )
         output = str(self._workspace / f"embeddings-{len(self._embeddings)}")
