@@ -175,7 +175,7 @@ def refuse_memory(uris: Iterable[str], whose: str = "this runner has several", i
     uri = in_this_process(uris)
     if uri is not None:
         raise OptionError(
-            f"{uri}: memory:// exists in one process only, and {whose}. Use {instead}, or a place that all of them "
+            f"{uri}: memory:// is seen by one process only, and {whose}. Use {instead}, or a place that all of them "
             "reach."
         )
 
