@@ -30,7 +30,7 @@ def run(argv: Sequence[str] | None = None, passing: bool = False) -> int:
 
     Args:
         argv: command line without the program's name; None for `sys.argv`.
-        passing: the table is gone when the caller ends, so nobody is pointed at it.
+        passing: the table is removed when the caller ends, so no next step is printed for it.
     """
     parser = make_parser()
     return run_command(parser, argv, _log, lambda: _load(parser, passing))

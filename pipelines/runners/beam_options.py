@@ -124,10 +124,10 @@ def _is_interrupt(error: BaseException) -> bool:
 
 
 def is_bug(error: BaseException) -> bool:
-    """Whether a job ended by an error that nobody foresaw, here or in a worker process.
+    """Whether a job ended by an unforeseen error, here or in a worker process.
 
     A worker's error comes back as text; Python's own kinds, but those of the system, are raised by no code on purpose.
-    RuntimeError is not told apart: runners wrap every error in it.
+    RuntimeError does not count: runners wrap every error in it.
     """
     if as_ours(error) is not None:
         return False

@@ -78,7 +78,7 @@ def planned_images(plan: Plan) -> int:
 def served(source: ScorerSource, options: PipelineOptions, arguments: argparse.Namespace, device: str) -> ScorerSource:
     """The source that workers use: one scoring process per device, or a network in each worker process.
 
-    `device`: as the workers are told.
+    `device`: the device option of the workers.
     """
     if arguments.scoring_process == "off" or not isinstance(source, DeviceSource):
         return source
