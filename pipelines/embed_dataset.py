@@ -30,16 +30,27 @@ def run(argv: Sequence[str] | None = None, passing: bool = False) -> int:
 
     Args:
         argv: command line without the program's name; None for `sys.argv`.
-        passing: the table is gone when the caller ends, so nobody is pointed at it.
+        passing: the table is removed when the caller ends, so no next step is printed for it.
     """
     parser = make_parser()
+    return run_command(parser, argv, _log, lambda: _load(parser, passing))
 
-    def load() -> Body:
-        from pipelines.jobs import embed_job
 
-        return functools.partial(embed_job.run, parser=parser, passing=passing)
+def embed(argv: Sequence[str]) -> int:
+    """Embed within another command, which prints errors itself and loses the table when it ends; the exit code.
 
-    return run_command(parser, argv, _log, load)
+    Raises:
+        FiqaError: the images were not embedded.
+    """
+    parser = make_parser()
+    arguments, rest = parser.parse_known_args(argv)
+    return _load(parser, passing=True)(arguments, rest)
+
+
+def _load(parser: Parser, passing: bool) -> Body:
+    from pipelines.jobs import embed_job
+
+    return functools.partial(embed_job.run, parser=parser, passing=passing)
 
 
 def make_parser() -> Parser:

@@ -137,11 +137,11 @@ def _account(settings: dict[str, Any], datasets: list[dict[str, Any]]) -> dict[s
 
 
 def _embed(flags: Sequence[str]) -> int:
-    """Run embed_dataset for a network among the embeddings; its exit code."""
+    """Run embed_dataset for a network among the embeddings; its exit code, or the error that it ended with."""
     # Only here: tables need neither Beam nor torch, which take seconds to load.
     from pipelines import embed_dataset
 
-    return embed_dataset.run(flags, passing=True)
+    return embed_dataset.embed(flags)
 
 
 if __name__ == "__main__":

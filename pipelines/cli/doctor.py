@@ -39,6 +39,9 @@ PACKAGES = {
     "PyYAML": "yaml",
     "fsspec": "fsspec",
     "gcsfs": "gcsfs",
+    "aiohttp": "aiohttp",
+    "google-crc32c": "google_crc32c",
+    "protobuf": "google.protobuf",
 }
 
 # Extra -> a module that only it brings, and what it is for.

@@ -1,4 +1,4 @@
-"""What evaluate_quality tells people at its end."""
+"""What evaluate_quality prints at its end."""
 
 import math
 from collections.abc import Mapping, Sequence

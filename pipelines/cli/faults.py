@@ -59,7 +59,7 @@ def log_error(log: logging.Logger, error: FiqaError, debug: bool = False) -> Non
 
 
 def log_bug(log: logging.Logger, error: BaseException) -> None:
-    """Print the trace of an error that nobody foresaw, and ask for a report."""
+    """Print the trace of an unforeseen error, and ask for a report."""
     log.error("%s", Lines(_trace(error)))
     log.error("%s: %s", type(error).__name__, REPORT)
 

@@ -1,4 +1,4 @@
-"""What filter_dataset tells its user at the end."""
+"""What filter_dataset prints at its end."""
 
 import argparse
 import sys
@@ -13,7 +13,7 @@ from pipelines.cli.log_format import report
 
 
 def print_account(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> None:
-    """Counts by reason, before and after, and what was found out."""
+    """Print counts by reason, before and after, and what the embeddings showed."""
     before, after = summary["before"], summary["after"]
     lines = [
         f"{counted(summary['rows'], 'row')}: {summary['kept']:,} kept, {summary['rows'] - summary['kept']:,} dropped"
@@ -29,7 +29,7 @@ def print_account(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> 
         lines.append(f"  kept although quality rules found them, for they are recognised: {each}")
     if after["found_by_quality_rules"]:
         found = counted(after["found_by_quality_rules"], "kept row")
-        lines.append(f"  less weight for what the quality rules found: {found}")
+        lines.append(f"  less weight, because the quality rules found them: {found}")
     lines.append(f"{'':<28}{'before':>12}{'after':>12}")
     lines += [
         f"  {name.replace('_', ' '):<26}{before[name]:>12,}{after[name]:>12,}"
@@ -45,7 +45,7 @@ def print_account(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> 
     lines.append("  tiers (kept): " + ", ".join(f"{name} {count:,}" for name, count in after["tiers"].items()))
     if before["images_without_label"]:
         lines.append(
-            f"{counted(before['images_without_label'], 'row')} without a label: rules about identities pass over them"
+            f"{counted(before['images_without_label'], 'row')} without a label: rules about identities skip them"
         )
     lines += _found(summary, arguments.dry_run)
     report(lines)
@@ -53,12 +53,12 @@ def print_account(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> 
 
 
 def print_end(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> None:
-    """What was written, and the next step."""
+    """Print what was written, and the next step."""
     report([*_written(summary), _next_step(arguments, summary)])
 
 
 def _found(summary: Mapping[str, Any], is_dry_run: bool) -> list[str]:
-    """What the embeddings say, whatever the policy makes of it."""
+    """What the embeddings show, whether or not the policy uses it."""
     verdicts = {name: count for name, count in summary["before"]["label_verdicts"].items() if count}
     if verdicts.keys() <= {"not_judged"}:
         return []
@@ -92,16 +92,16 @@ def _next_step(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> str
         return "no row has a score: nothing can be kept. See `status` in the quality table."
     if not summary["kept"]:
         most = max(summary["dropped"], key=summary["dropped"].get)
-        return f"nothing is kept: most rows went as {most}. Check that part of the policy."
+        return f"nothing is kept: most rows were dropped as {most}. Check that part of the policy."
     if arguments.dry_run:
         instead = "without --dry-run" if arguments.output else "with --output FOLDER in place of --dry-run"
         return f"dry run: nothing was written. next: the same command {instead}"
     if not summary["complete"]:
-        return "next: mend what is named above and run the same command with --resume"
+        return "next: fix what is named above and run the same command with --resume"
     if storage.in_this_process_only(arguments.output):
-        return "what was written is in the memory of this process, and gone when it ends"
+        return "what was written is in the memory of this process, and lost when it ends"
     if "subset" in summary:
         place = storage.join(arguments.output, SUBSET, DATA)
-        return f"next: train on {place}; what went and why is in {storage.join(arguments.output, 'removed.csv')}"
+        return f"next: train on {place}; what was dropped and why is in {storage.join(arguments.output, 'removed.csv')}"
     folder = storage.join(arguments.output, DECISIONS)
     return f"next: look at {storage.join(arguments.output, 'removed.csv')}; all rows with their reasons are in {folder}"

@@ -1,4 +1,4 @@
-"""One Ctrl-C is one line: what libraries and worker processes would say of it is left out.
+"""One Ctrl-C is one line: what libraries and worker processes would print about it is left out.
 
 Nothing but the standard library is imported here: it is set up before the seconds that the other imports take.
 """
@@ -15,7 +15,7 @@ from types import FrameType
 
 from pipelines.cli.exit_codes import EXIT_INTERRUPTED
 
-# Some senders of a signal send it to the process and to its group.
+# Some programs send a signal to the process and again to its group.
 _SAME_S = 2.0
 
 
@@ -35,7 +35,7 @@ _on_interrupt: list[Callable[[], None]] = []
 
 
 def on_interrupt(action: Callable[[], None]) -> None:
-    """Have something done at once when the command is interrupted, such as ending its worker processes."""
+    """Register an action for the moment of an interruption, such as ending the worker processes."""
     if action not in _on_interrupt:
         _on_interrupt.append(action)
 
@@ -48,10 +48,10 @@ def end_imports_quietly() -> None:
 
 @contextmanager
 def watched(log: logging.Logger) -> Iterator[Watch]:
-    """Raise KeyboardInterrupt at the first Ctrl-C, and let only `log` speak from then on.
+    """Raise KeyboardInterrupt at the first Ctrl-C, and show only the lines of `log` from then on.
 
-    A second one, seconds later, ends the process at once. Where Ctrl-C is ignored, or somebody else's, or this is not
-    the main thread, it stays as it is.
+    A second one, seconds later, ends the process at once. If Ctrl-C is ignored or handled elsewhere, or this is not
+    the main thread, nothing changes.
     """
     watch = Watch()
     before = signal.getsignal(signal.SIGINT)
@@ -75,8 +75,8 @@ def watched(log: logging.Logger) -> Iterator[Watch]:
         handlers.extend(logging.getLogger().handlers)
         for handler in handlers:
             handler.addFilter(only_ours)
-        threading.excepthook = _say_nothing
-        sys.unraisablehook = _say_nothing
+        threading.excepthook = _ignore
+        sys.unraisablehook = _ignore
         for action in _on_interrupt:
             action()
         raise KeyboardInterrupt
@@ -93,8 +93,8 @@ def watched(log: logging.Logger) -> Iterator[Watch]:
             threading.excepthook, sys.unraisablehook = hook, unraisable
 
 
-def _say_nothing(_: object) -> None:
-    """Instead of the trace of a thread that the interruption broke off."""
+def _ignore(_: object) -> None:
+    """In place of the trace of a thread that was interrupted."""
 
 
 def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001

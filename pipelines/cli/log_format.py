@@ -1,4 +1,4 @@
-"""How log lines and reports are shown: names come from strangers' files, so nothing in them is obeyed by a terminal."""
+"""How log lines and reports are shown: names come from other people's files, so control characters are escaped."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -7,7 +7,7 @@ from typing import Any
 
 from fiqa_core.wording import visible
 
-# Loggers whose texts are ours, so that a line break in one of their values can only be a name's.
+# Loggers whose texts are ours, so that a line break in one of their values can only come from a name.
 _OURS = frozenset(
     {
         *("fiqa_core", "pipelines", "transforms", "examples", "benchmarks", "__main__"),
@@ -17,7 +17,7 @@ _OURS = frozenset(
 
 
 class Lines(str):
-    """A value of a log message whose line breaks are meant."""
+    """A value of a log message whose line breaks are intended."""
 
     __slots__ = ()
 
@@ -42,12 +42,12 @@ class VisibleFormatter(logging.Formatter):
 
 
 def lines_visible(text: str) -> str:
-    """A text of several lines, each as it is safe to show."""
+    """A text of several lines, with control characters escaped in each."""
     return "\n".join([visible(line) for line in text.split("\n")])
 
 
 def report(lines: Iterable[str]) -> None:
-    """Print lines for people, each of them one line whatever names are in it."""
+    """Print lines; each stays one line, whatever names are in it."""
     print("\n".join([visible(line) for line in lines]))
 
 
@@ -59,7 +59,7 @@ def _shown(value: Any, ours: bool) -> Any:
 
 
 class _Shown:
-    """A value of a message, whose text is made when the message is."""
+    """A value of a message, whose text is made when the message is shown."""
 
     def __init__(self, value: Any, safe: Callable[[str], str]) -> None:
         self._value, self._safe = value, safe

@@ -145,7 +145,7 @@ def nearest(option: str, proposals: Mapping[str, str]) -> str | None:
 
 
 def unknown(token: str, proposals: Mapping[str, str]) -> str:
-    """What is wrong with an argument that nobody knows."""
+    """What is wrong with an argument that is not known."""
     if not token.startswith("-"):
         return f"unexpected argument {token!r}: it belongs to no option"
     meant = nearest(token, proposals)

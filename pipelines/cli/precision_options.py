@@ -1,4 +1,4 @@
-"""`--precision` and `--compile`, and what is said about faster precisions of this machine."""
+"""`--precision` and `--compile`, and the hint about a faster precision on this machine."""
 
 import argparse
 from pathlib import Path

@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser, pass
     threads = arguments.threads or workers.threads or network_threads(options, arguments)
     model = storage.absolute(arguments.model)
     source: ScorerSource = make(model, settings, workers.device, arguments.batch_size, threads, workers.gpus)
-    next_line = functools.partial(_by_embedding, settings) if settings.embedding_dim else by_quality
+    next_line = functools.partial(_embedding_lines, settings) if settings.embedding_dim else by_quality
     shown = None if passing else next_line
     return run_table(TableJob(arguments, options, settings, source, workers, _log, quality_lines, shown))
 
@@ -64,7 +64,7 @@ def _onnx_settings(arguments: argparse.Namespace) -> ScoreSettings:
         raise OptionError("--heads is for checkpoints; an ONNX file holds its whole network")
     given = {name: getattr(arguments, f"onnx_{name}") for name in _ONLY_ONNX}
     chosen = {name: value for name, value in given.items() if value is not None}
-    # On this machine's CPU, whatever the workers have: the same file gives the same facts.
+    # On this machine's CPU, whatever the workers have: the same file gives the same description.
     file = read_onnx(arguments.model)
     network = OnnxNetwork(file, OnnxOptions(**chosen, kind=arguments.output_kind))
     found = network.input
@@ -105,7 +105,7 @@ def _onnx_settings(arguments: argparse.Namespace) -> ScoreSettings:
 
 
 def _assumed(chosen: dict[str, object]) -> str:
-    """What no file says and nobody said."""
+    """The settings that are neither in the file nor given, as a text for the log."""
     names = [f"--onnx-{name}" for name in ("color", "mean", "std") if name not in chosen]
     return f" ({', '.join(names)}: our default, not in the file; check it)" if names else ""
 
@@ -134,12 +134,12 @@ def _refuse_onnx_options(arguments: argparse.Namespace) -> None:
     given += ["--output-kind quality"] if arguments.output_kind == "quality" else []
     if given:
         raise OptionError(
-            f"{', '.join(given)}: for ONNX networks, and --model {arguments.model} is taken for a checkpoint (its name "
+            f"{', '.join(given)}: for ONNX networks, and --model {arguments.model} is read as a checkpoint (its name "
             "does not end in .onnx)"
         )
 
 
-def _by_embedding(settings: ScoreSettings, table: str) -> str:
+def _embedding_lines(settings: ScoreSettings, table: str) -> str:
     return (
         f"embeddings: {counted(settings.embedding_dim, 'number')}, {settings.embeddings}, not normalised\n"
         + show_line(table, ["key", "label", "embedding"])

@@ -3,16 +3,17 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fiqa_core.errors import FiqaError
 from fiqa_core.evaluation.errors import EvaluationError
 from fiqa_core.evaluation.sources import Embeddings, Qualities, read_embeddings, read_qualities
 from fiqa_core.storage import without_query
-from pipelines.cli.command import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK
+from pipelines.cli.exit_codes import EXIT_INCOMPLETE, EXIT_OK
 
 NETWORKS = (".onnx", ".pt", ".pth", ".safetensors")
 
 
 def is_network(path: str) -> bool:
-    """Whether a path is taken for a face recognition network, by its name."""
+    """Whether a path is a face recognition network, by its suffix."""
     return without_query(path).lower().endswith(NETWORKS)
 
 
@@ -21,7 +22,8 @@ class Sources:
 
     Args:
         workspace: folder for the tables of embeddings that networks make here.
-        embed: runs embed_dataset with a command line; its exit code. options: embed_dataset's own, for every network.
+        embed: runs embed_dataset with a command line; gives its exit code, or raises its error.
+        options: embed_dataset's own, for every network.
         allow_incomplete: also use tables of runs that are not finished or could not read everything.
     """
 
@@ -60,14 +62,15 @@ class Sources:
     def _embed(self, model: str, images: str) -> str:
         if not images:
             raise EvaluationError(
-                f"{model}: a network, so the images of the pairs are needed too: give their dataset with --images (or "
+                f"{model}: a network, which needs the images of the pairs: give their dataset with --images (or "
                 "embed them with embed_dataset, and give its output)"
             )
         output = str(self._workspace / f"embeddings-{len(self._embeddings)}")
         flags = ["--model", model, "--input", images, "--output", output, *self._options]
-        code = self._run_embed(flags)
-        if code == EXIT_INTERRUPTED:
-            raise KeyboardInterrupt
+        try:
+            code = self._run_embed(flags)
+        except FiqaError as error:
+            raise EvaluationError(f"{images} was not embedded by {model}: {error}") from error
         if code not in (EXIT_OK, EXIT_INCOMPLETE):
             raise EvaluationError(f"{images} was not embedded by {model}: see above")
         return output

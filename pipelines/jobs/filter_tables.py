@@ -1,4 +1,4 @@
-"""The tables of filter_dataset as they may be used: whole, of one network, and each once."""
+"""The input tables of filter_dataset, checked: each is complete, all are of one network, none is there twice."""
 
 import argparse
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ def read_tables(arguments: argparse.Namespace) -> Tables:
 
 
 def read_embedding_source(arguments: argparse.Namespace, tables: Tables) -> tuple[EmbeddingSource | None, Tables]:
-    """Where the embeddings are, and the tables with what these lack.
+    """Where the embeddings are, and the tables with what the embeddings lack.
 
     Raises:
         TableError: tables of embeddings that are not whole, or not of one network. OptionError: see
@@ -52,7 +52,7 @@ def read_embedding_source(arguments: argparse.Namespace, tables: Tables) -> tupl
 
 
 def _refuse_repeated(own: Sequence[TableFile], against: Sequence[TableFile]) -> None:
-    """Refuse one table under two names (a link, a copy): every row of it would be its own duplicate."""
+    """Refuse one table under two names (a link, a copy): each of its rows would be its own duplicate."""
     parts = [part for part in (*own, *against) if part.rows]
     seen: dict[str, TableFile] = {}
     for part, digest in zip(parts, in_flight([p.url for p in parts], footer_digest), strict=True):

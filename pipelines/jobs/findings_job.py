@@ -52,7 +52,7 @@ def find(
         summary = storage.join(tasks[0].work, "done", f"stage-{stage}.json")
         if storage.stat(summary) is None:
             if is_local(options) and len(tasks) == 1:
-                # Worker processes would start for longer than many a stage with one task runs.
+                # Starting worker processes takes longer than most stages with one task.
                 publish_counts(run_here(stage, tasks), output, summary)
             else:
                 pipeline = beam.Pipeline(options=options)

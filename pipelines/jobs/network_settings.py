@@ -1,4 +1,4 @@
-"""What `auto` means for this run: precision and compilation, said once and part of the table's settings."""
+"""What `auto` means for this run: precision and compilation, logged once and part of the table's settings."""
 
 import argparse
 import dataclasses
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 def settle_precision(arguments: argparse.Namespace, options: PipelineOptions, device: str, arch: str) -> str:
     """The precision of this run: what was asked for, or what `auto` means on the workers' device; logged.
 
-    Where the workers are elsewhere and nobody says what they have, `auto` is fp32: one table is one precision.
+    If the workers are elsewhere and their device is not given, `auto` is fp32: one table has one precision.
 
     Raises:
         PrecisionError: the device does not have it.

@@ -32,7 +32,7 @@ def write_subset(
     options: PipelineOptions,
     resume: bool = False,
 ) -> dict[str, Any]:
-    """Write the kept images of a table under `<output>/subset`; the account, as `subset/summary.json` has it.
+    """Write the kept images of a table under `<output>/subset`; returns what `subset/summary.json` holds.
 
     The caller holds the output's lock. Without `resume` an earlier subset there is removed.
 

@@ -1,4 +1,4 @@
-"""From a command's options to a finished table: what score_dataset and embed_dataset share."""
+"""From a command's options to a finished table: what score_dataset, embed_dataset and measure_baselines share."""
 
 import argparse
 import dataclasses
@@ -41,16 +41,16 @@ _MOST_DECODE_THREADS = 4
 
 NOTHING_NOW = {"records_this_run": 0, "images_per_second": 0}
 
-# What a command says at the end of the numbers of `summary.json`, and what to do next with the table at a URI.
+# The lines that a command prints about the numbers of `summary.json`, and about what to do next with its table.
 FigureLines = Callable[[dict[str, Any]], list[str]]
 NextLine = Callable[[str], str]
 
 
 @dataclass(frozen=True)
 class TableJob:
-    """One run of a command: its options, what makes its scorer, and its closing words.
+    """One run of a command: its options, what makes its scorer, and the lines it prints at the end.
 
-    `next_line` None: nobody will look at the table (it is another command's, and gone when that ends).
+    `next_line` None: nobody will look at the table (it belongs to another command, which removes it at its end).
     """
 
     arguments: argparse.Namespace
@@ -102,8 +102,8 @@ def _run_on(output: str, job: TableJob) -> int:
     finished = scoring_run.begin(output, arguments.input, unit_size, settings, plan, arguments.overwrite)
     if finished is not None:
         job.log.info("the run in %s is complete already: nothing to do", arguments.output)
-        _closing_words(job, finished | NOTHING_NOW, scoring_run.Account(True, ()))
-        return _label_account(job, finished, EXIT_OK)
+        _print_end(job, finished | NOTHING_NOW, scoring_run.Account(True, ()))
+        return _check_labels(job, finished, EXIT_OK)
     choose_workers(options, arguments, plan)
     idle = idle_workers(plan.units, worker_processes(options))
     if idle is not None:
@@ -116,12 +116,12 @@ def _run_on(output: str, job: TableJob) -> int:
         with ProgressMonitor(functools.partial(read_progress, output), plan):
             run_job(pipeline)
     summary, account = scoring_run.close_account(output, plan.units, settings)
-    _closing_words(job, summary, account)
-    return _label_account(job, summary, EXIT_OK if account.complete else EXIT_INCOMPLETE)
+    _print_end(job, summary, account)
+    return _check_labels(job, summary, EXIT_OK if account.complete else EXIT_INCOMPLETE)
 
 
-def _label_account(job: TableJob, summary: dict[str, Any], code: int) -> int:
-    """Say what labels there are; the exit code, which is that of a bad option where no record has the field named."""
+def _check_labels(job: TableJob, summary: dict[str, Any], code: int) -> int:
+    """Log which labels there are; the exit code, which is that of a bad option if no record has the field named."""
     labels = summary.get("labels")  # an earlier version's summary has none
     if labels is None:
         return code
@@ -156,13 +156,13 @@ def _dry_run(output: str, job: TableJob) -> int:
 
 
 def network_threads(options: PipelineOptions, arguments: argparse.Namespace) -> int:
-    """CPU threads of a network, 0 = its own choice: networks in several processes share out the cores."""
+    """CPU threads of a network, 0 = its own choice: networks in several processes divide the cores among themselves."""
     processes = 1 if arguments.scoring_process == "on" else worker_processes(options)
     return max(1, (os.cpu_count() or 1) // processes) if processes > 1 else 0
 
 
 def _decode_threads(options: PipelineOptions) -> int:
-    """Threads that decode in each worker process: more than a few only wait for each other's interpreter lock."""
+    """Threads that decode in each worker process: more than a few only wait for Python's interpreter lock."""
     if not is_local(options):
         return _MOST_DECODE_THREADS
     return max(1, min(_MOST_DECODE_THREADS, (os.cpu_count() or 1) // worker_processes(options)))
@@ -176,7 +176,7 @@ def _log_plan(plan: Plan, log: logging.Logger) -> None:
         log.info("planned %s, %s", units, counted(plan.records, "record"))
 
 
-def _closing_words(job: TableJob, summary: dict[str, Any], account: scoring_run.Account) -> None:
+def _print_end(job: TableJob, summary: dict[str, Any], account: scoring_run.Account) -> None:
     lines = [f"{counted(summary['records'], 'record')} in {counted(summary['units'], 'unit')}:"]
     lines += [f"  {name:<18}{count:>12,}" for name, count in summary["status"].items()]
     lines += job.figures(summary)
@@ -184,18 +184,18 @@ def _closing_words(job: TableJob, summary: dict[str, Any], account: scoring_run.
     for problem in account.problems:
         lines.append(f"PROBLEM: {problem}")
     if account.complete and not summary["records"]:
-        lines.append("the input holds no records: the table is empty. Check --input (and --format).")
+        lines.append("the input has no records, so the table is empty. Check --input (and --format).")
     elif account.complete and storage.in_this_process_only(job.arguments.output):
         lines.append("the table is in the memory of this process, and gone when it ends")
     elif account.complete and job.next_line is not None:
         lines += job.next_line(storage.join(job.arguments.output, "quality")).split("\n")
     elif not account.complete:
-        lines.append("next: mend what is named above and run the same command with --resume")
+        lines.append("next: fix what is named above and run the same command with --resume")
     report(lines)
 
 
 def quality_lines(summary: dict[str, Any]) -> list[str]:
-    """The distribution of the qualities, where there are any."""
+    """The distribution of the qualities, if there are any."""
     if "quantiles" not in summary["quality"]:
         return []
     quantiles = summary["quality"]["quantiles"]
@@ -210,7 +210,7 @@ def by_quality(table: str) -> str:
     return "\n".join(
         [
             show_line(table, ["key", "label", "quality", "status"], ".sort_values('quality')"),
-            f"then: {filtering}   # what would go; docs/curation.md",
+            f"then: {filtering}   # what would be dropped; docs/curation.md",
         ]
     )
 

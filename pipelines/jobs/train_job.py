@@ -171,9 +171,9 @@ def _share(settings: TrainingSettings) -> Share:
 
 
 def _pool(settings: TrainingSettings, teacher: TeacherOptions, units: Sequence[Unit], read: ReadSettings) -> Pool:
-    """Made by the first process, while the others wait."""
+    """The pool of images; the first process makes it while the others wait."""
     folder = Path(teacher.pool) if teacher.pool else Path(settings.run.output) / POOL
-    # A pool can take longer than the minutes for which processes wait for each other elsewhere.
+    # Making a pool can take longer than the minutes that processes wait for each other by default.
     patient = dist.new_group(backend="gloo", timeout=timedelta(days=30)) if processes() > 1 else None
     if process() == 0:
 
@@ -187,7 +187,7 @@ def _pool(settings: TrainingSettings, teacher: TeacherOptions, units: Sequence[U
         try:
             dist.barrier(patient)
         except RuntimeError as error:
-            raise TrainingError("the process that makes the pool broke off; its message says why") from error
+            raise TrainingError("the process that makes the pool stopped; its message says why") from error
     return open_pool(folder)
 
 
@@ -197,7 +197,7 @@ def _settings(arguments: argparse.Namespace) -> TrainingSettings:
 
 
 def _with_local_folders(settings: TrainingSettings) -> TrainingSettings:
-    """`file://` addresses as paths."""
+    """The settings with `file://` addresses replaced by paths."""
     run, teacher = settings.run, settings.teacher
     for name, folder in (("run.output", run.output), ("teacher.pool", teacher.pool if teacher else None)):
         if folder and not storage.is_local(folder):
@@ -213,7 +213,7 @@ def _with_local_folders(settings: TrainingSettings) -> TrainingSettings:
 
 
 def _join_processes(settings: TrainingSettings) -> torch.device:
-    """Meet the other processes, if there are any; the device of this one."""
+    """Connect to the other processes, if there are any; returns the device of this one."""
     device = resolve_device(settings.run.device)
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         if device.index is not None:

@@ -1,4 +1,4 @@
-"""Beam's own options: known or refused, and the runner choices that keep every row."""
+"""Beam's own options: unknown ones are refused, and the runner is set up so that no row is lost."""
 
 import argparse
 import builtins
@@ -105,7 +105,7 @@ def run_job(pipeline: beam.Pipeline) -> None:
         _log.debug("the runner's error", exc_info=True)
         raise JobError(f"the job failed: {reason(error)}") from error
     finally:
-        # Dask's result holds a connection (or a whole local cluster) that nobody else would close.
+        # Dask's result holds a connection (or a whole local cluster) that nothing else closes.
         client = getattr(result, "client", None)
         if client is not None:
             client.close()
@@ -124,10 +124,10 @@ def _is_interrupt(error: BaseException) -> bool:
 
 
 def is_bug(error: BaseException) -> bool:
-    """Whether a job ended by an error that nobody foresaw, here or in a worker process.
+    """Whether a job ended by an unforeseen error, here or in a worker process.
 
     A worker's error comes back as text; Python's own kinds, but those of the system, are raised by no code on purpose.
-    RuntimeError is not told apart: runners wrap every error in it.
+    RuntimeError does not count: runners wrap every error in it.
     """
     if as_ours(error) is not None:
         return False
@@ -138,7 +138,7 @@ def is_bug(error: BaseException) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong, out of an error that a runner wrapped in the traces of several processes."""
+    """What went wrong, taken from an error that a runner wrapped in the traces of several processes."""
     lines = str(error).splitlines()
     found = [place for place, line in enumerate(lines) if _ERROR_LINE.match(line)]
     if not found:
@@ -154,7 +154,7 @@ def is_local(options: PipelineOptions) -> bool:
 
 
 def is_in_process(options: PipelineOptions) -> bool:
-    """Whether driver and workers are this one process."""
+    """Whether the command and its workers are one process."""
     return is_local(options) and options.view_as(DirectOptions).direct_running_mode != "multi_processing"
 
 
@@ -189,7 +189,7 @@ def worker_processes(options: PipelineOptions) -> int:
 
 
 def _runner_name(arguments: Sequence[str]) -> str:
-    """The runner as Beam is to be told: names in any case and without `Runner`, as Beam takes them too."""
+    """The runner by the name that Beam needs; upper or lower case and a missing `Runner` do not matter."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--runner", default="DirectRunner")
     named = str(parser.parse_known_args(list(arguments))[0].runner)
@@ -205,10 +205,10 @@ def _runner_name(arguments: Sequence[str]) -> str:
 
 
 def _set_workers(options: PipelineOptions, arguments: Sequence[str], workers: int, runner: str) -> None:
-    """Our `--workers N` in Beam's own words."""
+    """Set Beam's options from our `--workers N`."""
     own = next((o for o in ("--direct_num_workers", "--direct_running_mode") if _given(arguments, o)), None)
     if own:
-        raise OptionError(f"--workers {workers} and Beam's {own} say the same thing in two ways: leave one of them out")
+        raise OptionError(f"--workers {workers} and Beam's {own} mean the same thing: leave one of them out")
     if runner not in _LOCAL:
         raise OptionError(
             f"--workers {workers} is for runs on this machine (DirectRunner); {runner.rpartition('.')[2]} has its own "
@@ -225,7 +225,7 @@ def set_local_processes(options: PipelineOptions, count: int) -> None:
 
 
 def processes_chosen(arguments: Sequence[str], workers: int | None) -> bool:
-    """Whether the user said how many worker processes a local run has, in our words or Beam's."""
+    """Whether the user chose the number of worker processes, by our option or by Beam's."""
     return workers is not None or any(_given(arguments, f"--direct_{o}") for o in ("num_workers", "running_mode"))
 
 
@@ -246,7 +246,7 @@ def _settle_local(options: PipelineOptions, arguments: Sequence[str]) -> None:
 
 
 def _check_portable(options: PipelineOptions) -> None:
-    """What Beam finds out only after minutes of waiting, or reports as something else."""
+    """Refuse early what Beam notices only after minutes, or reports as something else."""
     endpoint = options.view_as(PortableOptions).job_endpoint
     if not endpoint:
         raise OptionError(
@@ -267,7 +267,7 @@ def _given(arguments: Sequence[str], option: str) -> bool:
 
 
 def _import_dask_runner() -> None:
-    """Its options are known to Beam only once its module is imported."""
+    """Import the runner's module: only then does Beam know its options."""
     try:
         importlib.import_module("apache_beam.runners.dask.dask_runner")
         importlib.import_module("dask.distributed")

@@ -37,10 +37,10 @@ _PROCESS_EXPERIMENTS = ("use_multiple_sdk_containers", "no_use_sibling_sdk_worke
 
 @dataclass(frozen=True)
 class WorkerSetup:
-    """What the scoring stage is told because of where it runs.
+    """Settings of the scoring stage that depend on where it runs.
 
     Attributes:
-        device: as in `--device`; gpus: models (one a GPU) in one worker process.
+        device: as in `--device`; gpus: models (one per GPU) in one worker process.
         threads: CPU threads of the network in each process, 0 = torch's own choice.
         hints: Beam resource hints of the scoring stage, and of no other.
     """
@@ -52,13 +52,13 @@ class WorkerSetup:
 
 
 def is_dataflow(options: PipelineOptions) -> bool:
-    """Whether the job is for Google Cloud Dataflow, by any of the names Beam knows the runner by."""
+    """Whether the runner is Google Cloud Dataflow, under any name that Beam accepts for it."""
     runner = str(options.view_as(StandardOptions).runner).rpartition(".")[2].lower()
     return runner in ("dataflow", "dataflowrunner", "testdataflow", "testdataflowrunner")
 
 
 def runs_in_one_process(options: PipelineOptions) -> bool:
-    """Whether a Dataflow worker is one process, as its user asked."""
+    """Whether the user asked for one process per Dataflow worker."""
     return is_dataflow(options) and bool(options_view(options, DebugOptions).lookup_experiment(_ONE_PROCESS))
 
 
@@ -88,7 +88,7 @@ def prepare(
     if problems:
         lines = "\n".join(f"  - {problem}" for problem in problems)
         raise OptionError(
-            f"the Dataflow job cannot be submitted; nothing was written. To mend ({len(problems)}):\n{lines}\n"
+            f"the Dataflow job cannot be submitted; nothing was written. To fix ({len(problems)}):\n{lines}\n"
             "docs/dataflow.md has a complete command."
         )
     choices = _Choices(options)
@@ -96,7 +96,7 @@ def prepare(
         setup = _choose_for_cpu(choices, device)
     else:
         setup = _choose_for_gpu(choices, requested, gpu is not None, device)
-    choices.say(setup)
+    choices.log(setup)
     return setup
 
 
@@ -113,7 +113,7 @@ def _refuse_elsewhere(options: PipelineOptions, gpu: Gpu | None, no_wait: bool) 
 
 
 def _take_environment(options: PipelineOptions) -> None:
-    # Beam takes any text as yes, `--dry_run False` too.
+    # Beam takes any text as true, even `--dry_run False`.
     options_view(options, TestOptions).dry_run = is_dry_run(options)
     google = options_view(options, GoogleCloudOptions)
     google.region = google.region or os.environ.get("CLOUDSDK_COMPUTE_REGION")
@@ -144,7 +144,7 @@ class _Choices:
     def note(self, what: str, why: str) -> None:
         self._lines.append(f"  {what}: {why}")
 
-    def say(self, setup: WorkerSetup) -> None:
+    def log(self, setup: WorkerSetup) -> None:
         google = options_view(self.options, GoogleCloudOptions)
         for name, value in setup.hints.items():
             self.note(f"resource hint {name}={value}", "on the scoring stage only")

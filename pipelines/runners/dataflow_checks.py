@@ -1,4 +1,4 @@
-"""All that would keep a Dataflow job from running, found without a network and before anything is written."""
+"""Everything that would keep a Dataflow job from running, found without a network and before anything is written."""
 
 import importlib
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from pipelines.cli.gpu_machines import Gpu, MachineError, machine_type, parse_ac
 def find_problems(
     options: PipelineOptions, gpu: Gpu | None, device: str, places: Mapping[str, Sequence[str]]
 ) -> tuple[Gpu | None, list[str]]:
-    """The GPUs that are asked for, in whichever way, and one line for each thing to mend.
+    """The GPUs that are requested, by whichever option, and one line for each problem.
 
     Args:
         options: Beam's options. gpu, device: our own. places: option -> URIs that the workers must be able to open.
@@ -30,7 +30,7 @@ def find_problems(
     problems += _missing(options, places)
     problems += _contradictions(options, requested, device)
     if not problems:
-        # Beam's own checks of what is there; those that ask the network run when the pipeline is built.
+        # Beam's own checks of the options; those that need the network run when the pipeline is built.
         problems += _malformed(options)
     return requested, problems
 
@@ -42,7 +42,7 @@ def is_prime(options: PipelineOptions) -> bool:
 
 
 def _gpu_request(options: PipelineOptions, gpu: Gpu | None) -> tuple[Gpu | None, list[str]]:
-    """The one request for GPUs, wherever it was made; more than one is a problem (Dataflow takes one)."""
+    """The request for GPUs, by whichever option; more than one is a problem (Dataflow takes one)."""
     requests = [(f"--gpu {gpu}", gpu)] if gpu is not None else []
     problems = []
     for option, text in _accelerators(options):
@@ -95,7 +95,7 @@ def _missing(options: PipelineOptions, places: Mapping[str, Sequence[str]]) -> l
             more = f" (and {len(local) - 1} more)" if len(local) > 1 else ""
             problems.append(
                 f"{option} {local[0]}{more}: on this machine, where the workers cannot see it; copy it to a bucket "
-                "(gcloud storage cp -r) and name it as gs://BUCKET/..."
+                "(gcloud storage cp -r) and give it as gs://BUCKET/..."
                 if option != "--output"
                 else f"{option} {local[0]}: on this machine, which the workers cannot reach; name a folder gs://BUCKET/..."
             )
@@ -107,7 +107,7 @@ def _contradictions(options: PipelineOptions, gpu: Gpu | None, device: str) -> l
     if gpu is None and device.startswith("cuda"):
         problems.append(f"--device {device} needs workers with a GPU: say --gpu TYPE, for example --gpu nvidia-l4")
     if gpu is not None and device == "cpu":
-        problems.append("--device cpu would leave the GPUs idle that are asked (and paid) for: leave one of them out")
+        problems.append("--device cpu would leave the requested (and paid) GPUs idle: leave one of the two out")
     if gpu is not None and options.view_as(GoogleCloudOptions).flexrs_goal:
         problems.append("--flexrs_goal: Dataflow has no flexible scheduling of workers with GPUs; leave it out")
     if gpu is not None and not is_prime(options) and not options.view_as(WorkerOptions).machine_type:

@@ -1,4 +1,4 @@
-"""A Dataflow job from its submission to its end, as the command that started it sees it."""
+"""A Dataflow job from its submission to its end, seen from the command that started it."""
 
 import logging
 from typing import Any
@@ -37,7 +37,7 @@ def run_job(pipeline: beam.Pipeline, options: PipelineOptions, plan: Plan, wait:
         ours = type(error).__module__.partition(".")[0] not in ("google", "apache_beam")
         if ours and not isinstance(error, OSError):
             raise
-        raise JobError(f"the job was not accepted: {_one_line(error)}. {_advice(error)}") from error
+        raise JobError(f"the job was not accepted: {_in_one_line(error)}. {_advice(error)}") from error
     if is_dry_run(options):
         _log.info("dry run: the job was translated; nothing was submitted and nothing was written to --output")
         return False
@@ -85,14 +85,14 @@ class _Job:
             raise JobError(f"job {self.id} did not end well: {error}\nIts messages: {self.url}") from error
         except Exception as error:
             raise JobError(
-                f"contact with job {self.id} was lost ({_one_line(error)}); it may still run: {self.url}\n"
+                f"contact with job {self.id} was lost ({_in_one_line(error)}); it may still run: {self.url}\n"
                 "Look there before you run the command again."
             ) from error
         if state != PipelineState.DONE:
             raise JobError(f"job {self.id} ended in state {state}. Its messages: {self.url}")
 
     def progress(self) -> Progress:
-        """The workers' counters as the service has them (it renews them every minute or so)."""
+        """The workers' counters as the service reports them (about once a minute)."""
         # Beam's own query fails on a counter that has a tentative value and no committed one yet.
         answer = self._result.metrics()._dataflow_client.get_job_metrics(self.id)
         counts: dict[tuple[str, str], int] = {}
@@ -119,5 +119,5 @@ def _advice(error: BaseException) -> str:
     return "docs/dataflow.md lists causes and remedies."
 
 
-def _one_line(error: BaseException) -> str:
+def _in_one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:600]

@@ -1,4 +1,4 @@
-"""Which of Beam's options there are, and what is said of one that nobody knows."""
+"""Refuses options that neither a command nor Beam knows, and proposes the one that may have been meant."""
 
 import argparse
 import difflib

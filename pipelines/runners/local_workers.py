@@ -30,9 +30,9 @@ _IMAGE_BYTES = 6_000  # of a stored 112x112 face in a shard, where only reading 
 def choose_workers(
     options: PipelineOptions, arguments: argparse.Namespace, plan: Plan, devices: Gpus | None = None
 ) -> None:
-    """Give a local run on a GPU its worker processes, and say so.
+    """Choose the number of worker processes of a local run on a GPU, and log it.
 
-    With many images one a core, less one for the scoring process; with few one a GPU. A number that the user gave
+    With many images one per core, less one for the scoring process; with few one per GPU. A number that the user gave
     stays, and so does one process where the input, the output or the network is in `memory://`.
     """
     gpus = gpus_to_share(arguments.device, devices)
@@ -40,7 +40,10 @@ def choose_workers(
         return
     if arguments.processes_chosen:
         if gpus > 1 and worker_processes(options) == 1:
-            _log.warning("%d GPUs, and one worker process uses one of them; leave the choice of processes out", gpus)
+            _log.warning(
+                "%d GPUs, but one worker process uses only one; leave out the options that set the number of processes",
+                gpus,
+            )
         return
     in_memory = in_this_process(uri for uris in places_of(arguments).values() for uri in uris)
     if in_memory is not None:
@@ -66,16 +69,16 @@ def places_of(arguments: argparse.Namespace) -> dict[str, Sequence[str]]:
 
 
 def planned_images(plan: Plan) -> int:
-    """Number of images of a plan; an estimate from its bytes where only reading can tell."""
+    """Number of images of a plan; estimated from its bytes if only reading can tell."""
     if plan.records is not None:
         return plan.records
     return sum(unit.records if unit.records >= 0 else max(unit.size, 0) // _IMAGE_BYTES for unit in plan.units)
 
 
 def served(source: ScorerSource, options: PipelineOptions, arguments: argparse.Namespace, device: str) -> ScorerSource:
-    """The source that workers use: one scoring process a device, or a network in each worker process.
+    """The source that workers use: one scoring process per device, or a network in each worker process.
 
-    `device`: as the workers are told.
+    `device`: the device option of the workers.
     """
     if arguments.scoring_process == "off" or not isinstance(source, DeviceSource):
         return source

@@ -1,4 +1,4 @@
-"""How far the run is: a live line on a terminal, a log line every so often elsewhere."""
+"""How far the run is: a live line on a terminal, a log line every 30 seconds elsewhere."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ _CLEAR = "\r\x1b[K"
 
 
 class Whole(NamedTuple):
-    """What there is to do, in three measures; None where a plan cannot tell before it is read."""
+    """What there is to do, in three measures; None where only reading can tell."""
 
     records: int | None
     size: int | None
@@ -77,7 +77,7 @@ class ProgressMonitor:
             try:
                 done = self._read()
             except Exception as error:
-                # Progress is a courtesy: a service that does not answer must not end the run.
+                # Progress is not essential: a service that does not answer must not end the run.
                 _log.log(
                     logging.DEBUG if warned else logging.WARNING, "no progress: %s: %s", type(error).__name__, error
                 )
@@ -85,7 +85,7 @@ class ProgressMonitor:
                 continue
             line = self._line(done, time.monotonic() - started)
             if not done.now.rows:
-                # Workers start and load the network first: no measure of how fast they will be.
+                # Workers start and load the network first, which says nothing about their speed.
                 started = time.monotonic()
             if self._live:
                 sys.stderr.write(_CLEAR + line[: _columns() - 1])
@@ -98,7 +98,7 @@ class ProgressMonitor:
 
 
 class SubsetMonitor(ProgressMonitor):
-    """The same for images that are written again: there are no rejects among them.
+    """The same for images that are written again, none of which is rejected.
 
     Args:
         read: as above. images, tasks: what there is to write.
@@ -116,7 +116,7 @@ def progress_line(done: Progress, whole: Whole, seconds: float) -> str:
     """Images done of the total (or the part done, in percent), images a second, time left, rejects.
 
     The part done is one of records where their number is known, else of the shards' bytes, else of units.
-    What an earlier run did counts as done, and not for the rate; `seconds`: the time that the rest took.
+    What an earlier run did counts as done but not for the rate; `seconds`: the time that the rest took.
     """
     now, kept = done
     rows = now.rows + kept.rows

@@ -1,8 +1,8 @@
-"""Beam's local worker processes, watched: one that dies before it has called home must not hang the job.
+"""Beam's local worker processes, watched: one that dies before it has connected must not hang the job.
 
-FnApiRunner notices the end of a worker by its connection. A worker killed while it still imports (by the kernel for
-want of memory, say) has none yet, and Beam 2.77 then waits for it for ever. A terminal sends Ctrl-C to the workers too:
-they ignore it, and the command ends them, so that no worker says anything of it.
+FnApiRunner notices the end of a worker by its connection. A worker killed while it still imports (for example by
+the kernel, for lack of memory) has none yet, and Beam 2.77 then waits for it forever. A terminal sends Ctrl-C to the
+workers too: they ignore it, and the command ends them, so that no worker prints anything about it.
 """
 
 import contextlib
@@ -27,21 +27,21 @@ _running: "set[_WorkerProcess]" = set()
 
 
 class _WorkerProcess(subprocess.Popen[bytes]):
-    """A worker's process, started as Beam starts it (a line for the shell), but deaf to Ctrl-C."""
+    """A worker's process, started as Beam starts it (a line for the shell), but ignoring Ctrl-C."""
 
     def __init__(self, line: str, **options: Any) -> None:
         super().__init__(f"trap '' INT; exec {line}", **options)
         _running.add(self)
 
     def wait(self, timeout: float | None = None) -> int:
-        """As ever; it is not running any more then."""
+        """As in Popen; the process has ended then."""
         code = super().wait(timeout)
         _running.discard(self)
         return code
 
 
 class WatchedWorkerHandler(SubprocessSdkWorkerHandler):
-    """Gives up everything that is asked of a worker whose process has ended with an error."""
+    """Answers every request to a worker whose process has ended by an error with that error."""
 
     def start_worker(self) -> None:
         """Start the process, and a thread that waits for its end."""
@@ -49,7 +49,7 @@ class WatchedWorkerHandler(SubprocessSdkWorkerHandler):
             self._worker_command_line, self.control_address, self.provision_info, self.worker_id
         )
         self._stopping = threading.Event()
-        # A daemon: after Ctrl-C nobody stops the worker, and this thread must not keep the command from ending.
+        # A daemon: after Ctrl-C nothing stops the worker, and this thread must not keep the command from ending.
         self.worker_thread = threading.Thread(name="run_worker", target=self._watch, daemon=True)
         self.worker_thread.start()
 
@@ -64,7 +64,7 @@ class WatchedWorkerHandler(SubprocessSdkWorkerHandler):
         try:
             self.worker.run()
         except RuntimeError as error:
-            # Again and again: what the runner asks after this has to fail as well.
+            # Repeatedly: what the runner asks after this has to fail as well.
             while not self._stopping.wait(_EVERY_S):
                 self._answer_all(f"RuntimeError: a worker process died: {error}")
 
@@ -76,14 +76,14 @@ class WatchedWorkerHandler(SubprocessSdkWorkerHandler):
 
 
 def install() -> None:
-    """Make Beam start its local worker processes watched, from now on."""
+    """Make Beam start its local worker processes with this watch, from now on."""
     local_job_service.subprocess = types.SimpleNamespace(Popen=_WorkerProcess)
     on_interrupt(_kill_all)
     WorkerHandler.register_environment(python_urns.SUBPROCESS_SDK, bytes)(WatchedWorkerHandler)
 
 
 def _kill_all() -> None:
-    """What a worker has in hand is done again by --resume; files are seen when they are whole."""
+    """What a worker was doing is done again by --resume; files are published only when they are complete."""
     for process in list(_running):
         with contextlib.suppress(OSError):
             process.kill()

@@ -117,11 +117,14 @@ def test_a_network_without_a_quality_head_is_refused_before_anything_is_begun(tm
     assert not (tmp_path / "out").exists()
 
 
-def test_ctrl_c_while_a_command_is_still_importing_is_one_line():
-    for module in ("score_dataset", "evaluate_quality"):
+def test_ctrl_c_while_a_command_is_still_importing_is_one_line(tmp_path):
+    program = tmp_path / "fiqa"
+    program.write_text("from pipelines.fiqa import main\nraise SystemExit(main())\n")
+    for words in (["-m", "pipelines.score_dataset"], ["-m", "pipelines.evaluate_quality"], [str(program), "score"]):
         process = subprocess.Popen(
-            [sys.executable, "-X", "importtime", "-m", f"pipelines.{module}", "--help"],
+            [sys.executable, "-X", "importtime", *words, "--help"],
             cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from pipelines.cli.exit_codes import EXIT_BUG
 from pipelines.embed_dataset import run as embed_dataset
 from pipelines.evaluate_quality import run
 from tests.makers.onnx_models import write_linear
@@ -56,3 +57,17 @@ def test_a_network_that_cannot_be_used_ends_the_evaluation(tmp_path, caplog):
     assert run([*flags, "--output", str(tmp_path / "out")]) == 2
     assert "was not embedded by" in caplog.text
     assert not (tmp_path / "out").exists()
+
+
+def test_a_bug_while_a_network_embeds_is_a_bug_of_the_evaluation(tmp_path, caplog, monkeypatch):
+    def fail(*_: object, **__: object) -> int:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr("pipelines.jobs.embed_job.run", fail)
+    (tmp_path / "pairs.txt").write_text("a b 1\na c 0\n")
+    (tmp_path / "q.txt").write_text("a 1\nb 2\nc 3\n")
+    flags = ["--quality", str(tmp_path / "q.txt"), "--pairs", f"set={tmp_path / 'pairs.txt'}", "--no-plots"]
+    flags += ["--embeddings", "fr=model.onnx", "--images", f"set={tmp_path}", "--fmr", "0.5", "--allow-unmeasurable"]
+    assert run([*flags, "--output", str(tmp_path / "out")]) == EXIT_BUG
+    assert "Traceback" in caplog.text
+    assert not list(tmp_path.glob("out/*"))

@@ -162,7 +162,7 @@ def test_a_second_run_writes_nothing_again_another_format_removes_nothing_withou
     assert {path: path.stat().st_mtime_ns for path in before} == before
     parquet = judged(faces, out, "--write", "parquet", "--shard-size", 20)
     assert run([*parquet, "--resume"]) == EXIT_BAD_INPUT
-    assert "write same then, parquet now" in caplog.text
+    assert "write: same then, parquet now" in caplog.text
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert run([*parquet, "--overwrite"]) == 0
     assert sorted(path.suffix for path in (out / "subset" / "data").iterdir()) == [".parquet"] * 4
@@ -210,7 +210,7 @@ def test_an_image_that_is_not_what_was_scored_is_named_and_the_rest_is_written(f
         (["--embeddings", "x.npy"], "--embedding-keys"),
         (["--embeddings", "EMB", "--findings", "EMB"], "give one of the two"),
         (["--embeddings", "EMB", "--label-cosine", "0.3", "--label-quantile", "0.1"], "not as both"),
-        (["--near-by", "phash", "--near-phash", "0.5"], "differing bits"),
+        (["--near-by", "phash", "--near-phash", "0.5"], "more than 0.75 up to 1"),
         (["--write", "same", "--moved", "nowhere"], "OLD=NEW"),
     ],
 )

@@ -2,15 +2,18 @@
 
 import argparse
 import logging
+import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from pipelines import embed_dataset, evaluate_quality, filter_dataset, measure_baselines, score_dataset, train_fiqa
+from pipelines.cli import doctor
 from pipelines.cli.evaluation_options import parser as evaluation_parser
 from pipelines.cli.parser import Parser, nearest
 from pipelines.cli.policy_options import policy_of
@@ -270,6 +273,13 @@ def test_the_doctor_names_versions_devices_stores_extras_and_disk(capsys, monkey
     assert "s3:// inputs and outputs: not installed: pip install -e '.[s3]'" in shown
     assert "s3fs is not installed" in shown
     assert "key.json (GOOGLE_APPLICATION_CREDENTIALS), WHICH IS NOT THERE" in shown
+
+
+def test_the_doctor_knows_every_extra_and_every_package_of_this_project():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert set(doctor.EXTRAS) == set(project["optional-dependencies"]) - {"all", "test"}
+    needed = {re.split(r"[<>=~!\[; ]", line)[0].lower() for line in project["dependencies"]}
+    assert {name.lower() for name in doctor.PACKAGES} == needed
 
 
 def test_the_doctor_says_what_keeps_commands_from_starting(capsys, monkeypatch):

@@ -1,20 +1,22 @@
 """Errors of the scoring process, as messages that a worker raises again."""
 
+import builtins
 import importlib
 from typing import Any
 
 from fiqa_core.errors import FiqaError
 
-# Errors that a command answers in one line; any other is a fault of ours and travels with its trace.
+# Errors that come back as they were raised, so that a command handles them as if they were its own.
 _KNOWN = {
     "DeviceError": "fiqa_core.devices",
     "CheckpointError": "fiqa_core.networks.checkpoint_files",
     "Int8UnavailableError": "fiqa_core.networks.int8",
-    "ValueError": "builtins",
     "StorageError": "fiqa_core.storage",
     "MemoryError": "builtins",
     "OSError": "builtins",
 }
+# Python's own errors, which no code raises on purpose: a command reports them as the bugs they are.
+_BUGS = ("ValueError", "KeyError", "IndexError", "TypeError", "AttributeError", "AssertionError", "NameError")
 
 
 class ScoringProcessLostError(FiqaError, RuntimeError):
@@ -37,4 +39,7 @@ def from_message(message: dict[str, Any]) -> Exception:
         found = getattr(importlib.import_module(_KNOWN[name]), name)(text)
         if isinstance(found, Exception):
             return found
+    if name in _BUGS:
+        kind: type[Exception] = getattr(builtins, name)
+        return kind(text)
     return ScoringProcessError(f"{name}: {text}")

@@ -4,11 +4,13 @@ import codecs
 from collections.abc import Callable
 from typing import IO, Any, NamedTuple
 
+from fiqa_core.errors import FiqaError
+
 _PARTS = ("numpy.core.multiarray", "numpy._core.multiarray")
 _BYTES_TYPES = ("u1", "b1", "i1")
 
 
-class PickleError(ValueError):
+class PickleError(FiqaError, ValueError):
     """The pickle cannot be read on. `place`: the byte. `truncated`: the file ends too early."""
 
     def __init__(self, message: str, place: int, truncated: bool = False) -> None:
