@@ -9,6 +9,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
+from fiqa_core.errors import FiqaError
 from fiqa_core.shards.container import Container
 from fiqa_core.shards.insightface_bin.index import Item, Lost, Unfit, Verification, read_index
 from fiqa_core.shards.plain_pickle import Blob, PickleError, load_blob
@@ -32,7 +33,7 @@ class Pairs(NamedTuple):
     same: np.ndarray
 
 
-class PairsError(ValueError):
+class PairsError(FiqaError, ValueError):
     """The file has no pairs that can be read; the message says which file, why, and what to do."""
 
 
@@ -53,7 +54,7 @@ class InsightFaceBin(Container):
 
     def enter_at(self, unit: Unit, index: int) -> Unit:
         """`index` is the image's number."""
-        return replace(unit, start=index)
+        return replace(unit, start=index, first_index=index) if unit.records >= 0 else unit
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record an image; where the pickle is damaged, one for each stretch that is lost."""

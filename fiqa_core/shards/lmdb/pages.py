@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from fiqa_core.errors import FiqaError
 from fiqa_core.wording import counted
 
 PAGE_HEADER = 16
@@ -33,7 +34,7 @@ _MOST_AT_ONCE = 4 << 20
 _PAGE_SIZES = (4096, 16384, 65536, 8192, 32768, 2048, 1024, 512)
 
 
-class PageError(ValueError):
+class PageError(FiqaError, ValueError):
     """A page cannot be read; `truncated`: the file ends before it."""
 
     def __init__(self, message: str, truncated: bool = False) -> None:

@@ -4,12 +4,13 @@ import hashlib
 import io
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-from fiqa_core.shards.container import Container
+from fiqa_core.shards.container import Container, UnfitShardError
 from fiqa_core.shards.label_text import value_text
 from fiqa_core.shards.lmdb.listing import BOOKKEEPING, LABEL_FROM, Listing, read_listing
 from fiqa_core.shards.lmdb.pages import LEAF, PAGE_HEADER, Big, Node, PagedFile, PageError, Tree, keys, nodes
@@ -18,7 +19,7 @@ from fiqa_core.shards.lmdb.writer import LmdbShards
 from fiqa_core.shards.names import MAX_LABEL_CHARACTERS, printable, shortened
 from fiqa_core.shards.plain_pickle import PickleError, PlainPickle
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
-from fiqa_core.storage import StorageError, StoredFile, is_local, open_read
+from fiqa_core.storage import StorageError, StoredFile, is_local, open_read, stat
 from fiqa_core.wording import counted
 from schemas.reasons import Status
 
@@ -40,22 +41,30 @@ class Lmdb(Container):
     """
 
     name = "lmdb"
-    suffixes = (".lmdb", ".lmdb_dataset", "data.mdb")
-    companions = (".lmdb-lock", ".lmdb_dataset-lock", "lock.mdb")
+    suffixes = (".lmdb", ".lmdb_dataset", ".mdb")
+    companions = ("lock.mdb", ".lmdb-lock", ".lmdb_dataset-lock", ".mdb-lock")
     label_source = "those stored with the images"
     output = LmdbShards()
 
+    def recognises(self, name: str) -> bool:
+        """The data of a database, not its lock."""
+        return super().recognises(name) and not self.is_companion(name)
+
     def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:
         """Runs of leaf pages with `unit_size` records or a few more. No image is read."""
+        name = "" if settings is None else settings.image_field
         if not is_local(file.url):
             raise StorageError(
                 f"{file.shown}: an LMDB file is read page by page, here and there, which a store answers too slowly. "
                 "Copy it to a local disk and name it there."
             )
         try:
-            database = _database(file.url, file.version, "" if settings is None else settings.image_field)
+            database = _database(file.url, file.version, name)
+        except NoDatabaseError as error:
+            raise UnfitShardError(f"{file.shown}: {error}") from error
         except PageError:
-            yield self.whole(file)  # its reading will fail in the same way and become the shard's row, with the reason
+            # Its reading will fail in the same way and become the shard's row, with the reason.
+            yield replace(self.whole(file), listing=name)
             return
         counts = database.counts
         total = sum(counts)
@@ -64,15 +73,28 @@ class Lmdb(Container):
             records += count
             if records >= unit_size or place == len(counts) - 1:
                 size = file.size * records // max(total, 1)
-                yield Unit(0, self.name, file.shown, file.url, start, place + 1, first, records, size, file.version)
+                yield Unit(
+                    0, self.name, file.shown, file.url, start, place + 1, first, records, size, file.version, name
+                )
                 start, first, records = place + 1, first + records, 0
         if not counts:
-            yield Unit(0, self.name, file.shown, file.url, 0, 0, 0, 0, file.size, file.version)
+            yield replace(self.whole(file), records=0, listing=name)
+
+    def enter_at(self, unit: Unit, index: int) -> Unit:
+        """The place that has the record: a few come before it."""
+        if unit.records < 0:
+            return unit
+        place, first = unit.start, unit.first_index
+        for count in _database(unit.url, _version(unit), unit.listing).counts[unit.start : unit.stop]:
+            if first + count > index:
+                break
+            place, first = place + 1, first + count
+        return replace(unit, start=place, first_index=first, records=unit.first_index + unit.records - first)
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record a key, one for each key that is listed without a value, and one for pages that are lost."""
         try:
-            database = _database(unit.url, unit.version, settings.image_field)
+            database = _database(unit.url, _version(unit), unit.listing or settings.image_field)
         except PageError as error:
             status = Status.SHARD_TRUNCATED if error.truncated else Status.SHARD_UNREADABLE
             yield Record(None, unit.first_index, None, None, Fault(status, str(error)))
@@ -85,6 +107,18 @@ class Lmdb(Container):
                 for record in _Part(file, database, settings.max_stored_bytes).records(place, index):
                     yield record
                     index += 1
+
+
+class NoDatabaseError(PageError):
+    """The file holds no database of the name that `--image-field` gives."""
+
+
+def _version(unit: Unit) -> str:
+    """The unit's version, or (for a file that was moved) that of the file: what is remembered of it is of this one."""
+    if unit.version:
+        return unit.version
+    file = stat(unit.url)
+    return "" if file is None else file.version
 
 
 class _Database(NamedTuple):
@@ -144,7 +178,9 @@ def _named(file: PagedFile, name: str) -> Tree:
         return file.tree
     node = find(file, file.tree, name.encode())
     if node is None or not isinstance(node.value, Tree):
-        raise PageError(f"it holds no database named {name!r} (--image-field); expected one of those inside the file")
+        raise NoDatabaseError(
+            f"it holds no database named {name!r} (--image-field); expected one of those inside the file"
+        )
     return node.value
 
 

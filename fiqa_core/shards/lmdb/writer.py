@@ -4,6 +4,7 @@ import contextlib
 import pickle
 import tempfile
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -11,7 +12,7 @@ from fiqa_core.extras import install_extra
 from fiqa_core.shards.batch import ImageBatch
 from fiqa_core.shards.lmdb.listing import BOOKKEEPING, KEYS, LABELS, LENGTH
 from fiqa_core.shards.names import shortened
-from fiqa_core.shards.output import ShardOutput, ShardWriter
+from fiqa_core.shards.output import OutputRefusedError, ShardOutput, ShardWriter
 
 _MOST_KEY = 511  # bytes; LMDB's own limit
 _MOST_CHARACTERS = 100  # of a key that is shortened: at most four bytes each
@@ -30,9 +31,13 @@ class LmdbShards(ShardOutput):
         """Begin a file.
 
         Raises:
-            ModuleNotFoundError: the `lmdb` package is missing; the message says how to get it.
+            OutputRefusedError: the `lmdb` package is missing; the message says how to get it.
         """
         return LmdbShardWriter(stream, dense)
+
+    def refuse(self, labels: Mapping[str, int], unlabelled: int, dense: bool) -> None:  # noqa: ARG002
+        """Any labels can be written, if the `lmdb` package is there."""
+        _package()
 
 
 class LmdbShardWriter:
@@ -119,7 +124,7 @@ def _package() -> Any:
     try:
         import lmdb
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
+        raise OutputRefusedError(
             f"writing LMDB needs the lmdb package, which is not installed: {install_extra('lmdb')}"
         ) from error
     return lmdb

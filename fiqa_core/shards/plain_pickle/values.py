@@ -4,11 +4,13 @@ import codecs
 from collections.abc import Callable
 from typing import IO, Any, NamedTuple
 
+from fiqa_core.errors import FiqaError
+
 _PARTS = ("numpy.core.multiarray", "numpy._core.multiarray")
 _BYTES_TYPES = ("u1", "b1", "i1")
 
 
-class PickleError(ValueError):
+class PickleError(FiqaError, ValueError):
     """The pickle cannot be read on. `place`: the byte. `truncated`: the file ends too early."""
 
     def __init__(self, message: str, place: int, truncated: bool = False) -> None:
@@ -81,7 +83,7 @@ def decoded(data: bytes, coding: str, place: int) -> bytes:
     """Bytes as they were before they were written in a coding of `Blob`."""
     try:
         if coding == "escape":
-            return codecs.escape_decode(data)[0]  # type: ignore[attr-defined, no-any-return]  # has no stub
+            return codecs.escape_decode(data)[0]
         if coding:
             return data.decode("utf-8").encode(coding)
     except ValueError as error:
