@@ -1,6 +1,7 @@
 """The same faces in every container give the same table, apart from key, shard and index, and go out into every one."""
 
 import gzip
+import hashlib
 import json
 import pickle
 import random
@@ -80,7 +81,7 @@ WRITERS: dict[str, Callable[[Path, list[FaceRecord]], object]] = {
         pickle.dumps(([each.data for each in some], [True] * (len(some) // 2)), 3)
     ),
 }
-ONE_UNIT = {"webdataset", "webdataset, gzip", "tfrecord, gzip", "parquet"}
+CUT = ("tfrecord", "lmdb", "lmdb, a folder", "insightface_bin")
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,8 @@ def scored(tmp_path_factory) -> Path:
 
 
 def table(root: Path, kind: str) -> pd.DataFrame:
-    return pd.read_parquet(root / kind / "out" / "quality")
+    found = pd.read_parquet(root / kind / "out" / "quality")
+    return found.assign(status=found.status.astype(str))  # categories are in the order in which they came
 
 
 def test_the_same_faces_in_every_container_give_the_same_table_apart_from_key_shard_and_index(scored):
@@ -112,7 +114,7 @@ def test_the_same_faces_in_every_container_give_the_same_table_apart_from_key_sh
         assert found.label.tolist() == labels, kind
         units = pq.read_table(scored / kind / "out" / "plan" / "units.parquet").to_pylist()
         assert {unit["container"] for unit in units} == {kind.partition(",")[0]}
-        assert (len(units) == 1) == (kind in ONE_UNIT), kind
+        assert kind not in CUT or len(units) > 4
 
 
 def _written_tfrecord(data: Path) -> list[bytes]:
@@ -148,11 +150,10 @@ def filtered(quality: Path, output: Path, *more: str) -> int:
 @pytest.mark.parametrize(
     ("kind", "written"),
     [
-        *[(kind, "same") for kind in ("tfrecord", "lmdb", "lmdb, a folder", "tfrecord, gzip")],
-        *[("tfrecord", written) for written in ("lmdb", "webdataset", "recordio")],
-        *[("lmdb", written) for written in ("tfrecord", "parquet", "folder")],
-        *[("insightface_bin", written) for written in ("lmdb", "tfrecord")],
-        *[("webdataset", written) for written in ("lmdb", "tfrecord")],
+        *[(kind, "same") for kind in ("tfrecord, gzip", "lmdb", "lmdb, a folder")],
+        *[("tfrecord", written) for written in ("lmdb", "recordio", "folder")],
+        *[("lmdb", written) for written in ("tfrecord", "parquet", "webdataset")],
+        *[("insightface_bin", "lmdb"), ("webdataset", "tfrecord")],
     ],
 )
 def test_kept_images_are_written_with_their_stored_bytes_and_read_by_other_peoples_readers(
@@ -160,15 +161,11 @@ def test_kept_images_are_written_with_their_stored_bytes_and_read_by_other_peopl
 ):
     assert filtered(scored / kind / "out", tmp_path / "o", "--write", written, "--shard-size", "7") == 0
     kept = pd.read_parquet(tmp_path / "o" / "decisions").query("keep")
-    images = {each.name: each.data for each in faces()}
-    by_digest = table(scored, kind).set_index("key").sha256
-    wanted = sorted(by_digest.loc[kept.key])
+    wanted = sorted(table(scored, kind).set_index("key").sha256.loc[kept.key])
     name = kind.partition(",")[0] if written == "same" else written
     found = READERS[name](tmp_path / "o" / "subset" / "data")
-    assert len(found) == len(kept) == 24
-    assert set(found) <= set(images.values())
-    digests = table(scored, "folder").set_index("sha256").index
-    assert sorted(digest for digest in digests if digest in set(wanted)) == wanted
+    assert sorted(hashlib.sha256(image).digest() for image in found) == wanted
+    assert len(found) == 24
     summary = json.loads((tmp_path / "o" / "summary.json").read_text())
     assert summary["subset"]["format"] == name
 
@@ -199,7 +196,8 @@ def test_damaged_shards_go_through_scoring_with_a_row_for_every_loss_and_the_res
     WRITERS[kind](tmp_path / "in", face_records(COUNT, 4, 40))
     path = next((tmp_path / "in").iterdir())
     whole, chance, scored = path.read_bytes(), random.Random(kind), []
-    for number in range(12):
+    intact = {hashlib.sha256(each.data).digest() for each in face_records(COUNT, 4, 40)}
+    for number in range(8):
         data, at = bytearray(whole), chance.randrange(len(whole))
         for place in range(at, min(at + chance.choice((1, 8, 200)), len(data))):
             data[place] = chance.randrange(256)
@@ -210,7 +208,9 @@ def test_damaged_shards_go_through_scoring_with_a_row_for_every_loss_and_the_res
         rows = pd.read_parquet(tmp_path / f"out{number}" / "quality")
         assert len(list((tmp_path / f"out{number}" / "quality").iterdir())) == len(units)
         good = rows[rows.status == str(Status.SCORED)]
-        assert len(good) + sum(rows.status != str(Status.SCORED)) == len(rows)
+        assert rows["index"].is_unique
+        if kind.startswith("tfrecord"):  # which alone has checksums
+            assert set(good.sha256) <= intact
         assert len(good) >= COUNT - 2 or set(rows.status) & {"corrupt", *map(str, SHARD_LEVEL)}
         scored.append(len(good))
     assert max(scored) >= COUNT - 2
