@@ -35,6 +35,7 @@ class TFRecord(Container):
     name = "tfrecord"
     suffixes = (".tfrecord", ".tfrecords", ".tfrec", ".tfrecord.gz", ".tfrecords.gz", ".tfrec.gz")
     fields_in_records = True
+    has_key_field = True
     output = TFRecordShards()
 
     def recognises(self, name: str) -> bool:
@@ -102,6 +103,8 @@ def _wanted(settings: ReadSettings) -> Wanted:
         wanted = wanted._replace(image=(settings.image_field,))
     if settings.label_field:
         wanted = wanted._replace(label=(settings.label_field,))
+    if settings.key_field:
+        wanted = wanted._replace(key=(settings.key_field,))
     return wanted
 
 
