@@ -33,9 +33,9 @@ def check_label_field(units: Sequence[Unit], read: ReadSettings) -> None:
         source = container_of(unit).label_source
         if source:
             raise PlanError(
-                f"{unit.shard}: --label-field {read.label_field!r} names a Parquet column, a TFRecord feature or a field "
-                f"of JSON sidecars, but the format {unit.container} has none: its labels are {source}. Leave the option "
-                "out."
+                f"{unit.shard}: --label-field {read.label_field!r} names a Parquet column, a TFRecord feature or "
+                f"a field of JSON sidecars, but the format {unit.container} has none: its labels are {source}. Leave "
+                "the option out."
             )
     if not units or not all(container_of(unit).fields_in_records for unit in units):
         return
