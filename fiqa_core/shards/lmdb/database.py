@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fiqa_core.shards.lmdb.layout import LEAF, PageError, Tree
 from fiqa_core.shards.lmdb.listing import BOOKKEEPING, Listing, read_listing
-from fiqa_core.shards.lmdb.pages import LEAF, PagedFile, PageError, Tree, keys
+from fiqa_core.shards.lmdb.pages import PagedFile, keys
 from fiqa_core.shards.lmdb.tree import Lost, find, leaves, strays
 from fiqa_core.storage import open_read
 from fiqa_core.wording import counted

@@ -9,8 +9,9 @@ from dataclasses import replace
 from fiqa_core.shards.container import Container, UnfitShardError
 from fiqa_core.shards.label_text import value_text
 from fiqa_core.shards.lmdb.database import Database, NoDatabaseError, open_database
+from fiqa_core.shards.lmdb.layout import LEAF, PAGE_HEADER, Big, Node, PageError
 from fiqa_core.shards.lmdb.listing import BOOKKEEPING, LABEL_FROM
-from fiqa_core.shards.lmdb.pages import LEAF, PAGE_HEADER, Big, Node, PagedFile, PageError, nodes
+from fiqa_core.shards.lmdb.pages import PagedFile, nodes
 from fiqa_core.shards.lmdb.tree import Lost
 from fiqa_core.shards.lmdb.writer import LmdbShards
 from fiqa_core.shards.names import MAX_LABEL_CHARACTERS, printable, shortened
