@@ -53,7 +53,10 @@ class ScoreSettings:
         tables keep their names and digest and can be resumed.
         """
         unused = {name for name in _LATER if getattr(self, name) == _DEFAULTS[name]}
-        return {name: value for name, value in asdict(self).items() if name not in unused}
+        values = {name: value for name, value in asdict(self).items() if name not in unused}
+        if not self.read.key_field:
+            del values["read"]["key_field"]
+        return values
 
     def digest(self) -> str:
         """16 hexadecimal digits that differ when any setting does."""

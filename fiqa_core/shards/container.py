@@ -57,6 +57,7 @@ class Container(ABC):
             "": there are fields, so `--label-field` may name one.
         fields_in_records: only reading records shows which fields there are (`False`: planning sees them, and raises
             `UnfitShardError`).
+        has_key_field: records have fields, of which `--key-field` may name the one with their key.
         index_moves: a file that is added to the dataset moves the `index` of the records behind it (image folders), so
             that a record is told from others by its key.
         listing_in_plan: a unit's `listing` is a file of the plan folder, so it moves where that moves.
@@ -69,6 +70,7 @@ class Container(ABC):
     companions: tuple[str, ...] = ()
     label_source: str = ""
     fields_in_records: bool = False
+    has_key_field: bool = False
     index_moves: bool = False
     listing_in_plan: bool = False
     output: Output | None = None

@@ -33,8 +33,9 @@ def check_label_field(units: Sequence[Unit], read: ReadSettings) -> None:
         source = container_of(unit).label_source
         if source:
             raise PlanError(
-                f"{unit.shard}: --label-field {read.label_field!r} names a Parquet column or a field of JSON sidecars, "
-                f"but the format {unit.container} has none: its labels are {source}. Leave the option out."
+                f"{unit.shard}: --label-field {read.label_field!r} names a Parquet column, a TFRecord feature or "
+                f"a field of JSON sidecars, but the format {unit.container} has none: its labels are {source}. Leave "
+                "the option out."
             )
     if not units or not all(container_of(unit).fields_in_records for unit in units):
         return
@@ -47,12 +48,26 @@ def check_label_field(units: Sequence[Unit], read: ReadSettings) -> None:
             return
         records, others, whole = records + seen, others or looks_like, whole and ended
     text = (
-        f"--label-field {read.label_field!r}: not in the JSON sidecar of any of {counted(records, 'record')} looked at "
+        f"--label-field {read.label_field!r}: not in any of {counted(records, 'record')} looked at "
         f"({chosen[0].shard}{' ...' if len(units) > 1 else ''}). Fields that look like a label: {others or 'none'}."
     )
     if whole and records:
         raise PlanError(f"{text} Name one of these, or leave the option out.")
     _log.warning("%s If no record has it, the run will end with an error.", text)
+
+
+def check_key_field(units: Sequence[Unit], read: ReadSettings) -> None:
+    """Refuse a `--key-field` for a format whose records have no such fields.
+
+    Raises:
+        PlanError: it names the shard and the format.
+    """
+    unfit = next((unit for unit in units if not container_of(unit).has_key_field), None) if read.key_field else None
+    if unfit is not None:
+        raise PlanError(
+            f"{unfit.shard}: --key-field {read.key_field!r} names a Parquet column or a TFRecord feature, but in the "
+            f"format {unfit.container} keys are names of their own. Leave the option out."
+        )
 
 
 def write_class_names(units: Sequence[Unit], read: ReadSettings, workspace: str) -> tuple[str, ...]:

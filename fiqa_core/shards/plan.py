@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from fiqa_core.shards.container import UnfitShardError
 from fiqa_core.shards.formats import AUTO, CONTAINERS, PlanError, what_instead
-from fiqa_core.shards.label_plan import check_label_field, write_class_names
+from fiqa_core.shards.label_plan import check_key_field, check_label_field, write_class_names
 from fiqa_core.shards.sources import (
     ImageSet,
     OwnFiles,
@@ -76,6 +76,7 @@ def plan_units(
     _refuse_or_warn(unfit, units)
     if read is not None:
         check_label_field(units, read)
+        check_key_field(units, read)
     units = _settled(units, read or ReadSettings())
     written = write_class_names(units, read or ReadSettings(), workspace)
     return Plan(tuple(replace(unit, number=number) for number, unit in enumerate(units)), written)

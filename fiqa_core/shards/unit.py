@@ -93,3 +93,4 @@ class ReadSettings:
     label_field: str = ""
     image_field: str = ""
     max_stored_bytes: int = MAX_STORED_BYTES
+    key_field: str = ""

@@ -26,8 +26,8 @@ NOTES = (
 
 
 def read_settings(arguments: argparse.Namespace) -> ReadSettings:
-    """How records are read: the fields of label and image, and the most bytes of one image."""
-    return ReadSettings(arguments.label_field, arguments.image_field, MAX_STORED_BYTES)
+    """How records are read: the fields of label, image and key, and the most bytes of one image."""
+    return ReadSettings(arguments.label_field, arguments.image_field, MAX_STORED_BYTES, arguments.key_field)
 
 
 def batch_setting(arguments: argparse.Namespace) -> int:
@@ -62,10 +62,19 @@ def add_data_options(parser: Parser) -> None:
         "--label-field",
         default="",
         metavar="NAME",
-        help="Parquet column or JSON field of the label (default: found by its name)",
+        help="Parquet column, TFRecord feature or JSON field of the label (default: found by its name)",
     )
     data.add_argument(
-        "--image-field", default="", metavar="NAME", help="Parquet column of the image (default: found by its name)"
+        "--image-field",
+        default="",
+        metavar="NAME",
+        help="Parquet column or TFRecord feature of the image (default: found by its name), or a database in an LMDB",
+    )
+    data.add_argument(
+        "--key-field",
+        default="",
+        metavar="NAME",
+        help="Parquet column or TFRecord feature of the records' names (default: found by its name)",
     )
 
 

@@ -11,7 +11,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from fiqa_core.shards.plain_pickle import Array, Blob, PickleError, PlainPickle
+from fiqa_core.shards.plain_pickle import Array, Blob, PickleError, PlainPickle, load_blob
 from fiqa_core.wording import counted
 
 _CHUNK = 1 << 20
@@ -72,7 +72,7 @@ def read_index(stream: IO[bytes]) -> Verification:
     if not isinstance(images, list):
         reason = f"it holds {_kind(value)}, expected a list of images and a list of bools"
         return Verification([Lost(0, None, reason, False)], None, reason)
-    return Verification([_item(each) for each in images], _bools(same), None)
+    return Verification([_item(each) for each in images], _bools(stream, same), None)
 
 
 def _item(value: Any) -> Item:
@@ -100,9 +100,10 @@ def _kind(value: Any) -> str:
     )
 
 
-def _bools(value: Any) -> np.ndarray | None:
-    if isinstance(value, Array) and isinstance(value.data, bytes) and value.dtype in _BOOLS:
-        return np.frombuffer(value.data, np.uint8) != 0
+def _bools(stream: IO[bytes], value: Any) -> np.ndarray | None:
+    if isinstance(value, Array) and value.dtype in _BOOLS:
+        data = load_blob(stream, value.data) if isinstance(value.data, Blob) else value.data
+        return np.array(np.frombuffer(data, np.uint8), bool)
     if isinstance(value, list | tuple) and all(isinstance(each, int) for each in value):
         return np.array(value, dtype=bool)
     return None

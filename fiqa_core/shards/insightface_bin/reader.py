@@ -54,7 +54,7 @@ class InsightFaceBin(Container):
 
     def enter_at(self, unit: Unit, index: int) -> Unit:
         """`index` is the image's number."""
-        return replace(unit, start=index)
+        return replace(unit, start=index, first_index=index) if unit.records >= 0 else unit
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record an image; where the pickle is damaged, one for each stretch that is lost."""

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fiqa_core.shards.label_text import value_text
-from fiqa_core.shards.lmdb.pages import Big, PagedFile, PageError, Tree
+from fiqa_core.shards.lmdb.layout import Big, PageError, Tree
+from fiqa_core.shards.lmdb.pages import PagedFile
 from fiqa_core.shards.lmdb.tree import find
 from fiqa_core.shards.names import MAX_LABEL_CHARACTERS, printable, shortened
 from fiqa_core.shards.plain_pickle import PickleError, PlainPickle
@@ -20,7 +21,7 @@ _END = b"\x01"  # behind each key, as numpy drops zeros at the end of bytes
 
 
 class Listing(NamedTuple):
-    """Keys and labels, in memory some 30 bytes an image.
+    """Keys and labels, in memory some 30 bytes an image (and as many while they are read).
 
     Attributes:
         keys: bytes (n), sorted, each with a byte behind it. places: int64 (n), which place of the list each has.

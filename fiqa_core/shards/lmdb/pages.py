@@ -3,68 +3,38 @@
 The `lmdb` package maps the file and follows page numbers as they stand: in a file that is cut off or damaged, that ends
 the process (SIGBUS, SIGSEGV). Here pages are read, with `pread`, and a number is followed only to where the file has a
 page that says it is that one. So damage costs what it touches, and no lock file is needed.
-Source: LMDB 0.9's `mdb.c` (`MDB_page`, `MDB_node`, `MDB_meta`, `MDB_db`); the layout is that of 64-bit machines.
 """
 
 import os
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from fiqa_core.errors import FiqaError
+from fiqa_core.shards.lmdb.head_pages import first_pages
+from fiqa_core.shards.lmdb.layout import (
+    BIG,
+    BRANCH,
+    DATABASE,
+    DIRTY,
+    DUPSORT,
+    LEAF,
+    META,
+    NAMED,
+    NODE,
+    OVERFLOW,
+    OVERFLOW_PAGE,
+    PAGE,
+    PAGE_HEADER,
+    PLACE,
+    SEVERAL,
+    Big,
+    Node,
+    PageError,
+    Tree,
+)
 from fiqa_core.wording import counted
 
-PAGE_HEADER = 16
-BRANCH, LEAF, OVERFLOW, META = 0x01, 0x02, 0x04, 0x08
-BIG, NAMED, SEVERAL = 0x01, 0x02, 0x04  # of a node: its data are elsewhere, a database, several values
-NO_PAGE = (1 << 64) - 1
-MAX_DEPTH = 32
-_DUPSORT = 0x04
-_DIRTY = 0x10 | 0x4000 | 0x8000
-_PAGE = struct.Struct("<QHHHH")  # number, unused, flags, lower, upper
-_OVERFLOW = struct.Struct("<QHHI")  # as a page, but for the number of pages at its end
-_NODE = struct.Struct("<HHHH")  # low and high half of the size, flags, bytes of the key
-_PLACE = struct.Struct("<Q")
-_META = struct.Struct("<IIQQ")
-_DATABASE = struct.Struct("<IHHQQQQQ")
-_MAGIC = 0xBEEFC0DE
-_MAGIC_BYTES = struct.pack("<I", _MAGIC)
 _LONGEST_RUN = 1 << 20
 _MOST_AT_ONCE = 4 << 20
-_PAGE_SIZES = (4096, 16384, 65536, 8192, 32768, 2048, 1024, 512)
-
-
-class PageError(FiqaError, ValueError):
-    """A page cannot be read; `truncated`: the file ends before it."""
-
-    def __init__(self, message: str, truncated: bool = False) -> None:
-        super().__init__(message)
-        self.truncated = truncated
-
-
-class Tree(NamedTuple):
-    """One database: `root` is its first page (`NO_PAGE`: it is empty), `depth` the levels of its tree, `entries` the
-    values that it says it has; `several`: one key may have more than one of them."""
-
-    root: int
-    depth: int
-    entries: int
-    several: bool
-
-
-class Big(NamedTuple):
-    """A value of `size` bytes that has pages of its own, from `page` on."""
-
-    page: int
-    size: int
-
-
-class Node(NamedTuple):
-    """A key and its value; `fault` says why there is no value that can be read."""
-
-    key: bytes
-    value: bytes | Big | Tree | None
-    fault: str = ""
 
 
 class PagedFile:
@@ -81,7 +51,7 @@ class PagedFile:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self.size = os.fstat(descriptor).st_size
-        found = _first_pages(descriptor, self.size)
+        found = first_pages(descriptor, self.size)
         self.page_size = found.page_size
         self.pages = self.size // self.page_size
         self.tree = found.tree
@@ -122,7 +92,7 @@ class PagedFile:
         if len(data) < PAGE_HEADER + size:
             data = self.read(begin, PAGE_HEADER + size)
         if len(data) == PAGE_HEADER + size:
-            own, _, flags, pages = _OVERFLOW.unpack_from(data)
+            own, _, flags, pages = OVERFLOW_PAGE.unpack_from(data)
             if own == number and flags & OVERFLOW and pages == count:
                 return data[PAGE_HEADER:]
         raise PageError(f"page {number} (byte {begin}): {self._overflow_problem(big, data)}")
@@ -133,7 +103,7 @@ class PagedFile:
         What is damaged is left out: `value` says what is wrong with it. Of very much data only a part is read.
         """
         found: dict[int, bytes] = {}
-        page_size, unpack = self.page_size, _OVERFLOW.unpack_from
+        page_size, unpack = self.page_size, OVERFLOW_PAGE.unpack_from
         for run in _runs(sorted(bigs), page_size):
             first, last = run[0].page, run[-1]
             data = self.read(first * page_size, (last.page - first) * page_size + PAGE_HEADER + last.size)
@@ -162,7 +132,7 @@ class PagedFile:
     def _overflow_problem(self, big: Big, data: bytes) -> str:
         if len(data) < PAGE_HEADER + big.size:
             return "the file became shorter"
-        number, _, flags, count = _OVERFLOW.unpack_from(data)
+        number, _, flags, count = OVERFLOW_PAGE.unpack_from(data)
         if number != big.page or not flags & OVERFLOW:
             return f"expected the beginning of a large value, found {_described(number, flags)}"
         return f"a value of {counted(count, 'page')} is here, expected one of {self._pages_of(big)}"
@@ -192,9 +162,9 @@ def _runs(bigs: list[Big], page_size: int) -> Iterator[list[Big]]:
 
 def page_problem(data: bytes, number: int, kind: int) -> str:
     """What is wrong with a page of a tree; "" for a sound one."""
-    own, _, flags, lower, upper = _PAGE.unpack_from(data)
+    own, _, flags, lower, upper = PAGE.unpack_from(data)
     wanted = "branch" if kind == BRANCH else "leaf"
-    if own != number or flags & ~_DIRTY != kind:
+    if own != number or flags & ~DIRTY != kind:
         return f"expected a {wanted} page, found {_described(own, flags)}"
     if not PAGE_HEADER <= lower <= upper <= len(data) or lower & 1:
         return f"a {wanted} page whose bounds are {lower} and {upper}"
@@ -205,10 +175,10 @@ def children(page: bytes) -> list[int]:
     """Numbers of the pages below a branch page, in the order of their keys; -1 for one that cannot be read."""
     found = []
     for at in _offsets(page):
-        if not PAGE_HEADER <= at <= len(page) - _NODE.size:
+        if not PAGE_HEADER <= at <= len(page) - NODE.size:
             found.append(-1)
             continue
-        low, high, flags, _ = _NODE.unpack_from(page, at)
+        low, high, flags, _ = NODE.unpack_from(page, at)
         found.append(low | high << 16 | flags << 32)
     return found
 
@@ -216,10 +186,10 @@ def children(page: bytes) -> list[int]:
 def keys(page: bytes) -> list[bytes]:
     """The keys of a leaf page, as `nodes` gives them."""
     found = []
-    size, unpack = len(page), _NODE.unpack_from
+    size, unpack = len(page), NODE.unpack_from
     for at in _offsets(page):
-        key_size = unpack(page, at)[3] if PAGE_HEADER <= at <= size - _NODE.size else size
-        begin = at + _NODE.size
+        key_size = unpack(page, at)[3] if PAGE_HEADER <= at <= size - NODE.size else size
+        begin = at + NODE.size
         found.append(page[begin : begin + key_size] if begin + key_size <= size else b"")
     return found
 
@@ -227,19 +197,19 @@ def keys(page: bytes) -> list[bytes]:
 def nodes(page: bytes) -> list[Node]:
     """Keys and values of a leaf page, in the order of the keys."""
     found: list[Node] = []
-    size, unpack = len(page), _NODE.unpack_from
+    size, unpack = len(page), NODE.unpack_from
     for at in _offsets(page):
-        if not PAGE_HEADER <= at <= size - _NODE.size:
+        if not PAGE_HEADER <= at <= size - NODE.size:
             found.append(Node(b"", None, f"its place in the page, {at}, is not one"))
             continue
         low, high, flags, key_size = unpack(page, at)
-        begin = at + _NODE.size + key_size
+        begin = at + NODE.size + key_size
         if begin > size:
             found.append(Node(b"", None, f"its key of {key_size} bytes does not end in its page"))
             continue
-        key = page[at + _NODE.size : begin]
-        if flags == BIG and begin + _PLACE.size <= size:
-            found.append(Node(key, Big(_PLACE.unpack_from(page, begin)[0], low | high << 16)))
+        key = page[at + NODE.size : begin]
+        if flags == BIG and begin + PLACE.size <= size:
+            found.append(Node(key, Big(PLACE.unpack_from(page, begin)[0], low | high << 16)))
         else:
             found.append(_small(page, key, begin, low | high << 16, flags))
     return found
@@ -259,75 +229,18 @@ def _small(page: bytes, key: bytes, begin: int, length: int, flags: int) -> Node
 
 
 def _named(key: bytes, data: bytes) -> Node:
-    if len(data) != _DATABASE.size:
+    if len(data) != DATABASE.size:
         return Node(key, None, "several values are stored under this key (MDB_DUPSORT); one is expected")
-    _, flags, depth, _, _, _, entries, root = _DATABASE.unpack(data)
-    return Node(key, Tree(root, depth, entries, bool(flags & _DUPSORT)))
+    _, flags, depth, _, _, _, entries, root = DATABASE.unpack(data)
+    return Node(key, Tree(root, depth, entries, bool(flags & DUPSORT)))
 
 
 def _offsets(page: bytes) -> tuple[int, ...]:
-    lower = _PAGE.unpack_from(page)[3]
+    lower = PAGE.unpack_from(page)[3]
     count = (lower - PAGE_HEADER) // 2
     return struct.unpack_from(f"<{count}H", page, PAGE_HEADER)
 
 
 def _described(number: int, flags: int) -> str:
     kinds = {BRANCH: "a branch page", LEAF: "a leaf page", OVERFLOW: "a large value", META: "a head page"}
-    return f"{kinds.get(flags & ~_DIRTY, f'flags {flags:#06x}')} that says it is page {number}"
-
-
-class _Found(NamedTuple):
-    page_size: int
-    tree: Tree
-    doubt: str | None
-
-
-def _first_pages(descriptor: int, size: int) -> _Found:
-    """What the two head pages say: each transaction writes one of them, by turns."""
-    begin = os.pread(descriptor, 2 * max(_PAGE_SIZES), 0)
-    first = _head(begin, 0)
-    sizes = (first[0],) if first else _PAGE_SIZES
-    second = next((found for each in sizes if (found := _head(begin, each)) and found[0] == each), None)
-    heads = [head for head in (first, second) if head]
-    if not heads:
-        cut_off = size < 2 * _PAGE_SIZES[0] and begin[PAGE_HEADER : PAGE_HEADER + 4] == _MAGIC_BYTES
-        raise PageError(_not_lmdb(begin), truncated=cut_off or not size)
-    newest = max(heads, key=lambda head: head[2])
-    doubt = None
-    if len(heads) < 2:
-        doubt = (
-            f"head page {1 if first else 0} is damaged. The state of transaction {newest[2]} is read, which the other "
-            "head page tells; a later one may be lost"
-        )
-    return _Found(newest[0], newest[1], doubt)
-
-
-def _head(data: bytes, at: int) -> tuple[int, Tree, int] | None:
-    """Page size, main database and transaction of a head page; None if it is not one."""
-    if len(data) < at + 152:
-        return None
-    number, _, kind, _, _ = _PAGE.unpack_from(data, at)
-    magic, version, _, _ = _META.unpack_from(data, at + PAGE_HEADER)
-    if magic != _MAGIC or version != 1 or not kind & META or number != (at > 0):
-        return None
-    page_size = _DATABASE.unpack_from(data, at + 40)[0]
-    _, flags, depth, _, _, _, entries, root = _DATABASE.unpack_from(data, at + 88)
-    (transaction,) = _PLACE.unpack_from(data, at + 144)
-    if page_size not in _PAGE_SIZES or depth > MAX_DEPTH or (depth == 0) != (root == NO_PAGE):
-        return None
-    return page_size, Tree(root, depth, entries, bool(flags & _DUPSORT)), transaction
-
-
-def _not_lmdb(begin: bytes) -> str:
-    if begin[12:16] == _MAGIC_BYTES or begin[8:12] == _MAGIC_BYTES or begin[16:20] == _MAGIC_BYTES[::-1]:
-        return "an LMDB file of a 32-bit or big-endian machine; copy it with mdb_dump there and mdb_load here"
-    if begin[16:20] == _MAGIC_BYTES:
-        version = int.from_bytes(begin[20:24], "little")
-        if version != 1:
-            return f"an LMDB file of version {version}, expected 1 (LMDB 0.9); copy it with mdb_dump and mdb_load"
-        return "both head pages of the LMDB file are damaged or cut off"
-    if b"Standard Jet DB" in begin[:64] or b"Standard ACE DB" in begin[:64]:
-        return "a Microsoft Access database, not an LMDB file"
-    found = begin[16:20].hex() or "nothing"
-    expected = _MAGIC_BYTES.hex()
-    return f"not an LMDB file: expected {expected} at byte 16, found {found}. (data.mdb has the data, not lock.mdb)"
+    return f"{kinds.get(flags & ~DIRTY, f'flags {flags:#06x}')} that says it is page {number}"

@@ -4,21 +4,20 @@ import hashlib
 import io
 import logging
 from collections.abc import Iterator
-from functools import lru_cache
-from typing import NamedTuple
+from dataclasses import replace
 
-import numpy as np
-
-from fiqa_core.shards.container import Container
+from fiqa_core.shards.container import Container, UnfitShardError
 from fiqa_core.shards.label_text import value_text
-from fiqa_core.shards.lmdb.listing import BOOKKEEPING, LABEL_FROM, Listing, read_listing
-from fiqa_core.shards.lmdb.pages import LEAF, PAGE_HEADER, Big, Node, PagedFile, PageError, Tree, keys, nodes
-from fiqa_core.shards.lmdb.tree import Lost, find, leaves, strays
+from fiqa_core.shards.lmdb.database import Database, NoDatabaseError, open_database
+from fiqa_core.shards.lmdb.layout import LEAF, PAGE_HEADER, Big, Node, PageError
+from fiqa_core.shards.lmdb.listing import BOOKKEEPING, LABEL_FROM
+from fiqa_core.shards.lmdb.pages import PagedFile, nodes
+from fiqa_core.shards.lmdb.tree import Lost
 from fiqa_core.shards.lmdb.writer import LmdbShards
 from fiqa_core.shards.names import MAX_LABEL_CHARACTERS, printable, shortened
 from fiqa_core.shards.plain_pickle import PickleError, PlainPickle
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
-from fiqa_core.storage import StorageError, StoredFile, is_local, open_read
+from fiqa_core.storage import StorageError, StoredFile, is_local, open_read, stat
 from fiqa_core.wording import counted
 from schemas.reasons import Status
 
@@ -40,22 +39,30 @@ class Lmdb(Container):
     """
 
     name = "lmdb"
-    suffixes = (".lmdb", ".lmdb_dataset", "data.mdb")
-    companions = (".lmdb-lock", ".lmdb_dataset-lock", "lock.mdb")
+    suffixes = (".lmdb", ".lmdb_dataset", ".mdb")
+    companions = ("lock.mdb", ".lmdb-lock", ".lmdb_dataset-lock", ".mdb-lock")
     label_source = "those stored with the images"
     output = LmdbShards()
 
+    def recognises(self, name: str) -> bool:
+        """The data of a database, not its lock."""
+        return super().recognises(name) and not self.is_companion(name)
+
     def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:
         """Runs of leaf pages with `unit_size` records or a few more. No image is read."""
+        name = "" if settings is None else settings.image_field
         if not is_local(file.url):
             raise StorageError(
                 f"{file.shown}: an LMDB file is read page by page, here and there, which a store answers too slowly. "
                 "Copy it to a local disk and name it there."
             )
         try:
-            database = _database(file.url, file.version, "" if settings is None else settings.image_field)
+            database = open_database(file.url, file.version, name)
+        except NoDatabaseError as error:
+            raise UnfitShardError(f"{file.shown}: {error}") from error
         except PageError:
-            yield self.whole(file)  # its reading will fail in the same way and become the shard's row, with the reason
+            # Its reading will fail in the same way and become the shard's row, with the reason.
+            yield replace(self.whole(file), listing=name)
             return
         counts = database.counts
         total = sum(counts)
@@ -64,15 +71,28 @@ class Lmdb(Container):
             records += count
             if records >= unit_size or place == len(counts) - 1:
                 size = file.size * records // max(total, 1)
-                yield Unit(0, self.name, file.shown, file.url, start, place + 1, first, records, size, file.version)
+                yield Unit(
+                    0, self.name, file.shown, file.url, start, place + 1, first, records, size, file.version, name
+                )
                 start, first, records = place + 1, first + records, 0
         if not counts:
-            yield Unit(0, self.name, file.shown, file.url, 0, 0, 0, 0, file.size, file.version)
+            yield replace(self.whole(file), records=0, listing=name)
+
+    def enter_at(self, unit: Unit, index: int) -> Unit:
+        """The place that has the record: a few come before it."""
+        if unit.records < 0:
+            return unit
+        place, first = unit.start, unit.first_index
+        for count in open_database(unit.url, _version(unit), unit.listing).counts[unit.start : unit.stop]:
+            if first + count > index:
+                break
+            place, first = place + 1, first + count
+        return replace(unit, start=place, first_index=first, records=unit.first_index + unit.records - first)
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record a key, one for each key that is listed without a value, and one for pages that are lost."""
         try:
-            database = _database(unit.url, unit.version, settings.image_field)
+            database = open_database(unit.url, _version(unit), unit.listing or settings.image_field)
         except PageError as error:
             status = Status.SHARD_TRUNCATED if error.truncated else Status.SHARD_UNREADABLE
             yield Record(None, unit.first_index, None, None, Fault(status, str(error)))
@@ -87,105 +107,29 @@ class Lmdb(Container):
                     index += 1
 
 
-class _Database(NamedTuple):
-    """What is known of a file before its images are read.
-
-    Attributes:
-        tree: the database. pages: its leaf pages, and what is lost. strays: nodes of pages that are lost to the tree.
-        absent: int64, keys that are listed without a value, as places of the listing.
-        counts: records of each place: those of `pages` one by one, of the strays together, and of absent keys.
-    """
-
-    tree: Tree
-    listing: Listing | None
-    pages: list[int | Lost]
-    strays: list[Node]
-    absent: np.ndarray
-    counts: list[int]
-
-
-@lru_cache(maxsize=1)
-def _database(url: str, version: str, name: str) -> _Database:
-    """Made once for all units of a file that a process reads one after the other."""
-    with open_read(url, version) as stream:
-        file = PagedFile(stream.fileno())
-        tree = _named(file, name)
-        listing = read_listing(file, tree)
-        if listing is not None and listing.problem:
-            _log.warning("%s: %s", url, listing.problem)
-        listed = np.zeros(0 if listing is None else len(listing.keys), bool)
-        pages = leaves(file, tree)
-        counts, nodes_found = [], 0
-        for page in pages:
-            there = [] if isinstance(page, Lost) else _keys_of(file, page)
-            nodes_found += len(there)
-            counts.append(len(there) if listing is None else _listed(listing, listed, there))
-            if isinstance(page, Lost):
-                counts[-1] = 1
-        damaged = any(isinstance(page, Lost) for page in pages)
-        if nodes_found != tree.entries and not damaged and not tree.several:
-            damaged = True
-            reason = f"the database says that it has {counted(tree.entries, 'record')}, but {nodes_found:,} are found"
-            pages.append(Lost(reason, 1, False))
-            counts.append(1)
-        found = _stray_nodes(file, tree, strays(file, pages)) if damaged else []
-        if listing is not None:
-            _listed(listing, listed, [node.key for node in found])
-        absent = np.flatnonzero(~listed)
-        if listing is not None and len(absent):
-            absent = absent[np.argsort(listing.places[absent], kind="stable")]
-        counts += [len(found)] * bool(found) + [len(absent)] * bool(len(absent))
-        return _Database(tree, listing, pages, found, absent, counts)
-
-
-def _named(file: PagedFile, name: str) -> Tree:
-    """The main database, or one that it holds."""
-    if not name:
-        return file.tree
-    node = find(file, file.tree, name.encode())
-    if node is None or not isinstance(node.value, Tree):
-        raise PageError(f"it holds no database named {name!r} (--image-field); expected one of those inside the file")
-    return node.value
-
-
-def _keys_of(file: PagedFile, page: int) -> list[bytes]:
-    return keys(file.page(page, LEAF))
-
-
-def _listed(listing: Listing, listed: np.ndarray, found: list[bytes]) -> int:
-    """Mark keys as found; the number of them that are images."""
-    places = listing.of(found)
-    listed[places[places >= 0]] = True
-    return len(found) - sum(key in BOOKKEEPING for key in found)
-
-
-def _stray_nodes(file: PagedFile, tree: Tree, pages: list[int]) -> list[Node]:
-    """Nodes of pages that no other page leads to, but for keys that are in the tree and those that came before."""
-    found: dict[bytes, Node] = {}
-    for page in pages:
-        try:
-            inside = nodes(file.page(page, LEAF))
-        except PageError:
-            continue
-        for node in inside:
-            if node.key not in BOOKKEEPING and node.key not in found and find(file, tree, node.key) is None:
-                found[node.key] = node
-    return list(found.values())
+def _version(unit: Unit) -> str:
+    """The unit's version, or (for a file that was moved) that of the file: what is remembered of it is of this one."""
+    if unit.version:
+        return unit.version
+    file = stat(unit.url)
+    return "" if file is None else file.version
 
 
 class _Part:
     """The records of one place of a database."""
 
-    def __init__(self, file: PagedFile, database: _Database, limit: int) -> None:
+    def __init__(self, file: PagedFile, database: Database, limit: int) -> None:
         self._file, self._database, self._limit = file, database, limit
 
     def records(self, place: int, index: int) -> Iterator[Record]:
-        """The records of place `place` of `_Database.counts`, the first of them with this `index`."""
-        pages, found = self._database.pages, self._database.strays
+        """The records of place `place` of `Database.counts`, the first of them with this `index`."""
+        pages, strays = self._database.pages, self._database.strays
         if place < len(pages):
             yield from self._of_page(pages[place], index)
-        elif found and place == len(pages):
-            yield from self._of_nodes(found, index, _STRAY)
+        elif place < len(pages) + len(strays):
+            stray = strays[place - len(pages)]
+            there = nodes(self._file.page(stray.page, LEAF))
+            yield from self._of_nodes([there[node] for node in stray.nodes.tolist()], index, _STRAY)
         else:
             yield from self._absent(index)
 

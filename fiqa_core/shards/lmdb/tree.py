@@ -3,21 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from fiqa_core.shards.lmdb.pages import (
-    BRANCH,
-    LEAF,
-    MAX_DEPTH,
-    NO_PAGE,
-    OVERFLOW,
-    PAGE_HEADER,
-    Node,
-    PagedFile,
-    PageError,
-    Tree,
-    children,
-    nodes,
-    page_problem,
-)
+from fiqa_core.shards.lmdb.layout import BRANCH, LEAF, MAX_DEPTH, NO_PAGE, OVERFLOW, PAGE_HEADER, Node, PageError, Tree
+from fiqa_core.shards.lmdb.pages import PagedFile, children, nodes, page_problem
 from fiqa_core.wording import counted
 
 _SCANNED = 1 << 20  # bytes at once

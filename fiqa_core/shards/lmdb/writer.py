@@ -4,6 +4,7 @@ import contextlib
 import pickle
 import tempfile
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,9 +38,13 @@ class LmdbShards(ShardOutput):
         """Begin a file.
 
         Raises:
-            ModuleNotFoundError: the `lmdb` package is missing; the message says how to get it.
+            OutputRefusedError: the `lmdb` package is missing; the message says how to get it.
         """
         return LmdbShardWriter(stream, dense)
+
+    def refuse(self, labels: Mapping[str, int], unlabelled: int, dense: bool) -> None:  # noqa: ARG002
+        """Any labels can be written, if the `lmdb` package is there."""
+        _package()
 
 
 class LmdbShardWriter:
@@ -126,7 +131,7 @@ def _package() -> Any:
     try:
         import lmdb
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
+        raise OutputRefusedError(
             f"writing LMDB needs the lmdb package, which is not installed: {install_extra('lmdb')}"
         ) from error
     return lmdb

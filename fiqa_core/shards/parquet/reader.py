@@ -30,6 +30,7 @@ class Parquet(Container):
     """A unit is a run of row groups or of rows of one; a record is a row, its key the image's path or its number."""
 
     name = "parquet"
+    has_key_field = True
     suffixes = (".parquet", ".pq")
     output = ParquetShards()
 
@@ -128,9 +129,7 @@ class _Columns:
         self.image = _image_column(schema, settings.image_field)
         self.is_struct = pa.types.is_struct(schema.field(self.image).type)
         self.label = _label_column(schema, settings.label_field, self.image, url, not_labels)
-        self.key = next(
-            (name for name in names_in(schema.names, KEY_FIELDS) if has_column(schema, name, is_text)), None
-        )
+        self.key = _key_column(schema, settings.key_field)
         self.wanted = list(dict.fromkeys(name for name in (self.image, self.label.column, self.key) if name))
 
     def records(self, batch: pa.RecordBatch, index: int, limit: int) -> Iterator[Record]:
@@ -186,6 +185,15 @@ def _image_column(schema: pa.Schema, named: str) -> str:
         f"{len(found) or 'none'}. {_listed(schema)} "
         + ("Name it with --image-field." if found else "Store the images' files as binary.")
     )
+
+
+def _key_column(schema: pa.Schema, named: str) -> str | None:
+    if named and not has_column(schema, named, is_text):
+        raise ColumnError(
+            f"{named!r} cannot be the key column (text). {_listed(schema)} Name another with --key-field."
+        )
+    names = [named] if named else names_in(schema.names, KEY_FIELDS)
+    return next((name for name in names if has_column(schema, name, is_text)), None)
 
 
 def _label_column(schema: pa.Schema, named: str, image: str, url: str, not_labels: Sequence[str]) -> LabelColumn:

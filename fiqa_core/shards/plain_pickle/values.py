@@ -83,7 +83,7 @@ def decoded(data: bytes, coding: str, place: int) -> bytes:
     """Bytes as they were before they were written in a coding of `Blob`."""
     try:
         if coding == "escape":
-            return codecs.escape_decode(data)[0]  # type: ignore[attr-defined, no-any-return]  # has no stub
+            return codecs.escape_decode(data)[0]
         if coding:
             return data.decode("utf-8").encode(coding)
     except ValueError as error:

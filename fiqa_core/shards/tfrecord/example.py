@@ -124,7 +124,7 @@ def _key(features: Any, names: tuple[str, ...]) -> tuple[str | None, str | None]
                     return printable(text), None
                 note = f"the key has {len(text)} characters and is shortened to {MAX_NAME_CHARACTERS}"
                 return printable(shortened(text, MAX_NAME_CHARACTERS)), note
-    return None, None
+    return None, f"the Example has no feature {names[0]!r}, so its key is its number" if len(names) == 1 else None
 
 
 def _text(feature: Any) -> tuple[str | None, int]:

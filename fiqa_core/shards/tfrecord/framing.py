@@ -58,7 +58,8 @@ def possible_headers(data: bytes) -> np.ndarray:
         crc ^= table[raw[places + byte]]
         stored |= raw[places + LENGTH.size + byte].astype(np.uint32) << np.uint32(8 * byte)
     rotated = (crc >> np.uint32(15) | crc << np.uint32(17)) + np.uint32(_MASK_DELTA)
-    return places[rotated == stored]
+    found: np.ndarray = places[rotated == stored]
+    return found
 
 
 @cache

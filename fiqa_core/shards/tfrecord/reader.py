@@ -1,8 +1,11 @@
 """TFRecord shards: a record is one tf.train.Example with an image in it."""
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
+from itertools import islice
 from typing import IO
 
 from fiqa_core.images.headers import recognise
@@ -17,6 +20,7 @@ from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
 from fiqa_core.storage import StoredFile, is_local, open_read
 from schemas.reasons import Status
 
+_SHARD_NUMBER = re.compile(r"-\d+-of-\d+(?=(?:\.gz)?$)")
 _GZIP_MAGIC = b"\x1f\x8b"
 _BESIDE_THE_IMAGE = 16 << 20  # bytes of an Example that are not its image
 _PLACES_TOLD = 16  # of so many records one says how far the shard is read
@@ -31,7 +35,12 @@ class TFRecord(Container):
     name = "tfrecord"
     suffixes = (".tfrecord", ".tfrecords", ".tfrec", ".tfrecord.gz", ".tfrecords.gz", ".tfrec.gz")
     fields_in_records = True
+    has_key_field = True
     output = TFRecordShards()
+
+    def recognises(self, name: str) -> bool:
+        """As TensorFlow names shards, the suffix may be followed by their number: `faces.tfrecord-00000-of-00010`."""
+        return super().recognises(_SHARD_NUMBER.sub("", name))
 
     def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:  # noqa: ARG002
         """Runs of `unit_size` records. Only the 12 bytes in front of each are read."""
@@ -50,11 +59,23 @@ class TFRecord(Container):
             if number > first:
                 yield self._unit(file, start, size, first, number)
             elif not number:
-                yield Unit(0, self.name, file.shown, file.url, 0, 0, 0, 0, file.size, file.version)
+                yield replace(self.whole(file), records=0)
 
     def is_sequential(self, unit: Unit) -> bool:
         """Where a shard is one unit, as it is compressed or lies in a bucket."""
         return not unit.stop
+
+    def enter_at(self, unit: Unit, index: int) -> Unit:
+        """From the headers of the records before it."""
+        if not unit.stop:
+            return unit
+        with open_read(unit.url, unit.version) as stream:
+            size = stream.seek(0, 2)
+            headers = Window(_unbuffered(stream), size, chunk=HEADER.size)
+            found = records(headers, unit.start, unit.stop, CHUNK, whole=False)
+            at = next((each.at for each in islice(found, index - unit.first_index, None)), unit.stop)
+        left = unit.first_index + unit.records - index
+        return replace(unit, start=at, first_index=index, records=left, size=unit.stop - at)
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record for each Example, and one for each stretch that is lost."""
@@ -82,6 +103,8 @@ def _wanted(settings: ReadSettings) -> Wanted:
         wanted = wanted._replace(image=(settings.image_field,))
     if settings.label_field:
         wanted = wanted._replace(label=(settings.label_field,))
+    if settings.key_field:
+        wanted = wanted._replace(key=(settings.key_field,))
     return wanted
 
 

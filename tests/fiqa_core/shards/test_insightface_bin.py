@@ -78,6 +78,13 @@ def test_pairs_may_be_bools_in_any_dress(tmp_path, same):
     assert pairs(stored(tmp_path / "t.bin")).same.tolist() == SAME
 
 
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_an_array_of_many_bools_is_read(tmp_path, protocol):
+    same = np.arange(3000) % 3 == 0
+    (tmp_path / "t.bin").write_bytes(pickle.dumps((FACES[:1] * 6000, same), protocol))
+    assert (pairs(stored(tmp_path / "t.bin")).same == same).all()
+
+
 @pytest.mark.parametrize("kind", hostile_pickles(None, FACES))
 def test_a_hostile_pickle_is_rows_with_the_reason_and_runs_nothing(tmp_path, kind):
     mark, path = tmp_path / "mark", tmp_path / "t.bin"

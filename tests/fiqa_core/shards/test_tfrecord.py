@@ -194,6 +194,9 @@ def test_features_are_found_by_their_usual_names_and_by_option(tmp_path):
     named = read(path, image_field="photo", label_field="person")
     assert (named[3].data, named[3].label) == (FACES[3], "Ann")
     assert "no feature photo" in named[0].fault.message
+    renamed = read(path, key_field="filename")
+    assert [row.key for row in renamed] == ["a.jpg", "1", "2", "3"]
+    assert "no feature 'filename', so its key is its number" in renamed[1].note
 
 
 def test_what_is_no_image_in_a_sound_record_is_a_row_with_its_reason(tmp_path):
