@@ -3,13 +3,15 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fiqa_core.alignment.aligner import Aligner
     from fiqa_core.images.decode import ImageLimits, ImageRejected
     from fiqa_core.images.preprocess import ChannelOrder
     from fiqa_core.scoring.scorer import QualityScorer
 
-__all__ = ["ChannelOrder", "ImageLimits", "ImageRejected", "QualityScorer"]
+__all__ = ["Aligner", "ChannelOrder", "ImageLimits", "ImageRejected", "QualityScorer"]
 
 _HOMES = {
+    "Aligner": "fiqa_core.alignment.aligner",
     "ChannelOrder": "fiqa_core.images.preprocess",
     "ImageLimits": "fiqa_core.images.decode",
     "ImageRejected": "fiqa_core.images.decode",

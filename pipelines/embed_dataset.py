@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from pipelines.cli import network_options, table_options
+from pipelines.cli.align_options import add_align_options
 from pipelines.cli.command import (
     EXIT_BAD_INPUT,
     EXIT_INCOMPLETE,
@@ -87,6 +88,7 @@ def make_parser() -> Parser:
     table_options.add_heads_option(network)
     _add_onnx_options(parser)
     table_options.add_image_options(parser)
+    add_align_options(parser)
     speed = table_options.add_speed_options(
         parser, "images a forward pass (default: 8 on a CPU, 256 on a GPU; ONNX: 16 and 128)"
     )

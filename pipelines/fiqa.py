@@ -25,6 +25,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "score": Command("pipelines.score_dataset", "score every image of a dataset: shards -> quality table"),
     "embed": Command("pipelines.embed_dataset", "embed every image with a face recognition network"),
+    "align": Command("pipelines.align_dataset", "find the faces of photographs and write them as aligned crops"),
     "filter": Command("pipelines.filter_dataset", "decide by a policy which images to keep, and write them"),
     "evaluate": Command("pipelines.evaluate_quality", "error-versus-discard curves: do the scores mean something?"),
     "train": Command("pipelines.train_fiqa", "train a quality network on labelled shards"),

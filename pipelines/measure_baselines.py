@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from fiqa_core.scoring.measures import MEASURES
 from pipelines.cli import table_options
+from pipelines.cli.align_options import add_align_options
 from pipelines.cli.command import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, Body, run_command
 from pipelines.cli.dataflow_options import add_no_wait
 from pipelines.cli.parser import Parser
@@ -48,6 +49,7 @@ def make_parser() -> Parser:
     )
     table_options.add_data_options(parser)
     table_options.add_image_options(parser)
+    add_align_options(parser)
     speed = parser.add_argument_group("speed")
     table_options.add_worker_options(speed, "1")
     add_no_wait(parser.add_argument_group("Dataflow (docs/dataflow.md)"))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipelines.cli import network_options, table_options
+from pipelines.cli.align_options import add_align_options
 from pipelines.cli.command import (
     EXIT_BAD_INPUT,
     EXIT_INCOMPLETE,
@@ -69,6 +70,7 @@ def make_parser() -> Parser:
         network, ("none", "float16", "float32"), "none", "also write the network's embeddings, as these numbers"
     )
     table_options.add_image_options(parser)
+    add_align_options(parser)
     speed = table_options.add_speed_options(parser, "images a forward pass (default: 8 on a CPU, 256 on a GPU)")
     add_precision_options(speed)
     add_dataflow_options(parser)

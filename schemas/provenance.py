@@ -21,6 +21,8 @@ CHANNEL_ORDER = b"fiqa.channel_order"
 PACKAGE_VERSION = b"fiqa.package_version"
 TORCH_VERSION = b"fiqa.torch_version"
 ONNXRUNTIME_VERSION = b"fiqa.onnxruntime_version"  # of ONNX networks only
+DETECTOR_SHA256 = b"fiqa.detector_sha256"  # of aligned pictures only, as the next
+FACES = b"fiqa.faces"  # which of several faces was taken: --faces
 
 # A decisions file: the policy and the whole table that it was made with, and the quality file that it goes with.
 DECISIONS_RUN = b"fiqa.decisions_run"

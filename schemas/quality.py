@@ -6,6 +6,19 @@ EMBEDDING_TYPES: dict[str, pa.DataType] = {"float16": pa.float16(), "float32": p
 
 THUMB_BYTES = 1024
 
+# Lists are of no fixed size: Arrow's readers refuse null fixed-size lists in Parquet.
+ALIGNMENT_TYPES: dict[str, pa.DataType] = {
+    "faces": pa.int32(),
+    "face_score": pa.float32(),
+    "face_box": pa.list_(pa.float32()),
+    "landmarks": pa.list_(pa.float32()),
+    "eye_distance": pa.float32(),
+    "yaw": pa.float32(),
+    "pitch": pa.float32(),
+    "roll": pa.float32(),
+    "warped": pa.bool_(),
+}
+
 COLUMNS: dict[str, str] = {
     "key": "Name of the record inside its dataset; null in a row that stands for the rest of a shard.",
     "shard": "URI of the shard as it was given on the command line (for a folder: the folder).",
@@ -25,12 +38,31 @@ COLUMNS: dict[str, str] = {
     "hexadecimal digits; null unless decoded.",
     "thumb": "Grey levels of the same image, 32 x 32 of a byte each, row by row (fiqa_core/images/thumbnail.py); null "
     "unless decoded.",
+    "faces": "Faces found in the picture (`--align`); null where there was none, or no telling which is meant.",
+    "face_score": "The detector's score of the face, 0..1; higher = surer. Null without a face, as all that follow.",
+    "face_box": "The face: left, top, width, height in pixels of the upright picture; it may reach out of it.",
+    "landmarks": "x, y of the eyes, nose tip and mouth corners, left before right as the viewer sees them; ten "
+    "numbers, in pixels of the upright picture.",
+    "eye_distance": "Distance between the eyes in pixels of the upright picture.",
+    "yaw": "Degrees; positive = the face is turned to the viewer's right. From five landmarks: coarse "
+    "(fiqa_core/alignment/pose.py).",
+    "pitch": "Degrees; positive = the face looks up. Relative to the average face of news photographs; coarse.",
+    "roll": "Degrees; positive = the head leans clockwise as the viewer sees it.",
+    "warped": "Whether the face was warped to the 112x112 template; false: the picture is an aligned crop already and "
+    "was used as it is.",
+    "crops": "Keys of the aligned faces in the tar of the same name in `crops/` (align_dataset); null for none. The "
+    "columns before are of the first.",
     "embedding": "Face recognition embedding as the network gives it (not normalised); null unless scored.",
 }
 
 
 def quality_schema(
-    embedding_type: str = "none", embedding_dim: int = 0, phash: bool = False, storage: bool = True
+    embedding_type: str = "none",
+    embedding_dim: int = 0,
+    phash: bool = False,
+    storage: bool = True,
+    alignment: bool = False,
+    crops: bool = False,
 ) -> pa.Schema:
     """Arrow schema of the quality table.
 
@@ -39,6 +71,8 @@ def quality_schema(
         embedding_dim: numbers in one embedding; used unless `embedding_type` is `none`.
         phash: whether there are the columns `phash` and `thumb`.
         storage: whether there are `bytes` and `quantisation`; tables before version 3 have neither.
+        alignment: whether there are the columns of the face that was found, `faces` to `warped`.
+        crops: whether there is the column `crops`.
 
     Digests and thumbnails are plain `binary`, and a hash is text: Hugging Face datasets cannot open fixed-size binary,
     and a plain `pandas.read_parquet` turns whole numbers with gaps into floats, which round a 64-bit number.
@@ -61,6 +95,10 @@ def quality_schema(
     if phash:
         types["phash"] = pa.string()
         types["thumb"] = pa.binary()
+    if alignment:
+        types |= ALIGNMENT_TYPES
+    if crops:
+        types["crops"] = pa.list_(pa.string())
     if embedding_type != "none":
         types["embedding"] = pa.list_(EMBEDDING_TYPES[embedding_type], embedding_dim)
     required = {"shard", "index", "status"}

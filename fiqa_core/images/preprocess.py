@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -59,8 +59,11 @@ def from_image(
     image: "str | os.PathLike[str] | bytes | Image.Image | np.ndarray",
     limits: ImageLimits = DEFAULT_LIMITS,
     channel_order: ChannelOrder = ChannelOrder.RGB,
+    align: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> np.ndarray:
     """Network input, uint8 (112, 112, 3), of a path, stored bytes, a PIL image, or uint8 (H, W, 3) RGB.
+
+    `align`: from the picture, uint8 (H, W, 3) RGB, to the face in it; such as `Aligner.crop`.
 
     Raises:
         ImageRejected: the image cannot be used; the message names the path, where there is one (also of an
@@ -73,15 +76,15 @@ def from_image(
         with _naming(str(path)):
             if path.exists() and not (path.is_file() or path.is_dir()):
                 raise OSError(errno.EINVAL, "a device, pipe or socket; expected a regular file", str(path))
-            return prepare(path.read_bytes(), limits, channel_order).pixels
+            return from_image(path.read_bytes(), limits, channel_order, align)
     if isinstance(image, bytes | bytearray | memoryview):
-        return prepare(bytes(image), limits, channel_order).pixels
+        return _fed(decode_rgb(bytes(image), limits).pixels, channel_order, align)
     if isinstance(image, Image.Image):
         with _naming(str(getattr(image, "filename", ""))):
-            return _network_input(_of_pillow(image, limits), channel_order)
+            return _fed(_of_pillow(image, limits), channel_order, align)
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
         check_size(image.shape[1], image.shape[0], limits)
-        return _network_input(image, channel_order)
+        return _fed(image, channel_order, align)
     found = f"an array of {image.dtype} {image.shape}" if isinstance(image, np.ndarray) else repr(type(image))
     raise TypeError(f"expected a path, bytes, a PIL image, or a uint8 array (H, W, 3) in RGB order; got {found}")
 
@@ -102,6 +105,16 @@ def _naming(place: str) -> Iterator[None]:
         if not place:
             raise
         raise ImageRejected(error.status, f"{place}: {error.message}", error.width, error.height) from error
+
+
+def _fed(
+    pixels: np.ndarray, channel_order: ChannelOrder, align: Callable[[np.ndarray], np.ndarray] | None
+) -> np.ndarray:
+    if align is None:
+        return _network_input(pixels, channel_order)
+    if channel_order is ChannelOrder.BGR_FILES:
+        pixels = np.ascontiguousarray(pixels[:, :, ::-1])
+    return to_network_size(align(pixels))
 
 
 def _network_input(pixels: np.ndarray, channel_order: ChannelOrder) -> np.ndarray:

@@ -15,7 +15,7 @@ from fiqa_core.storage import absolute, is_folder, is_local, join, list_names, r
 # Folders that commands make in an output. Their content is written and removed, so none of them may be a link.
 _FOLDERS = (
     QUALITY, PLAN, TEMPORARIES, PROGRESS, f"{PLAN}/{TEMPORARIES}", "decisions", "manifest", "findings",
-    "_findings", "subset", "subset/data", "subset/index", "subset/_work", "subset/_tmp", "dataset",
+    "_findings", "crops", "subset", "subset/data", "subset/index", "subset/_work", "subset/_tmp", "dataset",
 )  # fmt: skip
 
 

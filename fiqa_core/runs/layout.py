@@ -12,6 +12,7 @@ from fiqa_core.wording import first_line
 RUN = "run.json"
 SUMMARY = "summary.json"
 QUALITY = "quality"
+CROPS = "crops"
 PLAN = "plan"
 UNITS = "plan/units.parquet"
 LOCK = "_lock"

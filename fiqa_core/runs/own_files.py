@@ -13,9 +13,9 @@ _IN_OUTPUT = re.compile(
     r"/(?=(?:run\.json|summary\.json|removed\.csv|policy\.yaml|_lock"
     r"|(?:quality|plan|decisions|findings|manifest)/[^/]+\.(?:parquet|json)|(?:_tmp|_progress|_findings)/.+)$)"
 )
-# A filter run's images: input if the user names them, but not input as a part of the folder around the run.
-_IN_SUBSET = re.compile(r"/(?=subset/.)")
-_QUICK = (b"_tmp/", b"_progress/", b"_findings/", b"subset/")
+# Images that a run wrote: input if the user names them, but not input as a part of the folder around the run.
+_IN_SUBSET = re.compile(r"/(?=(?:subset|crops)/.)")
+_QUICK = (b"_tmp/", b"_progress/", b"_findings/", b"subset/", b"crops/")
 
 
 def holds_run(folder: str) -> bool:

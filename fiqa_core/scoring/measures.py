@@ -31,3 +31,13 @@ class StoredSizeScorer(BatchScorer):
     def score_batch(self, batch: FaceBatch) -> Scores:
         """The sizes themselves."""
         return Scores(batch.stored.astype(np.float32), None)
+
+
+class NoScorer(BatchScorer):
+    """Scores nothing: for align_dataset, which only looks for faces."""
+
+    batch_size = 64
+
+    def score_pixels(self, pixels: np.ndarray) -> Scores:  # noqa: ARG002
+        """No quality and no embedding."""
+        return Scores(None, None)

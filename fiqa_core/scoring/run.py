@@ -9,8 +9,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from fiqa_core import storage
+from fiqa_core.alignment.first_look import FirstLook
 from fiqa_core.runs.folder import OutputError, RunKind, clear, earlier_run, prepare, remove_notes
 from fiqa_core.runs.layout import (
+    CROPS,
     LOCK,
     PLAN,
     PROGRESS,
@@ -32,6 +34,7 @@ from fiqa_core.shards.plan import Plan
 from fiqa_core.shards.unit import Unit
 from fiqa_core.wording import counted
 from schemas import versions
+from schemas.reasons import Status
 
 _READ_AT_ONCE = 4
 _SHOWN = 10
@@ -48,9 +51,10 @@ SCORING_RUN = RunKind(
     parse_run,
     # Planned at most, nothing scored.
     before=frozenset({PLAN, PROGRESS, TEMPORARIES, LOCK}),
-    own=frozenset({RUN, SUMMARY, LOCK, QUALITY, PLAN, TEMPORARIES, PROGRESS}),
+    own=frozenset({RUN, SUMMARY, LOCK, QUALITY, CROPS, PLAN, TEMPORARIES, PROGRESS}),
     below={
         QUALITY: re.compile(r"part-\d{6,}-[0-9a-f]{12}\.parquet"),
+        CROPS: re.compile(r"part-\d{6,}-[0-9a-f]{12}\.tar"),
         PLAN: re.compile(r"units\.parquet|files-[0-9a-f]{12}\.parquet|class_labels\.json|_tmp"),
         f"{PLAN}/{TEMPORARIES}": re.compile(r"fiqa-[0-9a-f]+"),
         TEMPORARIES: re.compile(r"fiqa-[0-9a-f]+"),
@@ -58,7 +62,7 @@ SCORING_RUN = RunKind(
     },
     swept=(TEMPORARIES, f"{PLAN}/{TEMPORARIES}", PROGRESS),
     # Not the plan: it is that of the new run already.
-    cleared=(SUMMARY, QUALITY, PROGRESS),
+    cleared=(SUMMARY, QUALITY, CROPS, PROGRESS),
     nothing_finished=_nothing_finished,
 )
 
@@ -128,12 +132,20 @@ def _finished(output: str, units: Sequence[Unit], settings: ScoreSettings) -> di
     quality = storage.join(output, QUALITY)
     if not summary["complete"] or set(storage.list_names(quality)) != expected:
         return None
+    if settings.crops is not None and not _has_crops(output, expected, summary):
+        return None
     # On a disk a file may have been damaged since. A store is asked after each upload whether the file is complete.
     if storage.is_local(output):
         places = [storage.join(quality, name) for name in sorted(expected)]
         if not all(storage.in_flight(places, is_whole, _READ_AT_ONCE)):
             return None
     return summary
+
+
+def _has_crops(output: str, tables: set[str], summary: dict[str, Any]) -> bool:
+    """Whether the tars of aligned faces are there; a unit without a face has none, so units are looked at then."""
+    tars = set(storage.list_names(storage.join(output, CROPS)))
+    return tars == {name.replace(".parquet", ".tar") for name in tables} or not summary["status"].get(Status.ALIGNED)
 
 
 def _remove_earlier_plans(output: str, plan: Plan) -> None:
@@ -143,11 +155,24 @@ def _remove_earlier_plans(output: str, plan: Plan) -> None:
             storage.remove(storage.join(output, PLAN, name))
 
 
-def write_summary(output: str, planned: int, seconds: float, settings: dict[str, Any], summary: Summary) -> None:
-    """Publish `summary.json`; its presence means that every unit was tried."""
+def write_summary(
+    output: str,
+    planned: int,
+    seconds: float,
+    settings: dict[str, Any],
+    summary: Summary,
+    first_look: FirstLook | None = None,
+) -> None:
+    """Publish `summary.json`; its presence means that every unit was tried.
+
+    `first_look`: what the driver saw of the first pictures, where they are not aligned.
+    """
     missing = _missing_units(summary, planned)
     lost = len({loss.shard for loss in summary.losses})
-    content = report(summary) | {
+    content = report(summary)
+    if first_look is not None:
+        content["pictures"]["first_look"] = first_look.report()
+    content |= {
         "complete": not (missing or summary.failures or summary.repeated or lost),
         "units": planned,
         "units_missing": missing[:100],

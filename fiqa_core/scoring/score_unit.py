@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from fiqa_core.alignment.aligner import Aligner
 from fiqa_core.scoring.batch_scorer import BatchScorer
+from fiqa_core.scoring.crop_shard import crop_shard, has_its_crops
 from fiqa_core.scoring.losses import described, in_words, measured
 from fiqa_core.scoring.progress import Heartbeat
 from fiqa_core.scoring.service.errors import ScoringProcessLostError
@@ -24,7 +26,7 @@ from fiqa_core.shards.unit import Unit
 from fiqa_core.storage import StorageError, absolute, is_local, join, open_read, publish, remove, stat, temporary_for
 from fiqa_core.storage.attempts import with_attempts
 from fiqa_core.wording import counted, first_line
-from schemas.reasons import SHARD_LEVEL, Status
+from schemas.reasons import DONE, SHARD_LEVEL
 
 _log = logging.getLogger(__name__)
 _LOST_SCORING_PROCESSES = 10  # in one unit; after each loss the process and the unit are started again
@@ -53,6 +55,7 @@ def score_unit(
     threads: int = 1,
     heartbeat: Heartbeat | None = None,
     sleep: Callable[[float], None] = time.sleep,
+    aligner: Aligner | None = None,
 ) -> Summary:
     """Score a unit, unless its file is there already.
 
@@ -63,7 +66,7 @@ def score_unit(
     heartbeat = heartbeat or Heartbeat()
 
     def attempt() -> Summary:
-        return _keep_or_score(unit, scorer, settings, output, threads, heartbeat, started)
+        return _keep_or_score(unit, scorer, settings, output, threads, heartbeat, started, aligner)
 
     lost = 0
     while True:
@@ -98,17 +101,19 @@ def _keep_or_score(
     threads: int,
     heartbeat: Heartbeat,
     started: float,
+    aligner: Aligner | None,
 ) -> Summary:
     """Score a unit once, unless its complete file is there."""
     target = unit_file(output, unit, settings)
     if stat(target) is not None:
         earlier = read_earlier(target)
-        if earlier is not None:
-            heartbeat.keep(earlier.rows, earlier.rows - earlier.status.get(Status.SCORED, 0), unit.size)
+        if earlier is not None and has_its_crops(target, earlier, settings):
+            usable = sum(earlier.status.get(status, 0) for status in DONE)
+            heartbeat.keep(earlier.rows, earlier.rows - usable, unit.size)
             return _finished_unit(earlier, unit, started, kept=True)
         remove(target)
     with heartbeat.attempt(unit.size):
-        summary = _score(unit, scorer, settings, output, target, threads, heartbeat)
+        summary = _score(unit, scorer, settings, output, target, threads, heartbeat, aligner)
     done = _finished_unit(summary, unit, started, kept=False)
     for loss in described(done.losses):
         _log.warning("unit %d: %s", unit.number, in_words(loss))
@@ -143,13 +148,16 @@ def _score(
     target: str,
     threads: int,
     heartbeat: Heartbeat,
+    aligner: Aligner | None,
 ) -> Summary:
     records = container_of(unit).read(unit, settings.read)
-    with temporary_for(output) as path:
+    with temporary_for(output) as path, crop_shard(output, settings) as crops:
         with QualityWriter(path, unit, settings) as writer:
-            for rows in score_records(records, scorer, settings, threads):
+            for rows in score_records(records, scorer, settings, threads, aligner):
+                if crops is not None:
+                    crops.add(rows)
                 writer.write(rows)
-                rejected = sum(row.status is not Status.SCORED for row in rows)
+                rejected = sum(row.status not in DONE for row in rows)
                 reached = max((row.record.reached for row in rows), default=0)
                 heartbeat.add(len(rows), rejected, sum(row.stored or 0 for row in rows), reached)
         # A row for the lost rest of a shard stands for an unknown number of records.
@@ -159,5 +167,7 @@ def _score(
                 f"{counted(unit.records, 'record was', 'records were')} planned, "
                 f"{counted(writer.summary.rows, 'was', 'were')} read: the shard changed"
             )
+        if crops is not None:
+            crops.publish(target)
         publish(path, target)
     return writer.summary

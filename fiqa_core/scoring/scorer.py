@@ -11,6 +11,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
+from fiqa_core.alignment.aligner import Aligner
+from fiqa_core.alignment.first_look import FirstInputs
 from fiqa_core.devices import resolve_device
 from fiqa_core.images.admission import ImageRejected
 from fiqa_core.models import EMBEDDED
@@ -66,6 +68,7 @@ class QualityScorer(BatchScorer):
         self.flip = flip
         self.batch_size = batch_size or DEFAULT_BATCH[self.device.type]
         self._lock = threading.Lock()
+        self._first = FirstInputs()
         self._network: Any = loaded.network.to(self.device).eval()
         if precision == "int8":
             quantise_blocks(self._network)
@@ -110,11 +113,14 @@ class QualityScorer(BatchScorer):
         with self._lock:
             return joined(self._score_parts(pixels))
 
-    def score(self, images: Iterable[Any], errors: Literal["raise", "nan"] = "raise") -> np.ndarray:
+    def score(
+        self, images: Iterable[Any], errors: Literal["raise", "nan"] = "raise", aligner: Aligner | None = None
+    ) -> np.ndarray:
         """Quality, float32 (N,), of a list of paths, PIL images or uint8 RGB arrays (H, W, 3).
 
         `errors="nan"`: an image that cannot be used, or a path that cannot be read, has NaN for its quality, and a
-        warning in the log says why; the others are scored.
+        warning in the log says why; the others are scored. `aligner`: finds the face in each picture and aligns it;
+        without one, pictures must be aligned crops, and a warning says if the first ones are not.
 
         Raises:
             ImageRejected: an image that cannot be used; the message says which (counted from 0) and why.
@@ -143,7 +149,9 @@ class QualityScorer(BatchScorer):
         for number, image in enumerate(images):
             qualities.append(np.nan)
             try:
-                batch.append(from_image(image))
+                batch.append(from_image(image, align=None if aligner is None else aligner.crop))
+                if aligner is None:
+                    self._first.see(batch[-1])
                 places.append(number)
             except ImageRejected as error:
                 message = f"image {number}: {error.message}"
@@ -160,6 +168,7 @@ class QualityScorer(BatchScorer):
                 score_batch()
         if batch:
             score_batch()
+        self._first.warn()
         return np.array(qualities, np.float32)
 
     def _score_parts(self, pixels: np.ndarray) -> list[Scores]:

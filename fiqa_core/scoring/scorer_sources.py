@@ -1,4 +1,4 @@
-"""What makes a scorer inside the worker: of a checkpoint, of an ONNX file, or of a simple measure.
+"""What makes a scorer inside the worker: of a checkpoint, of an ONNX file, of a simple measure, or of nothing.
 
 A source is small and picklable. Networks and their libraries are imported where a scorer is made, so that a worker
 loads only what its own needs.
@@ -146,6 +146,17 @@ class MeasureSource:
         from fiqa_core.scoring.measures import LaplacianScorer, StoredSizeScorer
 
         return LaplacianScorer() if self.name == "laplacian" else StoredSizeScorer()
+
+
+@dataclass(frozen=True)
+class NoScorerSource:
+    """Makes a scorer that scores nothing, for align_dataset."""
+
+    def load(self) -> BatchScorer:
+        """The scorer."""
+        from fiqa_core.scoring.measures import NoScorer
+
+        return NoScorer()
 
 
 def _on_each_gpu(load_on: Callable[[str], BatchScorer], device: str, gpus: int) -> BatchScorer:

@@ -5,12 +5,13 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from fiqa_core.alignment.settings import AlignSettings, CropSettings
 from fiqa_core.networks.onnx_input import OnnxInput
 from fiqa_core.scoring.precision import is_half
 from fiqa_core.shards.unit import ReadSettings
 from schemas import versions
 
-_LATER = ("flip", "onnx", "phash", "batch_size", "compiled")
+_LATER = ("flip", "onnx", "phash", "batch_size", "compiled", "align", "crops")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class ScoreSettings:
         onnx: what an ONNX network is fed and asked for; None for a checkpoint.
         phash: whether the table has the columns `phash` and `thumb`.
         compiled: whether the network was compiled by torch.compile, which changes scores by rounding.
+        align: how faces were found and aligned; None: pictures were scored as they are.
+        crops: how aligned faces are written (align_dataset); None: they are not.
         batch_size: images a forward pass, where it changes scores (`batch_that_counts`); else 0.
     """
 
@@ -47,6 +50,8 @@ class ScoreSettings:
     phash: bool = False
     batch_size: int = 0
     compiled: bool = False
+    align: AlignSettings | None = None
+    crops: CropSettings | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON. Settings that were added later are included only if they are used, so that older

@@ -7,13 +7,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import cycle
 from operator import itemgetter
+from typing import NamedTuple
 
 import numpy as np
 
 from fiqa_core.ahead import ahead
+from fiqa_core.alignment.aligner import AlignedFace, Aligner
+from fiqa_core.alignment.choice import FaceRule
+from fiqa_core.alignment.crops import Crop, make_crops
+from fiqa_core.alignment.prepared import prepare_aligned
+from fiqa_core.alignment.settings import CropSettings
 from fiqa_core.images.decode import ImageLimits, ImageRejected
 from fiqa_core.images.phash import perceptual_hash
-from fiqa_core.images.preprocess import ChannelOrder, prepare
+from fiqa_core.images.preprocess import ChannelOrder, Prepared, prepare
 from fiqa_core.images.quantisation import quantisation_step
 from fiqa_core.images.thumbnail import thumbnail
 from fiqa_core.in_flight import in_flight
@@ -34,7 +40,10 @@ class Row:
     """One row of the quality table while it is made; `pixels` are dropped as soon as they are scored."""
 
     __slots__ = (
+        "crop_keys",
+        "crops",
         "embedding",
+        "face",
         "height",
         "message",
         "phash",
@@ -63,10 +72,29 @@ class Row:
         self.quantisation: float | None = None
         self.pixels: np.ndarray | None = None
         self.embedding: np.ndarray | None = None
+        self.face: AlignedFace | None = None
+        self.crops: list[Crop] = []
+        self.crop_keys: list[str] = []
 
 
-def prepare_row(record: Record, limits: ImageLimits, channel_order: ChannelOrder, phash: bool) -> Row:
-    """Hash and decode one record; a fault of the record becomes the row's status."""
+class Preparation(NamedTuple):
+    """How a record is made ready for the network; made of the settings once, not for every record."""
+
+    limits: ImageLimits
+    channel_order: ChannelOrder
+    phash: bool
+    aligner: Aligner | None = None
+    crops: CropSettings | None = None
+
+    @classmethod
+    def of(cls, settings: ScoreSettings, aligner: Aligner | None) -> "Preparation":
+        """As the settings say; `aligner`: what they say of alignment, ready for use."""
+        limits = ImageLimits(settings.min_side, settings.max_side, settings.max_pixels)
+        return cls(limits, ChannelOrder(settings.channel_order), settings.phash, aligner, settings.crops)
+
+
+def prepare_row(record: Record, preparation: Preparation) -> Row:
+    """Hash, decode and (with an aligner) align one record; a fault of the record becomes the row's status."""
     row = Row(record)
     if record.data is not None:
         row.sha256 = hashlib.sha256(record.data).digest()
@@ -76,10 +104,10 @@ def prepare_row(record: Record, limits: ImageLimits, channel_order: ChannelOrder
         row.status, row.message = Status.MISSING_IMAGE, "the record holds no image"
     else:
         try:
-            prepared = prepare(record.data, limits, channel_order)
+            prepared = _prepared(row, record.data, preparation)
             row.pixels, row.width, row.height = prepared.pixels, prepared.width, prepared.height
             row.quantisation = quantisation_step(record.data)
-            if phash:
+            if preparation.phash:
                 row.phash, row.thumb = perceptual_hash(prepared.pixels), thumbnail(prepared.pixels)
         except ImageRejected as error:
             row.status, row.message = error.status, error.message
@@ -89,17 +117,31 @@ def prepare_row(record: Record, limits: ImageLimits, channel_order: ChannelOrder
     return row
 
 
-def prepare_rows(records: Iterable[Record], settings: ScoreSettings, threads: int) -> Iterator[Row]:
+def _prepared(row: Row, data: bytes, preparation: Preparation) -> Prepared:
+    """Network input of the stored image; what is known of its face goes to the row."""
+    limits, channel_order, _, aligner, crops = preparation
+    if aligner is None:
+        return prepare(data, limits, channel_order)
+    prepared, faces = prepare_aligned(data, limits, channel_order, aligner)
+    row.face = faces[0]._replace(pixels=None)
+    if crops is not None:
+        row.crops = make_crops(faces, data, crops, aligner.rule is FaceRule.ALL)
+        row.status = Status.ALIGNED
+    return prepared
+
+
+def prepare_rows(
+    records: Iterable[Record], settings: ScoreSettings, threads: int, aligner: Aligner | None = None
+) -> Iterator[Row]:
     """Rows in the records' order, decoded by `threads` threads with a bounded number, and bounded bytes, in flight."""
-    limits = ImageLimits(settings.min_side, settings.max_side, settings.max_pixels)
-    channel_order = ChannelOrder(settings.channel_order)
+    preparation = Preparation.of(settings, aligner)
 
     def prepare_chunk(chunk: tuple[list[Record], int]) -> list[Row]:
-        return [prepare_row(record, limits, channel_order, settings.phash) for record in chunk[0]]
+        return [prepare_row(record, preparation) for record in chunk[0]]
 
     if threads <= 1:
         for record in records:
-            yield prepare_row(record, limits, channel_order, settings.phash)
+            yield prepare_row(record, preparation)
         return
     chunks = in_flight(_chunks(records), prepare_chunk, threads, itemgetter(1), _BYTES_IN_FLIGHT, name="decode")
     for rows in chunks:
@@ -184,9 +226,13 @@ def _narrowed(embedding: np.ndarray, embedding_type: str) -> np.ndarray:
 
 
 def score_records(
-    records: Iterable[Record], scorer: BatchScorer, settings: ScoreSettings, threads: int = 1
+    records: Iterable[Record],
+    scorer: BatchScorer,
+    settings: ScoreSettings,
+    threads: int = 1,
+    aligner: Aligner | None = None,
 ) -> Iterator[list[Row]]:
-    """Score records in order; reading and decoding run beside the network, a few batches ahead.
+    """Score records in order; reading, decoding and aligning run beside the network, a few batches ahead.
 
     A scorer that computes elsewhere is asked for `_SESSIONS` sessions, for the whole of these records. Batches are
     gathered in their `pixels` in turn, so that one is with the scorer while the rows of another are made and written.
@@ -194,16 +240,20 @@ def score_records(
     with ExitStack() as stack:
         count = _SESSIONS if scorer.computes_elsewhere else 1
         scorers = [stack.enter_context(scorer.session()) for _ in range(count)]
-        yield from _scored(records, scorers, settings, threads)
+        yield from _scored(records, scorers, settings, threads, aligner)
 
 
 def _scored(
-    records: Iterable[Record], scorers: Sequence[BatchScorer], settings: ScoreSettings, threads: int
+    records: Iterable[Record],
+    scorers: Sequence[BatchScorer],
+    settings: ScoreSettings,
+    threads: int,
+    aligner: Aligner | None,
 ) -> Iterator[list[Row]]:
     batch_size = scorers[0].batch_size  # a scorer that runs out of memory halves its own, and cuts batches itself
     places = cycle([(scorer, _place(scorer, batch_size)) for scorer in scorers])
     embedding_type = "float32" if settings.embeddings == "none" else settings.embeddings
-    prepared = ahead(batches(prepare_rows(records, settings, threads), batch_size), depth=2)
+    prepared = ahead(batches(prepare_rows(records, settings, threads, aligner), batch_size), depth=2)
     under_way: deque[Callable[[], list[Row]]] = deque()
     try:
         for batch in prepared:

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from fiqa_core.scoring.label_counts import LabelCounts, add, count_labels, label_report
 from fiqa_core.scoring.losses import Loss, described, kept, losses_in
+from fiqa_core.scoring.picture_counts import PictureCounts, add_pictures, count_pictures, picture_report
 from schemas.reasons import SHARD_LEVEL
 
 # Quantiles come from the qualities whose hash of (shard, index) is smallest: a uniform sample that does not
@@ -28,7 +29,8 @@ class Summary:
     counted twice; `failures` names units without a file; `scored_now`/`rows_now` count what
     this run did itself (without files kept from an earlier run); `seconds` is worker time; `sample` is an array of
     (hash, quality) pairs, in that order, as bytes; `losses` are the stretches of shards that were not read (the first
-    of them, `losses.MOST_LOSSES`); `labels` counts labels and their identities.
+    of them, `losses.MOST_LOSSES`); `labels` counts labels and their identities;
+    `pictures` counts sizes and aligned faces.
     """
 
     rows: int = 0
@@ -44,6 +46,7 @@ class Summary:
     failures: tuple[tuple[int, str, str], ...] = ()
     losses: tuple[Loss, ...] = ()
     labels: LabelCounts = field(default_factory=LabelCounts)
+    pictures: PictureCounts = field(default_factory=PictureCounts)
 
 
 def summarise(table: pa.Table) -> Summary:
@@ -63,6 +66,7 @@ def summarise(table: pa.Table) -> Summary:
         sample=_smallest(pairs),
         losses=losses_in(table) if any(entry["values"] in SHARD_LEVEL for entry in counts) else (),
         labels=_labels(table),
+        pictures=count_pictures(table),
     )
 
 
@@ -92,6 +96,7 @@ def merge(a: Summary, b: Summary) -> Summary:
         failures=tuple(sorted(a.failures + b.failures)),
         losses=kept(a.losses + b.losses),
         labels=add(a.labels, b.labels),
+        pictures=add_pictures(a.pictures, b.pictures),
     )
 
 
@@ -124,6 +129,7 @@ def report(summary: Summary) -> dict[str, Any]:
         "status": dict(sorted(summary.status.items())),
         "quality": quality,
         "labels": label_report(summary.labels),
+        "pictures": picture_report(summary.pictures),
         "failed_units": failures,
         "shards_broken_off": described(summary.losses),
     }

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fiqa_core.alignment.aligner import AlignedFace
 from fiqa_core.networks.onnx_session import onnxruntime
 from fiqa_core.scoring.label_counts import origins_text, read_origins, with_origins
 from fiqa_core.scoring.settings import ScoreSettings
@@ -33,7 +35,13 @@ class QualityWriter:
 
     def __init__(self, path: Path, unit: Unit, settings: ScoreSettings) -> None:
         self._unit = unit
-        self._schema = quality_schema(settings.embeddings, settings.embedding_dim, settings.phash)
+        self._schema = quality_schema(
+            settings.embeddings,
+            settings.embedding_dim,
+            settings.phash,
+            alignment=settings.align is not None,
+            crops=settings.crops is not None,
+        )
         self._settings = settings
         self._rows: list[Row] = []
         self._characters = 0
@@ -92,9 +100,32 @@ def to_table(rows: list[Row], shard: str, schema: pa.Schema, settings: ScoreSett
     if settings.phash:
         columns["phash"] = [None if row.phash is None else f"{row.phash:016x}" for row in rows]
         columns["thumb"] = [row.thumb for row in rows]
+    if settings.align is not None:
+        columns |= _faces([row.face for row in rows])
+    if settings.crops is not None:
+        columns["crops"] = [row.crop_keys or None for row in rows]
     if settings.embeddings != "none":
         columns["embedding"] = _embeddings(rows, schema.field("embedding").type, settings)
     return pa.table(columns, schema=schema)
+
+
+def _faces(faces: list[AlignedFace | None]) -> dict[str, list[Any]]:
+    """Columns of the faces that were found (`ALIGNMENT_TYPES`)."""
+
+    def column(value: Callable[[AlignedFace], Any]) -> list[Any]:
+        return [None if face is None else value(face) for face in faces]
+
+    return {
+        "faces": column(lambda each: each.found),
+        "face_score": column(lambda each: each.face.score),
+        "face_box": column(lambda each: each.face.box.astype(np.float32)),
+        "landmarks": column(lambda each: each.face.landmarks.astype(np.float32).ravel()),
+        "eye_distance": column(lambda each: each.face.eye_distance),
+        "yaw": column(lambda each: each.pose.yaw),
+        "pitch": column(lambda each: each.pose.pitch),
+        "roll": column(lambda each: each.pose.roll),
+        "warped": column(lambda each: each.warped),
+    }
 
 
 def _texts(values: list[str | None]) -> pa.Array:
@@ -144,6 +175,9 @@ def file_metadata(unit: Unit, settings: ScoreSettings) -> dict[bytes, bytes]:
         provenance.PACKAGE_VERSION: versions.PACKAGE_VERSION.encode(),
         provenance.TORCH_VERSION: str(torch.__version__).encode(),
     }
+    if settings.align is not None:
+        metadata[provenance.DETECTOR_SHA256] = settings.align.detector_sha256.encode()
+        metadata[provenance.FACES] = settings.align.faces.encode()
     if settings.onnx is not None:
         metadata[provenance.ONNXRUNTIME_VERSION] = str(onnxruntime().__version__).encode()
     return metadata

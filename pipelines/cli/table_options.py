@@ -97,17 +97,22 @@ def add_image_options(parser: Parser) -> None:
         default="rgb",
         help="bgr-files: for sets made by the original extraction scripts, whose files have red and blue swapped",
     )
+    add_min_side(images)
+    images.add_argument(
+        "--phash",
+        action="store_true",
+        help="add the columns phash and thumb (1 KiB a row), by which near duplicates are found",
+    )
+
+
+def add_min_side(images: argparse._ArgumentGroup) -> None:
+    """The smallest image that is admitted."""
     images.add_argument(
         "--min-side",
         type=positive,
         default=16,
         metavar="PIXELS",
         help="images with a shorter side are rejected as too_small",
-    )
-    images.add_argument(
-        "--phash",
-        action="store_true",
-        help="add the columns phash and thumb (1 KiB a row), by which near duplicates are found",
     )
 
 

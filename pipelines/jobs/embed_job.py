@@ -1,6 +1,7 @@
 """What embed_dataset does once its command line is read."""
 
 import argparse
+import dataclasses
 import functools
 import logging
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from fiqa_core.wording import counted
 from pipelines.cli import table_options
 from pipelines.cli.errors import OptionError
 from pipelines.cli.parser import Parser
+from pipelines.jobs.alignment import align_settings, aligner_source
 from pipelines.jobs.network_settings import settle_precision
 from pipelines.jobs.table_job import (
     TableJob,
@@ -45,14 +47,16 @@ def run(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser, pass
     else:
         _refuse_onnx_options(arguments)
     workers = prepare_workers(arguments, options, onnx_device if is_onnx else resolve_device)
+    aligner = aligner_source(arguments)
     settings = _onnx_settings(arguments) if is_onnx else _checkpoint_settings(arguments, options, workers.device)
+    settings = dataclasses.replace(settings, align=align_settings(aligner))
     make: type[OnnxSource] | type[CheckpointScorer] = OnnxSource if is_onnx else CheckpointScorer
     threads = arguments.threads or workers.threads or network_threads(options, arguments)
     model = storage.absolute(arguments.model)
     source: ScorerSource = make(model, settings, workers.device, arguments.batch_size, threads, workers.gpus)
     next_line = functools.partial(_embedding_lines, settings) if settings.embedding_dim else by_quality
     shown = None if passing else next_line
-    return run_table(TableJob(arguments, options, settings, source, workers, _log, quality_lines, shown))
+    return run_table(TableJob(arguments, options, settings, source, workers, _log, quality_lines, shown, aligner))
 
 
 def _onnx_settings(arguments: argparse.Namespace) -> ScoreSettings:

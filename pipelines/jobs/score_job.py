@@ -1,6 +1,7 @@
 """What score_dataset does once its command line is read."""
 
 import argparse
+import dataclasses
 import logging
 from collections.abc import Sequence
 
@@ -15,6 +16,7 @@ from fiqa_core.scoring.settings import ScoreSettings
 from pipelines.cli import table_options
 from pipelines.cli.log_format import Lines
 from pipelines.cli.parser import Parser
+from pipelines.jobs.alignment import align_settings, aligner_source
 from pipelines.jobs.network_settings import settle_precision
 from pipelines.jobs.table_job import (
     TableJob,
@@ -33,12 +35,14 @@ def run(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser, sour
     """Score; `rest`: Beam's options. `source`: makes the scorer instead of a network."""
     options = command_options(arguments, rest, parser)
     workers = prepare_workers(arguments, options, resolve_device)
+    aligner = aligner_source(arguments)
     settings = _settings(arguments, options, workers.device, source)
+    settings = dataclasses.replace(settings, align=align_settings(aligner))
     if source is None:
         threads = arguments.threads or workers.threads or network_threads(options, arguments)
         model = EMBEDDED if arguments.model is None else storage.absolute(arguments.model)
         source = CheckpointScorer(model, settings, workers.device, arguments.batch_size, threads, workers.gpus)
-    return run_table(TableJob(arguments, options, settings, source, workers, _log, quality_lines, by_quality))
+    return run_table(TableJob(arguments, options, settings, source, workers, _log, quality_lines, by_quality, aligner))
 
 
 def _settings(

@@ -16,15 +16,19 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from fiqa_core import storage
+from fiqa_core.alignment.first_look import FirstLook
+from fiqa_core.alignment.source import AlignerSource
 from fiqa_core.runs.lock import hold_output
 from fiqa_core.runs.plan import Plan, plan_dataset
 from fiqa_core.scoring import run as scoring_run
+from fiqa_core.scoring.first_pictures import first_look
 from fiqa_core.scoring.progress import read_progress
 from fiqa_core.scoring.scorer_sources import ScorerSource
 from fiqa_core.scoring.service.source import ServedSource
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.balance import idle_workers
 from fiqa_core.wording import counted
+from pipelines.cli.align_options import log_pictures
 from pipelines.cli.command import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_OK
 from pipelines.cli.label_report import label_problem, log_labels
 from pipelines.cli.log_format import report
@@ -51,6 +55,7 @@ class TableJob:
     """One run of a command: its options, what makes its scorer, and the lines it prints at the end.
 
     `next_line` None: nobody will look at the table (it belongs to another command, which removes it at its end).
+    `aligner`: what aligns pictures; None where they are scored as they are.
     """
 
     arguments: argparse.Namespace
@@ -61,6 +66,7 @@ class TableJob:
     log: logging.Logger
     figures: FigureLines
     next_line: NextLine | None
+    aligner: AlignerSource | None = None
 
 
 def prepare_workers(
@@ -108,7 +114,7 @@ def _run_on(output: str, job: TableJob) -> int:
     idle = idle_workers(plan.units, worker_processes(options))
     if idle is not None:
         job.log.warning("%s", idle)
-    pipeline = _pipeline(output, job, plan)
+    pipeline = _pipeline(output, job, plan, _first_look(job, plan))
     if dataflow.is_dataflow(options):
         if not dataflow_job.run_job(pipeline, options, plan, wait=not arguments.no_wait):
             return EXIT_OK
@@ -126,6 +132,7 @@ def _check_labels(job: TableJob, summary: dict[str, Any], code: int) -> int:
     if labels is None:
         return code
     log_labels(job.log, labels)
+    log_pictures(job.log, summary)
     problem = label_problem(labels, job.settings.read.label_field)
     if problem is None:
         return code
@@ -133,13 +140,21 @@ def _check_labels(job: TableJob, summary: dict[str, Any], code: int) -> int:
     return code if code != EXIT_OK else EXIT_BAD_INPUT
 
 
-def _pipeline(output: str, job: TableJob, plan: Plan) -> beam.Pipeline:
+def _first_look(job: TableJob, plan: Plan) -> FirstLook | None:
+    """What the first pictures of a run without --align are; said where they are not aligned crops."""
+    look = first_look(plan.units, job.settings) if job.aligner is None else None
+    if look is not None and look.warning is not None:
+        job.log.warning("%s", look.warning)
+    return look
+
+
+def _pipeline(output: str, job: TableJob, plan: Plan, look: FirstLook | None = None) -> beam.Pipeline:
     arguments, options, workers = job.arguments, job.options, job.workers
     source = served(job.source, options, arguments, workers.device)
     if isinstance(source, ServedSource) and is_local(options):
         source.start()  # the network is loaded while the workers start
     threads = arguments.decode_threads or _decode_threads(options)
-    scoring = ScoreDataset(source, job.settings, output, len(plan.units), threads, workers.hints)
+    scoring = ScoreDataset(source, job.settings, output, len(plan.units), threads, workers.hints, job.aligner, look)
     pipeline = beam.Pipeline(options=options)
     _ = pipeline | "Units" >> beam.Create(plan.units) | "ScoreDataset" >> scoring
     return pipeline

@@ -12,7 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import embed_dataset, evaluate_quality, filter_dataset, measure_baselines, score_dataset, train_fiqa
+from pipelines import (
+    align_dataset,
+    embed_dataset,
+    evaluate_quality,
+    filter_dataset,
+    measure_baselines,
+    score_dataset,
+    train_fiqa,
+)
 from pipelines.cli import doctor
 from pipelines.cli.evaluation_options import parser as evaluation_parser
 from pipelines.cli.parser import Parser, nearest
@@ -27,6 +35,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PARSERS = {
     "score": score_dataset.make_parser,
     "embed": embed_dataset.make_parser,
+    "align": align_dataset.make_parser,
     "filter": filter_dataset.make_parser,
     "evaluate": evaluation_parser,
     "train": train_fiqa.make_parser,
@@ -36,6 +45,7 @@ PARSERS = {
 NEEDED = {
     "score": ["--input", "i", "--output", "o"],
     "embed": ["--input", "i", "--output", "o", "--model", "m.onnx"],
+    "align": ["--input", "i", "--output", "o"],
     "filter": ["--quality", "q", "--dry-run"],
     "evaluate": ["--embeddings", "fr=e", "--pairs", "p", "--output", "o"],
     "train": ["--config", "c"],
@@ -44,7 +54,7 @@ NEEDED = {
 
 
 def test_every_command_is_a_line_of_the_table_with_a_module_that_runs():
-    assert [*COMMANDS][:6] == [*PARSERS]
+    assert [*COMMANDS][: len(PARSERS)] == [*PARSERS]
     for command in COMMANDS.values():
         assert callable(import_module(command.module).run)
 

@@ -50,7 +50,7 @@ def test_pixels_are_taken_as_rgb():
 
 
 def test_landmarks_of_the_int8_model_are_those_of_the_float_model_within_a_few_pixels():
-    """Measured on 300 photographs: median 5.6 %, 90 % below 10 %, all below 24 % of the distance between the eyes."""
+    """Measured on 300 photographs: median 5.5 %, 90 % below 10 %, 99 % below 17 % of the distance between the eyes."""
     apart = [difference(found(p).landmarks, found(p, float_detector()).landmarks) for p in photographs(24)]
     assert np.median(apart) < 0.08
     assert max(apart) < 0.25
