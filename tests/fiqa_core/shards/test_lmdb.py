@@ -370,3 +370,17 @@ def test_the_same_images_give_the_same_file_and_an_abandoned_one_leaves_nothing(
         writer.add_batch(batch)
         writer.abandon()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("damage", ["", "leaf", "root"])
+def test_a_unit_is_entered_near_any_of_its_records(tmp_path, whole, damage):
+    path = tmp_path / "t.lmdb_dataset"
+    number = {"": None, "leaf": pages_of(whole, LEAF)[2], "root": pages_of(whole, BRANCH)[0]}[damage]
+    path.write_bytes(whole if number is None else changed(whole, number * PAGE, bytes(16)))
+    rows = read(path)
+    for unit in plan(path, 20):
+        end = unit.first_index + unit.records
+        for index in range(unit.first_index, end):
+            entered = list(Lmdb().read(Lmdb().enter_at(unit, index), ReadSettings()))
+            assert entered == rows[entered[0].index : end]
+            assert index - 60 < entered[0].index <= index
