@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fiqa_core.shards.lmdb.layout import LEAF, PageError, Tree
+from fiqa_core.shards.lmdb.layout import LEAF, Node, PageError, Tree
 from fiqa_core.shards.lmdb.listing import BOOKKEEPING, Listing, read_listing
-from fiqa_core.shards.lmdb.pages import PagedFile, keys
+from fiqa_core.shards.lmdb.pages import PagedFile, keys, nodes
 from fiqa_core.shards.lmdb.tree import Lost, find, leaves, strays
 from fiqa_core.storage import open_read
 from fiqa_core.wording import counted
@@ -60,47 +60,64 @@ def open_database(url: str, version: str, name: str) -> Database:
     with open_read(url, version) as stream:
         file = PagedFile(stream.fileno())
         tree = _named(file, name)
-        listing = read_listing(file, tree)
-        if listing is not None and listing.problem:
-            _log.warning("%s: %s", url, listing.problem)
-        found = _Found(listing)
         pages = leaves(file, tree)
-        counts = [1 if isinstance(page, Lost) else found.count(keys(file.page(page, LEAF))) for page in pages]
-        damaged = any(isinstance(page, Lost) for page in pages)
-        if found.nodes != tree.entries and not damaged and not tree.several:
-            damaged = True
+        more = strays(file, pages) if any(isinstance(page, Lost) for page in pages) else []
+        found = _counted(file, tree, pages, more)
+        if found.nodes != tree.entries and not any(isinstance(page, Lost) for page in pages) and not tree.several:
             reason = f"the database says that it has {counted(tree.entries, 'record')}, but {found.nodes:,} are found"
             pages.append(Lost(reason, 1, False))
-            counts.append(1)
-        more = list(_strays(file, tree, strays(file, pages))) if damaged else []
-        for stray in more:
-            there = keys(file.page(stray.page, LEAF))
-            counts.append(found.count([there[node] for node in stray.nodes.tolist()]))
+            more = strays(file, pages)
+            found = _counted(file, tree, pages, more)
+        used = list(_strays(file, tree, more))
+        counts = found.counts + [found.count(_chosen(file, stray)) for stray in used]
         absent = found.absent()
-        return Database(tree, listing, pages, more, absent, counts + [len(absent)] * bool(len(absent)))
+        listing = found.listing
+        if listing is not None and listing.problem:
+            _log.warning("%s: %s", url, listing.problem)
+        return Database(tree, listing, pages, used, absent, counts + [len(absent)] * bool(len(absent)))
+
+
+def _counted(file: PagedFile, tree: Tree, pages: list[int | Lost], more: list[int]) -> "_Found":
+    """The records of leaf pages, and the listing, which may lie in one of `more`, lost to the tree."""
+    found = _Found(read_listing(file, lambda key: find(file, tree, key) or _find_in(file, more, key)))
+    found.counts = [1 if isinstance(page, Lost) else found.count(keys(file.page(page, LEAF))) for page in pages]
+    return found
+
+
+def _find_in(file: PagedFile, pages: list[int], key: bytes) -> Node | None:
+    for page in pages:
+        if key in keys(file.page(page, LEAF)):
+            return next(node for node in nodes(file.page(page, LEAF)) if node.key == key)
+    return None
+
+
+def _chosen(file: PagedFile, stray: Stray) -> list[bytes]:
+    there = keys(file.page(stray.page, LEAF))
+    return [there[node] for node in stray.nodes.tolist()]
 
 
 class _Found:
     """Counts records, and ticks them off in the listing."""
 
     def __init__(self, listing: Listing | None) -> None:
-        self._listing = listing
+        self.listing = listing
+        self.counts: list[int] = []
         self._listed = np.zeros(0 if listing is None else len(listing.keys), bool)
         self.nodes = 0
 
     def count(self, there: list[bytes]) -> int:
         """The number of keys that are images."""
         self.nodes += len(there)
-        if self._listing is None:
+        if self.listing is None:
             return len(there)
-        places = self._listing.of(there)
+        places = self.listing.of(there)
         self._listed[places[places >= 0]] = True
         return len(there) - sum(key in BOOKKEEPING for key in there)
 
     def absent(self) -> np.ndarray:
         """Keys of the listing that were not found, in its order."""
         places = np.flatnonzero(~self._listed)
-        return places if self._listing is None else places[np.argsort(self._listing.places[places], kind="stable")]
+        return places if self.listing is None else places[np.argsort(self.listing.places[places], kind="stable")]
 
 
 def _named(file: PagedFile, name: str) -> Tree:
@@ -129,10 +146,10 @@ def _strays(file: PagedFile, tree: Tree, pages: list[int]) -> Iterator[Stray]:
     chosen &= every != _NONE
     begin = 0
     for page, some in zip(pages, digests, strict=True):
-        nodes = np.flatnonzero(chosen[begin : begin + len(some)])
+        wanted = np.flatnonzero(chosen[begin : begin + len(some)])
         begin += len(some)
-        if len(nodes):
-            yield Stray(page, nodes)
+        if len(wanted):
+            yield Stray(page, wanted)
 
 
 _NONE = np.uint64(0)  # of a key that is no record

@@ -4,14 +4,18 @@ import os
 from typing import NamedTuple
 
 from fiqa_core.shards.lmdb.layout import (
+    BRANCH,
     DATABASE,
+    DIRTY,
     DUPSORT,
+    LEAF,
     MAGIC,
     MAGIC_BYTES,
     MAX_DEPTH,
     META,
     META_FIELDS,
     NO_PAGE,
+    OVERFLOW,
     PAGE,
     PAGE_HEADER,
     PAGE_SIZES,
@@ -20,8 +24,12 @@ from fiqa_core.shards.lmdb.layout import (
     Tree,
 )
 
+_LOOKED_AT = 1000  # pages
+
 
 class Head(NamedTuple):
+    """What the head pages say: bytes of a page, the main database, and why that may not be its newest state."""
+
     page_size: int
     tree: Tree
     doubt: str | None
@@ -34,6 +42,8 @@ def first_pages(descriptor: int, size: int) -> Head:
     sizes = (first[0],) if first else PAGE_SIZES
     second = next((found for each in sizes if (found := _head(begin, each)) and found[0] == each), None)
     heads = [head for head in (first, second) if head]
+    if not heads and (page_size := _guessed(descriptor)):
+        return Head(page_size, Tree(NO_PAGE, 0, 0, False), "both head pages of the file are damaged")
     if not heads:
         cut_off = size < 2 * PAGE_SIZES[0] and begin[PAGE_HEADER : PAGE_HEADER + 4] == MAGIC_BYTES
         raise PageError(_not_lmdb(begin), truncated=cut_off or not size)
@@ -45,6 +55,18 @@ def first_pages(descriptor: int, size: int) -> Head:
             "head page tells; a later one may be lost"
         )
     return Head(newest[0], newest[1], doubt)
+
+
+def _guessed(descriptor: int) -> int | None:
+    """The size of a page, by pages that say their own number; None where there are none."""
+    for page_size in PAGE_SIZES:
+        for number in range(2, _LOOKED_AT):
+            header = os.pread(descriptor, PAGE_HEADER, number * page_size)
+            if len(header) == PAGE_HEADER:
+                own, _, kind, _, _ = PAGE.unpack(header)
+                if own == number and kind & ~DIRTY in (BRANCH, LEAF, OVERFLOW):
+                    return page_size
+    return None
 
 
 def _head(data: bytes, at: int) -> tuple[int, Tree, int] | None:

@@ -1,20 +1,21 @@
 """ViT-FIQA's layout: `__keys__` and `__labels__` hold pickles, a list of the images' keys and one of their labels."""
 
 import io
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fiqa_core.shards.label_text import value_text
-from fiqa_core.shards.lmdb.layout import Big, PageError, Tree
+from fiqa_core.shards.lmdb.layout import Big, Node, PageError
 from fiqa_core.shards.lmdb.pages import PagedFile
-from fiqa_core.shards.lmdb.tree import find
 from fiqa_core.shards.names import MAX_LABEL_CHARACTERS, printable, shortened
 from fiqa_core.shards.plain_pickle import PickleError, PlainPickle
 
 KEYS, LABELS, LENGTH = b"__keys__", b"__labels__", b"__len__"
 BOOKKEEPING = frozenset((KEYS, LABELS, LENGTH))
 LABEL_FROM = "__labels__"
+Find = Callable[[bytes], Node | None]
 _MOST_BYTES = 2 << 30
 _MOST_KEY = 511  # LMDB's own limit
 _END = b"\x01"  # behind each key, as numpy drops zeros at the end of bytes
@@ -61,19 +62,22 @@ def _text(value: Any) -> str | None:
     return None if text is None else printable(shortened(text, MAX_LABEL_CHARACTERS))
 
 
-def read_listing(file: PagedFile, tree: Tree) -> Listing | None:
-    """The listing of a database; None for one that has none."""
-    if find(file, tree, KEYS) is None and find(file, tree, LABELS) is None:
+def read_listing(file: PagedFile, find: Find) -> Listing | None:
+    """The listing of a database; None for one that has none.
+
+    `find` gives the node of a key, or None.
+    """
+    if find(KEYS) is None and find(LABELS) is None:
         return None
     nothing = Listing(np.empty(0, "S1"), np.empty(0, np.int64), None, "")
     try:
-        keys = _keys(file, tree)
+        keys = _keys(file, find)
     except (PickleError, PageError) as error:
         return nothing._replace(problem=f"{KEYS.decode()} cannot be read, so no image has a label: {error}")
     order = np.argsort(keys, kind="stable")
     listing = Listing(keys[order], order, None, "")
     try:
-        labels = _labels(file, tree)
+        labels = _labels(file, find)
     except (PickleError, PageError) as error:
         return listing._replace(problem=f"{LABELS.decode()} cannot be read, so no image has a label: {error}")
     if labels is None:
@@ -85,7 +89,7 @@ def read_listing(file: PagedFile, tree: Tree) -> Listing | None:
     return listing._replace(labels=labels)
 
 
-def _keys(file: PagedFile, tree: Tree) -> np.ndarray:
+def _keys(file: PagedFile, find: Find) -> np.ndarray:
     parts: list[np.ndarray] = []
 
     def add(items: list[Any]) -> None:
@@ -96,12 +100,12 @@ def _keys(file: PagedFile, tree: Tree) -> np.ndarray:
         if max(part.itemsize for part in parts) * sum(map(len, parts)) > _MOST_BYTES:
             raise PickleError(f"its keys need more than {_MOST_BYTES} bytes", 0)
 
-    _unpickled(_stored(file, tree, KEYS), add)
+    _unpickled(_stored(file, find, KEYS), add)
     return np.concatenate(parts) if parts else np.empty(0, "S1")
 
 
-def _labels(file: PagedFile, tree: Tree) -> np.ndarray | None:
-    if find(file, tree, LABELS) is None:
+def _labels(file: PagedFile, find: Find) -> np.ndarray | None:
+    if find(LABELS) is None:
         return None
     parts: list[np.ndarray] = []
 
@@ -115,12 +119,12 @@ def _labels(file: PagedFile, tree: Tree) -> np.ndarray | None:
         else:
             raise PickleError("an item is neither a number nor a text", 0)
 
-    _unpickled(_stored(file, tree, LABELS), add)
+    _unpickled(_stored(file, find, LABELS), add)
     return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
-def _stored(file: PagedFile, tree: Tree, name: bytes) -> bytes:
-    node = find(file, tree, name)
+def _stored(file: PagedFile, find: Find, name: bytes) -> bytes:
+    node = find(name)
     if node is None:
         raise PageError("there is none")
     if isinstance(node.value, Big):

@@ -28,7 +28,7 @@ _CHUNK = 1 << 18
 MOST_STEPS = 3_000_000  # of a verification set: some 20 for each numpy array, two for each image in bytes
 
 _U16, _I32, _U32, _U64, _F64 = (struct.Struct(form) for form in ("<H", "<i", "<I", "<Q", ">d"))
-_STOP, _SHORT_BYTES, _MEMOIZE = b".C\x94"
+_STOP, _SHORT_BYTES, _BYTES, _MEMOIZE, _PUT = b".CB\x94q"
 _AT_ONCE = 5000
 _FORGOTTEN = object()
 
@@ -79,6 +79,8 @@ class PlainPickle:
             self._at += 1
             if code == _SHORT_BYTES and self._short():
                 continue
+            if code == _BYTES and self._images():
+                continue
             if code == _STOP:
                 return self._top()
             step = _STEPS.get(code)
@@ -113,6 +115,41 @@ class PlainPickle:
             return False
         self._at = at - 1
         return True
+
+    def _images(self) -> bool:
+        """Bytes that are not read, kept or not, or as many in a row as there are: of these, sets of images are made."""
+        data, at, base, memo = self._data, self._at, self._base, self._memo
+        done = at - 1  # the instruction that is next
+        while at + 4 <= len(data) and not self._memo_apart:
+            size = _U32.unpack_from(data, at)[0]
+            stop = at + 4 + size
+            if size <= self._kept or base + stop > self._end:
+                break
+            blob = Blob(base + at + 4, size)
+            self._stack.append(blob)
+            self._left -= 1
+            done = stop
+            if stop + 3 > len(data):
+                break
+            if data[stop] == _MEMOIZE:
+                memo.append(blob)
+                done += 1
+            elif data[stop] == _PUT and data[stop + 1] == len(memo):
+                memo.append(blob)
+                done += 2
+            if data[done] != _BYTES:
+                break
+            at = done + 1
+        if done < self._at:
+            return False
+        self._go(done)
+        return True
+
+    def _go(self, at: int) -> None:
+        """To a place of `_data`, or behind it."""
+        self._at = at
+        if at > len(self._data):
+            self._base, self._at, self._data = self.place, 0, b""
 
     def begun(self) -> list[Any]:
         """Of a pickle that broke off: the items of its first list, as far as it came."""
@@ -187,9 +224,7 @@ class PlainPickle:
             if at + size > self._end:
                 raise PickleError(f"at byte {at} it states {size} bytes, but {self._end - at} are left", at, True)
             self._stack.append(Blob(at, size))
-            self._at += size
-            if self._at > len(self._data):
-                self._base, self._at, self._data = self.place, 0, b""
+            self._go(self._at + size)
             return
         data = self._take(size)
         self._stack.append(data.decode("utf-8", "backslashreplace") if text else data)

@@ -5,6 +5,7 @@ import random
 import tracemalloc
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -180,3 +181,17 @@ def test_an_image_above_the_limit_is_hashed_and_not_held(tmp_path):
     row = read(path, max_stored_bytes=300)[0]
     assert row.fault.status is Status.TOO_LARGE
     assert row.sha256 is not None
+
+
+def test_a_set_in_a_store_is_read_as_from_a_disk_from_any_of_its_images(tmp_path):
+    path = tmp_path / "t.bin"
+    path.write_bytes(pickle.dumps((FACES, SAME), 4))
+    url = f"memory://bin-{tmp_path.name}/t.bin"
+    fsspec.filesystem("memory").pipe(url, path.read_bytes())
+    file = stat(url)
+    assert file is not None
+    units = list(InsightFaceBin().plan(file, 5))
+    assert [row for unit in units for row in InsightFaceBin().read(unit, ReadSettings())] == read(path)
+    assert pairs(file).same.tolist() == SAME
+    entered = InsightFaceBin().enter_at(units[1], 7)
+    assert [row.index for row in InsightFaceBin().read(entered, ReadSettings())] == [7, 8, 9]

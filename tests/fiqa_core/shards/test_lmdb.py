@@ -184,6 +184,9 @@ def test_a_damaged_branch_page_costs_no_image(tmp_path, whole):
         assert images(rows) == IMAGES
         assert [row.fault.status for row in rows if row.fault] == [Status.SHARD_UNREADABLE]
         assert any("may be an older image" in (row.note or "") for row in rows)
+        assert [row.label for row in rows if row.fault is None] == [
+            str(LABELS[int(row.key)]) for row in rows if row.key
+        ]
 
 
 def test_a_damaged_head_page_is_told_and_costs_no_image(tmp_path, whole):
@@ -193,6 +196,15 @@ def test_a_damaged_head_page_is_told_and_costs_no_image(tmp_path, whole):
         rows = read(path, 10)
         assert images(rows) == IMAGES
         assert f"head page {head} is damaged" in next(row.fault.message for row in rows if row.fault)
+    path.write_bytes(bytes(2 * PAGE) + whole[2 * PAGE :])
+    rows = read(path, 10)
+    assert images(rows) == IMAGES
+    assert [row.fault.message for row in rows if row.fault] == [
+        "an unknown number of records is lost: both head pages of the file are damaged"
+    ]
+    assert {row.key: row.label for row in rows if row.key} == {
+        k.decode(): str(v) for k, v in zip(IMAGES, LABELS, strict=True)
+    }
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.02, 0.3, 0.7, 0.999])
@@ -358,3 +370,17 @@ def test_the_same_images_give_the_same_file_and_an_abandoned_one_leaves_nothing(
         writer.add_batch(batch)
         writer.abandon()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("damage", ["", "leaf", "root"])
+def test_a_unit_is_entered_near_any_of_its_records(tmp_path, whole, damage):
+    path = tmp_path / "t.lmdb_dataset"
+    number = {"": None, "leaf": pages_of(whole, LEAF)[2], "root": pages_of(whole, BRANCH)[0]}[damage]
+    path.write_bytes(whole if number is None else changed(whole, number * PAGE, bytes(16)))
+    rows = read(path)
+    for unit in plan(path, 20):
+        end = unit.first_index + unit.records
+        for index in range(unit.first_index, end):
+            entered = list(Lmdb().read(Lmdb().enter_at(unit, index), ReadSettings()))
+            assert entered == rows[entered[0].index : end]
+            assert index - 60 < entered[0].index <= index

@@ -7,6 +7,7 @@ import time
 import tracemalloc
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from fiqa_core.shards.tfrecord.example import EXAMPLE
@@ -264,3 +265,30 @@ def test_the_same_images_give_the_same_file():
         writer.add_batch(image_batch(FACES, [str(n) for n in range(12)], ["x"] * 12))
         writer.close()
     assert streams[0].getvalue() == streams[1].getvalue()
+
+
+@pytest.mark.parametrize("name", ["t.tfrecord", "t.tfrecord.gz"])
+def test_a_shard_in_a_store_is_one_unit_and_is_read_as_from_a_disk(tmp_path, name):
+    path = tmp_path / name
+    data = b"".join(map(record, PAYLOADS))
+    path.write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    url = f"memory://tfrecord-{tmp_path.name}/{name}"
+    fsspec.filesystem("memory").pipe(url, path.read_bytes())
+    file = stat(url)
+    assert file is not None
+    (unit,) = TFRecord().plan(file, 3)
+    assert [row._replace(reached=0) for row in TFRecord().read(unit, ReadSettings())] == read(path)
+    assert TFRecord().is_sequential(unit)
+
+
+@pytest.mark.parametrize("unit_size", [5, 100])
+def test_a_unit_is_entered_at_any_of_its_records(tmp_path, unit_size):
+    path = tmp_path / "t.tfrecord"
+    offsets = write_tfrecord(path, PAYLOADS)
+    path.write_bytes(DAMAGES["a flipped bit of a length"](path.read_bytes(), offsets[3], offsets[4]))
+    rows = read(path)
+    for unit in plan(path, unit_size):
+        for index in range(unit.first_index, unit.first_index + unit.records):
+            entered = TFRecord().enter_at(unit, index)
+            found = [row._replace(reached=0) for row in TFRecord().read(entered, ReadSettings())]
+            assert found == rows[index : unit.first_index + unit.records]
