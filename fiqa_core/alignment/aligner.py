@@ -14,6 +14,7 @@ from fiqa_core.alignment.template import distance_from_template, to_template, wa
 # Pixels of a 112x112 crop (`distance_from_template`). Of LFW's crops that YuNet aligned the median is 3 and the 99th
 # percentile 8; of its originals, faces of half the picture in its middle, the first percentile is 16.
 ALIGNED_WITHIN = 10.0
+MOST_FACES = 100  # that are aligned in one picture (rule `ALL`): it bounds the time and memory that a picture can take
 
 
 class AlignedFace(NamedTuple):
@@ -64,14 +65,15 @@ class Aligner:
         return pixels if found is None else found
 
     def align(self, pixels: np.ndarray) -> list[AlignedFace]:
-        """The faces that the rule chooses in uint8 RGB (H, W, 3), upright; one, unless the rule is `ALL`.
+        """The faces that the rule chooses in uint8 RGB (H, W, 3), upright; one, unless the rule is `ALL`: then the
+        surest `MOST_FACES`, the surest first.
 
         Raises:
             ImageRejected: NO_FACE or SEVERAL_FACES.
         """
         height, width = pixels.shape[:2]
         found = self.detector.detect(pixels)
-        chosen = choose(found, self.rule, width, height)
+        chosen = choose(found, self.rule, width, height)[:MOST_FACES]
         return [self._aligned(pixels, self.detector.refine(pixels, face), len(found)) for face in chosen]
 
     def _aligned(self, pixels: np.ndarray, face: Face, found: int) -> AlignedFace:

@@ -127,6 +127,8 @@ def _prepared(row: Row, data: bytes, preparation: Preparation) -> Prepared:
     if crops is not None:
         row.crops = make_crops(faces, data, crops, aligner.rule is FaceRule.ALL)
         row.status = Status.ALIGNED
+        if aligner.rule is FaceRule.ALL and len(faces) < faces[0].found:
+            row.message = f"the surest {len(faces)} of {faces[0].found} faces were written"
     return prepared
 
 

@@ -150,6 +150,18 @@ def test_every_face_of_a_picture_is_written_where_it_is_asked_for(photos, tmp_pa
     assert Image.open(io.BytesIO(files["Two/both_1.jpg"])).format == "JPEG"
 
 
+def test_of_a_crowd_the_surest_hundred_faces_are_written_and_the_row_says_so(tmp_path):
+    folder = tmp_path / "crowd"
+    folder.mkdir()
+    face = cv2.resize(cv2.imread(str(photograph_files(1)[0]))[60:190, 65:195], (64, 64), interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(folder / "crowd.png"), np.tile(face, (11, 11, 1)))
+    assert align(folder, tmp_path / "out", "--faces", "all") == align_dataset.EXIT_OK
+    (row,) = rows(tmp_path / "out").values()
+    assert len(row["crops"]) == 100
+    assert row["faces"] > 100
+    assert row["message"] == f"the surest 100 of {row['faces']} faces were written"
+
+
 def test_overwriting_removes_the_crops_and_nothing_that_is_not_the_runs(photos, output, tmp_path):
     place = tmp_path / "out"
     shutil.copytree(output, place)
