@@ -43,12 +43,10 @@ def main() -> None:
     leaning = [turned(photo, angle) for photo, angle in zip(photos, angles, strict=True)]
     larger = [cv2.resize(photo, None, fx=1.28, fy=1.28) for photo in photos]
     network = OnnxNetwork(read_onnx(arguments.recogniser), OnnxOptions(std=(arguments.onnx_std,)))
-    print(
-        f"{len(photos)} photographs, {len(set(labels))} people; FNMR at FMR {_FMR:g}: {Path(arguments.recogniser).name}"
-    )
-    print(
-        f"| detector | spread | FNMR | turned by up to {_MOST_TURN:g} degrees | CPU ms a picture |\n|---|---|---|---|---|"
-    )
+    name = Path(arguments.recogniser).name
+    print(f"{len(photos)} photographs, {len(set(labels))} people; FNMR at FMR {_FMR:g} by {name}")
+    print(f"| detector | spread | FNMR | turned by up to {_MOST_TURN:g} degrees | CPU ms a picture |")
+    print("|---|---|---|---|---|")
     for uri in [PACKAGED, *([arguments.detector] if arguments.detector else [])]:
         detector = FaceDetector(read_detector(uri))
         for name, find in (("plain", plain(uri)), ("as here", as_here(detector))):
