@@ -130,22 +130,28 @@ def _found_behind(stream: IO[bytes], at: int, error: PickleError) -> Iterator[It
 
 
 def _blobs(stream: IO[bytes], at: int, end: int) -> Iterator[Blob]:
+    base, data = at, b""
     while at < end:
-        stream.seek(at)
-        data = stream.read(_CHUNK)
-        if not data:
-            return
-        for match in _IMAGE.finditer(data):
-            begin = at + match.end(1)
-            size = int.from_bytes(match[1], "little")
-            if begin + size < end:
-                stream.seek(begin + size)
-                if stream.read(1) in _BEHIND_ONE:
-                    yield Blob(begin, size)
-                    at = begin + size
-                    break
-        else:
-            at += max(1, len(data) - _LONGEST_MATCH) if at + len(data) < end else len(data)
+        match = _IMAGE.search(data, at - base)
+        if match is None:
+            if base + len(data) >= end:
+                return
+            # What begins at the end of the piece is looked for again with what follows it.
+            base = max(at, base + len(data) - _LONGEST_MATCH)
+            stream.seek(base)
+            at, data = base, stream.read(_CHUNK)
+            if len(data) <= _LONGEST_MATCH and base + len(data) < end:
+                return
+            continue
+        begin, size = base + match.end(1), int.from_bytes(match[1], "little")
+        at = base + match.start() + 1
+        if begin + size < end:
+            stream.seek(begin + size)
+            if stream.read(1) in _BEHIND_ONE:
+                yield Blob(begin, size)
+                at = begin + size
+                if at > base + len(data):
+                    base, data = at, b""
 
 
 _BEHIND_ONE = frozenset(_BEHIND[place : place + 1] for place in range(len(_BEHIND)))
