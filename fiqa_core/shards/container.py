@@ -18,6 +18,7 @@ from fiqa_core.shards.unit import ReadSettings, Record, Unit
 from fiqa_core.storage import Listed, StoredFile
 
 _NO_OTHERS: Mapping[str, bytes] = {}
+_NEAR = 8  # records that are read on to reach the next wanted one before the shard is entered again
 
 
 class UnfitShardError(FiqaError, ValueError):
@@ -61,6 +62,7 @@ class Container(ABC):
         index_moves: a file that is added to the dataset moves the `index` of the records behind it (image folders), so
             that a record is told from others by its key.
         listing_in_plan: a unit's `listing` is a file of the plan folder, so it moves where that moves.
+        keys_in_place: `read_at` gives each record its key; False where keys lie in a file beside the shard.
         output: how images are written in this format; None: it is only read.
         same: name of the format that `--write same` writes for this one; "": itself, if it has an `output`.
     """
@@ -73,6 +75,7 @@ class Container(ABC):
     has_key_field: bool = False
     index_moves: bool = False
     listing_in_plan: bool = False
+    keys_in_place: bool = True
     output: Output | None = None
     same: str = ""
 
@@ -152,6 +155,21 @@ class Container(ABC):
         """The unit from the record with this `index` on; the unit itself where it can only be read from its start."""
         return unit
 
+    def read_at(self, unit: Unit, settings: ReadSettings, wanted: Sequence[int]) -> Iterator[Record]:
+        """Single records of a unit, as `read` gives them; as little of the shard is read as its format allows.
+
+        Args:
+            wanted: their `index`, ascending, each once. Of one that the unit does not have there is no record.
+
+        Raises:
+            OSError: the store failed.
+        """
+        return picked(self, unit, settings, wanted)
+
+    def reads_in_place(self, unit: Unit) -> bool:  # noqa: ARG002
+        """Whether `read_at` passes over what lies before a record, so that threads may share one unit's records."""
+        return False
+
     def read_samples(self, unit: Unit, settings: ReadSettings) -> Iterator[tuple[Record, Mapping[str, bytes]]]:
         """As `read`, with further files that belong to each image, by suffix in lower case (members of a WebDataset
         sample); only outputs that keep them ask for it."""
@@ -167,6 +185,30 @@ class Container(ABC):
             wanted: asked before each block for the `index` of the next record that is needed; None: no more are.
         """
         return iter(())
+
+
+def picked(container: Container, unit: Unit, settings: ReadSettings, wanted: Sequence[int]) -> Iterator[Record]:
+    """The wanted records (see `Container.read_at`) by `enter_at` and `read`: a new entry for each that is not among the
+    next few, or one pass over a unit that can only be read from its start."""
+    place = 0
+    entry = container.enter_at(unit, wanted[0]) if wanted else None
+    while entry is not None and place < len(wanted):
+        following, passed = None, 0
+        for record in container.read(entry, settings):
+            while place < len(wanted) and wanted[place] < record.index:
+                place += 1
+            if place < len(wanted) and record.index == wanted[place]:
+                yield record
+                place, passed = place + 1, -1
+            if place == len(wanted):
+                return
+            passed += 1
+            if passed == _NEAR:
+                following, passed = container.enter_at(unit, wanted[place]), 0
+                if following != entry:
+                    break
+                following = None
+        entry = following
 
 
 class LooseFiles(Container):

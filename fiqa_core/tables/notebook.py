@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fiqa_core.storage import open_read
+from fiqa_core.storage import absolute, open_read
 from fiqa_core.tables.columns import as_matrix
 from fiqa_core.tables.quality_files import TableError
 from fiqa_core.tables.row_batches import checked
@@ -53,7 +53,8 @@ def load_quality(
         place: output of a scoring run, its `quality` folder, a Parquet file or a glob; on any store.
         columns: which to read; None: all but the embeddings (those come as a matrix: `embedding_matrix`).
         to: `pandas` (a DataFrame; `status` is categorical, whole numbers are nullable, so that
-            none is rounded; `attrs["columns"]` has description, unit and direction of each column), `arrow` (a Table;
+            none is rounded; `attrs["columns"]` has description, unit and direction of each column, `attrs["table"]`
+            the address of the table), `arrow` (a Table;
             they are in each field's metadata) or `duckdb` (a relation, which has no place for them:
             `column_meanings`).
         allow_incomplete: log what is missing (units, ends of shards, the end of the run) instead of refusing the table.
@@ -71,6 +72,7 @@ def load_quality(
         return duckdb.from_arrow(table)
     frame = table.to_pandas(types_mapper=_NULLABLE.get)
     frame.attrs["columns"] = column_meanings(table.column_names)
+    frame.attrs["table"] = absolute(os.fspath(place))
     return frame
 
 

@@ -75,7 +75,7 @@ def find_parts(tables: Sequence[str], after: Sequence[TableFile] = ()) -> tuple[
 def parts_of(files: Sequence[str], after: Sequence[TableFile] = ()) -> tuple[TableFile, ...]:
     """The same for files whose URLs are known."""
     urls = list(dict.fromkeys(files))
-    units = {folder: _units(folder) for folder in {_folder(url) for url in urls}}
+    units = {folder: units_beside(folder) for folder in {_folder(url) for url in urls}}
     parts: list[TableFile] = []
     first = sum(part.rows for part in after)
     for number, part in enumerate(in_flight(urls, _look_at, _FOOTERS_AT_ONCE), len(after)):
@@ -171,8 +171,12 @@ def _folder(url: str) -> str:
     return url.rpartition("/")[0]
 
 
-def _units(quality: str) -> dict[str, Unit]:
-    """The units of the run that owns this `quality` folder, by file name; empty if its plan is missing."""
+def units_beside(quality: str) -> dict[str, Unit]:
+    """The units of the run that owns this `quality` folder, by file name; empty if its plan is missing.
+
+    Raises:
+        TableError: the plan is damaged.
+    """
     output = above(quality)
     if output is None:
         return {}

@@ -17,11 +17,12 @@ from fiqa_core.curation.subset.labels import in_order, numbers, publish_labels
 from fiqa_core.curation.subset.own_files import clear_subset
 from fiqa_core.curation.subset.report import PlanBrief
 from fiqa_core.curation.subset.settings import PLAN, Slice, SubsetError, SubsetSettings, SubsetTask, cut, digest, place
-from fiqa_core.runs.layout import RUN, read_own_json, read_run_file
+from fiqa_core.runs.layout import RUN, read_own_json
 from fiqa_core.shards.formats import CONTAINERS, SAME, container_of, output_formats, same_as
 from fiqa_core.shards.output import FileOutput, OutputRefusedError, SetOutput
 from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.storage import above, exists, in_flight, join, open_read, publish_bytes, stat
+from fiqa_core.tables.face_sources import read_settings_of
 from fiqa_core.tables.quality_files import TableFile
 from fiqa_core.tables.row_batches import checked, damage_named
 from fiqa_core.wording import counted, one_line
@@ -216,15 +217,11 @@ def _read_settings(parts: Sequence[TableFile]) -> ReadSettings:
 
 def _read_of_run(folder: str) -> ReadSettings:
     try:
-        read = ReadSettings(**read_run_file(folder)["settings"]["read"])
-        kinds = (type(read.label_field), type(read.image_field), type(read.max_stored_bytes))
-        if kinds != (str, str, int):
-            raise ValueError("its settings of reading are of other types")
-    except (ValueError, KeyError, TypeError) as error:
+        return read_settings_of(folder)
+    except ValueError as error:
         raise SubsetError(
             f"{join(folder, RUN)}: not readable as a scoring run's ({error}), so how its records were read is unknown."
         ) from error
-    return read
 
 
 def _with_layout(settings: SubsetSettings, labels: Mapping[str, int], unlabelled: int) -> SubsetSettings:

@@ -4,6 +4,7 @@ Not every worker can list a folder of millions of files again, and the list does
 writes the sorted list once, as Parquet, and a unit is a range of its rows.
 """
 
+import bisect
 import errno
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -75,6 +76,20 @@ class Folder(LooseFiles):
         """`index` is the place in the listing."""
         return replace(unit, start=index, first_index=index)
 
+    def read_at(self, unit: Unit, settings: ReadSettings, wanted: Sequence[int]) -> Iterator[Record]:
+        """The files by their names; of the listing only the row groups with these names are read."""
+        limit = settings.max_stored_bytes
+        files = _listed_at(unit, wanted)
+        if unit.url.startswith("/"):
+            for index, path, _ in files:
+                yield _record(index, path, *_read_local(_child(unit.url, path), limit))
+            return
+        yield from in_flight(files, lambda file: _fetch_record(unit, *file, limit), weigh=lambda _: limit)
+
+    def reads_in_place(self, unit: Unit) -> bool:  # noqa: ARG002
+        """No: its files are fetched many at once anyway."""
+        return False
+
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record a file; a local disk is read one file at a time, another store many at once."""
         limit = settings.max_stored_bytes
@@ -122,6 +137,20 @@ def _listed(unit: Unit) -> Iterator[tuple[int, bytes, int]]:
                 for place, (path, size) in enumerate(zip(*table.to_pydict().values(), strict=True)):
                     yield low + place, path, size
             first += rows
+
+
+def _listed_at(unit: Unit, wanted: Sequence[int]) -> Iterator[tuple[int, bytes, int]]:
+    """(index, path, size) of single rows of the listing, in order."""
+    with open_read(unit.listing) as stream:
+        file = pq.ParquetFile(stream)
+        first = place = 0
+        for group in range(file.num_row_groups):
+            stop = bisect.bisect_left(wanted, first + file.metadata.row_group(group).num_rows)
+            if stop > place:
+                here = wanted[place:stop]
+                rows = file.read_row_group(group).take([index - first for index in here])
+                yield from zip(here, rows["path"].to_pylist(), rows["size"].to_pylist(), strict=True)
+            place, first = stop, first + file.metadata.row_group(group).num_rows
 
 
 def _child(folder: str, path: bytes) -> str:

@@ -1,7 +1,7 @@
 """`.bin` verification sets: image i is record i, and pair i is images 2i and 2i+1."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import lru_cache
@@ -19,6 +19,7 @@ from fiqa_core.wording import counted
 from schemas.reasons import Status
 
 _CHUNK = 1 << 20
+_ONE_IMAGE = 64 << 10  # bytes a request on a store, where single images are wanted
 
 
 class Pairs(NamedTuple):
@@ -55,6 +56,18 @@ class InsightFaceBin(Container):
     def enter_at(self, unit: Unit, index: int) -> Unit:
         """`index` is the image's number."""
         return replace(unit, start=index, first_index=index) if unit.records >= 0 else unit
+
+    def read_at(self, unit: Unit, settings: ReadSettings, wanted: Sequence[int]) -> Iterator[Record]:
+        """By the places of the images in the pickle."""
+        items = _index(unit.url, unit.version).items
+        with open_read(unit.url, unit.version, _ONE_IMAGE) as stream, closing(stream):
+            for index in wanted:
+                if 0 <= index < len(items):
+                    yield _record(stream, items[index], index, settings.max_stored_bytes)
+
+    def reads_in_place(self, unit: Unit) -> bool:  # noqa: ARG002
+        """Always, once the pickle's index is read."""
+        return True
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record an image; where the pickle is damaged, one for each stretch that is lost."""

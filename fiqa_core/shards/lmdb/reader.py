@@ -3,10 +3,13 @@
 import hashlib
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 
-from fiqa_core.shards.container import Container, UnfitShardError
+import numpy as np
+
+from fiqa_core.shards.container import Container, UnfitShardError, picked
 from fiqa_core.shards.label_text import value_text
 from fiqa_core.shards.lmdb.database import Database, NoDatabaseError, open_database
 from fiqa_core.shards.lmdb.layout import LEAF, PAGE_HEADER, Big, Node, PageError
@@ -88,6 +91,25 @@ class Lmdb(Container):
                 break
             place, first = place + 1, first + count
         return replace(unit, start=place, first_index=first, records=unit.first_index + unit.records - first)
+
+    def read_at(self, unit: Unit, settings: ReadSettings, wanted: Sequence[int]) -> Iterator[Record]:
+        """The pages that have the records."""
+        try:
+            database = open_database(unit.url, _version(unit), unit.listing or settings.image_field)
+        except PageError:
+            yield from picked(self, unit, settings, wanted)
+            return
+        ends = np.cumsum(database.counts)
+        with open_read(unit.url, unit.version) as stream:
+            file = PagedFile(stream.fileno())
+            places = np.searchsorted(ends, np.asarray(wanted, np.int64), "right").tolist()
+            for place, group in groupby(zip(places, wanted, strict=True), key=lambda pair: pair[0]):
+                if place == len(ends):
+                    return
+                here = {index for _, index in group}
+                part = _Part(file, database, settings.max_stored_bytes)
+                first = int(ends[place]) - database.counts[place]
+                yield from (record for record in part.records(place, first) if record.index in here)
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record a key, one for each key that is listed without a value, and one for pages that are lost."""

@@ -1,12 +1,13 @@
 """Parquet with image bytes: a struct column {bytes, path} as Hugging Face writes it, or a binary column."""
 
+import bisect
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fiqa_core.shards.container import Container, UnfitShardError
+from fiqa_core.shards.container import Container, UnfitShardError, picked
 from fiqa_core.shards.label_text import names_in
 from fiqa_core.shards.names import MAX_LABEL_CHARACTERS, MAX_NAME_CHARACTERS, shortened
 from fiqa_core.shards.parquet.groups import FOOTER_BLOCK, RowGroups, is_store_failure
@@ -78,6 +79,29 @@ class Parquet(Container):
             return None  # reading it will report this
         return None if label.classes is None else (label.column, label.classes)
 
+    def read_at(self, unit: Unit, settings: ReadSettings, wanted: Sequence[int]) -> Iterator[Record]:
+        """The row groups that have the rows: Arrow cannot enter one in the middle."""
+        if unit.records < 0:
+            yield from picked(self, unit, settings, wanted)
+            return
+        with open_read(unit.url, unit.version) as stream:
+            try:
+                groups = RowGroups(stream)
+                columns = _Columns(groups.schema, settings, unit.url, passed_over(unit))
+            except Exception as error:
+                if is_store_failure(error):
+                    raise
+                return
+            first = place = 0
+            for group, rows in enumerate(groups.rows):
+                stop = bisect.bisect_left(wanted, first + rows)
+                if stop > place:
+                    here = wanted[place:stop]
+                    begin, end = here[0], here[-1] + 1
+                    limit = settings.max_stored_bytes
+                    yield from _read_group(groups, group, columns, begin, end, begin - first, limit, frozenset(here))
+                place, first = stop, first + rows
+
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record a row. Damage costs the rows behind it in its row group; each gets a record with the reason."""
         with open_read(unit.url, unit.version) as stream:
@@ -103,13 +127,22 @@ class Parquet(Container):
 
 
 def _read_group(
-    groups: RowGroups, group: int, columns: "_Columns", index: int, stop: int, skip: int, limit: int
-) -> Iterator[Record]:
-    """The rows `index` to `stop` of the file, which lie in this group behind its first `skip` rows."""
+    groups: RowGroups, group: int, columns: "_Columns", index: int, stop: int, skip: int, limit: int,
+    wanted: Set[int] | None = None,
+) -> Iterator[Record]:  # fmt: skip
+    """The rows `index` to `stop` of the file, which lie in this group behind its first `skip` rows; `wanted`: only
+    these of them."""
     try:
         batches = groups.batches(group, columns.wanted, skip)
         while index < stop and (batch := next(batches, None)) is not None:
-            for row in columns.records(batch.slice(0, stop - index), index, limit):
+            batch = batch.slice(0, stop - index)
+            if wanted is not None:
+                chosen = [place for place in range(len(batch)) if index + place in wanted]
+                for place in chosen:
+                    yield from columns.records(batch.slice(place, 1), index + place, limit)
+                index += len(batch)
+                continue
+            for row in columns.records(batch, index, limit):
                 yield row
                 index += 1
         rows = counted(groups.rows[group], "row is", "rows are")
@@ -118,7 +151,7 @@ def _read_group(
         if is_store_failure(error):
             raise
         reason = one_line(error, 1000)
-    for lost in range(index, stop):
+    for lost in range(index, stop) if wanted is None else sorted(each for each in wanted if each >= index):
         yield Record(str(lost), lost, None, None, Fault(Status.UNREADABLE, f"row group {group}: {reason}"))
 
 

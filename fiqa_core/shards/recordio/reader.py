@@ -1,7 +1,7 @@
 """MXNet RecordIO (`train.rec`, `train.idx`, `property`), as InsightFace's training sets are stored."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +26,7 @@ from fiqa_core.wording import counted
 from schemas.reasons import Status
 
 _HEADER_RECORD = PART_HEADER.size + aligned(HEADER_BYTES)
+_ONE_RECORD = 64 << 10  # bytes a request on a store, where single records are wanted
 _LEAST_RECORD = PART_HEADER.size + IMAGE_HEADER.size  # fewer bytes cannot hold a record
 LABEL_FROM = "record headers"
 
@@ -45,6 +46,7 @@ class RecordIO(Container):
     suffixes = (".rec",)
     companions = (".idx", ".lst", ".meta", "property", ".bin")  # InsightFace ships verification sets beside it
     label_source = "the records' own labels"
+    keys_in_place = False
     output = InsightFaceSet()
 
     def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:  # noqa: ARG002
@@ -74,6 +76,19 @@ class RecordIO(Container):
     def enter_at(self, unit: Unit, index: int) -> Unit:
         """`index` is the byte at which the record begins."""
         return replace(unit, start=index)
+
+    def read_at(self, unit: Unit, settings: ReadSettings, wanted: Sequence[int]) -> Iterator[Record]:
+        """`index` is the byte at which a record begins, so nothing else is read."""
+        with open_read(unit.url, unit.version, _ONE_RECORD) as stream:
+            file = RecordFile(stream)
+            names = RecordKeys(unit, file)
+            reader = _Reader(file, names, None, settings.max_stored_bytes)
+            for index in wanted:
+                yield from (record for record in reader.records(index, index + 1) if record.index == index)
+
+    def reads_in_place(self, unit: Unit) -> bool:  # noqa: ARG002
+        """Always."""
+        return True
 
     def blocks(self, unit: Unit, settings: ReadSettings, wanted: Callable[[], int | None]) -> Iterator[FoundImages]:
         """Records of one part, from the first that is wanted on."""

@@ -140,11 +140,12 @@ class Archive:
                     if len(data) < size:
                         self._cut_short(data, size, offset)
                     self._content = data
-                    held = Member(text, REGULAR, size, data[:size], None, "")
+                    held = Member(text, REGULAR, size, data[:size], None, "", self._begin, offset)
                 else:
                     self.offset = offset
                     held = self._member(text, kind, size, header, pax)
                     read, offset = self._read, self.offset
+                    held = held._replace(begin=self._begin, end=offset)
                 self._held_begin, self._begin = self._begin, offset
                 long_name, pax = None, NO_PAX
         finally:

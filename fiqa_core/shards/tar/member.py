@@ -32,7 +32,8 @@ class TarDamagedError(FiqaError):
 class Member(NamedTuple):
     """One member. `data` is None unless it is a regular file within the size limit; `sha256` is set if a regular file
     (not a sparse one) was too large to keep; `size` is in bytes. Bytes of `name` and `link` that are not UTF-8 are
-    surrogates (`surrogateescape`); both may be up to a megabyte long."""
+    surrogates (`surrogateescape`); both may be up to a megabyte long. `begin` and `end`: the bytes of the archive that
+    hold it, from its first header to the end of its padding."""
 
     name: str
     kind: str
@@ -40,6 +41,8 @@ class Member(NamedTuple):
     data: bytes | None
     sha256: bytes | None
     link: str
+    begin: int = 0
+    end: int = 0
 
 
 class Gap(NamedTuple):

@@ -2,14 +2,17 @@
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 from typing import IO
 
+import numpy as np
+
 from fiqa_core.images.headers import recognise
-from fiqa_core.shards.container import Container
+from fiqa_core.shards.container import Container, picked
+from fiqa_core.shards.places import Block, Places, places_of
 from fiqa_core.shards.tar.gzip_members import GunzipFile
 from fiqa_core.shards.tfrecord.example import Wanted, parse
 from fiqa_core.shards.tfrecord.framing import HEADER
@@ -77,6 +80,18 @@ class TFRecord(Container):
         left = unit.first_index + unit.records - index
         return replace(unit, start=at, first_index=index, records=left, size=unit.stop - at)
 
+    def read_at(self, unit: Unit, settings: ReadSettings, wanted: Sequence[int]) -> Iterator[Record]:
+        """By the places of the records, which are found by one pass over their headers and remembered; a compressed
+        shard is read from its start, as far as the last of them."""
+        places = places_of(unit.url, "tfrecord", _places)
+        if places is None:
+            return picked(self, unit, settings, wanted)
+        return _in_place(unit, settings, places, wanted)
+
+    def reads_in_place(self, unit: Unit) -> bool:
+        """If it is not compressed."""
+        return not unit.url.lower().endswith("gz")
+
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record for each Example, and one for each stretch that is lost."""
         wanted = _wanted(settings)
@@ -95,6 +110,32 @@ class TFRecord(Container):
 
     def _unit(self, file: StoredFile, start: int, stop: int, first: int, end: int) -> Unit:
         return Unit(0, self.name, file.shown, file.url, start, stop, first, end - first, stop - start, file.version)
+
+
+def _places(stream: IO[bytes]) -> Iterator[Block] | None:
+    """Where every record of a shard lies; None if it is compressed."""
+    if stream.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC:
+        return None
+    size = stream.seek(0, 2)
+    stream.seek(0)
+    is_file = hasattr(stream, "raw") and isinstance(stream.raw, io.FileIO)
+    window = Window(_unbuffered(stream), size, chunk=HEADER.size) if is_file else Window(stream, size)
+    found = list(records(window, 0, None, CHUNK, whole=not is_file))
+    begin = np.fromiter((each.at for each in found), np.int64, len(found))
+    end = np.fromiter((size if each.end is None else each.end for each in found), np.int64, len(found))
+    return iter([(np.arange(len(found)), begin, end)])
+
+
+def _in_place(unit: Unit, settings: ReadSettings, places: Places, wanted: Sequence[int]) -> Iterator[Record]:
+    limit = settings.max_stored_bytes
+    for index, data in places.read(unit.url, wanted, limit + _BESIDE_THE_IMAGE):
+        if data is None:
+            yield Record(str(index), index, None, None, Fault(Status.TOO_LARGE, f"the limit is {limit} stored bytes"))
+            continue
+        window = Window(io.BytesIO(data), len(data))
+        for found in records(window, 0, 1, limit + _BESIDE_THE_IMAGE):
+            yield _lost(found, index) if isinstance(found, Lost) else _record(found, index, _wanted(settings), limit)
+            break
 
 
 def _wanted(settings: ReadSettings) -> Wanted:

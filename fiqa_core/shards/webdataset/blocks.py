@@ -36,6 +36,7 @@ class StoredSamples:
         first: int64 (samples + 1), places of their members. image: int64, the place of the image among all members.
         begin, end: int64 (members), header to end of padding. sizes: int64 (members), bytes of content.
         roles: int8 (members), IMAGE, LABEL (`.cls`) or OTHER. suffixes: of the members, lower case.
+        at: byte of the archive where `data` begins.
     """
 
     data: memoryview
@@ -48,6 +49,7 @@ class StoredSamples:
     sizes: np.ndarray
     roles: np.ndarray
     suffixes: list[str]
+    at: int = 0
 
     def content(self, member: int) -> memoryview:
         """The bytes of a member."""
@@ -74,12 +76,12 @@ def sample_blocks(stream: IO[bytes], limit: int) -> Iterator[StoredSamples]:
         return
     stream.seek(0)
     left = memoryview(b"")
-    index, wanted = 0, _READ
+    index, wanted, at = 0, _READ, 0
     while wanted <= _MOST:
         data = _filled(stream, left, wanted)
         last = len(data) < wanted
         found = scan(np.frombuffer(data, np.uint8))
-        samples = _grouped(data, found, index, limit)
+        samples = _grouped(data, found, index, limit, at)
         if samples is None:
             return
         if found.stopped and _only_zeros(data[found.done :], stream):
@@ -97,6 +99,7 @@ def sample_blocks(stream: IO[bytes], limit: int) -> Iterator[StoredSamples]:
         if found.stopped or last:
             return
         left = data[done:]
+        at += done
         wanted = max(_READ, 2 * len(left))
 
 
@@ -124,7 +127,7 @@ def _only_zeros(data: memoryview, stream: IO[bytes]) -> bool:
     return False
 
 
-def _grouped(data: memoryview, found: PlainMembers, index: int, limit: int) -> StoredSamples | None:
+def _grouped(data: memoryview, found: PlainMembers, index: int, limit: int, at: int) -> StoredSamples | None:
     """Members grouped by key (`index` and `image` are filled in later); None if names or sizes are not plain."""
     if len(found.names) and int(found.sizes.max()) > limit:
         return None
@@ -151,6 +154,7 @@ def _grouped(data: memoryview, found: PlainMembers, index: int, limit: int) -> S
         found.sizes,
         np.fromiter(map(roles.__getitem__, suffixes), np.int8, len(suffixes)),
         suffixes,
+        at,
     )
 
 
@@ -185,4 +189,5 @@ def _chosen(samples: StoredSamples, chosen: np.ndarray, image: np.ndarray, index
         samples.sizes[members],
         samples.roles[members],
         [samples.suffixes[member] for member in members.tolist()],
+        samples.at,
     )

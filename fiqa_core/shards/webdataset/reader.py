@@ -1,12 +1,16 @@
 """WebDataset: tar shards in which the files of one sample share a key and lie next to each other."""
 
+import io
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import IO
 
-from fiqa_core.shards.container import Container, FoundImages
+import numpy as np
+
+from fiqa_core.shards.container import Container, FoundImages, picked
 from fiqa_core.shards.names import MAX_NAME_CHARACTERS, is_litter, printable, shortened
+from fiqa_core.shards.places import Block, Places, places_of
 from fiqa_core.shards.tar.header import BLOCK
 from fiqa_core.shards.tar.stream import FOLDER, Gap, TarDamagedError, members, open_tar
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
@@ -21,6 +25,8 @@ from schemas.reasons import Status
 _log = logging.getLogger(__name__)
 
 _TELL_EVERY = 4  # every fourth record says how far the shard is read: asking the stream costs a microsecond
+_MOST_BESIDE = 1 << 20  # bytes of a member's headers and padding
+_END = bytes(2 * BLOCK)  # of an archive
 _KEYS_COMPARED = 1000  # incomplete samples of a shard that are remembered, to notice files that lie apart
 
 
@@ -67,6 +73,18 @@ class WebDataset(Container):
                 scattered.see(sample)
             yield from records
 
+    def read_at(self, unit: Unit, settings: ReadSettings, wanted: Sequence[int]) -> Iterator[Record]:
+        """By the places of the members, which are found by one pass and remembered; a `.tar.gz` is read from its
+        start, as far as the last of them."""
+        places = _places(unit, settings, wanted[-1]) if wanted else None
+        if places is None:
+            return picked(self, unit, settings, wanted)
+        return _in_place(unit, settings, places, wanted)
+
+    def reads_in_place(self, unit: Unit) -> bool:
+        """If it is not compressed."""
+        return not unit.url.lower().endswith(("gz", ".tgz"))
+
     def read_samples(self, unit: Unit, settings: ReadSettings) -> Iterator[tuple[Record, Mapping[str, bytes]]]:
         """As `read`, with the other files of each image's sample, whole."""
         return read_samples(unit, settings)
@@ -100,6 +118,46 @@ def read_samples(unit: Unit, settings: ReadSettings) -> Iterator[tuple[Record, M
                 printable(sample.key),
             )
         yield from zip(records, others, strict=True)
+
+
+def _places(unit: Unit, settings: ReadSettings, last: int) -> Places | None:
+    """Where the images of a tar lie, at least up to this record; None if it is compressed."""
+
+    def plain(stream: IO[bytes]) -> Iterator[Block] | None:
+        if open_tar(stream) is not stream:
+            return None
+        return (
+            (samples.index, samples.at + samples.begin[samples.image], samples.at + samples.end[samples.image])
+            for samples in sample_blocks(stream, settings.max_stored_bytes)
+        )
+
+    def any_kind(_: IO[bytes]) -> Iterator[Block]:
+        whole = replace(unit, version="")
+        for records, sample in _read(whole, settings, 0):
+            if sample is not None and sample.images:
+                images = [image for _, _, image in sample.images]
+                yield (
+                    np.array([record.index for record in records]),
+                    np.array([image.begin for image in images]),
+                    np.array([image.end for image in images]),
+                )
+
+    places = places_of(unit.url, "tar, plain", plain)
+    if places is None or (len(places.index) and last <= places.index[-1]):
+        return places
+    return places_of(unit.url, "tar", any_kind)
+
+
+def _in_place(unit: Unit, settings: ReadSettings, places: Places, wanted: Sequence[int]) -> Iterator[Record]:
+    limit = settings.max_stored_bytes
+    for index, data in places.read(unit.url, wanted, limit + _MOST_BESIDE):
+        if data is None:
+            yield Record(None, index, None, None, Fault(Status.TOO_LARGE, f"the limit is {limit} stored bytes"))
+            continue
+        for part in _parts(io.BytesIO(data + _END), limit, 0):
+            if isinstance(part, Sample):
+                yield from records_of(part, index, settings)[:1]
+                break
 
 
 def _read(unit: Unit, settings: ReadSettings, sidecar_bytes: int) -> Iterator[tuple[list[Record], Sample | None]]:
