@@ -27,7 +27,7 @@ def read_tables(arguments: argparse.Namespace) -> Tables:
     if len(arguments.quality) > 1 or against:
         _refuse_repeated(own, against)
     elsewhere = {"against": others.gaps} if others.gaps else {}
-    return Tables(own, against, gaps=quality.gaps, gaps_elsewhere=elsewhere)
+    return Tables(own, against, gaps=quality.gaps, gaps_elsewhere=elsewhere, samples=quality.samples)
 
 
 def read_embedding_source(arguments: argparse.Namespace, tables: Tables) -> tuple[EmbeddingSource | None, Tables]:
