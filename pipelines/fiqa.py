@@ -30,6 +30,7 @@ COMMANDS = {
     "evaluate": Command("pipelines.evaluate_quality", "error-versus-discard curves: do the scores mean something?"),
     "train": Command("pipelines.train_fiqa", "train a quality network on labelled shards"),
     "baselines": Command("pipelines.measure_baselines", "score by a simple measure (sharpness, stored size) instead"),
+    "original-scores": Command("pipelines.original_scores", "the original's getQualityScore: its options, its files"),
     "doctor": Command("pipelines.cli.doctor", "check this installation: versions, devices, stores, extras, disk"),
 }
 

@@ -98,7 +98,7 @@ def parts_of(files: Sequence[str], after: Sequence[TableFile] = ()) -> tuple[Tab
     return tuple(parts)
 
 
-def label_digests(parts: Sequence[Part]) -> list[str]:
+def label_digests(parts: Sequence[TableFile]) -> list[str]:
     """Digests of the files of labels that are attached; none where the tables have their own."""
     return list(dict.fromkeys(part.labels.digest for part in parts if part.labels is not None))
 

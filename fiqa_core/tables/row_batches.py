@@ -32,14 +32,14 @@ def read_part(part: TableFile, columns: Sequence[str]) -> Iterator[pa.RecordBatc
         raise TableError(f"{part.url}: {found}, {part.rows:,} a moment ago. Is a scoring run still at work on it?")
 
 
-def stored_columns(part: Part, columns: Sequence[str]) -> list[str]:
+def stored_columns(part: TableFile, columns: Sequence[str]) -> list[str]:
     """What must be read of a file for these columns: where labels are attached, keys in place of labels."""
     if part.labels is None or "label" not in columns:
         return list(columns)
     return list(dict.fromkeys("key" if name == "label" else name for name in columns))
 
 
-def labelled(part: Part, rows: Any, columns: Sequence[str]) -> Any:
+def labelled(part: TableFile, rows: Any, columns: Sequence[str]) -> Any:
     """These columns of rows (a table or a batch with `stored_columns`), with the labels that are attached."""
     if part.labels is None or "label" not in columns:
         return rows

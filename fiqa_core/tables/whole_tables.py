@@ -26,8 +26,8 @@ _SAMPLE_FIELDS = {each.name for each in fields(Sample)}
 class WholeTables:
     """The files of tables, and what is missing in them (nothing, unless that was allowed).
 
-    `files`: tables in the order given, the files of each by name; damaged ones are left out. `names`: the user's name of
-    the table, by the URL of the file. `samples`: which tables are of a part of their dataset only, in words.
+    `files`: tables in the order given, the files of each by name; damaged ones are left out. `names`: the user's name
+    of the table, by the URL of the file. `samples`: which tables are of a part of their dataset only, in words.
     """
 
     files: tuple[Footer, ...]
