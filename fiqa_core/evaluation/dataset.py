@@ -119,17 +119,17 @@ class Dataset:
         for source in sources:
             if source.labels is None:
                 continue
-            rows = source.index.find(self.images)
-            missing = int((rows < 0).sum())
-            found = source.labels.take(pa.array(rows, mask=rows < 0)).to_pylist()
-            if None not in found and len(set(found)) == 1 and not self.pairs.mated.all():
+            if _is_constant(source.labels) and len(self.images) > 1:
                 _log.warning(
                     "%s: the labels of %s are not used: all are %r, so they name a folder and not who is shown",
                     self.name,
                     source.index.where,
-                    found[0],
+                    source.labels[0].as_py(),
                 )
                 continue
+            rows = source.index.find(self.images)
+            missing = int((rows < 0).sum())
+            found = source.labels.take(pa.array(rows, mask=rows < 0)).to_pylist()
             if None not in found:
                 return found if self.templates is None else self._of_templates(found)
             _log.warning(
@@ -170,3 +170,8 @@ def _warn_of_oddities(pairs: Pairs, url: str) -> None:
         )
     if repeated := pairs.repeated():
         _log.warning("%s: %s in the list already, and counted as often", url, counted(repeated, "pair is", "pairs are"))
+
+
+def _is_constant(labels: pa.Array) -> bool:
+    """Whether all rows of a table have one label, as where all images of a benchmark lie in one folder."""
+    return len(labels) > 1 and not labels.null_count and len(labels.unique()) == 1

@@ -98,7 +98,9 @@ def read_labels(url: str, key_column: str = "", label_column: str = "") -> Label
     """
     listed = read_label_list(url, key_column, label_column)
     AttachedLabels(listed)  # refuses keys with two labels
-    return Labels(KeyIndex(listed.keys, url), listed.labels)
+    first = np.unique(listed.keys.dictionary_encode().indices.to_numpy(), return_index=True)[1]
+    rows = pa.array(np.sort(first))
+    return Labels(KeyIndex(listed.keys.take(rows), url), listed.labels.take(rows))
 
 
 def read_qualities(url: str, allow_incomplete: bool = False) -> Qualities:
