@@ -32,6 +32,7 @@ COMMANDS = {
     "baselines": Command("pipelines.measure_baselines", "score by a simple measure (sharpness, stored size) instead"),
     "export": Command("pipelines.export_scores", "a quality table as a score file or as CSV"),
     "import-scores": Command("pipelines.import_scores", "a score file of another tool as a quality table"),
+    "prepare-benchmark": Command("pipelines.prepare_benchmark", "a benchmark's own files as a folder with pairs"),
     "original-scores": Command("pipelines.original_scores", "the original's getQualityScore: its options, its files"),
     "doctor": Command("pipelines.cli.doctor", "check this installation: versions, devices, stores, extras, disk"),
 }
