@@ -94,6 +94,7 @@ def make_parser() -> Parser:
     )
     add_precision_options(speed)
     add_dataflow_options(parser)
+    table_options.add_trial_options(parser)
     table_options.add_running_options(parser)
     return parser
 

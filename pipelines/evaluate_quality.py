@@ -110,6 +110,9 @@ def _options(arguments: argparse.Namespace) -> EvaluationOptions:
         arguments.flipped,
         arguments.images,
         arguments.templates,
+        arguments.labels,
+        arguments.labels_key,
+        arguments.labels_column,
         arguments.cost_on,
         arguments.embedding_norm,
         arguments.lower_is_better,
@@ -125,7 +128,7 @@ def _options(arguments: argparse.Namespace) -> EvaluationOptions:
 def _settings(arguments: argparse.Namespace, embed_options: Sequence[str]) -> dict[str, Any]:
     """What `--resume` compares: the options, and what their files hold. Images to embed are taken by their name."""
     given = {name: value for name, value in sorted(vars(arguments).items()) if name not in _NOT_COMPARED}
-    named = ("pairs", "quality", "embeddings", "flipped", "templates", "cost_on")
+    named = ("pairs", "quality", "embeddings", "flipped", "templates", "labels", "cost_on")
     inputs = input_digests([text for name in named for text in given[name]])
     settings = {"arguments": given, "inputs": inputs}
     uses_network = any(is_network(path) for path in arguments.embeddings)

@@ -74,6 +74,7 @@ def make_parser() -> Parser:
     speed = table_options.add_speed_options(parser, "images a forward pass (default: 8 on a CPU, 256 on a GPU)")
     add_precision_options(speed)
     add_dataflow_options(parser)
+    table_options.add_trial_options(parser)
     table_options.add_running_options(parser)
     return parser
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from fiqa_core.evaluation.comparisons import Comparisons, dissimilarities
 from fiqa_core.evaluation.errors import EvaluationError
 from fiqa_core.evaluation.pairs import Pairs, read_pairs
-from fiqa_core.evaluation.sources import Embeddings, Qualities
+from fiqa_core.evaluation.sources import Embeddings, Labelled, Qualities
 from fiqa_core.evaluation.templates import Templates, read_templates
 from fiqa_core.wording import counted
 
@@ -34,7 +34,11 @@ class Dataset:
         Raises:
             EvaluationError: the files have another format, or a pair names a template that is not in the list.
         """
-        pairs = read_pairs(pairs_url)
+        return cls.of(name, read_pairs(pairs_url), pairs_url, templates_url)
+
+    @classmethod
+    def of(cls, name: str, pairs: Pairs, pairs_url: str, templates_url: str | None = None) -> "Dataset":
+        """As `read`, of pairs that are known; `pairs_url` says where from."""
         if pairs.mated.all() or not pairs.mated.any():
             kind = "non-mated (`a b 0`)" if pairs.mated.any() else "mated (`a b 1`)"
             raise EvaluationError(f"{pairs_url}: has no {kind} pair; error rates need both kinds")
@@ -110,10 +114,18 @@ class Dataset:
             return np.asarray(model.matrix[rows])
         return np.asarray(self.templates.sums(lambda part: model.matrix[rows[part]])[self.entries])
 
-    def labels(self, sources: Sequence[Qualities | Embeddings]) -> list[str | None] | None:
+    def labels(self, sources: Sequence[Labelled]) -> list[str | None] | None:
         """Identity of each name of the pair list, from the first source with labels for all; None without one."""
         for source in sources:
             if source.labels is None:
+                continue
+            if _is_constant(source.labels) and len(self.images) > 1:
+                _log.warning(
+                    "%s: the labels of %s are not used: all are %r, so they name a folder and not who is shown",
+                    self.name,
+                    source.index.where,
+                    source.labels[0].as_py(),
+                )
                 continue
             rows = source.index.find(self.images)
             missing = int((rows < 0).sum())
@@ -158,3 +170,8 @@ def _warn_of_oddities(pairs: Pairs, url: str) -> None:
         )
     if repeated := pairs.repeated():
         _log.warning("%s: %s in the list already, and counted as often", url, counted(repeated, "pair is", "pairs are"))
+
+
+def _is_constant(labels: pa.Array) -> bool:
+    """Whether all rows of a table have one label, as where all images of a benchmark lie in one folder."""
+    return len(labels) > 1 and not labels.null_count and len(labels.unique()) == 1

@@ -16,11 +16,14 @@ from fiqa_core.evaluation.comparisons import Comparisons
 from fiqa_core.evaluation.dataset import Dataset
 from fiqa_core.evaluation.edc import check_measurable
 from fiqa_core.evaluation.errors import EvaluationError
+from fiqa_core.evaluation.label_pairs import is_label_pairs
+from fiqa_core.evaluation.label_sources import labels_for, pairs_from_labels
 from fiqa_core.evaluation.named import Named, by_dataset, for_dataset, parse_named
+from fiqa_core.evaluation.pairs import is_verification_set
 from fiqa_core.evaluation.plots import plot
 from fiqa_core.evaluation.recommendations import recommendation_rows
 from fiqa_core.evaluation.result_rows import as_csv, auc_rows, curve_table
-from fiqa_core.evaluation.sources import Embeddings, Qualities
+from fiqa_core.evaluation.sources import Embeddings, Labelled, Qualities
 from fiqa_core.evaluation.study import ORACLE, RANDOM, Result, StudySettings, study
 from fiqa_core.wording import counted
 from schemas.edc import AUC_COLUMNS, RECOMMENDATION_COLUMNS
@@ -50,6 +53,8 @@ class EvaluationOptions:
         pairs: pair lists, one a dataset. quality: measures. embeddings: face recognition models. flipped: the same
             models' embeddings of the mirrored images.
         images: by dataset, what a network in `embeddings` embeds. templates: by dataset, its template list.
+        labels: by dataset (or one for all), a file of labels, which go before those of tables; labels_key,
+            labels_column: its columns, "" to find them by name.
         cost_on: by measure, the table on which recommended thresholds are counted.
         embedding_norm: the length of each model's embeddings is a measure too. lower_is_better: measures to negate.
         unscored: what an image without a quality is (`fiqa_core.evaluation.dataset.UNSCORED`).
@@ -63,6 +68,9 @@ class EvaluationOptions:
     flipped: Sequence[str] = ()
     images: Sequence[str] = ()
     templates: Sequence[str] = ()
+    labels: Sequence[str] = ()
+    labels_key: str = ""
+    labels_column: str = ""
     cost_on: Sequence[str] = ()
     embedding_norm: bool = False
     lower_is_better: Sequence[str] = ()
@@ -147,9 +155,15 @@ def _evaluate_dataset(
     workspace: Path,
 ) -> None:
     templates = by_dataset(options.templates, "--templates", names).get(named.name)
-    images = by_dataset(options.images, "--images", names).get(named.name, "")
+    own_images = named.path if is_verification_set(named.path) else ""
+    images = by_dataset(options.images, "--images", names).get(named.name, own_images)
     costs = cost_tables(options, named.name)
-    dataset = Dataset.read(named.name, named.path, templates)
+    labels = labels_for(named.name, options.labels, options.labels_key, options.labels_column)
+    if is_label_pairs(named.path):
+        pairs = pairs_from_labels(named, _labelled(named, images, options, sources), labels, options.study.seed)
+        dataset = Dataset.of(named.name, pairs, named.path, templates)
+    else:
+        dataset = Dataset.read(named.name, named.path, templates)
     check_measurable(int((~dataset.pairs.mated).sum()), options.study.fmrs, options.study.allow_unmeasurable)
     models = for_dataset(parse_named(options.embeddings, "--embeddings"), named.name)
     flipped = for_dataset(parse_named(options.flipped, "--flipped"), named.name)
@@ -160,7 +174,7 @@ def _evaluate_dataset(
     subjects = None
     if options.study.replicates:
         embedded = (sources.embeddings(path, images) for path in models.values())
-        subjects = _subjects(dataset, [*measures.tables.values(), *embedded])
+        subjects = _subjects(dataset, [*labels, *measures.tables.values(), *embedded])
     found.datasets.append(_facts_of(dataset, subjects))
     counted_on = _counted_on(measures, costs, options, sources)
     if options.recommend:
@@ -176,6 +190,15 @@ def _evaluate_dataset(
             _plot(named.name, model, results, found, workspace)
         if options.recommend:
             found.thresholds += _recommended(dataset, model, results, counted_on, comparisons, options)
+
+
+def _labelled(named: Named, images: str, options: EvaluationOptions, sources: Sources) -> Qualities | Embeddings:
+    """The first measure of a dataset, or (where there is none) the first model: of its images pairs are made."""
+    for path in for_dataset(parse_named(options.quality, "--quality"), named.name).values():
+        return sources.qualities(path)
+    for path in for_dataset(parse_named(options.embeddings, "--embeddings"), named.name).values():
+        return sources.embeddings(path, images)
+    raise EvaluationError(f"--pairs {named.text}: neither --quality nor --embeddings is for this dataset")
 
 
 def _measures(
@@ -220,7 +243,7 @@ def _refuse_names(methods: Sequence[str], lower_is_better: Sequence[str]) -> Non
         raise EvaluationError(f"--lower-is-better {unknown[0]}: no measure of that name; there is {', '.join(methods)}")
 
 
-def _subjects(dataset: Dataset, sources: Sequence[Qualities | Embeddings]) -> np.ndarray:
+def _subjects(dataset: Dataset, sources: Sequence[Labelled]) -> np.ndarray:
     """Who each name of the pair list shows, as numbers from 0."""
     subjects = subjects_of(dataset.pairs, dataset.labels(sources))
     if subjects.max() == 0:

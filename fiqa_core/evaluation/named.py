@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fiqa_core.evaluation.errors import EvaluationError
+from fiqa_core.evaluation.label_pairs import is_label_pairs
 
 _NAMED = re.compile(r"(?:([\w.+-]+):)?([\w.+-]+)=(.+)")
 _SAYS_NOTHING = {"quality", "pairs", "pair_list", "embeddings", "template_pair_label"}
@@ -91,6 +92,8 @@ def for_dataset(named: Sequence[Named], dataset: str) -> dict[str, str]:
 
 
 def _named(text: str, option: str) -> Named:
+    if option == "--pairs" and is_label_pairs(text) and not Path(text).exists():
+        return Named("", "labels", text, given=False)
     match = _NAMED.fullmatch(text)
     name, equals, _ = text.partition("=")
     if not equals or "/" in name or Path(text).exists():

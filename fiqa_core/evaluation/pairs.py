@@ -12,7 +12,9 @@ import pyarrow.csv
 
 from fiqa_core.evaluation.errors import EvaluationError
 from fiqa_core.evaluation.text_lines import blocks, check_utf8, tidy
-from fiqa_core.storage import open_read
+from fiqa_core.shards.insightface_bin.reader import PairsError
+from fiqa_core.shards.insightface_bin.reader import pairs as verification_pairs
+from fiqa_core.storage import open_read, stat, without_query
 
 _LFW_HEADER = re.compile(rb"\d+([ \t]+\d+)?[ \t]*\r?\n")
 _LINE_END = re.compile("\r\n|\r|\n")
@@ -48,8 +50,13 @@ class Pairs:
         return int((pairs[1:] == pairs[:-1]).sum())
 
 
+def is_verification_set(path: str) -> bool:
+    """Whether a path is taken for an InsightFace `.bin`, which holds pairs and their images."""
+    return without_query(path).lower().endswith(".bin")
+
+
 def read_pairs(url: str) -> Pairs:
-    """Read a pair list, a block at a time.
+    """Read a pair list, a block at a time; or the pairs of a `.bin`, whose images are called by their numbers.
 
     Formats: `a b 0|1` a line, separated by spaces or tabs, 1 = same person (`pair_list.txt` of CR-FIQA, and IJB-C's
     `template_pair_label.txt`; lines that begin with `#` are comments); and LFW's own `pairs.txt` (a header line of one
@@ -58,6 +65,8 @@ def read_pairs(url: str) -> Pairs:
     Raises:
         EvaluationError: a line that is neither, named by its number; or no pair at all.
     """
+    if is_verification_set(url):
+        return _of_verification_set(url)
     numbers: dict[str, int] = {}
     parts = []
     with open_read(url) as stream:
@@ -67,6 +76,20 @@ def read_pairs(url: str) -> Pairs:
         raise EvaluationError(f"{url}: holds no pairs. {_EXPECTED}")
     a, b, mated = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Pairs(list(numbers), a, b, mated)
+
+
+def _of_verification_set(url: str) -> Pairs:
+    file = stat(url)
+    if file is None:
+        raise EvaluationError(f"{url}: no such file")
+    try:
+        found = verification_pairs(file)
+    except PairsError as error:
+        raise EvaluationError(str(error)) from error
+    names = list(dict.fromkeys([*found.first, *found.second]))
+    places = {name: place for place, name in enumerate(names)}
+    a, b = (np.array([places[name] for name in side], np.int32) for side in (found.first, found.second))
+    return Pairs(names, a, b, np.asarray(found.same, bool))
 
 
 def _numbered(names: pa.Array, numbers: dict[str, int]) -> np.ndarray:

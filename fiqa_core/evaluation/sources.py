@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ from fiqa_core.evaluation.keys import KeyIndex
 from fiqa_core.evaluation.text_lines import blocks, check_utf8
 from fiqa_core.npy import NpyError, read_npy
 from fiqa_core.storage import absolute, has_glob, in_flight, is_folder, join, open_read, stat, walk
+from fiqa_core.tables.attached_labels import AttachedLabels, read_label_list
 from fiqa_core.tables.columns import read_columns, read_embedded
 from fiqa_core.tables.quality_files import TableError
 
@@ -66,6 +68,39 @@ class Embeddings:
                 f"{names[int(lacking[0])]!r} (its row has a reason code for status). Leave its pairs out."
             )
         return rows
+
+
+class Labelled(Protocol):
+    """Something that may know who images show: of each row its key, and its label (None: it knows none)."""
+
+    @property
+    def index(self) -> KeyIndex:
+        """The keys."""
+
+    @property
+    def labels(self) -> pa.Array | None:
+        """The labels, text; null where there is none."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A file of labels: of each row its key and label."""
+
+    index: KeyIndex
+    labels: pa.Array
+
+
+def read_labels(url: str, key_column: str = "", label_column: str = "") -> Labels:
+    """Read a file of labels (`fiqa_core.tables.attached_labels`).
+
+    Raises:
+        TableError: not such a file, or a key with two labels.
+    """
+    listed = read_label_list(url, key_column, label_column)
+    AttachedLabels(listed)  # refuses keys with two labels
+    first = np.unique(listed.keys.dictionary_encode().indices.to_numpy(), return_index=True)[1]
+    rows = pa.array(np.sort(first))
+    return Labels(KeyIndex(listed.keys.take(rows), url), listed.labels.take(rows))
 
 
 def read_qualities(url: str, allow_incomplete: bool = False) -> Qualities:

@@ -55,7 +55,7 @@ def measured(losses: Sequence[Loss], unit: Unit, rows: int) -> tuple[Loss, ...]:
     """The losses of one unit, with their size from its plan. `rows`: of the unit's file, the losses included."""
     if not losses:
         return ()
-    missing = max(len(losses), unit.records - (rows - len(losses)))
+    missing = max(len(losses), unit.rows - (rows - len(losses)))
     found = []
     for number, loss in enumerate(losses):
         at = _BYTE.search(loss.message)

@@ -14,7 +14,7 @@ from fiqa_core.runs.layout import QUALITY, UNITS
 from fiqa_core.scoring.score_unit import read_earlier, unit_file
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.formats import container_of
-from fiqa_core.shards.unit import PLAN_SCHEMA, Unit
+from fiqa_core.shards.unit import PLAN_SCHEMA, SAMPLE_PLAN_SCHEMA, Unit
 from fiqa_core.wording import one_line
 from schemas import versions
 from schemas.reasons import SHARD_LEVEL
@@ -40,7 +40,7 @@ def plan_table(units: Sequence[Unit], settings: ScoreSettings) -> pa.Table:
     for unit in units:
         listing = unit.listing.rpartition("/")[2]
         rows.append(unit.to_dict() | {"listing": listing, "file": file_name(unit, settings)})
-    return pa.Table.from_pylist(rows, schema=PLAN_SCHEMA)
+    return pa.Table.from_pylist(rows, schema=SAMPLE_PLAN_SCHEMA if settings.sample else PLAN_SCHEMA)
 
 
 def settle_differences(

@@ -21,7 +21,7 @@ from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.scoring.stream import score_records
 from fiqa_core.scoring.summary import Summary, failed_unit, of_unit
 from fiqa_core.scoring.table import QualityWriter, read_summary
-from fiqa_core.shards.formats import container_of
+from fiqa_core.shards.sample import records_of
 from fiqa_core.shards.unit import Unit
 from fiqa_core.storage import StorageError, absolute, is_local, join, open_read, publish, remove, stat, temporary_for
 from fiqa_core.storage.attempts import with_attempts
@@ -150,7 +150,7 @@ def _score(
     heartbeat: Heartbeat,
     aligner: Aligner | None,
 ) -> Summary:
-    records = container_of(unit).read(unit, settings.read)
+    records = records_of(unit, settings.read, settings.sample)
     with temporary_for(output) as path, crop_shard(output, settings) as crops:
         with QualityWriter(path, unit, settings) as writer:
             for rows in score_records(records, scorer, settings, threads, aligner):
@@ -162,9 +162,9 @@ def _score(
                 heartbeat.add(len(rows), rejected, sum(row.stored or 0 for row in rows), reached)
         # A row for the lost rest of a shard stands for an unknown number of records.
         whole = SHARD_LEVEL.isdisjoint(writer.summary.status)
-        if whole and unit.records >= 0 and writer.summary.rows != unit.records:
+        if whole and unit.rows >= 0 and writer.summary.rows != unit.rows:
             raise RuntimeError(
-                f"{counted(unit.records, 'record was', 'records were')} planned, "
+                f"{counted(unit.rows, 'record was', 'records were')} planned, "
                 f"{counted(writer.summary.rows, 'was', 'were')} read: the shard changed"
             )
         if crops is not None:

@@ -8,10 +8,11 @@ from typing import Any
 from fiqa_core.alignment.settings import AlignSettings, CropSettings
 from fiqa_core.networks.onnx_input import OnnxInput
 from fiqa_core.scoring.precision import is_half
+from fiqa_core.shards.sample import Sample
 from fiqa_core.shards.unit import ReadSettings
 from schemas import versions
 
-_LATER = ("flip", "onnx", "phash", "batch_size", "compiled", "align", "crops")
+_LATER = ("flip", "onnx", "phash", "batch_size", "compiled", "align", "crops", "sample")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class ScoreSettings:
         align: how faces were found and aligned; None: pictures were scored as they are.
         crops: how aligned faces are written (align_dataset); None: they are not.
         batch_size: images a forward pass, where it changes scores (`batch_that_counts`); else 0.
+        sample: which part of the dataset was scored, where it was not the whole.
     """
 
     arch: str
@@ -52,6 +54,7 @@ class ScoreSettings:
     compiled: bool = False
     align: AlignSettings | None = None
     crops: CropSettings | None = None
+    sample: Sample | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON. Settings that were added later are included only if they are used, so that older

@@ -145,6 +145,21 @@ class Container(ABC):
             OSError: the store failed; the unit is tried again.
         """
 
+    def read_places(self, unit: Unit, settings: ReadSettings, places: Iterator[int]) -> Iterator[Record]:
+        """Some records of a unit, and those that stand for a part of its shard which is lost before the last of them.
+
+        Args:
+            places: which, counted from 0 among all records of the unit; ascending.
+        """
+        wanted = next(places, None)
+        if wanted is None:
+            return
+        for place, record in enumerate(self.read(unit, settings)):
+            if place == wanted or record.key is None:
+                yield record
+            if place == wanted and (wanted := next(places, None)) is None:
+                return
+
     # Reading again, for a subset: `index` and sha256 of the wanted records are known then.
 
     def without_keys(self, unit: Unit) -> Unit:

@@ -35,8 +35,8 @@ class Plan:
 
     @property
     def records(self) -> int | None:
-        """Number of records, None if only reading shows it."""
-        counts = [unit.records for unit in self.units]
+        """Number of records that are read, None if only reading shows it."""
+        counts = [unit.rows for unit in self.units]
         return None if -1 in counts else sum(counts)
 
 

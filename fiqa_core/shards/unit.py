@@ -26,6 +26,8 @@ class Unit:
         size: bytes of the shard that belong to the unit, or -1 if not known (progress uses it).
         version: changes when the shard's content does.
         listing: URL of the list of files (folders), or the part of the `.idx` (RecordIO), else empty.
+        take: of a sample, how many of its records are read (`shards/sample.py`); -1: all of them.
+        place: of a sample, how many records of the dataset lie before it; -1 where it is not of a sample.
     """
 
     number: int
@@ -39,24 +41,41 @@ class Unit:
     size: int
     version: str
     listing: str = ""
+    take: int = -1
+    place: int = -1
+
+    @property
+    def rows(self) -> int:
+        """Number of records that are read of it, or -1 if only reading shows it."""
+        return self.records if self.take < 0 else self.take
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON and Parquet."""
-        return asdict(self)
+        """Plain values, for JSON and Parquet; those of a sample only where it is of one."""
+        values = asdict(self)
+        if self.take < 0:
+            del values["take"], values["place"]
+        return values
 
     def identity(self) -> dict[str, Any]:
         """The values that decide which part of which dataset this is. They do not change with the place of the output
         (and of the listing in it), nor with how the input was written (`faces`, `faces/`, `/data/faces`)."""
-        values = asdict(self) | {"listing": self.listing.rpartition("/")[2]}
+        values = self.to_dict() | {"listing": self.listing.rpartition("/")[2]}
         del values["shard"]
         return values
 
 
-# The table of a plan: a row a unit, with the name of its quality file.
+OF_SAMPLE = ("take", "place")
+
+# The table of a plan: a row a unit, with the name of its quality file. That of a sample has `OF_SAMPLE` too.
 PLAN_SCHEMA = pa.schema(
-    [(each.name, pa.int64() if each.type in (int, "int") else pa.string()) for each in fields(Unit)]
+    [
+        (each.name, pa.int64() if each.type in (int, "int") else pa.string())
+        for each in fields(Unit)
+        if each.name not in OF_SAMPLE
+    ]
     + [("file", pa.string())]
 )
+SAMPLE_PLAN_SCHEMA = pa.schema([*PLAN_SCHEMA, *((name, pa.int64()) for name in OF_SAMPLE)])
 
 
 class Fault(NamedTuple):

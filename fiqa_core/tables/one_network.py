@@ -20,7 +20,7 @@ _SHOWN = 5
 # These settings change which images are admitted, or extra columns, but not the embedding of an admitted image.
 # Whether a set had to be aligned does not either: its faces are compared with those of a set that is aligned already.
 _NOT_OF_EMBEDDINGS = {
-    "read", "min_side", "max_side", "max_pixels", "channel_order", "embeddings", "phash", "align",
+    "read", "min_side", "max_side", "max_pixels", "channel_order", "embeddings", "phash", "align", "sample",
 }  # fmt: skip
 
 

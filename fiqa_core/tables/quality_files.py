@@ -1,7 +1,8 @@
 """The quality table as curation sees it: files in a fixed order, and one number (`rid`) for every row."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,6 +35,16 @@ class TableError(LinesError):
     """A quality table cannot be used as given; the message says which, what was found and what to do."""
 
 
+class Labels(Protocol):
+    """Labels by key that a table has in place of its own (`attached_labels`)."""
+
+    digest: str
+    without: int  # rows of the table that have no label there
+
+    def of(self, keys: pa.Array) -> pa.Array:
+        """The label of each key, as text; null where there is none."""
+
+
 @dataclass(frozen=True)
 class TableFile:
     """One file of a quality table.
@@ -43,6 +54,7 @@ class TableFile:
         first: `rid` of its first row; the rid of a row is `first` + its row number in the file. rows: number of rows.
         columns: names of its columns. embedding_dim: numbers in one embedding, 0 where it has none.
         unit: the unit of the dataset that it covers, None if the plan is not beside the table.
+        labels: what its column `label` is replaced by when it is read (`--labels`), None: nothing.
     """
 
     number: int
@@ -52,6 +64,7 @@ class TableFile:
     columns: tuple[str, ...]
     embedding_dim: int = 0
     unit: Unit | None = None
+    labels: Labels | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -83,6 +96,11 @@ def parts_of(files: Sequence[str], after: Sequence[TableFile] = ()) -> tuple[Tab
         parts.append(replace(part, number=number, first=first, unit=unit))
         first += part.rows
     return tuple(parts)
+
+
+def label_digests(parts: Sequence[TableFile]) -> list[str]:
+    """Digests of the files of labels that are attached; none where the tables have their own."""
+    return list(dict.fromkeys(part.labels.digest for part in parts if part.labels is not None))
 
 
 def table_files(table: str) -> list[str]:

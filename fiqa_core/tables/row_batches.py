@@ -24,12 +24,30 @@ def read_part(part: TableFile, columns: Sequence[str]) -> Iterator[pa.RecordBatc
         TableError: the file is damaged, or has changed since its footer was read.
     """
     rows = 0
-    for batch in read_batches(part.url, columns):
+    for batch in read_batches(part.url, stored_columns(part, columns)):
         rows += batch.num_rows
-        yield batch
+        yield batch if part.labels is None else labelled(part, batch, columns)
     if rows != part.rows:
         found = counted(rows, "row")
         raise TableError(f"{part.url}: {found}, {part.rows:,} a moment ago. Is a scoring run still at work on it?")
+
+
+def stored_columns(part: TableFile, columns: Sequence[str]) -> list[str]:
+    """What must be read of a file for these columns: where labels are attached, keys in place of labels."""
+    if part.labels is None or "label" not in columns:
+        return list(columns)
+    return list(dict.fromkeys("key" if name == "label" else name for name in columns))
+
+
+def labelled(part: TableFile, rows: Any, columns: Sequence[str]) -> Any:
+    """These columns of rows (a table or a batch with `stored_columns`), with the labels that are attached."""
+    if part.labels is None or "label" not in columns:
+        return rows
+    keys = rows.column("key")
+    keys = keys.combine_chunks() if isinstance(keys, pa.ChunkedArray) else keys
+    labels = part.labels.of(keys.cast(pa.string()))
+    found = [labels if name == "label" else rows.column(name) for name in columns]
+    return type(rows).from_arrays(found, names=list(columns))
 
 
 def read_batches(url: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

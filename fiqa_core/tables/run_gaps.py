@@ -126,7 +126,11 @@ def _plan(output: str) -> list[dict[str, Any]] | None:
         return None
     try:
         with open_read(place) as stream:
-            plan = pq.read_table(stream, columns=_PLAN_COLUMNS)
+            file = pq.ParquetFile(stream)
+            sampled = "take" in file.schema_arrow.names
+            plan = file.read(columns=[*_PLAN_COLUMNS, "take"] if sampled else _PLAN_COLUMNS)
+            if sampled:  # that many records of the unit are the sample's
+                plan = plan.drop_columns(["records"]).rename_columns({"take": "records"})
             numbers = {"number": pa.int64(), "first_index": pa.int64(), "records": pa.int64()}
             kinds = [(name, numbers.get(name, pa.string())) for name in _PLAN_COLUMNS]
             plan = plan.select(_PLAN_COLUMNS).cast(pa.schema(kinds))

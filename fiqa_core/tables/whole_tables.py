@@ -3,9 +3,10 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from fiqa_core.shards.sample import Sample
 from fiqa_core.storage import above, in_flight
 from fiqa_core.tables.footers import Footer, read_footer
 from fiqa_core.tables.one_network import refuse_mixed, refuse_twice
@@ -18,19 +19,21 @@ _log = logging.getLogger(__name__)
 _FOOTERS_AT_ONCE = 16
 _SHOWN = 5
 _LISTED = 1000
+_SAMPLE_FIELDS = {each.name for each in fields(Sample)}
 
 
 @dataclass(frozen=True)
 class WholeTables:
     """The files of tables, and what is missing in them (nothing, unless that was allowed).
 
-    `files`: tables in the order given, the files of each by name; damaged ones are left out. `names`: the
-    user's name of the table, by the URL of the file.
+    `files`: tables in the order given, the files of each by name; damaged ones are left out. `names`: the user's name
+    of the table, by the URL of the file. `samples`: which tables are of a part of their dataset only, in words.
     """
 
     files: tuple[Footer, ...]
     names: Mapping[str, str]
     gaps: tuple[Gap, ...] = ()
+    samples: tuple[str, ...] = ()
 
     @property
     def urls(self) -> list[str]:
@@ -89,7 +92,20 @@ def whole_files(names: Mapping[str, str], allow_incomplete: bool, compare: Compa
         refuse_mixed(whole, names, compare == "embeddings")
     if compare == "scores":
         refuse_twice(whole, names)
-    return WholeTables(tuple(readable), names, tuple(gaps))
+    samples = tuple(_samples(whole, names))
+    for line in samples:
+        _log.warning("%s; all numbers are of the sample, not of the dataset", line)
+    return WholeTables(tuple(readable), names, tuple(gaps), samples)
+
+
+def _samples(files: Sequence[Footer], names: Mapping[str, str]) -> list[str]:
+    """The tables that were scored with --limit or --sample, each with what was taken."""
+    found: dict[str, str] = {}
+    for file in files:
+        settings = (file.settings or {}).get("sample")
+        if isinstance(settings, dict) and settings.keys() == _SAMPLE_FIELDS:
+            found.setdefault(names.get(file.url, file.folder), Sample(**settings).in_words())
+    return [f"{name}: {words}" for name, words in found.items()]
 
 
 def described(gaps: Sequence[Gap]) -> dict[str, Any]:

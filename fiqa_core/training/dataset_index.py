@@ -2,8 +2,9 @@
 
 import logging
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -14,10 +15,12 @@ from fiqa_core import storage
 from fiqa_core.runs.layout import SUMMARY, parse_filter_run, read_run_file
 from fiqa_core.shards.formats import CONTAINERS
 from fiqa_core.shards.unit import ReadSettings, Unit
+from fiqa_core.tables.attached_labels import AttachedLabels, LabelList
 from fiqa_core.training.errors import TrainingError
 from fiqa_core.wording import counted
 
 _log = logging.getLogger(__name__)
+_RECORDS_AT_ONCE = 1024
 _COLUMNS = ("shard", "index", "label", "keep", "weight")
 
 
@@ -70,23 +73,26 @@ class DatasetIndex:
         return bool(end > first)
 
 
-def index_of_records(units: Sequence[Unit], read: ReadSettings) -> DatasetIndex:
-    """Every labelled image, by reading the shards once (no image is decoded)."""
+def index_of_records(units: Sequence[Unit], read: ReadSettings, attached: LabelList | None = None) -> DatasetIndex:
+    """Every labelled image, by reading the shards once (no image is decoded). `attached`: labels in place of theirs."""
     # Numbers only: millions of rows are some tens of bytes each.
     shards, labels = dict[str, int](), dict[str, int]()
     owner, index, classes = array("q"), array("q"), array("q")
     without_label = without_image = 0
+    given = None if attached is None else AttachedLabels(attached)
     for unit in units:
         shard = shards.setdefault(unit.shard, len(shards))
-        for record in CONTAINERS[unit.container].read(unit, read):
-            if record.data is None:
+        for place, has_image, label in _labelled_records(unit, read, given):
+            if not has_image:
                 without_image += 1
-            elif record.label is None:
+            elif label is None:
                 without_label += 1
             else:
                 owner.append(shard)
-                index.append(record.index)
-                classes.append(labels.setdefault(record.label, len(labels)))
+                index.append(place)
+                classes.append(labels.setdefault(label, len(labels)))
+    if given is not None:
+        _refuse_unmatched(given)
     if without_image or without_label:
         _log.warning(
             "not trained on: %s without an image, %d without a label", counted(without_image, "record"), without_label
@@ -97,13 +103,48 @@ def index_of_records(units: Sequence[Unit], read: ReadSettings) -> DatasetIndex:
     return _index(list(shards), np.array(owner), list(labels), rows)
 
 
-def index_of_decisions(units: Sequence[Unit], decisions: str) -> DatasetIndex:
-    """The rows that a decisions table keeps, with its weights; the shards are not read.
+def _labelled_records(
+    unit: Unit, read: ReadSettings, given: AttachedLabels | None
+) -> Iterator[tuple[int, bool, str | None]]:
+    """Of each record of a unit: `index`, whether it has an image, and its label."""
+    records = ((r.index, r.data is not None, r.label, r.key) for r in CONTAINERS[unit.container].read(unit, read))
+    if given is None:
+        yield from (record[:3] for record in records)
+        return
+    while some := list(islice(records, _RECORDS_AT_ONCE)):
+        keys = pa.array([key for *_, key in some], pa.string())
+        for (index, has_image, *_), label in zip(some, given.once(keys).to_pylist(), strict=True):
+            yield index, has_image, label
+
+
+def _refuse_unmatched(given: AttachedLabels) -> None:
+    """Say what a file of labels and the records have in common.
+
+    Raises:
+        TrainingError: nothing.
+    """
+    if not given.found.any():
+        raise TrainingError(
+            f"data.labels: none of the {counted(len(given), 'key')} of {given.where} is the key of a record. Name its "
+            "column of keys by data.labels_key."
+        )
+    if unknown := len(given) - int(given.found.sum()):
+        _log.warning("%s: %s no record", given.where, counted(unknown, "key is of", "keys are of"))
+
+
+def index_of_decisions(units: Sequence[Unit], decisions: str, attached: LabelList | None = None) -> DatasetIndex:
+    """The rows that a decisions table keeps, with its weights; the shards are not read. `attached`: labels in place of
+    the table's.
 
     Raises:
         TrainingError: no such table, a table of other shards, or one that keeps no labelled row.
     """
-    table = _read_decisions(decisions)
+    table = _read_decisions(decisions, [*_COLUMNS, "key"] if attached is not None else _COLUMNS)
+    if attached is not None:
+        given = AttachedLabels(attached)
+        labels = given.once(table["key"].combine_chunks().cast(pa.string()))
+        _refuse_unmatched(given)
+        table = table.set_column(table.schema.get_field_index("label"), "label", labels)
     names = {storage.absolute(unit.shard): unit.shard for unit in units} | {unit.url: unit.shard for unit in units}
     owner = _codes(table["shard"])
     found = {shard: names.get(storage.absolute(shard)) for shard in owner.dictionary.to_pylist()}
@@ -119,19 +160,19 @@ def index_of_decisions(units: Sequence[Unit], decisions: str) -> DatasetIndex:
     kept = keep & labelled
     if not kept.any():
         raise TrainingError(f"{decisions}: it keeps no labelled row; nothing is left to train on")
-    labels = _codes(table["label"].filter(pa.array(kept)))
+    codes = _codes(table["label"].filter(pa.array(kept)))
     rows = ShardRows(
-        table["index"].to_numpy()[kept], labels.indices.to_numpy(), table["weight"].to_numpy()[kept].astype(np.float32)
+        table["index"].to_numpy()[kept], codes.indices.to_numpy(), table["weight"].to_numpy()[kept].astype(np.float32)
     )
     shards = [str(shard) for shard in found.values()]
-    return _index(shards, owner.indices.to_numpy()[kept], labels.dictionary.to_pylist(), rows)
+    return _index(shards, owner.indices.to_numpy()[kept], codes.dictionary.to_pylist(), rows)
 
 
 def _codes(column: pa.ChunkedArray) -> pa.DictionaryArray:
     return pc.dictionary_encode(column.combine_chunks().cast(pa.string()))
 
 
-def _read_decisions(decisions: str) -> pa.Table:
+def _read_decisions(decisions: str, columns: Sequence[str]) -> pa.Table:
     folder = storage.join(decisions, "decisions")
     folder = folder if storage.is_folder(folder) else decisions
     names = (
@@ -144,7 +185,7 @@ def _read_decisions(decisions: str) -> pa.Table:
     for name in sorted(names):
         with storage.open_read(storage.join(folder, name)) as stream:
             try:
-                tables.append(pq.read_table(stream, columns=list(_COLUMNS)))
+                tables.append(pq.read_table(stream, columns=list(columns)))
             except (pa.ArrowInvalid, KeyError) as error:
                 raise TrainingError(f"{folder}/{name}: not a decisions table ({str(error)[:120]})") from error
     return pa.concat_tables(tables)

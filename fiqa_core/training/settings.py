@@ -53,6 +53,16 @@ class DataSettings:
         "the `decisions` folder that filter_dataset wrote: rows that it does not keep are left out, and its `weight` "
         "scales a sample's loss; without it all labelled images have weight 1",
     )
+    labels: str | None = setting(
+        None,
+        optional(checks.name),
+        "labels in place of those of the shards (and of `decisions`): a CSV or Parquet file with a key and a label a "
+        "row; images of other keys are not trained on",
+        "--labels",
+        "FILE",
+    )
+    labels_key: str = setting("", checks.text, "column of the keys in that file; empty: found by its name")
+    labels_column: str = setting("", checks.text, "column of the labels in that file; empty: found by its name")
     shuffle: int = setting(
         20_000, _any_size, "records in memory from which the next is drawn at random (fewer if they exceed 2 GiB)"
     )

@@ -30,6 +30,7 @@ __all__ = [
     "positive",
     "run_command",
     "set_up_logging",
+    "whole",
 ]
 
 # What a command does: takes its options and what they leave over, gives its exit code.
@@ -126,6 +127,13 @@ def positive(text: str) -> int:
     """A whole number of at least 1, for argparse."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text!r}")
+    return int(text)
+
+
+def whole(text: str) -> int:
+    """A whole number of at least 0, for argparse."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, found {text!r}")
     return int(text)
 
 

@@ -9,6 +9,7 @@ from fiqa_core.evaluation.edc import PROTOCOLS
 from fiqa_core.evaluation.errors import EvaluationError
 from fiqa_core.evaluation.evaluate import plot_stem
 from fiqa_core.evaluation.named import Named, check_datasets, for_dataset, parse_named
+from pipelines.cli.label_options import add_labels_columns
 from pipelines.cli.parser import Parser
 from pipelines.cli.table_options import add_again_options
 
@@ -24,10 +25,23 @@ def check(arguments: argparse.Namespace, datasets: list[Named]) -> None:
     names = [dataset.name for dataset in datasets]
     if odd := [dataset.text for dataset in datasets if dataset.dataset]:
         raise EvaluationError(f"--pairs {odd[0]}: a pair list is a dataset of its own; give NAME=PATH")
+    _check_labels(arguments, names)
     for option in ("--quality", "--embeddings", "--flipped", "--cost-on"):
         check_datasets(parse_named(_given(arguments, option), option), option, names)
     if not arguments.no_plots:
         _check_plots(arguments, names)
+
+
+def _check_labels(arguments: argparse.Namespace, datasets: list[str]) -> None:
+    files = parse_named(arguments.labels, "--labels")
+    if not files and (arguments.labels_key or arguments.labels_column):
+        raise EvaluationError("--labels-key and --labels-column are for the file of --labels, and there is none")
+    for named in files:
+        if named.dataset or (named.given and named.name not in datasets):
+            raise EvaluationError(
+                f"--labels {named.text}: which dataset is it for? Give DATASET=FILE, or FILE for all; the names in "
+                f"--pairs are {', '.join(datasets)}"
+            )
 
 
 def _check_plots(arguments: argparse.Namespace, datasets: list[str]) -> None:
@@ -112,7 +126,12 @@ def _add_data(options: Parser) -> None:
         help="the embeddings of the mirrored images, as --embeddings (default: none)",
     )
     data.add_argument(
-        "--pairs", nargs="+", required=True, metavar="NAME=PATH", help="lines `a b 1` (same person) or `a b 0`"
+        "--pairs",
+        nargs="+",
+        required=True,
+        metavar="NAME=PATH",
+        help="lines `a b 1` (same person) or `a b 0`; an InsightFace .bin, which is its images too; or "
+        "labels[:mated=N[,nonmated=M]]: random pairs of labelled images",
     )
     data.add_argument(
         "--templates",
@@ -121,6 +140,15 @@ def _add_data(options: Parser) -> None:
         metavar="DATASET=PATH",
         help="template sets (IJB-C): lines `image template media`; the pairs are then of templates (default: none)",
     )
+    data.add_argument(
+        "--labels",
+        nargs="+",
+        default=[],
+        metavar="[DATASET=]FILE",
+        help="who each image shows, for --bootstrap and --pairs labels, in place of the tables' labels: a CSV or "
+        "Parquet file with a key and a label a row (default: none)",
+    )
+    add_labels_columns(data)
     data.add_argument(
         "--allow-incomplete",
         action="store_true",

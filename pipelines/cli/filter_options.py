@@ -7,6 +7,7 @@ from fiqa_core.curation.subset.settings import DEFAULT_SHARD_SIZE, is_subset, la
 from fiqa_core.shards.formats import SAME, output_formats
 from pipelines.cli.command import named, positive
 from pipelines.cli.errors import OptionError
+from pipelines.cli.label_options import add_labels_columns
 from pipelines.cli.parser import Parser
 from pipelines.cli.policy_options import add_policy_options
 from pipelines.cli.table_options import add_again_options
@@ -50,6 +51,8 @@ def refuse_contradictions(arguments: argparse.Namespace) -> None:
     """
     if arguments.output is None and not arguments.dry_run:
         raise OptionError("--output is needed (only --dry-run goes without)")
+    if arguments.labels is None and (arguments.labels_key or arguments.labels_column):
+        raise OptionError("--labels-key and --labels-column are for the file of --labels, and there is none")
     if arguments.findings is not None and arguments.embeddings:
         raise OptionError("--findings has what an earlier run found in --embeddings; give one of the two")
     given = [n for n, v in (("--relabel", arguments.relabel), ("--moved", arguments.moved)) if v]
@@ -78,6 +81,14 @@ def _add_data(parser: Parser) -> None:
         metavar="URI",
         help="quality tables of datasets that must not overlap with this one (default: none)",
     )
+    data.add_argument(
+        "--labels",
+        type=named,
+        metavar="FILE",
+        help="labels in place of those of the tables: a CSV or Parquet file with a key and a label a row; rows of "
+        "other keys have no label (default: none)",
+    )
+    add_labels_columns(data)
     data.add_argument(
         "--allow-incomplete",
         action="store_true",

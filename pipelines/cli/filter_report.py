@@ -23,6 +23,7 @@ def print_account(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> 
             lines.append(f"  {reason:<24}{count:>12,}  {summary['rules'][reason]}")
     for name, found in summary.get("incomplete", {}).items():
         lines.append(f"INCOMPLETE --{name}: {found['unknown']} (not among the rows above; see summary.json)")
+    lines += [f"{line}: what is kept is a part of the sample" for line in summary.get("samples", ())]
     spared = {reason: count for reason, count in summary.get("spared", {}).items() if count}
     if spared:
         each = ", ".join(f"{reason} {count:,}" for reason, count in spared.items())

@@ -4,8 +4,10 @@ import argparse
 
 from fiqa_core.scoring.settings import batch_that_counts
 from fiqa_core.shards.formats import AUTO, input_formats
+from fiqa_core.shards.sample import Sample
 from fiqa_core.shards.unit import MAX_STORED_BYTES, ReadSettings
-from pipelines.cli.command import named, positive
+from pipelines.cli.command import named, positive, whole
+from pipelines.cli.errors import OptionError
 from pipelines.cli.parser import Parser
 
 DEFAULT_UNIT_SIZE = 4000
@@ -173,6 +175,35 @@ def add_running_options(parser: Parser) -> None:
         help=f"records in a unit of work (default: {DEFAULT_UNIT_SIZE}, or that of the run that is resumed)",
     )
     add_again_options(running, "keep finished units of an earlier run, do the others")
+
+
+def add_trial_options(parser: Parser) -> None:
+    """A part of the dataset, or only a look at it."""
+    trial = parser.add_argument_group("trying first")
+    part = trial.add_mutually_exclusive_group()
+    part.add_argument("--limit", type=positive, metavar="N", help="only the first N records")
+    part.add_argument(
+        "--sample", type=positive, metavar="N", help="only N records from all shards, the same for the same --seed"
+    )
+    trial.add_argument("--seed", type=whole, metavar="N", help="which records --sample takes (default: 0)")
+    trial.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what would be read (units, records, labels, sizes of images); nothing is written",
+    )
+
+
+def sample_of(arguments: argparse.Namespace) -> Sample | None:
+    """The part of the dataset that is asked for; None: the whole.
+
+    Raises:
+        OptionError: --seed without --sample.
+    """
+    if arguments.seed is not None and arguments.sample is None:
+        raise OptionError("--seed says which records --sample takes, and there is no --sample")
+    if arguments.limit is not None:
+        return Sample("limit", arguments.limit)
+    return None if arguments.sample is None else Sample("sample", arguments.sample, arguments.seed or 0)
 
 
 def add_again_options(running: argparse._ArgumentGroup, resume: str) -> None:

@@ -24,6 +24,7 @@ from fiqa_core.curation.findings.search import Search, search_digest
 from fiqa_core.curation.subset.plan import check_source
 from fiqa_core.curation.subset.settings import SubsetSettings, is_subset
 from fiqa_core.runs.lock import hold_output
+from fiqa_core.shards.formats import SAME
 from fiqa_core.tables.embedding_files import EmbeddingSource
 from fiqa_core.tables.quality_files import TableError
 from fiqa_core.wording import counted
@@ -62,6 +63,7 @@ def run(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser) -> i
         print_end(arguments, summary)
         return EXIT_OK
     if is_subset(writing.what):
+        _refuse_two_kinds_of_labels(tables, policy, writing)
         check_source(tables.own, _subset_settings(writing, arguments))
     output = storage.absolute(arguments.output)
     with hold_output(output):
@@ -106,6 +108,17 @@ def _run_on(
     filter_output.finish(output, summary)
     print_end(arguments, summary)
     return EXIT_OK if summary["complete"] else EXIT_INCOMPLETE
+
+
+def _refuse_two_kinds_of_labels(tables: Tables, policy: Policy, writing: Writing) -> None:
+    """Refuse to write images without a label from --labels beside others: a WebDataset sample keeps the label that is
+    stored with it, so the output would have labels of two kinds."""
+    without = next((part.labels.without for part in tables.own if part.labels is not None), 0)
+    if without and writing.what in ("webdataset", SAME) and not (writing.relabel or policy.labels.drop_missing):
+        raise OptionError(
+            f"--labels: {counted(without, 'row has', 'rows have')} no label there, and their images would keep the "
+            "labels that are stored with them. Leave them out (--drop-unlabelled), or number the labels (--relabel)."
+        )
 
 
 def _subset_settings(writing: Writing, arguments: argparse.Namespace) -> SubsetSettings:

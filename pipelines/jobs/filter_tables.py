@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from fiqa_core.curation.decisions.apply_policy import Tables
 from fiqa_core.storage import in_flight
+from fiqa_core.tables.attached_labels import attach, read_label_list
 from fiqa_core.tables.embedding_files import EmbeddingSource, source_files
 from fiqa_core.tables.footers import footer_digest, read_footer
 from fiqa_core.tables.one_network import refuse_mixed
@@ -23,11 +24,13 @@ def read_tables(arguments: argparse.Namespace) -> Tables:
     quality = whole_tables(arguments.quality, arguments.allow_incomplete)
     others = whole_tables(arguments.against, arguments.allow_incomplete, "nothing")
     own = parts_of(quality.urls)
+    if arguments.labels is not None:
+        own = attach(own, read_label_list(arguments.labels, arguments.labels_key, arguments.labels_column))
     against = parts_of(others.urls, after=own)
     if len(arguments.quality) > 1 or against:
         _refuse_repeated(own, against)
     elsewhere = {"against": others.gaps} if others.gaps else {}
-    return Tables(own, against, gaps=quality.gaps, gaps_elsewhere=elsewhere)
+    return Tables(own, against, gaps=quality.gaps, gaps_elsewhere=elsewhere, samples=quality.samples)
 
 
 def read_embedding_source(arguments: argparse.Namespace, tables: Tables) -> tuple[EmbeddingSource | None, Tables]:

@@ -27,13 +27,15 @@ from fiqa_core.scoring.scorer_sources import ScorerSource
 from fiqa_core.scoring.service.source import ServedSource
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.balance import idle_workers
+from fiqa_core.shards.sample import take_sample
 from fiqa_core.wording import counted
 from pipelines.cli.align_options import log_pictures
 from pipelines.cli.command import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_OK
 from pipelines.cli.label_report import label_problem, log_labels
 from pipelines.cli.log_format import report
 from pipelines.cli.program import python, runnable
-from pipelines.cli.table_options import DEFAULT_UNIT_SIZE
+from pipelines.cli.table_options import DEFAULT_UNIT_SIZE, sample_of
+from pipelines.jobs.first_look import look_first
 from pipelines.jobs.network_settings import settle_compile
 from pipelines.runners import dataflow, dataflow_job
 from pipelines.runners.beam_options import is_in_process, is_local, refuse_memory, run_job, worker_processes
@@ -91,6 +93,10 @@ def prepare_workers(
 def run_table(job: TableJob) -> int:
     """Plan, score and account for everything; the exit code (0 only if every record is accounted for)."""
     output = storage.absolute(job.arguments.output)
+    sample = sample_of(job.arguments)
+    if job.arguments.dry_run:
+        return look_first(job.arguments, job.settings, sample)
+    job = dataclasses.replace(job, settings=dataclasses.replace(job.settings, sample=sample))
     if dataflow.is_dry_run(job.options):
         return _dry_run(output, job)
     with hold_output(output):
@@ -102,7 +108,10 @@ def _run_on(output: str, job: TableJob) -> int:
     earlier_unit_size = scoring_run.prepare_output(output, arguments.resume, arguments.overwrite)
     unit_size = arguments.unit_size or earlier_unit_size or DEFAULT_UNIT_SIZE
     plan = plan_dataset(arguments.input, arguments.format, unit_size, storage.join(output, "plan"), settings.read)
+    plan, settings = _sampled(plan, settings)
     _log_plan(plan, job.log)
+    if settings.sample is not None:
+        job.log.info("%s", settings.sample.in_words())
     settings, source = settle_compile(arguments, options, settings, job.source, plan)
     job = dataclasses.replace(job, settings=settings, source=source)
     finished = scoring_run.begin(output, arguments.input, unit_size, settings, plan, arguments.overwrite)
@@ -165,9 +174,19 @@ def _dry_run(output: str, job: TableJob) -> int:
     arguments, options = job.arguments, job.options
     with tempfile.TemporaryDirectory() as workspace:
         plan = plan_dataset(arguments.input, arguments.format, arguments.unit_size or DEFAULT_UNIT_SIZE, workspace)
+        plan, settings = _sampled(plan, job.settings)
         _log_plan(plan, job.log)
+        job = dataclasses.replace(job, settings=settings)
         dataflow_job.run_job(_pipeline(output, job, plan), options, plan, wait=False)
     return EXIT_OK
+
+
+def _sampled(plan: Plan, settings: ScoreSettings) -> tuple[Plan, ScoreSettings]:
+    """Plan and settings of the part of the dataset that is asked for."""
+    if settings.sample is None:
+        return plan, settings
+    plan, sample = take_sample(plan, settings.sample, settings.read)
+    return plan, dataclasses.replace(settings, sample=sample)
 
 
 def network_threads(options: PipelineOptions, arguments: argparse.Namespace) -> int:
@@ -193,6 +212,8 @@ def _log_plan(plan: Plan, log: logging.Logger) -> None:
 
 def _print_end(job: TableJob, summary: dict[str, Any], account: scoring_run.Account) -> None:
     lines = [f"{counted(summary['records'], 'record')} in {counted(summary['units'], 'unit')}:"]
+    if job.settings.sample is not None:
+        lines.insert(0, job.settings.sample.in_words())
     lines += [f"  {name:<18}{count:>12,}" for name, count in summary["status"].items()]
     lines += job.figures(summary)
     lines.append(f"{counted(summary['records_this_run'], 'record')} this run, {summary['images_per_second']} images/s")

@@ -22,9 +22,10 @@ from fiqa_core.runs.folder import check, clear, prepare
 from fiqa_core.runs.lock import hold_output
 from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.shards.unit import ReadSettings, Unit
+from fiqa_core.tables.attached_labels import read_label_list
 from fiqa_core.training import checkpoint
 from fiqa_core.training.data import Batches, PoolBatches, ShardBatches
-from fiqa_core.training.dataset_index import index_of_decisions, index_of_records
+from fiqa_core.training.dataset_index import DatasetIndex, index_of_decisions, index_of_records
 from fiqa_core.training.distill import targets_of
 from fiqa_core.training.errors import TrainingError
 from fiqa_core.training.export import write_model, write_score_only
@@ -32,7 +33,7 @@ from fiqa_core.training.kept_pool import kept_of
 from fiqa_core.training.loop import Trainer, refuse_precision
 from fiqa_core.training.pool import Pool, PoolSettings, build_pool, open_pool
 from fiqa_core.training.sequence import Share
-from fiqa_core.training.settings import SECTIONS, TeacherOptions, TrainingSettings, read_training
+from fiqa_core.training.settings import SECTIONS, DataSettings, TeacherOptions, TrainingSettings, read_training
 from fiqa_core.training.sharded_softmax import process, processes
 from fiqa_core.training.training_run import DATASET, MODEL, POOL, SCORE_ONLY, SETTINGS, TRAINING_RUN
 from fiqa_core.training.worker_count import default_workers, training_processes_here, usable_cores
@@ -119,7 +120,7 @@ def _batches(settings: TrainingSettings) -> Batches:
     share = _share(settings)
     teacher = settings.teacher
     if teacher is None:
-        index = index_of_decisions(units, data.decisions) if data.decisions else index_of_records(units, read)
+        index = _index(data, units, read)
         _log.info(
             "%s of %s in %s",
             counted(index.kept, "image"),
@@ -127,8 +128,13 @@ def _batches(settings: TrainingSettings) -> Batches:
             counted(len(units), "unit"),
         )
         return ShardBatches(units, index, read, settings.augment, share, data.shuffle, data.channel_order)
+    if data.labels:
+        raise TrainingError(
+            "data.labels does not go with a teacher, whose pool holds images of labelled records only. Write the "
+            f"images with their labels first: {runnable('filter_dataset')} --labels FILE --write webdataset ..."
+        )
     # Before the pool is made: a wrong table is refused at once.
-    kept = index_of_decisions(units, data.decisions) if data.decisions else None
+    kept = _index(data, units, read) if data.decisions else None
     pool, weights = _pool(settings, teacher, units, read), None
     if kept is not None:
         pool, weights = kept_of(pool, units, kept)
@@ -138,6 +144,14 @@ def _batches(settings: TrainingSettings) -> Batches:
         "%s in the pool; certainty ratio at 5, 25, 50, 75, 95 %%: %s", counted(len(targets.classes), "image"), quantiles
     )
     return PoolBatches(pool, targets, settings.augment, share, teacher.clean_share, weights)
+
+
+def _index(data: DataSettings, units: Sequence[Unit], read: ReadSettings) -> DatasetIndex:
+    """The images to train on, with their labels."""
+    attached = read_label_list(data.labels, data.labels_key, data.labels_column) if data.labels else None
+    if data.decisions:
+        return index_of_decisions(units, data.decisions, attached)
+    return index_of_records(units, read, attached)
 
 
 def _share(settings: TrainingSettings) -> Share:

@@ -29,7 +29,8 @@ class Tables:
     Attributes:
         own: files of the table that is filtered. against: files of tables that it must not overlap with; their rows
             are numbered after the own ones. findings: about these rows. gaps: what is missing in the own
-            table; gaps_elsewhere: in those of `against` and `embeddings`.
+            table; gaps_elsewhere: in those of `against` and `embeddings`. samples: which own tables are of a part of
+            their dataset only, in words.
     """
 
     own: tuple[TableFile, ...]
@@ -37,6 +38,7 @@ class Tables:
     findings: Findings = field(default_factory=Findings)
     gaps: tuple[Gap, ...] = ()
     gaps_elsewhere: Mapping[str, tuple[Gap, ...]] = field(default_factory=dict)
+    samples: tuple[str, ...] = ()
 
     @property
     def own_rows(self) -> int:
@@ -96,6 +98,7 @@ def apply_policy(
         summary = counts(db) | {"spared": {str(drop): rows for drop, rows in spared.items()}} | _incomplete(tables)
         db.execute("DROP TABLE raw")
         columns = columns_of(db, policy)
+        summary |= {"samples": list(tables.samples)} if tables.samples else {}
         summary |= {"rules": _of_rules_that_dropped(explained, summary["dropped"])} | statistics(db, columns)
         if account is not None:
             account(summary)

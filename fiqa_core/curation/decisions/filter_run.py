@@ -30,7 +30,7 @@ from fiqa_core.runs.layout import (
     unsealed,
 )
 from fiqa_core.tables.footers import footer_digest
-from fiqa_core.tables.quality_files import TableFile
+from fiqa_core.tables.quality_files import TableFile, label_digests
 from schemas import versions
 
 POLICY = "policy.yaml"
@@ -89,7 +89,7 @@ class FilterRun:
         policy: as applied. quality, against: name, rows and digest of each table file, in order.
         findings: name and digest of each that was given. search: digest of the search that makes them, "" without one.
         write: what is written of the kept rows. shard_size: rows a file of it. relabel: labels become numbers.
-        recordio_layout: what was asked for, "" for nothing.
+        recordio_layout: what was asked for, "" for nothing. labels: digest of the file of labels, if one was given.
     """
 
     policy: Policy
@@ -101,16 +101,19 @@ class FilterRun:
     shard_size: int
     relabel: bool = False
     recordio_layout: str = ""
+    labels: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """SHA-256 of what decides each row, hexadecimal (not of how kept rows are written)."""
         deciding = [versions.DECISIONS_VERSION, self.policy.to_dict(), self.quality, self.against, self.findings]
         deciding += [self.search] if self.search else []
+        deciding += [["labels", *self.labels]] if self.labels else []
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
         """What `run.json` says."""
         asked = {"recordio_layout": self.recordio_layout} if self.recordio_layout else {}
+        asked |= {"labels": list(self.labels)} if self.labels else {}
         return asked | {
             "kind": FILTER_KIND,
             "decisions_version": versions.DECISIONS_VERSION,
@@ -151,6 +154,7 @@ def describe_run(
         writing.shard_size,
         writing.relabel,
         writing.recordio_layout,
+        tuple(label_digests(own)),
     )
 
 
@@ -213,7 +217,7 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         if section != "version":
             before = then["policy"].get(section)
             found += [f"{section}: {line}" for line in changed(before if isinstance(before, dict) else {}, keys, keys)]
-    found += changed(then, now, ("decisions_version", "search"))
+    found += changed(then, now, ("decisions_version", "search", "labels"))
     for name in ("quality", "against", "findings"):
         before, after = ([tuple(file) for file in run[name]] for run in (then, now))
         other = [file[0] for file in after if file not in before] + [file[0] for file in before if file not in after]

@@ -12,7 +12,7 @@ from fiqa_core.curation.findings.tasks import save_array, save_table
 from fiqa_core.storage import in_flight, join, open_read
 from fiqa_core.tables.hash_column import hash_numbers
 from fiqa_core.tables.quality_files import TableFile
-from fiqa_core.tables.row_batches import checked, damage_named
+from fiqa_core.tables.row_batches import checked, damage_named, labelled, stored_columns
 from schemas.reasons import Status
 
 _READ_AT_ONCE = 4
@@ -100,7 +100,8 @@ def _tables(parts: Sequence[TableFile], phash: bool) -> Iterator[tuple[TableFile
 
     def read(part: TableFile) -> tuple[TableFile, pa.Table]:
         with damage_named(part.url), open_read(part.url) as stream:
-            return part, checked(stream).read(columns=[name for name in wanted if name in part.columns])
+            columns = [name for name in wanted if name in part.columns]
+            return part, labelled(part, checked(stream).read(columns=stored_columns(part, columns)), columns)
 
     return in_flight(parts, read, _READ_AT_ONCE)
 

@@ -34,7 +34,7 @@ from fiqa_core.curation.findings.tasks import Counts, RunStage, Task, save_array
 from fiqa_core.images.thumbnail import THUMBNAIL_BYTES
 from fiqa_core.storage import join, open_read, remove, stat
 from fiqa_core.tables.embedding_files import EmbeddingFile, EmbeddingSource, embedding_files
-from fiqa_core.tables.quality_files import TableError, TableFile
+from fiqa_core.tables.quality_files import TableError, TableFile, label_digests
 from schemas import identities
 
 _log = logging.getLogger(__name__)
@@ -263,6 +263,7 @@ def search_digest(search: Search) -> str:
     for url in [*(part.url for part in search.parts), *(file.url for file in files)]:
         held = stat(url)
         seen.append([url, held.version if held is not None else ""])
+    seen += [["labels", digest] for digest in label_digests(search.parts)]
     source = asdict(search.source) if search.source is not None else None
     text = json.dumps([seen, search.own, source, search.settings.digest()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -92,16 +92,33 @@ class Folder(LooseFiles):
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record a file; a local disk is read one file at a time, another store many at once."""
-        limit = settings.max_stored_bytes
-        if unit.url.startswith("/"):
-            for index, path, _ in _listed(unit):
-                yield _record(index, path, *_read_local(_child(unit.url, path), limit))
+        return _records(unit, _listed(unit), settings.max_stored_bytes)
+
+    def read_places(self, unit: Unit, settings: ReadSettings, places: Iterator[int]) -> Iterator[Record]:
+        """As `read`; other files are not opened."""
+        return _records(unit, _chosen(_listed(unit), places), settings.max_stored_bytes)
+
+
+def _records(unit: Unit, files: Iterator[tuple[int, bytes, int]], limit: int) -> Iterator[Record]:
+    if unit.url.startswith("/"):
+        for index, path, _ in files:
+            yield _record(index, path, *_read_local(_child(unit.url, path), limit))
+        return
+    yield from in_flight(
+        files,
+        lambda file: _fetch_record(unit, *file, limit),
+        weigh=lambda file: min(file[2], limit) if file[2] >= 0 else limit,
+    )
+
+
+def _chosen(files: Iterator[tuple[int, bytes, int]], places: Iterator[int]) -> Iterator[tuple[int, bytes, int]]:
+    wanted = next(places, None)
+    for place, file in enumerate(files):
+        if wanted is None:
             return
-        yield from in_flight(
-            _listed(unit),
-            lambda file: _fetch_record(unit, *file, limit),
-            weigh=lambda file: min(file[2], limit) if file[2] >= 0 else limit,
-        )
+        if place == wanted:
+            yield file
+            wanted = next(places, None)
 
 
 def _write_listing(files: Iterable[Listed], listing: str, workspace: str) -> tuple[str, int]:
