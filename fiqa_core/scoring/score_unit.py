@@ -21,7 +21,18 @@ from fiqa_core.scoring.summary import Summary, failed_unit, of_unit
 from fiqa_core.scoring.table import QualityWriter, read_summary
 from fiqa_core.shards.formats import container_of
 from fiqa_core.shards.unit import Unit
-from fiqa_core.storage import StorageError, absolute, is_local, join, open_read, publish, remove, stat, temporary_for
+from fiqa_core.storage import (
+    StorageError,
+    absolute,
+    is_local,
+    join,
+    look_into,
+    open_read,
+    publish,
+    remove,
+    stat,
+    temporary_for,
+)
 from fiqa_core.wording import counted
 from schemas.reasons import SHARD_LEVEL, Status
 
@@ -35,7 +46,8 @@ _LASTING = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EACCES, 
 
 def _is_gone(unit: Unit) -> bool:
     """Whether the shard itself is missing (not a temporary of ours, which another command may have swept away)."""
-    return is_local(unit.url) and not Path(absolute(unit.url)).exists()
+    place = look_into(unit.url)[1]
+    return is_local(place) and not Path(absolute(place)).exists()
 
 
 def unit_file(output: str, unit: Unit, settings: ScoreSettings) -> str:

@@ -14,6 +14,7 @@ from fiqa_core.shards.recordio.reader import RecordIO
 from fiqa_core.shards.tfrecord.reader import TFRecord
 from fiqa_core.shards.unit import Unit
 from fiqa_core.shards.webdataset.reader import WebDataset
+from fiqa_core.shards.zip.reader import Zip
 from fiqa_core.storage import without_query
 
 # A new format is one folder and one line here. Of two formats that recognise a name, the first has it.
@@ -25,6 +26,7 @@ _ALL: tuple[Container, ...] = (
     Lmdb(),
     TFRecord(),
     InsightFaceBin(),
+    Zip(),
 )
 CONTAINERS: dict[str, Container] = {container.name: container for container in _ALL}
 AUTO = "auto"

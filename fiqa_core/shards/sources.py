@@ -18,6 +18,7 @@ from fiqa_core.storage import (
     has_glob,
     is_folder,
     join,
+    look_into,
     stat,
     walk,
 )
@@ -162,9 +163,7 @@ def _each_once(inputs: Sequence[str], container: str, own: OwnFiles) -> Iterator
     seen: set[str] = set()
     repeated: list[str] = []
     for uri in inputs:
-        pattern = has_glob(uri)
-        base = glob_base(uri) if pattern else ""
-        for file in _expand_glob(uri, container, own) if pattern else _expand(uri, container, own):
+        for file, base in _named(uri, container, own):
             _refuse_names_that_are_not_text(file)
             if file.url in seen:
                 repeated.append(file.shown)
@@ -173,6 +172,30 @@ def _each_once(inputs: Sequence[str], container: str, own: OwnFiles) -> Iterator
                 yield file, base
     if repeated:
         _log.warning("%d inputs were named more than once, such as %s; each is read once", len(repeated), repeated[0])
+
+
+def _named(uri: str, container: str, own: OwnFiles) -> Iterator[tuple[StoredFile, str]]:
+    """What one input names, each with the fixed part of the pattern that matched it."""
+    members, archive = look_into(uri)
+    if archive != uri:
+        yield from ((file, "") for file in _expand_inside(uri, members, archive))
+        return
+    pattern = has_glob(uri)
+    base = glob_base(uri) if pattern else ""
+    for file in _expand_glob(uri, container, own) if pattern else _expand(uri, container, own):
+        yield file, base
+
+
+def _expand_inside(uri: str, members: str, archive: str) -> Iterator[StoredFile]:
+    """The archives that a URI looks into; their `url` says which members are meant."""
+    found = [each for each in expand_glob(archive) if each.kind == "file"] if has_glob(archive) else [stat(archive)]
+    for file in found:
+        if file is None:
+            break
+        inside = f"zip://{members}::" if members else ""
+        yield replace(file, shown=inside + file.shown, url=inside + file.url)
+    if not found or None in found:
+        raise PlanError(f"{uri}: there is no file {archive}. Expected zip://MEMBERS::ARCHIVE.zip. Check the name.")
 
 
 def _expand_glob(pattern: str, container: str, own: OwnFiles) -> Iterator[StoredFile]:
