@@ -39,9 +39,7 @@ def member_content(stream: IO[bytes], entry: Entry, shift: int, limit: int) -> C
     if entry.link:
         return _fault(Status.UNREADABLE, "member is a symbolic link, not a stored image")
     if entry.encrypted:
-        return _fault(
-            Status.UNREADABLE, "member is encrypted; unpack the archive with its password and name the folder"
-        )
+        return _fault(Status.UNREADABLE, "member is encrypted; unpack the archive with its password")
     unpack = _UNPACK.get(entry.method)
     if unpack is None:
         kind = f" ({_NAMES[entry.method]})" if entry.method in _NAMES else ""

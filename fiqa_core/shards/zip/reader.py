@@ -135,9 +135,7 @@ class _Chosen:
         """The sentence for an archive without an image."""
         found = f" Found: {', '.join(self.names[:3])}." if self.names else ""
         which = f"no member that {self._members!r} names" if self._members else "no member of the archive"
-        return (
-            f"{which} is called like an image (.jpg, .png, .webp ...).{found} Unpack it if its shards are to be read."
-        )
+        return f"{which} is called like an image (.jpg, .png ...).{found} Unpack it if its shards are to be read."
 
 
 def _cuts(stream: IO[bytes], chosen: _Chosen, unit_size: int) -> tuple[list[tuple[int, int]], int]:
