@@ -10,6 +10,7 @@ from fiqa_core.shards.insightface_bin.reader import InsightFaceBin
 from fiqa_core.shards.lmdb.reader import Lmdb
 from fiqa_core.shards.output import Output
 from fiqa_core.shards.parquet.reader import Parquet
+from fiqa_core.shards.path_list.reader import PathList
 from fiqa_core.shards.recordio.reader import RecordIO
 from fiqa_core.shards.tfrecord.reader import TFRecord
 from fiqa_core.shards.unit import Unit
@@ -27,6 +28,7 @@ _ALL: tuple[Container, ...] = (
     TFRecord(),
     InsightFaceBin(),
     Zip(),
+    PathList(),
 )
 CONTAINERS: dict[str, Container] = {container.name: container for container in _ALL}
 AUTO = "auto"
@@ -102,9 +104,17 @@ def format_of(name: str) -> str | None:
     return next((container.name for container in CONTAINERS.values() if container.recognises(name)), None)
 
 
+def named_format_of(name: str) -> str | None:
+    """As `format_of`, for a file that the user named itself."""
+    name = without_query(name)
+    named = (container.name for container in CONTAINERS.values() if container.recognises_named(name))
+    return format_of(name) or next(named, None)
+
+
 def what_instead(names: Sequence[str]) -> str:
     """What was found and what would have been understood, as the end of an error message."""
-    known = sorted(suffix for container in CONTAINERS.values() for suffix in container.suffixes)
+    all_suffixes = (suffix for each in CONTAINERS.values() for suffix in (*each.suffixes, *each.named_suffixes))
+    known = sorted(all_suffixes)
     found = f" Found: {', '.join(names[:3])}." if names else ""
     ends = [suffix[1:] for suffix in known if suffix.startswith(".")]
     close = difflib.get_close_matches(names[0].rpartition(".")[2], ends, 1) if names else []
