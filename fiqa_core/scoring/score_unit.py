@@ -23,7 +23,18 @@ from fiqa_core.scoring.summary import Summary, failed_unit, of_unit
 from fiqa_core.scoring.table import QualityWriter, read_summary
 from fiqa_core.shards.sample import records_of
 from fiqa_core.shards.unit import Unit
-from fiqa_core.storage import StorageError, absolute, is_local, join, open_read, publish, remove, stat, temporary_for
+from fiqa_core.storage import (
+    StorageError,
+    absolute,
+    is_local,
+    join,
+    look_into,
+    open_read,
+    publish,
+    remove,
+    stat,
+    temporary_for,
+)
 from fiqa_core.storage.attempts import with_attempts
 from fiqa_core.wording import counted, first_line
 from schemas.reasons import DONE, SHARD_LEVEL
@@ -34,7 +45,8 @@ _LOST_SCORING_PROCESSES = 10  # in one unit; after each loss the process and the
 
 def _is_gone(error: OSError, unit: Unit) -> bool:
     """Whether the shard itself is missing (not a temporary of ours, which another command may have swept away)."""
-    return error.errno == errno.ENOENT and is_local(unit.url) and not Path(absolute(unit.url)).exists()
+    place = look_into(unit.url)[1]
+    return error.errno == errno.ENOENT and is_local(place) and not Path(absolute(place)).exists()
 
 
 def unit_file(output: str, unit: Unit, settings: ScoreSettings) -> str:

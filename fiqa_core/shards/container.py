@@ -54,6 +54,8 @@ class Container(ABC):
             shard that is a folder of its own).
         companions: the same for files that lie beside its shards and are not read (`.idx`); files of another format
             among them do not make it a folder of two formats.
+        named_suffixes: ends of names that are shards only where the user names the file itself (`.csv`): in a folder,
+            such files lie beside images and shards, and say something about them.
         label_source: where labels come from if no field of a record can be named for them ("the folder names");
             "": there are fields, so `--label-field` may name one.
         fields_in_records: only reading records shows which fields there are (`False`: planning sees them, and raises
@@ -70,6 +72,7 @@ class Container(ABC):
     name: str
     suffixes: tuple[str, ...] = ()
     companions: tuple[str, ...] = ()
+    named_suffixes: tuple[str, ...] = ()
     label_source: str = ""
     fields_in_records: bool = False
     has_key_field: bool = False
@@ -85,11 +88,23 @@ class Container(ABC):
         """Whether a file of this name is a shard of the format; the content is not looked at."""
         return _is_called(name, self.suffixes)
 
+    def recognises_named(self, name: str) -> bool:
+        """Whether a file of this name, which the user named, is a shard of the format."""
+        return self.recognises(name) or _is_called(name, self.named_suffixes)
+
     def is_companion(self, name: str) -> bool:
         """Whether a file of this name belongs to a shard beside it and is passed over in silence."""
         return _is_called(name, self.companions)
 
     # Planning.
+
+    def inputs_in(self, file: StoredFile, is_shard: Callable[[str], bool]) -> Sequence[str] | None:  # noqa: ARG002
+        """Inputs that a file names (a list of shards), to be planned in its place; None: the file is a shard itself.
+
+        Args:
+            is_shard: whether a name is that of a shard of any format.
+        """
+        return None
 
     @abstractmethod
     def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:

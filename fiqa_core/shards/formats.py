@@ -10,10 +10,12 @@ from fiqa_core.shards.insightface_bin.reader import InsightFaceBin
 from fiqa_core.shards.lmdb.reader import Lmdb
 from fiqa_core.shards.output import Output
 from fiqa_core.shards.parquet.reader import Parquet
+from fiqa_core.shards.path_list.reader import PathList
 from fiqa_core.shards.recordio.reader import RecordIO
 from fiqa_core.shards.tfrecord.reader import TFRecord
 from fiqa_core.shards.unit import Unit
 from fiqa_core.shards.webdataset.reader import WebDataset
+from fiqa_core.shards.zip.reader import Zip
 from fiqa_core.storage import without_query
 
 # A new format is one folder and one line here. Of two formats that recognise a name, the first has it.
@@ -25,6 +27,8 @@ _ALL: tuple[Container, ...] = (
     Lmdb(),
     TFRecord(),
     InsightFaceBin(),
+    Zip(),
+    PathList(),
 )
 CONTAINERS: dict[str, Container] = {container.name: container for container in _ALL}
 AUTO = "auto"
@@ -100,9 +104,17 @@ def format_of(name: str) -> str | None:
     return next((container.name for container in CONTAINERS.values() if container.recognises(name)), None)
 
 
+def named_format_of(name: str) -> str | None:
+    """As `format_of`, for a file that the user named itself."""
+    name = without_query(name)
+    named = (container.name for container in CONTAINERS.values() if container.recognises_named(name))
+    return format_of(name) or next(named, None)
+
+
 def what_instead(names: Sequence[str]) -> str:
     """What was found and what would have been understood, as the end of an error message."""
-    known = sorted(suffix for container in CONTAINERS.values() for suffix in container.suffixes)
+    all_suffixes = (suffix for each in CONTAINERS.values() for suffix in (*each.suffixes, *each.named_suffixes))
+    known = sorted(all_suffixes)
     found = f" Found: {', '.join(names[:3])}." if names else ""
     ends = [suffix[1:] for suffix in known if suffix.startswith(".")]
     close = difflib.get_close_matches(names[0].rpartition(".")[2], ends, 1) if names else []

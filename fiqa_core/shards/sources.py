@@ -7,19 +7,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from fiqa_core.shards.braces import expand_braces
 from fiqa_core.shards.container import Container, LooseFiles
-from fiqa_core.shards.formats import AUTO, CONTAINERS, PlanError, format_of, loose_files, what_instead
+from fiqa_core.shards.formats import AUTO, CONTAINERS, PlanError, format_of, loose_files, named_format_of, what_instead
+from fiqa_core.shards.names import suffix
 from fiqa_core.storage import (
     Listed,
     StoredFile,
     absolute,
+    exists,
     expand_glob,
     glob_base,
     has_glob,
+    in_flight,
     is_folder,
+    is_local,
     join,
+    look_into,
     stat,
     walk,
+    without_query,
 )
 from fiqa_core.wording import counted
 
@@ -27,6 +34,7 @@ _log = logging.getLogger(__name__)
 _LOOK_AT = 2000  # files of a folder that are listed to tell which format it holds
 _NAMES_KEPT = 1000
 _NAMES_SHOWN = 10
+_LOOKED_AT_ONCE = 16  # shards of a list that are looked up at the same time
 
 
 class OwnFiles(Protocol):
@@ -161,10 +169,8 @@ def _each_once(inputs: Sequence[str], container: str, own: OwnFiles) -> Iterator
     """What the inputs name, each with the fixed part of the pattern that matched it ("" without a pattern)."""
     seen: set[str] = set()
     repeated: list[str] = []
-    for uri in inputs:
-        pattern = has_glob(uri)
-        base = glob_base(uri) if pattern else ""
-        for file in _expand_glob(uri, container, own) if pattern else _expand(uri, container, own):
+    for uri in _without_braces(inputs):
+        for file, base in _named(uri, container, own):
             _refuse_names_that_are_not_text(file)
             if file.url in seen:
                 repeated.append(file.shown)
@@ -173,6 +179,57 @@ def _each_once(inputs: Sequence[str], container: str, own: OwnFiles) -> Iterator
                 yield file, base
     if repeated:
         _log.warning("%d inputs were named more than once, such as %s; each is read once", len(repeated), repeated[0])
+
+
+def _without_braces(inputs: Sequence[str]) -> Iterator[str]:
+    """The inputs with braces expanded (`train-{000..099}.tar`), where they are not in the name of a local file."""
+    for uri in inputs:
+        place = look_into(uri)[1]
+        if "{" in uri and not (is_local(place) and exists(place)):
+            yield from expand_braces(uri)
+        else:
+            yield uri
+
+
+def _named(uri: str, container: str, own: OwnFiles) -> Iterator[tuple[StoredFile, str]]:
+    """What one input names, each with the fixed part of the pattern that matched it; a list of shards names them."""
+    for file, base in _named_itself(uri, container, own):
+        kind = CONTAINERS.get(named_format_of(file.url) or "") if file.kind == "file" else None
+        shards = kind.inputs_in(file, _is_shard) if kind is not None and container in (AUTO, kind.name) else None
+        if shards is None:
+            yield file, base
+        else:
+            names = list(_without_braces(shards))
+            for found in in_flight(names, lambda name: list(_named_itself(name, AUTO, own)), _LOOKED_AT_ONCE):
+                yield from found
+
+
+def _is_shard(name: str) -> bool:
+    kind = format_of(name)
+    return kind is not None and not isinstance(CONTAINERS[kind], LooseFiles)
+
+
+def _named_itself(uri: str, container: str, own: OwnFiles) -> Iterator[tuple[StoredFile, str]]:
+    members, archive = look_into(uri)
+    if archive != uri:
+        yield from ((file, "") for file in _expand_inside(uri, members, archive))
+        return
+    pattern = has_glob(uri)
+    base = glob_base(uri) if pattern else ""
+    for file in _expand_glob(uri, container, own) if pattern else _expand(uri, container, own):
+        yield file, base
+
+
+def _expand_inside(uri: str, members: str, archive: str) -> Iterator[StoredFile]:
+    """The archives that a URI looks into; their `url` says which members are meant."""
+    found = [each for each in expand_glob(archive) if each.kind == "file"] if has_glob(archive) else [stat(archive)]
+    for file in found:
+        if file is None:
+            break
+        inside = f"zip://{members}::" if members else ""
+        yield replace(file, shown=inside + file.shown, url=inside + file.url)
+    if not found or None in found:
+        raise PlanError(f"{uri}: there is no file {archive}. Expected zip://MEMBERS::ARCHIVE.zip. Check the name.")
 
 
 def _expand_glob(pattern: str, container: str, own: OwnFiles) -> Iterator[StoredFile]:
@@ -185,6 +242,9 @@ def _expand_glob(pattern: str, container: str, own: OwnFiles) -> Iterator[Stored
     for file in files:
         if file.kind == "folder":
             yield from _expand_folder(file.shown, container, own)
+        elif container == AUTO and format_of(file.url) is None and not _names_suffix(pattern, file.url):
+            # `faces/*` matches lists that lie beside the images; `*.csv` means lists.
+            raise _unknown(file)
         elif file.kind == "broken" and not isinstance(container_for(file, container), LooseFiles):
             raise _broken(file.shown)
         else:
@@ -261,10 +321,19 @@ def container_for(file: StoredFile, container: str) -> Container:
     Raises:
         PlanError: no format is known by such a name.
     """
-    kind = container if container != AUTO else format_of(file.url)
+    kind = container if container != AUTO else named_format_of(file.url)
     if kind is None:
-        raise PlanError(f"{file.shown}: not a known kind of shard.{what_instead([file.shown])}")
+        raise _unknown(file)
     return CONTAINERS[kind]
+
+
+def _unknown(file: StoredFile) -> PlanError:
+    return PlanError(f"{file.shown}: not a known kind of shard.{what_instead([file.shown])}")
+
+
+def _names_suffix(pattern: str, name: str) -> bool:
+    """Whether a pattern ends in the suffix of the file that it matched."""
+    return pattern.lower().endswith("." + suffix(without_query(name)))
 
 
 def _loose(container: str) -> LooseFiles:

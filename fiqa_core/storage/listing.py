@@ -54,6 +54,11 @@ def has_glob(uri: str) -> bool:
     return _MAGIC.search(uri) is not None and not exists(uri)
 
 
+def has_magic(pattern: str) -> bool:
+    """Whether a text has a character that is special in patterns; nothing is looked up."""
+    return _MAGIC.search(pattern) is not None
+
+
 def special_file(uri: str) -> StorageError:
     """The error for anything but a file or folder: reading it may wait for ever, or never end."""
     return StorageError(f"{uri}: a device, pipe or socket; expected a regular file. Save its content as a file.")

@@ -34,6 +34,8 @@ _WRAPPERS = {
     "generic",
 }
 
+_INSIDE = "zip://"
+
 # One client a process (all threads share its connections); a fork opens its own.
 _opened: dict[tuple[int, str], Store] = {}
 _opening = threading.Lock()
@@ -65,6 +67,20 @@ def filesystem(uri: str) -> tuple[Any, str]:
         raise StorageError(f"{uri}: cannot be opened: {kind_and_line(error)}. Check the URI.") from error
 
 
+def look_into(uri: str) -> tuple[str, str]:
+    """(members, archive) of `zip://MEMBERS::ARCHIVE`, a URI that looks into a zip archive; ("", the URI) of any other.
+
+    `zip://ARCHIVE` names all members. The archive may be on any store, and may not be in another archive: no other
+    function here takes such a URI, but for `absolute` and `is_local`.
+    """
+    if not uri.startswith(_INSIDE):
+        return "", uri
+    members, separator, archive = uri.removeprefix(_INSIDE).partition("::")
+    if not separator:
+        return "", members
+    return ("" if members in ("**", "**/*") else members.lstrip("/")), archive
+
+
 def store_of(uri: str) -> tuple[Store, str]:
     """The store of a URI that is not local, and the path (`bucket/key`) in it.
 
@@ -90,6 +106,7 @@ def forget_stores() -> None:
 
 def is_local(uri: str) -> bool:
     """Whether a URI is on this machine's disk."""
+    uri = look_into(uri)[1]
     return _cloud(uri)[0] is None and isinstance(filesystem(uri)[0], LocalFileSystem)
 
 
@@ -100,6 +117,9 @@ def in_this_process_only(uri: str) -> bool:
 
 def absolute(uri: str) -> str:
     """The URI in a form that is valid in every process: local paths become absolute paths."""
+    members, uri = look_into(uri)
+    if members:
+        return f"{_INSIDE}{members}::{absolute(uri)}"
     kind, rest = _cloud(uri)
     if kind is not None:
         return f"{kind}://{rest.rstrip('/')}"
@@ -187,9 +207,9 @@ def _open(kind: str, uri: str) -> Store:
 
 def _chained(uri: str) -> StorageError:
     return StorageError(
-        f"{uri}: a chain of file systems, or a look into an archive, which is not supported (a file's path alone does "
-        "not say which archive it is in). Copy or unpack it and name the result; tar archives, on any store, are read "
-        "as they are."
+        f"{uri}: a chain of file systems, or a look into an archive, which is not supported here. Copy or unpack it "
+        "and name the result. As images, tar and zip archives on any store are read as they are (faces.zip, or some of "
+        "its members: zip://MEMBERS::faces.zip)."
     )
 
 

@@ -5,18 +5,16 @@ writes the sorted list once, as Parquet, and a unit is a range of its rows.
 """
 
 import bisect
-import errno
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fiqa_core.shards.container import LooseFiles
 from fiqa_core.shards.folder.output import FolderOutput
+from fiqa_core.shards.image_file import read_local_image, read_stored_image
 from fiqa_core.shards.names import is_image, parent
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
 from fiqa_core.storage import (
@@ -29,7 +27,6 @@ from fiqa_core.storage import (
     join,
     open_read,
     publish,
-    read_small,
     temporary_for,
 )
 from schemas.reasons import Status
@@ -37,14 +34,6 @@ from schemas.reasons import Status
 _LISTING = pa.schema([pa.field("path", pa.binary(), nullable=False), pa.field("size", pa.int64())])
 _LISTING_ROWS = 65_536
 LABEL_FROM = "folder names"
-_CHUNK = 1 << 20
-# A sparse file of 8 EiB costs nothing to make, and centuries to hash.
-_MAX_HASHED_BYTES = 16 << 30
-
-# The file cannot be read although the store works: this becomes a row. Everything else (network, no more file
-# handles ...) is the store's failure, and the unit is tried again.
-_LOST_FILE = (FileNotFoundError, PermissionError, IsADirectoryError)
-_LOST_ERRNO = {errno.EIO, errno.ELOOP, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
 
 
 class Folder(LooseFiles):
@@ -82,7 +71,7 @@ class Folder(LooseFiles):
         files = _listed_at(unit, wanted)
         if unit.url.startswith("/"):
             for index, path, _ in files:
-                yield _record(index, path, *_read_local(_child(unit.url, path), limit))
+                yield _record(index, path, *read_local_image(_child(unit.url, path), limit))
             return
         yield from in_flight(files, lambda file: _fetch_record(unit, *file, limit), weigh=lambda _: limit)
 
@@ -102,7 +91,7 @@ class Folder(LooseFiles):
 def _records(unit: Unit, files: Iterator[tuple[int, bytes, int]], limit: int) -> Iterator[Record]:
     if unit.url.startswith("/"):
         for index, path, _ in files:
-            yield _record(index, path, *_read_local(_child(unit.url, path), limit))
+            yield _record(index, path, *read_local_image(_child(unit.url, path), limit))
         return
     yield from in_flight(
         files,
@@ -186,41 +175,9 @@ def _record(
 def _fetch_record(unit: Unit, index: int, path: bytes, size: int, limit: int) -> Record:
     url = _child(unit.url, path)
     try:
-        if size > limit:
-            with open_read(url) as stream:
-                return _record(index, path, *_read_stream(stream, limit))
-        return _record(index, path, read_small(url, size))
+        return _record(index, path, *read_stored_image(url, size, limit))
     except MissingError as error:
         # One missing file is a row. A missing folder or bucket is the store's failure, or every image would be a row.
         if not is_folder(unit.url):
             raise StorageError(f"{unit.url}: the folder (or its bucket) is gone since it was listed") from error
         return _record(index, path, None, Fault(Status.UNREADABLE, "FileNotFoundError: gone since it was listed"))
-
-
-def _read_local(path: str, limit: int) -> tuple[bytes | None, Fault | None, bytes | None]:
-    """The file's bytes, or the reason why there are none, and the sha256 of a file that is too large to keep."""
-    try:
-        if not Path(path).is_file():
-            Path(path).stat()
-            return None, Fault(Status.UNREADABLE, "not a regular file"), None
-        with Path(path).open("rb", buffering=0) as stream:
-            return _read_stream(stream, limit)
-    except OSError as error:
-        if isinstance(error, _LOST_FILE) or error.errno in _LOST_ERRNO:
-            reason = error.strerror or str(error) or "gone since it was listed"
-            return None, Fault(Status.UNREADABLE, f"{type(error).__name__}: {reason}"), None
-        raise
-
-
-def _read_stream(stream: Any, limit: int) -> tuple[bytes | None, Fault | None, bytes | None]:
-    data = stream.read(limit + 1)
-    if len(data) <= limit:
-        return data, None, None
-    digest, size = hashlib.sha256(data), len(data)
-    del data
-    while size <= _MAX_HASHED_BYTES and (chunk := stream.read(_CHUNK)):
-        digest.update(chunk)
-        size += len(chunk)
-    if size > _MAX_HASHED_BYTES:
-        return None, Fault(Status.TOO_LARGE, f"more than {_MAX_HASHED_BYTES} stored bytes; the limit is {limit}"), None
-    return None, Fault(Status.TOO_LARGE, f"{size} stored bytes; the limit is {limit}"), digest.digest()

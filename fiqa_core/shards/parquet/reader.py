@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence, Set
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fiqa_core.shards.column_labels import LabelColumn, find_label, has_column, is_bytes, is_text, plain, texts
 from fiqa_core.shards.container import Container, UnfitShardError, picked
 from fiqa_core.shards.label_text import names_in
 from fiqa_core.shards.names import MAX_LABEL_CHARACTERS, MAX_NAME_CHARACTERS, shortened
 from fiqa_core.shards.parquet.groups import FOOTER_BLOCK, RowGroups, is_store_failure
-from fiqa_core.shards.parquet.labels import LabelColumn, find_label, has_column, is_bytes, is_text, plain, texts
 from fiqa_core.shards.parquet.row_numbers import mark_row_numbers, passed_over
 from fiqa_core.shards.parquet.writer import ParquetShards
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit

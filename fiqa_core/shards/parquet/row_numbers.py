@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fiqa_core.shards.column_labels import find_label, has_column, holds_label, is_bytes, is_text, texts
 from fiqa_core.shards.label_text import LABEL_FIELDS, hints, names_in
 from fiqa_core.shards.parquet.groups import FOOTER_BLOCK
-from fiqa_core.shards.parquet.labels import find_label, has_column, holds_label, is_bytes, is_text, texts
 from fiqa_core.shards.unit import ReadSettings, Unit
 from fiqa_core.storage import StorageError, open_read
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fiqa_core.runs.plan import plan_dataset
-from fiqa_core.shards.folder import reader as module
+from fiqa_core.shards import image_file as module
 from fiqa_core.shards.folder.reader import Folder
 from fiqa_core.shards.unit import ReadSettings, Record
 
@@ -38,7 +38,7 @@ def test_a_file_over_the_limit_is_hashed_as_it_streams_by(root):
 
 
 def test_a_sparse_file_of_any_size_does_not_hold_the_run_up(root, monkeypatch):
-    monkeypatch.setattr(module, "_MAX_HASHED_BYTES", 4 << 20)
+    monkeypatch.setattr(module, "MAX_HASHED_BYTES", 4 << 20)
     with (root / "a.jpg").open("wb") as stream:
         stream.truncate(1 << 40)
     record = records(root, 1000)["a.jpg"]

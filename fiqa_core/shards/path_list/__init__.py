@@ -1,0 +1,1 @@
+"""Lists of image files: a path a line, or a CSV file with a column of paths."""
