@@ -2,13 +2,11 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from fiqa_core.images.decode import ImageLimits
-from fiqa_core.images.preprocess import ChannelOrder
 from fiqa_core.scoring.settings import ScoreSettings
-from fiqa_core.scoring.stream import prepare_row
+from fiqa_core.scoring.stream import Preparation, prepare_row
 from fiqa_core.shards.sample import records_of
 from fiqa_core.shards.unit import Unit
 from schemas.reasons import Status
@@ -50,9 +48,9 @@ def preview(units: Sequence[Unit], settings: ScoreSettings) -> Preview:
 
 
 def _look_at(unit: Unit, records: int, settings: ScoreSettings, found: Preview) -> None:
-    limits = ImageLimits(settings.min_side, settings.max_side, settings.max_pixels)
+    preparation = Preparation.of(replace(settings, phash=False), None)
     for record in islice(records_of(unit, settings.read, settings.sample), records):
-        row = prepare_row(record, limits, ChannelOrder(settings.channel_order), phash=False)
+        row = prepare_row(record, preparation)
         found.records += record.key is not None
         if record.label is not None:
             found.labels[record.label] += 1

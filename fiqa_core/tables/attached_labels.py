@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fiqa_core.shards.column_labels import LabelColumn, find_label, holds_label, texts
 from fiqa_core.shards.label_text import LABEL_FIELDS, names_in
-from fiqa_core.shards.parquet.labels import LabelColumn, find_label, holds_label, texts
 from fiqa_core.storage import StorageError, open_read, without_query
 from fiqa_core.tables.quality_files import TableError, TableFile
 from fiqa_core.tables.row_batches import read_part

@@ -38,7 +38,7 @@ def _folder(arguments: argparse.Namespace) -> Path:
         place = getattr(arguments, option)
         if place is not None and not storage.is_local(place):
             raise OptionError(f"--{option.replace('_', '-')} {place}: expected a folder on a disk of this machine")
-    folder = Path(storage.absolute(arguments.data_dir)) / LISTS / name
+    folder: Path = Path(storage.absolute(arguments.data_dir)) / LISTS / name
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OptionError(f"{folder}: exists already. Choose another --name, or remove it.")
     return folder

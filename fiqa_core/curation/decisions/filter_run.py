@@ -112,7 +112,7 @@ class FilterRun:
 
     def to_dict(self) -> dict[str, Any]:
         """What `run.json` says."""
-        asked = {"recordio_layout": self.recordio_layout} if self.recordio_layout else {}
+        asked: dict[str, Any] = {"recordio_layout": self.recordio_layout} if self.recordio_layout else {}
         asked |= {"labels": list(self.labels)} if self.labels else {}
         return asked | {
             "kind": FILTER_KIND,
