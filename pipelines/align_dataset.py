@@ -46,6 +46,7 @@ def make_parser() -> Parser:
     speed = parser.add_argument_group("speed")
     table_options.add_worker_options(speed, "1")
     add_no_wait(parser.add_argument_group("Dataflow (docs/dataflow.md)"))
+    table_options.add_trial_options(parser)
     table_options.add_running_options(parser)
     # What there would be a choice of with a network; and colours are as in any ordinary file.
     parser.set_defaults(device="cpu", gpu=None, scoring_process="off", align=True, channel_order="rgb")

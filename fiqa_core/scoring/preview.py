@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
+from fiqa_core.images.red_and_blue import RedAndBlue
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.scoring.stream import Preparation, prepare_row
 from fiqa_core.shards.sample import records_of
@@ -22,7 +23,7 @@ class Preview:
     Attributes:
         records: how many were looked at. labels: by label. label_sources: where the labels were found.
         looks_like_a_label: fields of records without label. sizes: stored (width, height) in pixels.
-        rejected: reason codes of images that would get no score.
+        rejected: reason codes of images that would get no score. colours: of what the network would see.
     """
 
     records: int = 0
@@ -31,6 +32,7 @@ class Preview:
     looks_like_a_label: Counter[str] = field(default_factory=Counter)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
+    colours: RedAndBlue = field(default_factory=RedAndBlue)
 
 
 def preview(units: Sequence[Unit], settings: ScoreSettings) -> Preview:
@@ -57,6 +59,8 @@ def _look_at(unit: Unit, records: int, settings: ScoreSettings, found: Preview) 
             found.label_sources[record.label_from or "an earlier run"] += 1
         elif record.label_from:
             found.looks_like_a_label[record.label_from] += 1
+        if row.pixels is not None:
+            found.colours.add(row.pixels)
         if row.width is not None and row.height is not None:
             found.sizes[row.width, row.height] += 1
         if row.status is not Status.SCORED:

@@ -35,7 +35,7 @@ from pipelines.cli.label_report import label_problem, log_labels
 from pipelines.cli.log_format import report
 from pipelines.cli.program import python, runnable
 from pipelines.cli.table_options import DEFAULT_UNIT_SIZE, sample_of
-from pipelines.jobs.first_look import look_first
+from pipelines.jobs.dry_run import look_first
 from pipelines.jobs.network_settings import settle_compile
 from pipelines.runners import dataflow, dataflow_job
 from pipelines.runners.beam_options import is_in_process, is_local, refuse_memory, run_job, worker_processes

@@ -7,8 +7,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from fiqa_core.runs.plan import plan_dataset
+from fiqa_core.shards.sample import Sample, records_of, take_sample
+from fiqa_core.shards.unit import ReadSettings
 from fiqa_core.tables.whole_tables import whole_tables
-from pipelines import filter_dataset
+from pipelines import align_dataset, filter_dataset
 from pipelines.measure_baselines import EXIT_BAD_INPUT, EXIT_INCOMPLETE, run
 from tests.shared import FACES, SHARED, needs_shared
 
@@ -62,10 +65,12 @@ def test_a_sample_of_an_image_folder_opens_only_its_own_files(tmp_path, monkeypa
     opened = []
     original = reader._read_local
     monkeypatch.setattr(reader, "_read_local", lambda path, limit: opened.append(path) or original(path, limit))
-    folder = SHARED / "data/lfw_original"
-    assert measure(tmp_path / "out", "--input", folder, "--sample", 30) == 0
-    assert len(table(tmp_path / "out")) == 30
-    assert len(opened) == 30
+    read = ReadSettings()
+    plan, sample = take_sample(
+        plan_dataset([str(SHARED / "data/lfw_original")], "auto", 50, str(tmp_path)), Sample("sample", 30), read
+    )
+    records = [record for unit in plan.units for record in records_of(unit, read, sample)]
+    assert len(records) == len(opened) == 30
 
 
 def test_a_sample_of_more_records_than_there_are_is_all_of_them(tmp_path):
@@ -155,3 +160,22 @@ def test_images_of_a_sampled_table_are_read_again_from_the_whole_shards(tmp_path
     options = ["--quality", str(tmp_path / "out"), "--write", "folder", "--output", str(tmp_path / "kept")]
     assert filter_dataset.run(options) == 0
     assert len(list((tmp_path / "kept/subset/data").rglob("*.jpg"))) == 40
+
+
+def test_photographs_are_aligned_as_a_sample(tmp_path):
+    options = ["--input", str(SHARED / "data/lfw_original"), "--sample", "6", "--output", str(tmp_path / "out")]
+    assert align_dataset.run([*options, "--dry-run"]) == 0
+    assert not (tmp_path / "out").exists()
+    assert align_dataset.run(options) == 0
+    assert pd.read_parquet(tmp_path / "out/quality").key.nunique() == 6
+    assert whole_tables([str(tmp_path / "out")], compare="nothing").samples
+
+
+def test_a_dry_run_doubts_pictures_that_are_not_crops_and_colours_that_are_exchanged(tmp_path, capsys):
+    photos = ["--input", SHARED / "data/lfw_original", "--dry-run"]
+    assert measure(tmp_path / "out", *photos) == 0
+    assert "not aligned crops" in capsys.readouterr().out
+    assert measure(tmp_path / "out", "--input", SHARDS[0], "--dry-run", "--channel-order", "bgr-files") == 0
+    assert "--channel-order rgb" in capsys.readouterr().out
+    assert measure(tmp_path / "out", "--input", SHARDS[0], "--dry-run") == 0
+    assert "--channel-order" not in capsys.readouterr().out

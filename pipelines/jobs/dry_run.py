@@ -4,7 +4,9 @@ import argparse
 import dataclasses
 import tempfile
 
+from fiqa_core.images.preprocess import ChannelOrder
 from fiqa_core.runs.plan import plan_dataset
+from fiqa_core.scoring.first_pictures import first_look
 from fiqa_core.scoring.preview import Preview, preview
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.shards.plan import Plan
@@ -28,7 +30,18 @@ def look_first(arguments: argparse.Namespace, settings: ScoreSettings, sample: S
         if sample is not None:
             plan, sample = take_sample(plan, sample, settings.read)
         found = preview(plan.units, dataclasses.replace(settings, sample=sample))
-    report([*_planned(plan, sample), *_seen(found), "dry run: nothing was written. next: the same without --dry-run"])
+        look = first_look(plan.units, settings) if settings.align is None else None
+    doubts = [] if look is None or look.warning is None else [f"  {look.warning}"]
+    if found.colours.exchanged:
+        doubts.append(f"  blue is stronger than red in {found.colours.blue} faces: --channel-order {_other(settings)}")
+    report(
+        [
+            *_planned(plan, sample),
+            *_seen(found),
+            *doubts,
+            "dry run: nothing was written. next: the same without --dry-run",
+        ]
+    )
     return EXIT_OK
 
 
@@ -60,3 +73,7 @@ def _seen(found: Preview) -> list[str]:
     lines.append(f"  sizes in pixels: {', '.join(sizes) or 'none'}" + (f" and {more:,} more" if more > 0 else ""))
     lines += [f"  no score: {status} {count:,}" for status, count in sorted(found.rejected.items())]
     return lines
+
+
+def _other(settings: ScoreSettings) -> str:
+    return next(order for order in ChannelOrder if order != settings.channel_order)
