@@ -8,6 +8,7 @@ other answer has a default that is right, if not fast.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from fiqa_core.shards.output import Output
 from fiqa_core.shards.unit import ReadSettings, Record, Unit
 from fiqa_core.storage import Listed, StoredFile
 
+_Item = TypeVar("_Item")
 _NO_OTHERS: Mapping[str, bytes] = {}
 _NEAR = 8  # records that are read on to reach the next wanted one before the shard is entered again
 
@@ -239,6 +241,18 @@ def picked(container: Container, unit: Unit, settings: ReadSettings, wanted: Seq
                     break
                 following = None
         entry = following
+
+
+def at_places(items: Iterable[_Item], places: Iterator[int]) -> Iterator[_Item]:
+    """The items at some places (ascending, counted from 0)."""
+    wanted = next(places, None)
+    if wanted is None:
+        return
+    for place, item in enumerate(items):
+        if place == wanted:
+            yield item
+            if (wanted := next(places, None)) is None:
+                return
 
 
 class LooseFiles(Container):

@@ -1,5 +1,6 @@
 """--limit, --sample and --dry-run: a part of a dataset is scored, says that it is a part, and is complete as one."""
 
+import importlib
 import json
 from pathlib import Path
 
@@ -59,18 +60,23 @@ def test_a_sample_depends_on_its_seed_and_not_on_the_unit_size(tmp_path, whole):
     assert set(rows["a"].key) != set(rows["c"].key)
 
 
-def test_a_sample_of_an_image_folder_opens_only_its_own_files(tmp_path, monkeypatch):
-    from fiqa_core.shards.folder import reader
-
+@pytest.mark.parametrize("kind", ["folder", "path_list"])
+def test_a_sample_of_single_files_opens_only_its_own_files(tmp_path, monkeypatch, kind):
+    reader = importlib.import_module(f"fiqa_core.shards.{kind}.reader")
     opened = []
-    original = reader._read_local
-    monkeypatch.setattr(reader, "_read_local", lambda path, limit: opened.append(path) or original(path, limit))
+    original = reader.read_local_image
+    monkeypatch.setattr(reader, "read_local_image", lambda path, limit: opened.append(path) or original(path, limit))
+    source = SHARED / "data/lfw_original"
+    if kind == "path_list":
+        files = sorted(source.rglob("*.jpg"))[:300]
+        source = tmp_path / "list.txt"
+        source.write_text("".join(f"{path}\n" for path in files))
     read = ReadSettings()
-    plan, sample = take_sample(
-        plan_dataset([str(SHARED / "data/lfw_original")], "auto", 50, str(tmp_path)), Sample("sample", 30), read
-    )
+    whole = plan_dataset([str(source)], "auto" if kind == "folder" else kind, 50, str(tmp_path / "workspace"))
+    plan, sample = take_sample(whole, Sample("sample", 30), read)
     records = [record for unit in plan.units for record in records_of(unit, read, sample)]
     assert len(records) == len(opened) == 30
+    assert all(record.data for record in records)
 
 
 def test_a_sample_of_more_records_than_there_are_is_all_of_them(tmp_path):

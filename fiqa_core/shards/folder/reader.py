@@ -12,7 +12,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fiqa_core.shards.container import LooseFiles
+from fiqa_core.shards.container import LooseFiles, at_places
 from fiqa_core.shards.folder.output import FolderOutput
 from fiqa_core.shards.image_file import read_local_image, read_stored_image
 from fiqa_core.shards.names import is_image, parent
@@ -85,7 +85,7 @@ class Folder(LooseFiles):
 
     def read_places(self, unit: Unit, settings: ReadSettings, places: Iterator[int]) -> Iterator[Record]:
         """As `read`; other files are not opened."""
-        return _records(unit, _chosen(_listed(unit), places), settings.max_stored_bytes)
+        return _records(unit, at_places(_listed(unit), places), settings.max_stored_bytes)
 
 
 def _records(unit: Unit, files: Iterator[tuple[int, bytes, int]], limit: int) -> Iterator[Record]:
@@ -98,16 +98,6 @@ def _records(unit: Unit, files: Iterator[tuple[int, bytes, int]], limit: int) ->
         lambda file: _fetch_record(unit, *file, limit),
         weigh=lambda file: min(file[2], limit) if file[2] >= 0 else limit,
     )
-
-
-def _chosen(files: Iterator[tuple[int, bytes, int]], places: Iterator[int]) -> Iterator[tuple[int, bytes, int]]:
-    wanted = next(places, None)
-    for place, file in enumerate(files):
-        if wanted is None:
-            return
-        if place == wanted:
-            yield file
-            wanted = next(places, None)
 
 
 def _write_listing(files: Iterable[Listed], listing: str, workspace: str) -> tuple[str, int]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import IO, NamedTuple
 
-from fiqa_core.shards.container import Container, UnfitShardError
+from fiqa_core.shards.container import Container, UnfitShardError, at_places
 from fiqa_core.shards.image_file import FileContent, read_local_image, read_stored_image
 from fiqa_core.shards.names import MAX_LABEL_CHARACTERS, MAX_NAME_CHARACTERS, parent, printable, shortened
 from fiqa_core.shards.path_list.layout import EmptyListError, Layout, find_layout
@@ -69,6 +69,13 @@ class PathList(Container):
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record a row; files of a local disk are read one at a time, others many at once."""
+        return self._records(unit, settings, None)
+
+    def read_places(self, unit: Unit, settings: ReadSettings, places: Iterator[int]) -> Iterator[Record]:
+        """As `read`; other files are not opened."""
+        return self._records(unit, settings, places)
+
+    def _records(self, unit: Unit, settings: ReadSettings, places: Iterator[int] | None) -> Iterator[Record]:
         with open_read(unit.url, unit.version.partition(_VERSIONS)[0]) as stream, closing(stream):
             try:
                 layout = find_layout(stream, unit.url, settings)
@@ -77,7 +84,8 @@ class PathList(Container):
                 return
             start, stop = (unit.start, unit.stop) if unit.stop else (layout.start, None)
             numbered = enumerate(rows(stream, start, stop, layout.delimiter), unit.first_index)
-            items = (_item(row, index, layout, unit.url) for index, row in numbered)
+            chosen = numbered if places is None else at_places(numbered, places)
+            items = (_item(row, index, layout, unit.url) for index, row in chosen)
             limit = settings.max_stored_bytes
             if "://" not in layout.first and is_local(layout.base):
                 yield from (_record(item, limit) for item in items)
