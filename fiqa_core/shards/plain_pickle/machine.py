@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import IO, Any
 
 from fiqa_core.shards.plain_pickle.source import CHUNK
-from fiqa_core.shards.plain_pickle.stack import BYTES, KEPT_BYTES, SHORT_BYTES, Stack
+from fiqa_core.shards.plain_pickle.stack import BYTES, FOUR_BYTES, KEPT_BYTES, SHORT_BYTES, TWO_BYTES, Stack
 from fiqa_core.shards.plain_pickle.values import (
     Blob,
     ForbiddenError,
@@ -28,6 +28,7 @@ MOST_STEPS = 3_000_000  # of a verification set: some 20 for each numpy array, t
 
 _U16, _I32, _U32, _U64, _F64 = (struct.Struct(form) for form in ("<H", "<i", "<I", "<Q", ">d"))
 _STOP = b"."[0]
+_WHOLE_NUMBERS = (TWO_BYTES, FOUR_BYTES)
 
 
 class PlainPickle(Stack):
@@ -69,6 +70,8 @@ class PlainPickle(Stack):
             if code == SHORT_BYTES and self._short():
                 continue
             if code == BYTES and self._images():
+                continue
+            if code in _WHOLE_NUMBERS and self._small():
                 continue
             if code == _STOP:
                 return self._top()

@@ -13,6 +13,8 @@ _AT_ONCE = 5000
 _FORGOTTEN = object()
 _U32 = struct.Struct("<I")
 SHORT_BYTES, BYTES, _MEMOIZE, _PUT = b"CB\x94q"
+ONE_BYTE, TWO_BYTES, FOUR_BYTES = b"KMJ"
+_I32 = struct.Struct("<i")
 
 
 class Stack(Source):
@@ -171,4 +173,27 @@ class Stack(Source):
         if done < self._at:
             return False
         self._go(done)
+        return True
+
+    def _small(self) -> bool:
+        """Small whole numbers, as many in a row as there are: of these, lists of labels are made."""
+        data, at, stack = self._data, self._at - 1, self._stack
+        begin, most = at, len(data) - 5
+        while at < most:
+            code = data[at]
+            if code == TWO_BYTES:
+                stack.append(data[at + 1] | data[at + 2] << 8)
+                at += 3
+            elif code == ONE_BYTE:
+                stack.append(data[at + 1])
+                at += 2
+            elif code == FOUR_BYTES:
+                stack.append(_I32.unpack_from(data, at + 1)[0])
+                at += 5
+            else:
+                break
+            self._left -= 1
+        if at == begin:
+            return False
+        self._at = at
         return True
