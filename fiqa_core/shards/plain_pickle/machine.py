@@ -7,8 +7,9 @@ import struct
 from collections.abc import Callable
 from typing import IO, Any
 
+from fiqa_core.shards.plain_pickle.arrays import GET, Arrays
 from fiqa_core.shards.plain_pickle.source import CHUNK
-from fiqa_core.shards.plain_pickle.stack import BYTES, FOUR_BYTES, KEPT_BYTES, SHORT_BYTES, TWO_BYTES, Stack
+from fiqa_core.shards.plain_pickle.stack import BYTES, FOUR_BYTES, KEPT_BYTES, SHORT_BYTES, TWO_BYTES
 from fiqa_core.shards.plain_pickle.values import (
     Blob,
     ForbiddenError,
@@ -31,7 +32,7 @@ _STOP = b"."[0]
 _WHOLE_NUMBERS = (TWO_BYTES, FOUR_BYTES)
 
 
-class PlainPickle(Stack):
+class PlainPickle(Arrays):
     """Reads one pickle.
 
     Args:
@@ -72,6 +73,8 @@ class PlainPickle(Stack):
             if code == BYTES and self._images():
                 continue
             if code in _WHOLE_NUMBERS and self._small():
+                continue
+            if code == GET and self._array():
                 continue
             if code == _STOP:
                 return self._top()
