@@ -6,6 +6,7 @@ import json
 import pickle
 import random
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +56,18 @@ def _tgz(root: Path, some: list[FaceRecord]) -> None:
     (root / "a.tar").unlink()
 
 
+def _zip(root: Path, some: list[FaceRecord]) -> None:
+    with zipfile.ZipFile(root / "a.zip", "w") as archive:
+        for each in some:
+            archive.writestr(f"{each.label}/{each.name}", each.data)
+
+
+def _list(root: Path, some: list[FaceRecord]) -> None:
+    write_folder(root / "files", some, by_label=False)
+    lines = [f"files/{each.name},{each.label}" for each in some]
+    (root / "list.csv").write_text("\n".join(["path,label", *lines]))
+
+
 def _examples(some: list[FaceRecord]) -> list[bytes]:
     return [face(each.data, each.label, each.name) for each in some]
 
@@ -77,11 +90,13 @@ WRITERS: dict[str, Callable[[Path, list[FaceRecord]], object]] = {
     "lmdb, a folder": lambda root, some: write_lmdb(
         root / "a.lmdb", {each.key.encode(): pickle.dumps((each.data, each.label)) for each in some}, True
     ),
+    "zip": _zip,
+    "path_list": _list,
     "insightface_bin": lambda root, some: (root / "a.bin").write_bytes(
         pickle.dumps(([each.data for each in some], [True] * (len(some) // 2)), 3)
     ),
 }
-CUT = ("tfrecord", "lmdb", "lmdb, a folder", "insightface_bin")
+CUT = ("tfrecord", "lmdb", "lmdb, a folder", "insightface_bin", "zip", "path_list")
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +106,8 @@ def scored(tmp_path_factory) -> Path:
     for kind, write in WRITERS.items():
         (root / kind / "in").mkdir(parents=True)
         write(root / kind / "in", faces())
-        arguments = ["--input", str(root / kind / "in"), "--output", str(root / kind / "out"), "--unit-size", "5"]
+        source = root / kind / "in" / ("list.csv" if kind == "path_list" else "")
+        arguments = ["--input", str(source), "--output", str(root / kind / "out"), "--unit-size", "5"]
         assert score_dataset(arguments, MeanScorerSource()) == 0
     return root
 

@@ -5,6 +5,7 @@ bytes, or uint8 arrays in older files. Of a damaged pickle the images up to the 
 looked for by what stands in front of one: the instruction for bytes, a length that fits, and an image's first bytes.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
@@ -79,7 +80,7 @@ def _item(value: Any) -> Item:
     if isinstance(value, Blob | bytes):
         return value
     if isinstance(value, Array):
-        count = int(np.prod(value.shape, dtype=object)) if value.shape else 0
+        count = math.prod(value.shape) if value.shape else 0
         size = value.data.size if isinstance(value.data, Blob) else len(value.data)
         if value.dtype != "u1":
             return Unfit(f"an array of type {value.dtype[:20]!r}, expected the bytes of an image file (uint8)")

@@ -10,7 +10,7 @@ from fiqa_core.shards.label_text import value_text
 from fiqa_core.shards.lmdb.layout import Big, Node, PageError
 from fiqa_core.shards.lmdb.pages import PagedFile
 from fiqa_core.shards.names import MAX_LABEL_CHARACTERS, printable, shortened
-from fiqa_core.shards.plain_pickle import PickleError, PlainPickle
+from fiqa_core.shards.plain_pickle import Array, PickleError, PlainPickle, numbers
 
 KEYS, LABELS, LENGTH = b"__keys__", b"__labels__", b"__len__"
 BOOKKEEPING = frozenset((KEYS, LABELS, LENGTH))
@@ -137,8 +137,10 @@ def _stored(file: PagedFile, find: Find, name: bytes) -> bytes:
 
 
 def _unpickled(data: bytes, each: Any) -> None:
-    pickle = PlainPickle(io.BytesIO(data), most=len(data), kept=_MOST_KEY, each=each)
-    rest = pickle.load()
+    stream = io.BytesIO(data)
+    rest = PlainPickle(stream, most=len(data), kept=_MOST_KEY, each=each).load()
+    if isinstance(rest, Array):
+        rest = numbers(rest, stream)
     if not isinstance(rest, list | tuple):
         raise PickleError(f"it is a pickle of a {type(rest).__name__}, expected a list", 0)
     if rest:

@@ -1,6 +1,6 @@
-"""Pickles of plain values (lists, bytes, bools, numpy uint8 arrays), read without running anything in them."""
+"""Pickles of plain values (lists, bytes, numbers, numpy arrays), read without running anything in them."""
 
 from fiqa_core.shards.plain_pickle.machine import PlainPickle
-from fiqa_core.shards.plain_pickle.values import Array, Blob, ForbiddenError, PickleError, load_blob
+from fiqa_core.shards.plain_pickle.values import Array, Blob, ForbiddenError, PickleError, load_blob, numbers
 
-__all__ = ["Array", "Blob", "ForbiddenError", "PickleError", "PlainPickle", "load_blob"]
+__all__ = ["Array", "Blob", "ForbiddenError", "PickleError", "PlainPickle", "load_blob", "numbers"]

@@ -4,10 +4,12 @@ import codecs
 from collections.abc import Callable
 from typing import IO, Any, NamedTuple
 
+import numpy as np
+
 from fiqa_core.errors import FiqaError
 
 _PARTS = ("numpy.core.multiarray", "numpy._core.multiarray")
-_BYTES_TYPES = ("u1", "b1", "i1")
+_NUMBERS = (*(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)), "b1", "f4", "f8")
 
 
 class PickleError(FiqaError, ValueError):
@@ -47,23 +49,23 @@ class Name(NamedTuple):
 
 
 class Array:
-    """A numpy array: `dtype` as numpy names it ("u1"), `shape`, and its bytes, or the place of them."""
+    """A numpy array: `dtype` as numpy names it ("u1"), `big` as of `DType`, `shape`, and its bytes, or their place."""
 
-    __slots__ = ("data", "dtype", "shape")
+    __slots__ = ("big", "data", "dtype", "shape")
 
     def __init__(self) -> None:
-        self.dtype = ""
+        self.dtype, self.big = "", False
         self.shape: tuple[int, ...] = ()
         self.data: bytes | Blob = b""
 
 
 class DType:
-    """A numpy dtype, by its short name."""
+    """A numpy dtype: its short name ("u1"), and whether its numbers begin with their highest byte."""
 
-    __slots__ = ("name",)
+    __slots__ = ("big", "name")
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        self.name, self.big = name, False
 
 
 def load_blob(stream: IO[bytes], blob: Blob) -> bytes:
@@ -117,14 +119,15 @@ def forbidden(name: Name, place: int) -> ForbiddenError:
     """The error for a name that plain values may not use."""
     return ForbiddenError(
         f"at byte {place} it names {name.shown!r}. Only lists, tuples, bytes, text, numbers, bools and numpy arrays of "
-        "uint8 are read; anything else could run code, and is never looked up",
+        "numbers are read; anything else could run code, and is never looked up",
         place,
     )
 
 
 def set_state(value: object, state: object, place: int) -> None:
     """Fill in an array or a dtype as numpy's `__setstate__` would."""
-    if isinstance(value, DType) and isinstance(state, tuple):
+    if isinstance(value, DType) and isinstance(state, tuple) and len(state) > 1:
+        value.big = state[1] in (">", b">")
         return
     if isinstance(value, Array) and isinstance(state, tuple) and len(state) >= 4:
         shape, dtype, fortran, data = state[-4:]
@@ -135,7 +138,7 @@ def set_state(value: object, state: object, place: int) -> None:
 
 
 def _fill(array: Array, dtype: DType, shape: Any, data: object) -> Array:
-    array.dtype, array.shape = dtype.name, shape
+    array.dtype, array.big, array.shape = dtype.name, dtype.big, shape
     if isinstance(data, bytes | Blob):
         array.data = data
     elif isinstance(data, str):  # Python 3 reads the bytes of a Python 2 pickle as text where it is not told better
@@ -143,6 +146,24 @@ def _fill(array: Array, dtype: DType, shape: Any, data: object) -> Array:
     else:
         array.dtype = "object"
     return array
+
+
+def numbers(array: Array, stream: IO[bytes]) -> list[bool | int | float]:
+    """The values of an array of numbers with one dimension.
+
+    Raises:
+        PickleError: it is another one, or its bytes are not all there.
+    """
+    data = load_blob(stream, array.data) if isinstance(array.data, Blob) else array.data
+    if array.dtype not in _NUMBERS or len(array.shape) != 1 or len(data) != array.shape[0] * int(array.dtype[1]):
+        what = f"an array of type {array.dtype[:20]!r} and shape {array.shape} with {len(data)} bytes"
+        raise PickleError(f"it is {what}, expected a list of numbers", 0)
+    values: list[bool | int | float] = np.frombuffer(data, _numpy_type(array.dtype, array.big)).tolist()
+    return values
+
+
+def _numpy_type(name: str, big: bool) -> str:
+    return (">" if big else "<") + name.replace("b1", "?")
 
 
 def _is_shape(shape: object) -> bool:
@@ -172,9 +193,10 @@ def _scalar(arguments: tuple[object, ...]) -> object | None:
     if len(arguments) != 2 or not isinstance(arguments[0], DType):
         return None
     name, data = arguments[0].name, arguments[1]
-    if name not in _BYTES_TYPES or not isinstance(data, bytes) or len(data) != 1:
+    if name not in _NUMBERS or not isinstance(data, bytes) or len(data) != int(name[1]):
         return None
-    return bool(data[0]) if name == "b1" else data[0]
+    found: object = np.frombuffer(data, _numpy_type(name, arguments[0].big))[0].item()
+    return found
 
 
 def _encode(arguments: tuple[object, ...]) -> object | None:

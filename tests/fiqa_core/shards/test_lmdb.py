@@ -6,6 +6,7 @@ import struct
 import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fiqa_core.shards.container import UnfitShardError
@@ -110,6 +111,13 @@ def test_keys_that_are_listed_without_a_value_are_rows_and_those_that_are_not_li
     rows = read(path)
     assert [(row.key, row.label) for row in rows] == [("00003", None), ("00005", None), ("00007", "Ann"), ("gone", "5")]
     assert rows[3].fault.status is Status.MISSING_IMAGE
+
+
+@pytest.mark.parametrize("kind", [lambda v: [np.int64(x) for x in v], lambda v: np.array(v, ">i4"), tuple])
+def test_labels_may_be_numpy_numbers_an_array_or_a_tuple(tmp_path, kind):
+    listed = {b"__keys__": pickle.dumps(list(IMAGES)), b"__labels__": pickle.dumps(kind(LABELS))}
+    rows = read(write_lmdb(tmp_path / "t.lmdb_dataset", IMAGES | listed))
+    assert [row.label for row in rows] == [str(label) for label in LABELS]
 
 
 def test_lists_of_different_lengths_cost_the_labels_and_say_so(tmp_path, caplog):

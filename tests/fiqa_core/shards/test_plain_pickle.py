@@ -8,7 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from fiqa_core.shards.plain_pickle import Array, Blob, ForbiddenError, PickleError, PlainPickle, load_blob
+from fiqa_core.shards.plain_pickle import Array, Blob, ForbiddenError, PickleError, PlainPickle, load_blob, numbers
 from tests.makers.pickles import hostile_pickles
 
 IMAGES = [bytes(range(256)) * count for count in range(6)] * 3
@@ -33,6 +33,22 @@ def plain(data: bytes) -> object:
 def test_bytes_and_arrays_of_every_protocol_are_read_as_pickle_reads_them(protocol, kind):
     value = ([kind(image) for image in IMAGES], [True, False, np.bool_(True), np.bool_(False)])
     assert plain(pickle.dumps(value, protocol)) == (IMAGES, [True, False, True, False])
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("kind", ["i1", "<i4", "<i8", ">i8", "<u2", ">u4", "?", "<f4", ">f8"])
+def test_numpy_numbers_are_read_one_by_one_and_as_arrays(protocol, kind):
+    array = np.array([0, 1, 5, 100], kind)
+    assert plain(pickle.dumps(list(array), protocol)) == array.tolist()
+    stream = io.BytesIO(pickle.dumps(array, protocol))
+    assert numbers(PlainPickle(stream).load(), stream) == array.tolist()
+
+
+def test_arrays_that_are_not_lists_of_numbers_are_refused():
+    for array in (np.zeros((2, 2)), np.array(["a"]), np.array([1j])):
+        stream = io.BytesIO(pickle.dumps(array))
+        with pytest.raises(PickleError, match="expected a list of numbers"):
+            numbers(PlainPickle(stream).load(), stream)
 
 
 @pytest.mark.parametrize("protocol", range(6))
