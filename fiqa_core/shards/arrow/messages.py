@@ -176,6 +176,8 @@ def _search(stream: IO[bytes], at: int, end: int) -> int | None:
         data = kept + stream.read(_CHUNK)
         base, place = at - len(kept), -1
         while (place := data.find(_MARK, place + 1)) >= 0:
+            if base + place >= end:
+                return None
             found, _ = _next(stream, base + place, stream.seek(0, 2))
             if found is not None:
                 return base + place
