@@ -32,6 +32,7 @@ class Arrow(Container):
 
     name = "arrow"
     suffixes = (".arrow", ".feather")
+    has_key_field = True
     companions = (_STATE, "dataset_info.json", "dataset_dict.json")
 
     def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:

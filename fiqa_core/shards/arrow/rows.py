@@ -151,7 +151,7 @@ class BatchRows:
 
     def _bytes(self, buffer: int, start: int, stop: int) -> bytes:
         at, size = self._batch.buffers[buffer]
-        if not (0 <= start <= stop <= size and at >= 0):
+        if not (0 <= start <= stop <= size and 0 <= at <= self._batch.end - self._batch.body - size):
             raise BadRowsError(f"bytes {start} to {stop} of a buffer of {size} are needed")
         if start == stop:
             return b""
