@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Sequence
 
 from fiqa_core.errors import FiqaError
+from fiqa_core.shards.arrow.reader import Arrow
 from fiqa_core.shards.container import Container, LooseFiles
 from fiqa_core.shards.folder.reader import Folder
 from fiqa_core.shards.insightface_bin.reader import InsightFaceBin
@@ -28,6 +29,7 @@ _ALL: tuple[Container, ...] = (
     TFRecord(),
     InsightFaceBin(),
     Zip(),
+    Arrow(),
     PathList(),
 )
 CONTAINERS: dict[str, Container] = {container.name: container for container in _ALL}
