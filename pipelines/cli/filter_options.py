@@ -171,7 +171,7 @@ def _add_writing(parser: Parser) -> None:
         "--moved",
         nargs="+",
         default=[],
-        type=_moved,
+        type=moved,
         metavar="OLD=NEW",
         help="the shards were moved since they were scored: how their URLs began and how they begin now (default: not "
         "moved)",
@@ -194,7 +194,8 @@ def _add_running(parser: Parser) -> None:
     add_again_options(running, "keep finished files of an earlier run, do the others")
 
 
-def _moved(text: str) -> tuple[str, str]:
+def moved(text: str) -> tuple[str, str]:
+    """`OLD=NEW` as two absolute addresses, for argparse."""
     old, equals, new = text.partition("=")
     if not (old and equals and new):
         raise argparse.ArgumentTypeError(f"expected OLD=NEW, found {text!r}")
