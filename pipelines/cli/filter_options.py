@@ -56,6 +56,8 @@ def refuse_contradictions(arguments: argparse.Namespace) -> None:
     if arguments.findings is not None and arguments.embeddings:
         raise OptionError("--findings has what an earlier run found in --embeddings; give one of the two")
     given = [n for n, v in (("--relabel", arguments.relabel), ("--moved", arguments.moved)) if v]
+    if arguments.write_dropped and "--moved" in given:
+        given.remove("--moved")
     if given and not is_subset(arguments.write):
         raise OptionError(f"{given[0]} is for --write {'|'.join(output_formats())}, not for {arguments.write}")
     if arguments.recordio_layout and arguments.recordio_layout not in layouts_of(arguments.write):
@@ -150,6 +152,11 @@ def _add_writing(parser: Parser) -> None:
         default="manifest",
         help="what to write of the kept rows: a list of them (default: manifest), or the images in that format (same: "
         "in the format of the input; docs/subsets.md)",
+    )
+    writing.add_argument(
+        "--write-dropped",
+        action="store_true",
+        help="write the images that are not kept, too: OUTPUT/dropped/REASON/IDENTITY/IMAGE, byte for byte",
     )
     writing.add_argument(
         "--shard-size",
