@@ -30,6 +30,7 @@ COMMANDS = {
     "evaluate": Command("pipelines.evaluate_quality", "error-versus-discard curves: do the scores mean something?"),
     "train": Command("pipelines.train_fiqa", "train a quality network on labelled shards"),
     "baselines": Command("pipelines.measure_baselines", "score by a simple measure (sharpness, stored size) instead"),
+    "show": Command("pipelines.show_faces", "show chosen faces of a table as one picture"),
     "export": Command("pipelines.export_scores", "a quality table as a score file or as CSV"),
     "import-scores": Command("pipelines.import_scores", "a score file of another tool as a quality table"),
     "prepare-benchmark": Command("pipelines.prepare_benchmark", "a benchmark's own files as a folder with pairs"),

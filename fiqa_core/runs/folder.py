@@ -16,6 +16,7 @@ from fiqa_core.storage import absolute, is_folder, is_local, join, list_names, r
 _FOLDERS = (
     QUALITY, PLAN, TEMPORARIES, PROGRESS, f"{PLAN}/{TEMPORARIES}", "decisions", "manifest", "findings",
     "_findings", "crops", "subset", "subset/data", "subset/index", "subset/_work", "subset/_tmp", "dataset",
+    "dropped", "dropped_index",
 )  # fmt: skip
 
 

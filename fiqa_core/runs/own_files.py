@@ -11,11 +11,11 @@ _LISTING = re.compile(r"(?:^|/)plan/files-[0-9a-f]{12}\.parquet$")
 _OWN_FOLDERS = frozenset({QUALITY, PLAN, "decisions", "findings", "manifest"})
 _IN_OUTPUT = re.compile(
     r"/(?=(?:run\.json|summary\.json|removed\.csv|policy\.yaml|_lock"
-    r"|(?:quality|plan|decisions|findings|manifest)/[^/]+\.(?:parquet|json)|(?:_tmp|_progress|_findings)/.+)$)"
+    r"|(?:quality|plan|decisions|findings|manifest|dropped_index)/[^/]+\.(?:parquet|json)|(?:_tmp|_progress|_findings)/.+)$)"
 )
 # Images that a run wrote: input if the user names them, but not input as a part of the folder around the run.
-_IN_SUBSET = re.compile(r"/(?=(?:subset|crops)/.)")
-_QUICK = (b"_tmp/", b"_progress/", b"_findings/", b"subset/", b"crops/")
+_IN_SUBSET = re.compile(r"/(?=(?:subset|crops|dropped)/.)")
+_QUICK = (b"_tmp/", b"_progress/", b"_findings/", b"subset/", b"crops/", b"dropped/")
 
 
 def holds_run(folder: str) -> bool:

@@ -56,6 +56,8 @@ def refuse_contradictions(arguments: argparse.Namespace) -> None:
     if arguments.findings is not None and arguments.embeddings:
         raise OptionError("--findings has what an earlier run found in --embeddings; give one of the two")
     given = [n for n, v in (("--relabel", arguments.relabel), ("--moved", arguments.moved)) if v]
+    if arguments.write_dropped and "--moved" in given:
+        given.remove("--moved")
     if given and not is_subset(arguments.write):
         raise OptionError(f"{given[0]} is for --write {'|'.join(output_formats())}, not for {arguments.write}")
     if arguments.recordio_layout and arguments.recordio_layout not in layouts_of(arguments.write):
@@ -152,6 +154,11 @@ def _add_writing(parser: Parser) -> None:
         "in the format of the input; docs/subsets.md)",
     )
     writing.add_argument(
+        "--write-dropped",
+        action="store_true",
+        help="write the images that are not kept, too: OUTPUT/dropped/REASON/IDENTITY/IMAGE, byte for byte",
+    )
+    writing.add_argument(
         "--shard-size",
         type=positive,
         metavar="N",
@@ -171,7 +178,7 @@ def _add_writing(parser: Parser) -> None:
         "--moved",
         nargs="+",
         default=[],
-        type=_moved,
+        type=moved,
         metavar="OLD=NEW",
         help="the shards were moved since they were scored: how their URLs began and how they begin now (default: not "
         "moved)",
@@ -194,7 +201,8 @@ def _add_running(parser: Parser) -> None:
     add_again_options(running, "keep finished files of an earlier run, do the others")
 
 
-def _moved(text: str) -> tuple[str, str]:
+def moved(text: str) -> tuple[str, str]:
+    """`OLD=NEW` as two absolute addresses, for argparse."""
     old, equals, new = text.partition("=")
     if not (old and equals and new):
         raise argparse.ArgumentTypeError(f"expected OLD=NEW, found {text!r}")

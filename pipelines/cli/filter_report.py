@@ -75,6 +75,23 @@ def _found(summary: Mapping[str, Any], is_dry_run: bool) -> list[str]:
 
 
 def _written(summary: Mapping[str, Any]) -> list[str]:
+    return [*_written_subset(summary), *_written_dropped(summary)]
+
+
+def _written_dropped(summary: Mapping[str, Any]) -> list[str]:
+    dropped = summary.get("dropped_images")
+    if dropped is None:
+        return []
+    lines = [
+        f"dropped images written: {counted(dropped['images'], 'image')}, {counted(dropped['bytes'], 'byte')}; "
+        f"{counted(dropped['images_now'], 'image')} by this run"
+    ]
+    if dropped["above_the_size_limit"]:
+        lines.append(f"  {counted(dropped['above_the_size_limit'], 'image')} above the size limit: not written")
+    return lines + [f"PROBLEM: {problem}" for problem in dropped["problems"]]
+
+
+def _written_subset(summary: Mapping[str, Any]) -> list[str]:
     subset = summary.get("subset")
     if subset is None:
         return []

@@ -19,6 +19,7 @@ from fiqa_core.curation.decisions.decision_files import DECISIONS
 from fiqa_core.curation.decisions.filter_run import Writing
 from fiqa_core.curation.decisions.policy import Policy
 from fiqa_core.curation.decisions.rules import check_needs
+from fiqa_core.curation.dropped.plan import check_dropped_source
 from fiqa_core.curation.findings.earlier_findings import refuse_unfinished
 from fiqa_core.curation.findings.search import Search, search_digest
 from fiqa_core.curation.subset.plan import check_source
@@ -34,7 +35,7 @@ from pipelines.cli.filter_options import OWN_COLUMN, refuse_contradictions
 from pipelines.cli.filter_report import print_account, print_end
 from pipelines.cli.parser import Parser
 from pipelines.cli.policy_options import policy_of
-from pipelines.jobs import findings_job, subset_job
+from pipelines.jobs import dropped_job, findings_job, subset_job
 from pipelines.jobs.filter_settings import search_settings, writing_of
 from pipelines.jobs.filter_tables import read_embedding_source, read_tables
 from pipelines.runners import dataflow
@@ -65,6 +66,8 @@ def run(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser) -> i
     if is_subset(writing.what):
         _refuse_two_kinds_of_labels(tables, policy, writing)
         check_source(tables.own, _subset_settings(writing, arguments))
+    if arguments.write_dropped:
+        check_dropped_source(tables.own, arguments.moved)
     output = storage.absolute(arguments.output)
     with hold_output(output):
         return _run_on(output, arguments, options, policy, tables, search, writing)
@@ -83,7 +86,7 @@ def _run_on(
     digest = search_digest(search) if search is not None else ""
     described = filter_output.describe_run(policy, tables.own, tables.against, tables.findings, digest, writing)
     finished = filter_output.begin(output, described, arguments.overwrite)
-    if finished is not None and not is_subset(writing.what):
+    if finished is not None and not is_subset(writing.what) and not arguments.write_dropped:
         _log.info("the run in %s is complete already: nothing to do", arguments.output)
         print_account(arguments, finished)
         print_end(arguments, finished)
@@ -105,6 +108,16 @@ def _run_on(
             tables.own, storage.join(output, DECISIONS), settings, output, options, resume=not arguments.overwrite
         )
         summary |= {"subset": report, "complete": report["complete"] and report["images"] == summary["kept"]}
+    if arguments.write_dropped:
+        report = dropped_job.write_dropped(
+            tables.own,
+            storage.join(output, DECISIONS),
+            arguments.moved,
+            output,
+            options,
+            resume=not arguments.overwrite,
+        )
+        summary |= {"dropped_images": report, "complete": summary["complete"] and report["complete"]}
     filter_output.finish(output, summary)
     print_end(arguments, summary)
     return EXIT_OK if summary["complete"] else EXIT_INCOMPLETE

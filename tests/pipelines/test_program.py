@@ -19,6 +19,7 @@ from pipelines import (
     filter_dataset,
     measure_baselines,
     score_dataset,
+    show_faces,
     train_fiqa,
 )
 from pipelines.cli import doctor
@@ -40,6 +41,7 @@ PARSERS = {
     "evaluate": evaluation_parser,
     "train": train_fiqa.make_parser,
     "baselines": measure_baselines.make_parser,
+    "show": show_faces.make_parser,
 }
 # Enough for the options that a command needs.
 NEEDED = {
@@ -50,6 +52,7 @@ NEEDED = {
     "evaluate": ["--embeddings", "fr=e", "--pairs", "p", "--output", "o"],
     "train": ["--config", "c"],
     "baselines": ["--measure", "laplacian", "--input", "i", "--output", "o"],
+    "show": ["--quality", "q", "--output", "o.png"],
 }
 
 

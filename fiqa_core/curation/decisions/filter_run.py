@@ -11,6 +11,8 @@ from fiqa_core import storage
 from fiqa_core.curation.decisions.database import Findings
 from fiqa_core.curation.decisions.decision_files import DECISIONS, MANIFEST, REMOVED, is_of_run
 from fiqa_core.curation.decisions.policy import Policy
+from fiqa_core.curation.dropped import own_files as dropped_files
+from fiqa_core.curation.dropped.settings import DROPPED, DROPPED_INDEX
 from fiqa_core.curation.findings.search_result import FOLDER as FINDINGS
 from fiqa_core.curation.findings.search_result import WORK as FINDINGS_WORK
 from fiqa_core.curation.subset import own_files as subset_files
@@ -51,7 +53,7 @@ FILTER_RUN = RunKind(
     own=frozenset(
         {
             *(RUN, SUMMARY, LOCK, TEMPORARIES, PROGRESS, DECISIONS, MANIFEST),
-            *(REMOVED, POLICY, FINDINGS, FINDINGS_WORK, SUBSET),
+            *(REMOVED, POLICY, FINDINGS, FINDINGS_WORK, SUBSET, DROPPED, DROPPED_INDEX),
         }
     ),
     below={
@@ -64,9 +66,10 @@ FILTER_RUN = RunKind(
         ),
         FINDINGS_WORK: re.compile(r"[0-9a-f]{12}"),
         SUBSET: re.compile(r"data|index|_work|_tmp|labels\.csv|plan\.json|summary\.json"),
+        DROPPED_INDEX: dropped_files.INDEX_FILES,
     },
     swept=(TEMPORARIES, PROGRESS, FINDINGS_WORK),
-    cleared=(SUMMARY, REMOVED, MANIFEST, SUBSET, DECISIONS, FINDINGS, FINDINGS_WORK, POLICY),
+    cleared=(SUMMARY, REMOVED, MANIFEST, SUBSET, DROPPED, DROPPED_INDEX, DECISIONS, FINDINGS, FINDINGS_WORK, POLICY),
     nothing_finished=_nothing_finished,
 )
 
@@ -174,6 +177,7 @@ def begin(output: str, run: FilterRun, overwrite: bool) -> dict[str, Any] | None
     if overwrite:
         refuse_foreign(output, FILTER_RUN, everywhere=True)
         subset_files.refuse_foreign(output)
+        dropped_files.refuse_foreign(output)
         clear(output, FILTER_RUN)
     elif (earlier := earlier_run(output, FILTER_RUN)) is not None:
         refuse_differences(output, _differences(earlier, run.to_dict()))

@@ -5,7 +5,7 @@ import ctypes
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -65,6 +65,37 @@ def _write_local(batches: Iterator[ImageBatch], names: SharedNames, index: Index
                 _make(data, folder)
                 made.add(folder)
             os.replace(f"{aside}/{number}", f"{data}/{path}")  # noqa: PTH105  # twice as fast, a million times
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def put_in_place(images: Sequence[bytes], paths: Sequence[str], output: str, folder: str) -> None:
+    """Write images to `<output>/<folder>/<path>`, each whole or not at all: on a disk aside first, flushed together and
+    then renamed; on another store each as one upload, many at once.
+
+    Raises:
+        SubsetError: a link stands in the place of a folder. OSError: the output cannot be written to.
+    """
+    if not is_local(output):
+        named = zip(images, paths, strict=True)
+        for _ in in_flight(
+            named,
+            lambda one: publish_bytes(one[0], output, join(output, folder, one[1])),
+            weigh=lambda one: len(one[0]),
+        ):
+            pass
+        return
+    root = Path(filesystem(output)[1])
+    aside = root / _TEMPORARIES / f"fiqa-{uuid.uuid4().hex}"
+    aside.mkdir(parents=True)
+    try:
+        for number, data in enumerate(images):
+            with (aside / str(number)).open("xb") as stream:
+                stream.write(data)
+        _flush(aside)
+        for number, path in enumerate(paths):
+            _make(root / folder, path.rpartition("/")[0])
+            (aside / str(number)).replace(root / folder / path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
