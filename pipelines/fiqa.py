@@ -35,6 +35,7 @@ COMMANDS = {
     "import-scores": Command("pipelines.import_scores", "a score file of another tool as a quality table"),
     "prepare-benchmark": Command("pipelines.prepare_benchmark", "a benchmark's own files as a folder with pairs"),
     "original-scores": Command("pipelines.original_scores", "the original's getQualityScore: its options, its files"),
+    "report": Command("pipelines.report_dataset", "one HTML file to look at the scores, the decisions and the faces"),
     "doctor": Command("pipelines.cli.doctor", "check this installation: versions, devices, stores, extras, disk"),
 }
 

@@ -1,0 +1,114 @@
+"""The faces of a report as data for the page, and why each stands where it stands."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fiqa_core.report.pictures import Picture
+from fiqa_core.report.threshold import text_of
+from schemas.drops import Drop
+
+# A longer label is shown shortened and cannot be chosen with one click.
+_MOST_NAME = 300
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A row that a face is compared with, and what it is: `stays`, `same identity`, `looks like`."""
+
+    rid: int
+    role: str
+
+
+@dataclass(frozen=True)
+class Item:
+    """A dropped face, why in words, the rows beside it, and the label it may belong to ("" if none is known)."""
+
+    rid: int
+    why: str
+    beside: tuple[Beside, ...] = ()
+    looks_like: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the page."""
+        beside = [{"rid": other.rid, "role": other.role} for other in self.beside]
+        return {"rid": self.rid, "why": self.why, "beside": beside, "looksLike": self.looks_like}
+
+
+def item_of(
+    rid: int,
+    row: Mapping[str, Any],
+    best: Mapping[str, int],
+    places: Mapping[tuple[str, int], int],
+) -> Item:
+    """A dropped row with the rows that explain it.
+
+    Args:
+        best: row of best quality by label. places: rows by shard and index.
+    """
+    reason = row.get("reason")
+    if reason == Drop.WRONG_LABEL:
+        return _wrong(rid, row, best)
+    if row.get("duplicate_of_shard") is not None:
+        other = places.get((row["duplicate_of_shard"], row["duplicate_of_index"]))
+        alike = row.get("duplicate_similarity")
+        same = "the same bytes" if reason in (Drop.DUPLICATE_EXACT, Drop.OVERLAP_EXACT) else f"similarity {_3(alike)}"
+        where = f"{row['duplicate_of_shard']}, index {row['duplicate_of_index']}"
+        beside = (Beside(other, "stays"),) if other is not None else ()
+        return Item(rid, same if beside else f"{same}; the other one: {where}", beside)
+    if row.get("quality") is None:
+        return Item(rid, str(row.get("message") or row.get("status") or ""))
+    return Item(rid, f"quality {_3(row['quality'])}")
+
+
+def _wrong(rid: int, row: Mapping[str, Any], best: Mapping[str, int]) -> Item:
+    own, other = row.get("label"), row.get("nearest_label")
+    why = f"cosine {_3(row.get('centre_cosine'))} to its identity"
+    beside = []
+    if own in best:
+        beside.append(Beside(best[own], "same identity"))
+    if other is not None:
+        why += f", {_3(row.get('nearest_cosine'))} to the nearest other"
+        if other in best:
+            beside.append(Beside(best[other], "looks like"))
+    return Item(rid, why, tuple(beside), str(other) if other is not None and len(str(other)) <= _MOST_NAME else "")
+
+
+def _3(value: Any) -> str:
+    return "?" if value is None else f"{value:.3f}"
+
+
+def face_data(rows: Mapping[int, Mapping[str, Any]], pictures: Mapping[int, Picture]) -> dict[str, dict[str, Any]]:
+    """By rid, what the page shows of a face; names as they are, which the page shows as text."""
+    return {str(rid): _face(rows[rid], pictures.get(rid, Picture())) for rid in rows}
+
+
+def _face(row: Mapping[str, Any], picture: Picture) -> dict[str, Any]:
+    quality, digest = row.get("quality"), row.get("sha256")
+    scored = row.get("status") == "scored" and quality is not None
+    found: dict[str, Any] = {
+        "key": _name(row.get("key")),
+        "shard": _name(row.get("shard")),
+        "index": row.get("index"),
+        "label": _name(row.get("label")),
+        "quality": float(text_of(quality)) if scored else None,
+        "status": row.get("status"),
+        "reason": row.get("reason"),
+        "sha256": digest.hex() if isinstance(digest, bytes) and len(digest) == 32 else "",
+        "image": picture.data,
+        "kind": picture.kind,
+        "note": picture.note,
+    }
+    if row.get("reviewed"):
+        found |= {"reviewed": row["reviewed"], "before": _name(row.get("quality_label"))}
+    return {name: value for name, value in found.items() if value not in (None, "")}
+
+
+def _name(value: Any) -> str | None:
+    return None if value is None else str(value)[:_MOST_NAME]
+
+
+def in_turn(groups: Sequence[Sequence[int]]) -> list[int]:
+    """The first of every group, then the second of every group, and so on: what matters most comes first."""
+    longest = max((len(group) for group in groups), default=0)
+    return [group[place] for place in range(longest) for group in groups if place < len(group)]

@@ -1,0 +1,5 @@
+startBorder();
+startGalleries();
+startIdentities();
+startReview();
+document.documentElement.dataset.ready = "";

@@ -1,0 +1,85 @@
+"""The command line of report_dataset."""
+
+import argparse
+
+from fiqa_core import storage
+from pipelines.cli.command import named, positive
+from pipelines.cli.parser import Parser
+
+MEMORY_MB = 1024
+MOST_FACES = 200
+
+
+def make_parser() -> Parser:
+    """Every option of the command."""
+    parser = Parser(
+        "report_dataset",
+        "Make one HTML file to look at a scored dataset: counts, faces by quality, what a policy removed and why, "
+        "identities; on its page a person keeps, drops or relabels faces and saves that as review.csv.",
+        [
+            "--quality scores --output report.html",
+            "--quality scores --decisions clean --edc edc --group-by width --output report.html",
+        ],
+        ["Exit code: 0 the report is written; 2 bad input or option; 4 a bug; 130 interrupted. docs/exit_codes.md."],
+        passes_on=False,
+    )
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--quality", type=named, nargs="+", required=True, metavar="URI", help="quality tables: outputs of score_dataset"
+    )
+    data.add_argument(
+        "--decisions",
+        type=named,
+        metavar="URI",
+        help="output of filter_dataset over the same tables, in the same order (default: none)",
+    )
+    data.add_argument("--edc", type=named, metavar="URI", help="output of evaluate_quality (default: none)")
+    data.add_argument("--output", type=named, required=True, metavar="FILE.html", help="file to write")
+    data.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    data.add_argument(
+        "--allow-incomplete",
+        action="store_true",
+        help="go on with tables of runs that are not finished or could not read everything",
+    )
+    data.add_argument(
+        "--moved",
+        nargs="+",
+        default=[],
+        type=_moved,
+        metavar="OLD=NEW",
+        help="the shards were moved since they were scored: how their URLs began and how they begin now (default: not "
+        "moved)",
+    )
+    shown = parser.add_argument_group("what is shown")
+    shown.add_argument(
+        "--group-by",
+        type=named,
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="quality by these columns of the quality table or the decisions (default: none)",
+    )
+    shown.add_argument(
+        "--faces", type=_faces, default=48, metavar="N", help=f"faces shown for each reason, up to {MOST_FACES}"
+    )
+    shown.add_argument("--title", default="Face image quality", help="title of the page")
+    running = parser.add_argument_group("running")
+    running.add_argument(
+        "--threads", type=positive, metavar="N", help="threads of the engine that counts (default: one a core)"
+    )
+    running.add_argument("--memory-mb", type=positive, default=MEMORY_MB, metavar="MB", help="memory of that engine")
+    return parser
+
+
+def _faces(text: str) -> int:
+    number = positive(text)
+    if number > MOST_FACES:
+        raise argparse.ArgumentTypeError(f"expected a whole number up to {MOST_FACES}, found {text!r}")
+    return number
+
+
+def _moved(text: str) -> tuple[str, str]:
+    old, equals, new = text.partition("=")
+    if not (old and equals and new):
+        raise argparse.ArgumentTypeError(f"expected OLD=NEW, found {text!r}")
+    return storage.absolute(old), storage.absolute(new)

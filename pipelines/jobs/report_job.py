@@ -1,0 +1,65 @@
+"""What report_dataset does once its command line is read."""
+
+import argparse
+import logging
+import shlex
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from fiqa_core import storage
+from fiqa_core.report.build import make_report
+from fiqa_core.report.settings import ReportSettings
+from fiqa_core.tables.quality_files import parts_of
+from fiqa_core.tables.whole_tables import whole_tables
+from pipelines.cli.errors import OptionError
+from pipelines.cli.exit_codes import EXIT_OK
+from pipelines.cli.log_format import report
+
+_log = logging.getLogger("report_dataset")
+
+
+def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    """Make the report."""
+    output = _output(arguments)
+    whole = whole_tables(arguments.quality, arguments.allow_incomplete)
+    settings = ReportSettings(
+        tuple(arguments.quality),
+        storage.absolute(arguments.decisions) if arguments.decisions else "",
+        storage.absolute(arguments.edc) if arguments.edc else "",
+        tuple(dict.fromkeys(arguments.group_by)),
+        arguments.faces,
+        tuple(arguments.moved),
+        _command(arguments),
+        arguments.title,
+        arguments.memory_mb << 20,
+        arguments.threads or 0,
+    )
+    with tempfile.TemporaryDirectory(prefix="fiqa-") as folder:
+        html = make_report(settings, parts_of(whole.urls), Path(folder))
+    folder_of_output = output.rpartition("/")[0]
+    storage.publish_bytes(html, folder_of_output, output)
+    storage.sweep(folder_of_output)
+    report([f"written: {arguments.output} ({len(html) / 1e6:.1f} MB)"])
+    return EXIT_OK
+
+
+def _output(arguments: argparse.Namespace) -> str:
+    output = storage.absolute(arguments.output)
+    if not output.endswith((".html", ".htm")):
+        raise OptionError(f"--output {arguments.output}: expected the name of a file that ends in .html")
+    if storage.is_folder(output):
+        raise OptionError(f"--output {arguments.output}: is a folder; the report is one file")
+    if storage.stat(output) is not None and not arguments.overwrite:
+        raise OptionError(f"--output {arguments.output}: there is such a file. Use --overwrite, or another name.")
+    return output
+
+
+def _command(arguments: argparse.Namespace) -> str:
+    """The command line that makes this report again."""
+    words = ["--quality", *arguments.quality]
+    words += ["--decisions", arguments.decisions] if arguments.decisions else []
+    words += ["--edc", arguments.edc] if arguments.edc else []
+    words += ["--group-by", *arguments.group_by] if arguments.group_by else []
+    words += ["--moved", *(f"{old}={new}" for old, new in arguments.moved)] if arguments.moved else []
+    return f"fiqa report {shlex.join([*words, '--output', arguments.output])}"
