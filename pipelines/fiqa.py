@@ -94,6 +94,7 @@ def _load(module: str) -> Any:
 
 def _overview(prog: str) -> list[str]:
     usual = [f"  {prog} {line}" for line, _ in USUAL]
+    width = max(map(len, COMMANDS)) + 2
     return [
         f"usage: {prog} COMMAND [options]",
         "",
@@ -102,7 +103,7 @@ def _overview(prog: str) -> list[str]:
         *(line for command, (_, purpose) in zip(usual, USUAL, strict=True) for line in (f"  # {purpose}", command)),
         "",
         "commands:",
-        *(f"  {name:<11}{command.summary}" for name, command in COMMANDS.items()),
+        *(f"  {name:<{width}}{command.summary}" for name, command in COMMANDS.items()),
         "",
         f"Options of a command, with examples: {prog} COMMAND --help. Version: {prog} --version.",
     ]

@@ -47,7 +47,9 @@ def histogram_chart(found: Histogram, decided: bool, threshold: float | None) ->
         left, width = found.edges[:-1], np.diff(found.edges)
         panel.bar(left, found.kept, width, align="edge", color=KEPT, label="kept" if decided else "scored")
         if decided:
-            panel.bar(left, found.dropped, width, found.kept, align="edge", color=DROPPED, label="not kept", hatch="///")
+            panel.bar(
+                left, found.dropped, width, found.kept, align="edge", color=DROPPED, label="not kept", hatch="///"
+            )
         if threshold is not None:
             panel.axvline(threshold, color="black", linestyle="--", linewidth=1.2, label=f"threshold {threshold:.6g}")
         panel.set_xlabel("quality (higher = more useful)")

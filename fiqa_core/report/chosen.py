@@ -15,9 +15,7 @@ from fiqa_core.tables.row_batches import read_batches, read_part
 _LEFT_OUT = {"embedding", "phash"}
 
 
-def chosen_rows(
-    parts: Sequence[TableFile], decided: Decided | None, rids: Iterable[int]
-) -> dict[int, dict[str, Any]]:
+def chosen_rows(parts: Sequence[TableFile], decided: Decided | None, rids: Iterable[int]) -> dict[int, dict[str, Any]]:
     """By rid, the columns of the quality table; those of the decisions win. `quality_label` is the label as it was
     scored."""
     wanted = np.unique(np.fromiter(rids, np.int64))

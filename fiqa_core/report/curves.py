@@ -21,7 +21,18 @@ CURVES = "edc.parquet"
 _THRESHOLDS = "recommendations.csv"
 _MOST_CHARTS = 12
 _MOST_ROWS = 40
-_SHOWN = ("dataset", "fr_model", "method", "fmr", "kind", "min_quality", "fnmr_before", "fnmr", "images_dropped", "note")
+_SHOWN = (
+    "dataset",
+    "fr_model",
+    "method",
+    "fmr",
+    "kind",
+    "min_quality",
+    "fnmr_before",
+    "fnmr",
+    "images_dropped",
+    "note",
+)
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,5 @@ def merges(db: Any) -> list[Merge]:
 
 def _best(db: Any, condition: str, label: str, minority: list[int] | None = None) -> tuple[int, ...]:
     given: dict[str, Any] = {"label": label} | ({"minority": minority} if minority is not None else {})
-    query = (
-        f"SELECT rid FROM rows WHERE quality IS NOT NULL AND {condition} ORDER BY quality DESC, rid LIMIT {_FACES}"
-    )
+    query = f"SELECT rid FROM rows WHERE quality IS NOT NULL AND {condition} ORDER BY quality DESC, rid LIMIT {_FACES}"
     return tuple(rid for (rid,) in db.execute(query, given).fetchall())

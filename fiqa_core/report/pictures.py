@@ -11,8 +11,8 @@ from PIL import Image
 
 from fiqa_core.errors import FiqaError
 from fiqa_core.images.decode import ImageRejected
-from fiqa_core.images.thumbnail import THUMBNAIL_BYTES
 from fiqa_core.images.thumbnail import SIDE as THUMBNAIL_SIDE
+from fiqa_core.images.thumbnail import THUMBNAIL_BYTES
 from fiqa_core.tables.face_view import small_jpeg
 from fiqa_core.tables.faces import Face, read_faces
 from fiqa_core.wording import one_line

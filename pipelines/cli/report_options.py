@@ -25,7 +25,12 @@ def make_parser() -> Parser:
     )
     data = parser.add_argument_group("data")
     data.add_argument(
-        "--quality", type=named, nargs="+", required=True, metavar="URI", help="quality tables: outputs of score_dataset"
+        "--quality",
+        type=named,
+        nargs="+",
+        required=True,
+        metavar="URI",
+        help="quality tables: outputs of score_dataset",
     )
     data.add_argument(
         "--decisions",

@@ -181,9 +181,12 @@ def add_trial_options(parser: Parser) -> None:
     """A part of the dataset, or only a look at it."""
     trial = parser.add_argument_group("trying first")
     part = trial.add_mutually_exclusive_group()
-    part.add_argument("--limit", type=positive, metavar="N", help="only the first N records")
+    part.add_argument("--limit", type=positive, metavar="N", help="only the first N records (default: all)")
     part.add_argument(
-        "--sample", type=positive, metavar="N", help="only N records from all shards, the same for the same --seed"
+        "--sample",
+        type=positive,
+        metavar="N",
+        help="only N records from all shards, the same for the same --seed (default: all)",
     )
     trial.add_argument("--seed", type=whole, metavar="N", help="which records --sample takes (default: 0)")
     trial.add_argument(

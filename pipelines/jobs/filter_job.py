@@ -23,9 +23,8 @@ from fiqa_core.curation.dropped.plan import check_dropped_source
 from fiqa_core.curation.findings.earlier_findings import refuse_unfinished
 from fiqa_core.curation.findings.search import Search, search_digest
 from fiqa_core.curation.subset.plan import check_source
-from fiqa_core.curation.subset.settings import SubsetSettings, is_subset
+from fiqa_core.curation.subset.settings import SubsetSettings, is_subset, keeps_samples
 from fiqa_core.runs.lock import hold_output
-from fiqa_core.shards.formats import SAME
 from fiqa_core.tables.embedding_files import EmbeddingSource
 from fiqa_core.tables.quality_files import TableError
 from fiqa_core.wording import counted
@@ -127,7 +126,7 @@ def _refuse_two_kinds_of_labels(tables: Tables, policy: Policy, writing: Writing
     """Refuse to write images without a label from --labels beside others: a WebDataset sample keeps the label that is
     stored with it, so the output would have labels of two kinds."""
     without = next((part.labels.without for part in tables.own if part.labels is not None), 0)
-    if without and writing.what in ("webdataset", SAME) and not (writing.relabel or policy.labels.drop_missing):
+    if without and keeps_samples(writing.what) and not (writing.relabel or policy.labels.drop_missing):
         raise OptionError(
             f"--labels: {counted(without, 'row has', 'rows have')} no label there, and their images would keep the "
             "labels that are stored with them. Leave them out (--drop-unlabelled), or number the labels (--relabel)."

@@ -70,6 +70,11 @@ def is_subset(what: str) -> bool:
     return what in output_formats()
 
 
+def keeps_samples(what: str) -> bool:
+    """Whether this `--write` keeps further files of a sample, its label among them; `same` may."""
+    return what == SAME or (is_subset(what) and output_of(what).keeps_others)
+
+
 def layouts_of(what: str) -> tuple[str, ...]:
     """The layouts that may be chosen with this `--write`; for `same`, which is replaced later, all layouts."""
     names = output_formats()[1:] if what == SAME else (what,)
