@@ -20,6 +20,12 @@ from fiqa_core.shards.tfrecord.framing import (
 )
 from fiqa_core.shards.tfrecord.window import CHUNK, Window
 
+# A file made for it has a header every 12 bytes, each of a record up to its end with a false checksum. So many bytes,
+# and so many times what was passed already, are summed up in vain before the data of such records are passed over.
+_IN_VAIN = 1 << 30
+_FIRST_LOOK = 4096  # bytes; most often the next record is near
+_TIMES = 16
+
 
 class Stored(NamedTuple):
     """A record whose frame begins at byte `at` and ends before `end`; `size` bytes of data.
@@ -53,6 +59,7 @@ def records(window: Window, at: int, stop: int | None, limit: int, whole: bool =
         limit: most bytes of data that are held.
         whole: read data and check them. Without, the same records and stretches are found, without their data.
     """
+    first, in_vain = at, 0
     while stop is None or at < stop:
         for sound in _sound(window, at, stop) if whole else _chained(window, at):
             yield sound
@@ -72,8 +79,9 @@ def records(window: Window, at: int, stop: int | None, limit: int, whole: bool =
                 return
             at = found
             continue
-        record = _stored(window, at, length, limit, whole)
+        record = _stored(window, at, length, limit, whole, in_vain < _IN_VAIN + _TIMES * (at - first))
         if isinstance(record, Lost):
+            in_vain += length
             yield record
             if record.end is None:
                 return
@@ -88,10 +96,10 @@ def _sound(window: Window, at: int, stop: int | None) -> Iterator[Stored]:
 
     It ends before anything else, without a word.
     """
-    piece = window.ahead(at)
-    held = len(piece)
-    most = held if stop is None else min(held, stop - at)
-    begin, header, footer = 0, HEADER.unpack_from, CHECKSUM.unpack_from
+    piece, begin = window.ahead(at)
+    base, held = at - begin, len(piece)
+    most = held if stop is None else min(held, stop - base)
+    header, footer = HEADER.unpack_from, CHECKSUM.unpack_from
     while begin + 12 <= most:
         length, crc = header(piece, begin)
         last = begin + 12 + length
@@ -100,7 +108,7 @@ def _sound(window: Window, at: int, stop: int | None) -> Iterator[Stored]:
         data = piece[begin + 12 : last]
         if checksum(data) != footer(piece, last)[0]:
             return
-        yield Stored(at + begin, at + last + 4, length, data)
+        yield Stored(base + begin, base + last + 4, length, data)
         begin = last + 4
 
 
@@ -121,7 +129,7 @@ def _chained(window: Window, at: int) -> Iterator[Stored]:
         at, length = end, following
 
 
-def _stored(window: Window, at: int, length: int, limit: int, whole: bool) -> Stored | Lost:
+def _stored(window: Window, at: int, length: int, limit: int, whole: bool, look_inside: bool) -> Stored | Lost:
     begin, end = at + HEADER.size, at + FRAME_BYTES + length
     if not whole and _goes_on(window, end):
         return Stored(at, end, length, None)
@@ -146,7 +154,8 @@ def _stored(window: Window, at: int, length: int, limit: int, whole: bool) -> St
         return Stored(at, end, length, data, damage)
     if data is not None:
         window.put_back(begin, data + stored)
-    found = _next_header(window, begin if data is not None or window.size is not None else end)
+    look_inside &= data is not None or window.size is not None
+    found = _next_header(window, begin if look_inside else end)
     return Lost(at, found, damage, False)
 
 
@@ -165,18 +174,20 @@ def _goes_on(window: Window, at: int) -> bool:
 
 def _next_header(window: Window, at: int) -> int | None:
     """The first place at or behind byte `at` where a record begins that fits into the file."""
+    size = _FIRST_LOOK
     while True:
-        data = window.take(at, CHUNK)
+        data = window.take(at, size)
         for place in possible_headers(data).tolist():
             length = stated_length(data[place : place + HEADER.size])
             if length is not None and _fits(window, at + place, length):
                 return int(at + place)
-        if len(data) < CHUNK:
+        if len(data) < size:
             if window.go_on() is None:
                 return None
             at += len(data)
         else:
             at += len(data) - HEADER.size + 1
+            size = min(4 * size, CHUNK)
 
 
 def _found(window: Window, at: int, header: bytes, length: int | None) -> str:

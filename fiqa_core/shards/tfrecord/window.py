@@ -9,6 +9,7 @@ from fiqa_core.shards.tar.gzip_members import GunzipFile
 from fiqa_core.shards.tfrecord.framing import HEADER
 
 CHUNK = 1 << 20
+_ENOUGH = 1 << 18
 
 
 class Window:
@@ -46,11 +47,12 @@ class Window:
         self._base = at
         return self._data[:count]
 
-    def ahead(self, at: int) -> bytes:
-        """A megabyte or more from place `at` on, less where the bytes end."""
-        if at != self._base or len(self._data) < CHUNK:
+    def ahead(self, at: int) -> tuple[bytes, int]:
+        """What is held, and where in it place `at` is: a quarter of a megabyte or more follow, less where the bytes
+        end."""
+        if not self._base <= at <= self.end - _ENOUGH:
             self.take(at, max(0, self.end - at) + CHUNK)
-        return self._data
+        return self._data, at - self._base
 
     @property
     def end(self) -> int:

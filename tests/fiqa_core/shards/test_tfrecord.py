@@ -154,6 +154,30 @@ def test_a_long_stretch_of_zeros_is_searched_in_little_time(tmp_path):
     assert time.process_time() - started < 10
 
 
+def test_headers_of_records_that_overlap_take_little_time(tmp_path):
+    path, count = tmp_path / "t.tfrecord", 300_000
+    path.write_bytes(header(6 * count) * count + record(PAYLOADS[0]))
+    started = time.process_time()
+    rows = read(path)
+    assert time.process_time() - started < 20
+    assert len(rows) > 100
+    assert all(row.fault for row in rows[:-1])
+
+
+def test_a_file_of_which_every_record_is_damaged_is_read_in_little_time_and_has_a_row_for_each(tmp_path):
+    path = tmp_path / "t.tfrecord"
+    write_tfrecord(path, PAYLOADS * 400)
+    # As a transfer in text mode leaves it.
+    damaged = [record(payload).replace(b"\n", b"\r\n") for payload in PAYLOADS]
+    count = sum(b"\n" in record(payload) for payload in PAYLOADS)
+    path.write_bytes(b"".join(damaged * 400))
+    started = time.process_time()
+    rows = read(path, 1000)
+    assert time.process_time() - started < 20
+    assert len(rows) == 4800
+    assert sum(row.fault is not None for row in rows) == 400 * count > 400
+
+
 def test_records_inside_the_data_of_a_record_are_not_records(tmp_path):
     path = tmp_path / "t.tfrecord"
     inner = b"".join(map(record, PAYLOADS[2:6]))
