@@ -3,6 +3,7 @@
 import pickle
 import random
 import struct
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from fiqa_core.shards.container import UnfitShardError
 from fiqa_core.shards.lmdb.database import open_database
 from fiqa_core.shards.lmdb.reader import Lmdb
 from fiqa_core.shards.lmdb.writer import LmdbShards
+from fiqa_core.shards.output import OutputRefusedError
 from fiqa_core.shards.unit import ReadSettings, Record, Unit
 from fiqa_core.storage import ChangedError, StorageError, StoredFile, stat
 from schemas.reasons import Status
@@ -392,3 +394,13 @@ def test_a_unit_is_entered_near_any_of_its_records(tmp_path, whole, damage):
             entered = list(Lmdb().read(Lmdb().enter_at(unit, index), ReadSettings()))
             assert entered == rows[entered[0].index : end]
             assert index - 60 < entered[0].index <= index
+
+
+def test_without_the_lmdb_package_databases_are_read_and_writing_one_is_refused_before_it_begins(
+    tmp_path, whole, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "lmdb", None)
+    (tmp_path / "t.lmdb_dataset").write_bytes(whole)
+    assert images(read(tmp_path / "t.lmdb_dataset")) == IMAGES
+    with pytest.raises(OutputRefusedError, match=r"writing LMDB needs the lmdb package.*\[lmdb\]"):
+        LmdbShards().refuse({"Ann": 3}, 0, False)
