@@ -31,7 +31,10 @@ def make_parser() -> Parser:
         "original_scores",
         "Score the datasets of a folder that is laid out as the original's getQualityScore expects, and write its "
         "score files (lines `<path as listed> <score>`). docs/migration.md.",
-        ["--data-dir data --datasets XQLFW,lfw --model_path ViT-FIQA --color_channel RGB"],
+        [
+            "--data-dir data --datasets XQLFW,lfw --model_path ViT-FIQA --color_channel RGB",
+            "--data-dir data --datasets lfw --model_path cr-fiqa-s --model_id 32572 --backbone iresnet50 --gpu_id 0",
+        ],
         [
             "For every dataset it reads DIR/quality_data/DATASET/image_path_list.txt and writes "
             "DIR/quality_data_clean/DATASET/NAME_DATASET.txt, in place of an earlier one. A file appears when all of "

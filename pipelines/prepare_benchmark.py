@@ -31,7 +31,6 @@ def make_parser() -> Parser:
         "image_path_list.txt, pair_list.txt and, of template sets, templates.txt.",
         [
             "--pairs lfw.bin --data-dir data --name lfw",
-            "--pairs xqlfw_pairs.txt --images xqlfw_aligned_112 --data-dir data --name XQLFW",
             "--pairs ijbc_template_pair_label.txt --templates ijbc_face_tid_mid.txt --images loose_crop "
             "--data-dir data --name IJBC",
         ],

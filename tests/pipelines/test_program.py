@@ -16,8 +16,12 @@ from pipelines import (
     align_dataset,
     embed_dataset,
     evaluate_quality,
+    export_scores,
     filter_dataset,
+    import_scores,
     measure_baselines,
+    original_scores,
+    prepare_benchmark,
     score_dataset,
     show_faces,
     train_fiqa,
@@ -42,6 +46,10 @@ PARSERS = {
     "train": train_fiqa.make_parser,
     "baselines": measure_baselines.make_parser,
     "show": show_faces.make_parser,
+    "export": export_scores.make_parser,
+    "import-scores": import_scores.make_parser,
+    "prepare-benchmark": prepare_benchmark.make_parser,
+    "original-scores": original_scores.make_parser,
 }
 # Enough for the options that a command needs.
 NEEDED = {
@@ -53,6 +61,10 @@ NEEDED = {
     "train": ["--config", "c"],
     "baselines": ["--measure", "laplacian", "--input", "i", "--output", "o"],
     "show": ["--quality", "q", "--output", "o.png"],
+    "export": ["--quality", "q", "--to", "csv", "--output", "o"],
+    "import-scores": ["--scores", "s", "--output", "o"],
+    "prepare-benchmark": ["--pairs", "p", "--data-dir", "d", "--name", "n"],
+    "original-scores": ["--datasets", "a", "--model_path", "m"],
 }
 
 

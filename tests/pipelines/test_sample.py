@@ -185,3 +185,35 @@ def test_a_dry_run_doubts_pictures_that_are_not_crops_and_colours_that_are_excha
     assert "--channel-order rgb" in capsys.readouterr().out
     assert measure(tmp_path / "out", "--input", SHARDS[0], "--dry-run") == 0
     assert "--channel-order" not in capsys.readouterr().out
+
+
+NATIVE = SHARED / "data/native"
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "mxnet_made/legacy_train.rec",
+        "mxnet_made/pairs60.bin",
+        "other_made/faces.tfrecord",
+        "other_made/faces.tfrecord.gz",
+        "other_made/faces.lmdb_dataset",
+        "insightface_paddle/small_dataset.tar",
+        "webdataset_testdata/sample.tgz",
+        "webdataset_testdata/compressed.tar",
+    ],
+)
+@pytest.mark.parametrize("unit_size", [3, 4000])
+def test_a_sample_of_every_container_is_records_of_the_whole_in_their_order(tmp_path, file, unit_size):
+    read = ReadSettings()
+    whole = plan_dataset([str(NATIVE / file)], "auto", unit_size, str(tmp_path))
+    everything = [record for unit in whole.units for record in records_of(unit, read, None)]
+    for wanted in (Sample("sample", 7, 1), Sample("limit", 7), Sample("sample", 10**6), Sample("limit", 10**6)):
+        plan, sample = take_sample(whole, wanted, read)
+        taken = [record for unit in plan.units for record in records_of(unit, read, sample)]
+        assert len(taken) == plan.records == min(wanted.records, len(everything))
+        places = [everything.index(record) for record in taken]
+        assert places == sorted(places)
+        if wanted.kind == "limit":
+            assert places == list(range(len(taken)))
+        assert sample.out_of in (len(everything), None)
