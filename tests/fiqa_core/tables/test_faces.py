@@ -15,6 +15,8 @@ import pytest
 from fiqa_core.images.decode import ImageLimits, decode_rgb
 from fiqa_core.shards import places
 from fiqa_core.shards.webdataset.reader import WebDataset
+from fiqa_core.storage import publish_bytes
+from fiqa_core.storage.store import PlainStore
 from fiqa_core.tables import Face, load_quality, read_faces
 from fiqa_core.tables.quality_files import TableError
 from tests.makers.containers import FaceRecord, face_records, samples, write_folder, write_hostile_tar, write_tar
@@ -291,3 +293,30 @@ def test_a_format_that_answers_nothing_of_its_own_gives_faces_too(tmp_path, monk
     found = list(read_faces(rows))
     assert [face.data for face in found] == [some[row["index"]].data for row in rows]
     assert isinstance(found[0], Face)
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "recordio", "tfrecord", "insightface_bin", "folder", "parquet"])
+def test_from_a_store_a_second_look_fetches_a_small_part_of_the_shard(tmp_path, kind, monkeypatch):
+    some = [FaceRecord(f"k{n:04}", n % 3, noise(n)) for n in range(48)]
+    (tmp_path / "in").mkdir()
+    WRITERS[kind](tmp_path / "in", some)
+    base = f"memory://faces-{tmp_path.name}"
+    total = 0
+    for path in sorted(path for path in (tmp_path / "in").rglob("*") if path.is_file()):
+        total += path.stat().st_size
+        publish_bytes(path.read_bytes(), f"{base}/in", f"{base}/in/{path.relative_to(tmp_path / 'in').as_posix()}")
+    score_shards(tmp_path / "out", [tmp_path / "in"])
+    moved = [(str(tmp_path / "in"), f"{base}/in")]
+    rows = [rows_of(tmp_path / "out")[place] for place in (31, 2)]
+    assert all(face.verified for face in read_faces(rows, tmp_path / "out", moved))
+    places.forget_places()
+    fetched = []
+    read = PlainStore.read
+    monkeypatch.setattr(PlainStore, "read", lambda *a: fetched.append(len(data := read(*a))) or data)
+    found = list(read_faces(rows, tmp_path / "out", moved))
+    assert all(face.verified for face in found), [face.problem for face in found]
+    assert kind == "parquet" or sum(fetched) < total / 4
+
+
+def noise(seed: int) -> bytes:
+    return encoded(np.random.default_rng(seed).integers(0, 256, (160, 160, 3), np.uint8), "PNG")
