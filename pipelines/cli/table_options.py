@@ -87,7 +87,7 @@ def add_calibration_option(group: argparse._ArgumentGroup) -> None:
         type=named,
         metavar="FILE",
         help="add percentile and predicted_fnmr by a file of calibrate_scores (embedded or "
-        "embedded-mixed: those of this package's network, on LFW and on its copy of mixed quality)",
+        "embedded-mixed: those of this package's network, on LFW and on its copy of mixed quality; default: none)",
     )
 
 
