@@ -86,6 +86,7 @@ def make_parser() -> Parser:
         network, "vit_s, vit_t, vit_b, iresnet50, iresnet100", ("token", "full", "crfiqa", "fr")
     )
     table_options.add_heads_option(network)
+    table_options.add_calibration_option(network)
     _add_onnx_options(parser)
     table_options.add_image_options(parser)
     add_align_options(parser)

@@ -88,7 +88,8 @@ def _run(arguments: argparse.Namespace, embed_options: Sequence[str]) -> int:
         sources = Sources(Path(workspace), _embed, embed_options, arguments.allow_incomplete)
         found = evaluate(_options(arguments), sources, Path(workspace))
         publish_all(output, found.files, _account(settings, found.datasets))
-    lines = words.areas(found.datasets, found.areas) + words.thresholds(found.thresholds)
+    lines = words.areas(found.datasets, found.areas) + words.differences(found.differences)
+    lines += words.poor_images(found.voters, found.poor_images) + words.thresholds(found.thresholds)
     lines += words.without_threshold(found.without_threshold)
     report([*lines, f"written: {arguments.output} ({', '.join(sorted(found.files))})"])
     return EXIT_OK
@@ -119,6 +120,7 @@ def _options(arguments: argparse.Namespace) -> EvaluationOptions:
         arguments.unscored,
         arguments.score,
         study,
+        arguments.against_measure,
         plots=not arguments.no_plots,
         recommend=arguments.recommend,
         target_fnmr=arguments.target_fnmr,

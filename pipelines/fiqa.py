@@ -28,6 +28,7 @@ COMMANDS = {
     "align": Command("pipelines.align_dataset", "find the faces of photographs and write them as aligned crops"),
     "filter": Command("pipelines.filter_dataset", "decide by a policy which images to keep, and write them"),
     "evaluate": Command("pipelines.evaluate_quality", "error-versus-discard curves: do the scores mean something?"),
+    "calibrate": Command("pipelines.calibrate_scores", "say what scores mean: percentile and predicted error rate"),
     "train": Command("pipelines.train_fiqa", "train a quality network on labelled shards"),
     "baselines": Command("pipelines.measure_baselines", "score by a simple measure (sharpness, stored size) instead"),
     "show": Command("pipelines.show_faces", "show chosen faces of a table as one picture"),

@@ -66,6 +66,7 @@ def make_parser() -> Parser:
         network, "vit_s, vit_t, vit_b, iresnet50, iresnet100", ("token", "full", "crfiqa")
     )
     table_options.add_heads_option(network)
+    table_options.add_calibration_option(network)
     network_options.add_embedding_type(
         network, ("none", "float16", "float32"), "none", "also write the network's embeddings, as these numbers"
     )

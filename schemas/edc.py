@@ -49,6 +49,38 @@ AUC_COLUMNS: dict[str, str] = {
     "auc_20_high": "",
 }
 
+DIFFERENCE_COLUMNS: dict[str, str] = {
+    "protocol": COLUMNS["protocol"],
+    "dataset": COLUMNS["dataset"],
+    "fr_model": COLUMNS["fr_model"],
+    "method": COLUMNS["method"],
+    "against": "The measure that it is compared with.",
+    "fmr": COLUMNS["fmr"],
+    "auc": "Area of `method` minus area of `against`, 0 to 95 % discarded; negative = `method` is better.",
+    "auc_low": "Lower end of its 95 % band: paired differences over the same resampled subjects; empty without one.",
+    "auc_high": "Upper end of that band.",
+    "auc_30": "The same to 30 %.",
+    "auc_30_low": "",
+    "auc_30_high": "",
+    "auc_20": "The same to 20 %.",
+    "auc_20_low": "",
+    "auc_20_high": "",
+    "verdict": "Of `auc_30`: `better` or `worse` where the band excludes 0, else `undecided`; empty without a band.",
+}
+
+POOR_IMAGE_COLUMNS: dict[str, str] = {
+    "dataset": COLUMNS["dataset"],
+    "image": "Name in the pair list (of a template set: the template).",
+    "fmr": "Target false match rate; the threshold is fixed, set on all non-mated pairs.",
+    "advice": "`drop`: poor for every recogniser and every measure; `keep`: poor for one of them only; else `look`.",
+    "judges": "Number of recognisers for which it is poor: more than half of its mated pairs fail.",
+    "judges_names": "Their names, with a space between.",
+    "measures": "Number of measures for which it is poor: among their worst, as many as judges find poor on average.",
+    "measures_names": "Their names, with a space between.",
+    "mated_pairs": "Its mated pairs.",
+    "failing": "Share of them that fails, mean over the recognisers.",
+}
+
 RECOMMENDATION_COLUMNS: dict[str, str] = {
     "dataset": COLUMNS["dataset"],
     "fr_model": COLUMNS["fr_model"],

@@ -6,6 +6,8 @@ EMBEDDING_TYPES: dict[str, pa.DataType] = {"float16": pa.float16(), "float32": p
 
 THUMB_BYTES = 1024
 
+CALIBRATION_TYPES: dict[str, pa.DataType] = {"percentile": pa.float32(), "predicted_fnmr": pa.float32()}
+
 # Lists are of no fixed size: Arrow's readers refuse null fixed-size lists in Parquet.
 ALIGNMENT_TYPES: dict[str, pa.DataType] = {
     "faces": pa.int32(),
@@ -34,6 +36,10 @@ COLUMNS: dict[str, str] = {
     "bytes": "Size of the stored image in bytes; null if it could not be read.",
     "quantisation": "Mean quantisation step of a JPEG's luminance: smaller = finer compression. 0 for PNG, BMP and "
     "other files coded without loss; null for the rest (lossy WebP, GIF), where no header says it, and unless decoded.",
+    "percentile": "Percentile of the quality in the set of the calibration (`--calibration`), 0..100; null unless "
+    "scored.",
+    "predicted_fnmr": "Share of mated pairs with an image of this quality that the calibration's recogniser refuses at "
+    "its false match rate, 0..1, measured on its set; null unless scored.",
     "phash": "64-bit perceptual hash of the image as the network sees it (fiqa_core/images/phash.py), as 16 "
     "hexadecimal digits; null unless decoded.",
     "thumb": "Grey levels of the same image, 32 x 32 of a byte each, row by row (fiqa_core/images/thumbnail.py); null "
@@ -63,6 +69,7 @@ def quality_schema(
     storage: bool = True,
     alignment: bool = False,
     crops: bool = False,
+    calibrated: bool = False,
 ) -> pa.Schema:
     """Arrow schema of the quality table.
 
@@ -73,6 +80,7 @@ def quality_schema(
         storage: whether there are `bytes` and `quantisation`; tables before version 3 have neither.
         alignment: whether there are the columns of the face that was found, `faces` to `warped`.
         crops: whether there is the column `crops`.
+        calibrated: whether there are `percentile` and `predicted_fnmr`.
 
     Digests and thumbnails are plain `binary`, and a hash is text: Hugging Face datasets cannot open fixed-size binary,
     and a plain `pandas.read_parquet` turns whole numbers with gaps into floats, which round a 64-bit number.
@@ -92,6 +100,8 @@ def quality_schema(
     if storage:
         types["bytes"] = pa.int64()
         types["quantisation"] = pa.float32()
+    if calibrated:
+        types |= CALIBRATION_TYPES
     if phash:
         types["phash"] = pa.string()
         types["thumb"] = pa.binary()

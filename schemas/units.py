@@ -7,11 +7,15 @@ UNITS: dict[str, str] = {
     "height": "pixels",
     "bytes": "bytes",
     "quantisation": "steps of an 8-bit sample's DCT coefficients",
+    "percentile": "percent",
+    "predicted_fnmr": "share of mated pairs",
     "embedding": "none (not normalised)",
 }
 
 DIRECTIONS: dict[str, str] = {
     "quality": "higher = more useful for face recognition",
     "quantisation": "lower = finer compression",
+    "percentile": "higher = more useful for face recognition",
+    "predicted_fnmr": "lower = more useful for face recognition",
 }
 """Columns that order the rows, and which way."""

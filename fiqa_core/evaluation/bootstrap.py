@@ -45,12 +45,17 @@ class Resampling:
 
 @dataclass(frozen=True)
 class Bands:
-    """95 % bands of one curve: of the FNMR at its points, and of the numbers asked for."""
+    """95 % bands of one curve: of the FNMR at its points, and of the numbers asked for.
+
+    `samples`: float64 (R, K), the numbers in each resample; resample r draws the same subjects for every measure, so
+    differences of two measures' samples are paired. None where the band is not one over subjects.
+    """
 
     fnmr_low: np.ndarray
     fnmr_high: np.ndarray
     numbers_low: np.ndarray
     numbers_high: np.ndarray
+    samples: np.ndarray | None = None
 
 
 def bands(
@@ -74,14 +79,16 @@ def bands(
             others[row].append(numbers(again))
     found = []
     for row, curve in enumerate(curves):
-        low, high = _interval(np.stack(rates[row]))
+        low, high = interval(np.stack(rates[row]))
         unknown = np.isnan(curve.fnmr)
         low[unknown] = high[unknown] = np.nan
-        found.append(Bands(low, high, *_interval(np.stack(others[row]))))
+        samples = np.stack(others[row])
+        found.append(Bands(low, high, *interval(samples), samples))
     return found
 
 
-def _interval(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def interval(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the 95 % percentile intervals of samples, float (R, K); NaN where no sample is known."""
     # A resample in which a point does not exist (no pair of a kind is left) is not used for that point.
     known = ~np.isnan(samples).all(axis=0)
     bounds = np.full((2, samples.shape[1]), np.nan)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,35 +14,29 @@ from fiqa_core.evaluation.bootstrap import subjects_of
 from fiqa_core.evaluation.chance import gain_by_chance
 from fiqa_core.evaluation.comparisons import Comparisons
 from fiqa_core.evaluation.dataset import Dataset
+from fiqa_core.evaluation.difference_plot import plot_differences
+from fiqa_core.evaluation.differences import difference_rows, measure_to_compare_with
 from fiqa_core.evaluation.edc import check_measurable
 from fiqa_core.evaluation.errors import EvaluationError
 from fiqa_core.evaluation.label_pairs import is_label_pairs
 from fiqa_core.evaluation.label_sources import labels_for, pairs_from_labels
+from fiqa_core.evaluation.measures import Measures, Sources, measures_of
 from fiqa_core.evaluation.named import Named, by_dataset, for_dataset, parse_named
 from fiqa_core.evaluation.pairs import is_verification_set
 from fiqa_core.evaluation.plots import plot
+from fiqa_core.evaluation.poor_images import JudgedImages
 from fiqa_core.evaluation.recommendations import recommendation_rows
 from fiqa_core.evaluation.result_rows import as_csv, auc_rows, curve_table
 from fiqa_core.evaluation.sources import Embeddings, Labelled, Qualities
-from fiqa_core.evaluation.study import ORACLE, RANDOM, Result, StudySettings, study
+from fiqa_core.evaluation.study import Result, StudySettings, study
 from fiqa_core.wording import counted
-from schemas.edc import AUC_COLUMNS, RECOMMENDATION_COLUMNS
+from schemas.edc import AUC_COLUMNS, DIFFERENCE_COLUMNS, POOR_IMAGE_COLUMNS, RECOMMENDATION_COLUMNS
 
 _log = logging.getLogger(__name__)
 OF_TEMPLATES = (
     "read off templates, each as good as its worst image: filtering images keeps a template's better ones, so neither "
     "the share discarded nor the FNMR holds for it"
 )
-
-
-class Sources(Protocol):
-    """Gives qualities and embeddings by path; reads each only once."""
-
-    def qualities(self, path: str) -> Qualities:
-        """The quality table or score file at a path."""
-
-    def embeddings(self, path: str, images: str = "") -> Embeddings:
-        """The embeddings at a path; where a network lies there, those that it makes of `images`."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +53,7 @@ class EvaluationOptions:
         embedding_norm: the length of each model's embeddings is a measure too. lower_is_better: measures to negate.
         unscored: what an image without a quality is (`fiqa_core.evaluation.dataset.UNSCORED`).
         score: dissimilarity of two embeddings (`fiqa_core.evaluation.comparisons.SCORES`).
+        against_measure: all others are compared with this one; "": with the first.
         plots: draw the curves. recommend: look for thresholds. target_fnmr: FNMRs that these should reach.
     """
 
@@ -77,6 +72,7 @@ class EvaluationOptions:
     unscored: str = "error"
     score: str = "arccos"
     study: StudySettings = field(default_factory=StudySettings)
+    against_measure: str = ""
     plots: bool = True
     recommend: bool = False
     target_fnmr: Sequence[float] = ()
@@ -84,22 +80,20 @@ class EvaluationOptions:
 
 @dataclass
 class Evaluation:
-    """What was found, dataset by dataset and model by model; `files` by the name that they are published under."""
+    """What was found, dataset by dataset and model by model; `files` by the name that they are published under.
+
+    `voters`: by dataset with several recognisers, the number of these and of measures, which both name poor images.
+    """
 
     tables: list[pa.Table] = field(default_factory=list)
     areas: list[dict[str, Any]] = field(default_factory=list)
+    differences: list[dict[str, Any]] = field(default_factory=list)
+    poor_images: list[dict[str, Any]] = field(default_factory=list)
+    voters: dict[str, tuple[int, int]] = field(default_factory=dict)
     thresholds: list[dict[str, Any]] = field(default_factory=list)
     datasets: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, Path] = field(default_factory=dict)
     without_threshold: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Measures:
-    """Quality measures of one dataset: `given` as they were named, `tables` all of them with higher = better."""
-
-    given: Mapping[str, Qualities]
-    tables: Mapping[str, Qualities]
 
 
 def evaluate(options: EvaluationOptions, sources: Sources, workspace: Path) -> Evaluation:
@@ -117,6 +111,10 @@ def evaluate(options: EvaluationOptions, sources: Sources, workspace: Path) -> E
     pq.write_table(pa.concat_tables(found.tables).unify_dictionaries(), edc, compression="zstd")
     found.files["edc.parquet"] = edc
     _write(found, workspace / "auc.csv", as_csv(AUC_COLUMNS, found.areas))
+    if found.differences:
+        _write(found, workspace / "differences.csv", as_csv(DIFFERENCE_COLUMNS, found.differences))
+    if found.voters:
+        _write(found, workspace / "poor_images.csv", as_csv(POOR_IMAGE_COLUMNS, found.poor_images))
     if options.recommend:
         _write(found, workspace / "recommendations.csv", as_csv(RECOMMENDATION_COLUMNS, found.thresholds))
     return found
@@ -141,9 +139,9 @@ def cost_tables(options: EvaluationOptions, dataset: str) -> dict[str, str]:
     return for_dataset(found, dataset)
 
 
-def plot_stem(dataset: str, model: str, protocol: str) -> str:
+def plot_stem(dataset: str, model: str, protocol: str, kind: str = "edc") -> str:
     """Name of a plot without its suffix."""
-    return f"edc-{dataset}-{model}-{protocol}"
+    return f"{kind}-{dataset}-{model}-{protocol}"
 
 
 def _evaluate_dataset(
@@ -169,16 +167,18 @@ def _evaluate_dataset(
     flipped = for_dataset(parse_named(options.flipped, "--flipped"), named.name)
     if unknown := sorted(set(flipped) - set(models)):
         raise EvaluationError(f"--flipped {unknown[0]}=...: no model of that name in --embeddings")
-    measures = _measures(named.name, models, images, options, sources)
+    measures = measures_of(named.name, models, images, options, sources)
     methods = {method: dataset.qualities(table, method, options.unscored) for method, table in measures.tables.items()}
     subjects = None
     if options.study.replicates:
         embedded = (sources.embeddings(path, images) for path in models.values())
         subjects = _subjects(dataset, [*labels, *measures.tables.values(), *embedded])
+    against = measure_to_compare_with(options.against_measure, list(methods), named.name)
     found.datasets.append(_facts_of(dataset, subjects))
     counted_on = _counted_on(measures, costs, options, sources)
     if options.recommend:
         found.without_threshold += [method for method in measures.tables if method not in counted_on]
+    judged = JudgedImages(dataset.pairs, options.study.fmrs)
     for model, path in models.items():
         embeddings = [sources.embeddings(place, images) for place in (path, flipped.get(model)) if place]
         comparisons = dataset.compare(embeddings, model, options.score)
@@ -186,10 +186,18 @@ def _evaluate_dataset(
         results = list(study(dataset.pairs, comparisons, methods, subjects, options.study))
         found.tables.append(curve_table(named.name, model, results))
         found.areas += auc_rows(named.name, model, results)
+        differences = difference_rows(named.name, model, results, list(methods), against)
+        found.differences += differences
+        if len(models) > 1:
+            judged.add(model, comparisons)
         if options.plots:
             _plot(named.name, model, results, found, workspace)
+            _plot_differences(named.name, model, differences, found, workspace)
         if options.recommend:
             found.thresholds += _recommended(dataset, model, results, counted_on, comparisons, options)
+    if judged.failing:
+        found.poor_images += judged.rows(named.name, methods)
+        found.voters[named.name] = len(models), len(methods)
 
 
 def _labelled(named: Named, images: str, options: EvaluationOptions, sources: Sources) -> Qualities | Embeddings:
@@ -199,48 +207,6 @@ def _labelled(named: Named, images: str, options: EvaluationOptions, sources: So
     for path in for_dataset(parse_named(options.embeddings, "--embeddings"), named.name).values():
         return sources.embeddings(path, images)
     raise EvaluationError(f"--pairs {named.text}: neither --quality nor --embeddings is for this dataset")
-
-
-def _measures(
-    dataset: str, models: Mapping[str, str], images: str, options: EvaluationOptions, sources: Sources
-) -> _Measures:
-    """The quality measures that are for a dataset."""
-    paths = for_dataset(parse_named(options.quality, "--quality"), dataset)
-    given = {method: sources.qualities(path) for method, path in paths.items()}
-    tables = dict(given)
-    if options.embedding_norm:
-        norms = {f"norm-{model}": path for model, path in models.items()}
-        if taken := sorted(set(norms) & set(given)):
-            raise EvaluationError(f"--quality {taken[0]}=...: --embedding-norm gives a measure of that name")
-        tables |= {method: _norms(sources.embeddings(path, images), method) for method, path in norms.items()}
-    _refuse_names(list(tables), options.lower_is_better)
-    if not models or not (tables or options.embedding_norm):
-        raise EvaluationError(f"{dataset}: no {'--quality' if models else '--embeddings'} is for this dataset")
-    lower = options.lower_is_better
-    return _Measures(given, {name: _negated(table) if name in lower else table for name, table in tables.items()})
-
-
-def _norms(embeddings: Embeddings, name: str) -> Qualities:
-    """The length of an image's embedding as its quality: known to say something for some recognisers."""
-    norms = np.sqrt(np.einsum("ij,ij->i", embeddings.matrix, embeddings.matrix, dtype=np.float64))
-    known = norms[np.isfinite(norms)]
-    if len(known) and np.ptp(known) < 1e-3 * np.median(known):
-        raise EvaluationError(
-            f"--embedding-norm, {name}: all embeddings have the same length, so they were normalised; give them as "
-            "the network gives them"
-        )
-    return Qualities(embeddings.index, norms, embeddings.labels)
-
-
-def _negated(table: Qualities) -> Qualities:
-    return Qualities(table.index, -table.values, table.labels)
-
-
-def _refuse_names(methods: Sequence[str], lower_is_better: Sequence[str]) -> None:
-    if taken := sorted({RANDOM, ORACLE} & set(methods)):
-        raise EvaluationError(f"--quality {taken[0]}=...: that name is one of the two bounds' (random, oracle)")
-    if unknown := sorted(set(lower_is_better) - set(methods)):
-        raise EvaluationError(f"--lower-is-better {unknown[0]}: no measure of that name; there is {', '.join(methods)}")
 
 
 def _subjects(dataset: Dataset, sources: Sequence[Labelled]) -> np.ndarray:
@@ -256,7 +222,7 @@ def _subjects(dataset: Dataset, sources: Sequence[Labelled]) -> np.ndarray:
 
 
 def _counted_on(
-    measures: _Measures, costs: Mapping[str, str], options: EvaluationOptions, sources: Sources
+    measures: Measures, costs: Mapping[str, str], options: EvaluationOptions, sources: Sources
 ) -> dict[str, Qualities]:
     """By measure, the table on which the cost of a threshold is counted.
 
@@ -296,6 +262,17 @@ def _plot(dataset: str, model: str, results: Sequence[Result], found: Evaluation
         paths = [workspace / f"{stem}.{suffix}" for suffix in ("png", "svg")]
         own = [result for result in results if result.curve.protocol == protocol]
         plot(own, f"{dataset}, {model}, protocol {protocol}", paths)
+        found.files |= {path.name: path for path in paths}
+
+
+def _plot_differences(
+    dataset: str, model: str, rows: Sequence[dict[str, Any]], found: Evaluation, workspace: Path
+) -> None:
+    for protocol in dict.fromkeys(row["protocol"] for row in rows):
+        stem = plot_stem(dataset, model, protocol, "differences")
+        paths = [workspace / f"{stem}.{suffix}" for suffix in ("png", "svg")]
+        own = [row for row in rows if row["protocol"] == protocol]
+        plot_differences(own, f"{dataset}, {model}, protocol {protocol}", paths)
         found.files |= {path.name: path for path in paths}
 
 

@@ -13,7 +13,9 @@ from fiqa_core.runs.folder import RunKind, earlier_run, prepare
 from fiqa_core.runs.layout import LOCK, TEMPORARIES, own_json, read_run_file, sealed, unsealed
 
 ACCOUNT = "evaluation.json"
-_OURS = re.compile(r"edc\.parquet|auc\.csv|recommendations\.csv|edc-[\w.+-]+\.(png|svg)")
+_OURS = re.compile(
+    r"edc\.parquet|(auc|differences|poor_images|recommendations)\.csv|(edc|differences)-[\w.+-]+\.(png|svg)"
+)
 _FILES_AT_ONCE = 16
 
 

@@ -3,6 +3,11 @@
 from importlib import resources
 
 EMBEDDED = "embedded:vit_nano_lfw"
+# What that network's scores mean (`fiqa calibrate`): on LFW's test split, and on its copy of mixed quality.
+EMBEDDED_CALIBRATIONS = {
+    "embedded": "vit_nano_lfw.lfw_test.json",
+    "embedded-mixed": "vit_nano_lfw.lfw_test_mixed.json",
+}
 _FILE = "vit_nano_lfw.safetensors"
 
 NOTICE = """no --model: scoring with the small network that comes with this package (vit_nano_lfw).
@@ -18,10 +23,23 @@ def read_embedded() -> bytes:
     Raises:
         FileNotFoundError: this installation has none; the message says what to do.
     """
-    file = resources.files(__name__) / _FILE
+    return _read(_FILE, "the network", "--model")
+
+
+def read_embedded_calibration(name: str) -> bytes:
+    """The bytes of a calibration of that network, by its name in `EMBEDDED_CALIBRATIONS`.
+
+    Raises:
+        FileNotFoundError: this installation has none; the message says what to do.
+    """
+    return _read(EMBEDDED_CALIBRATIONS[name], "the calibration", "a file as --calibration")
+
+
+def _read(name: str, what: str, instead: str) -> bytes:
+    file = resources.files(__name__) / name
     if not file.is_file():
         raise FileNotFoundError(
-            f"{file}: the network of this package is missing in this installation; install the package again, or give "
-            "--model"
+            f"{file}: {what} of this package is missing in this installation; install the package again, or give "
+            f"{instead}"
         )
     return file.read_bytes()

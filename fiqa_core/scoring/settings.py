@@ -7,12 +7,13 @@ from typing import Any
 
 from fiqa_core.alignment.settings import AlignSettings, CropSettings
 from fiqa_core.networks.onnx_input import OnnxInput
+from fiqa_core.scoring.calibration import Calibration
 from fiqa_core.scoring.precision import is_half
 from fiqa_core.shards.sample import Sample
 from fiqa_core.shards.unit import ReadSettings
 from schemas import versions
 
-_LATER = ("flip", "onnx", "phash", "batch_size", "compiled", "align", "crops", "sample")
+_LATER = ("flip", "onnx", "phash", "batch_size", "compiled", "align", "crops", "sample", "calibration")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class ScoreSettings:
         compiled: whether the network was compiled by torch.compile, which changes scores by rounding.
         align: how faces were found and aligned; None: pictures were scored as they are.
         crops: how aligned faces are written (align_dataset); None: they are not.
+        calibration: what scores mean; adds the columns `percentile` and `predicted_fnmr`. None: they are left out.
         batch_size: images a forward pass, where it changes scores (`batch_that_counts`); else 0.
         sample: which part of the dataset was scored, where it was not the whole.
     """
@@ -55,6 +57,7 @@ class ScoreSettings:
     align: AlignSettings | None = None
     crops: CropSettings | None = None
     sample: Sample | None = None
+    calibration: Calibration | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON. Settings that were added later are included only if they are used, so that older
@@ -62,6 +65,8 @@ class ScoreSettings:
         """
         unused = {name for name in _LATER if getattr(self, name) == _DEFAULTS[name]}
         values = {name: value for name, value in asdict(self).items() if name not in unused}
+        if self.calibration is not None:
+            values["calibration"] = self.calibration.described()
         if not self.read.key_field:
             del values["read"]["key_field"]
         return values

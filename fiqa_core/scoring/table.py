@@ -41,6 +41,7 @@ class QualityWriter:
             settings.phash,
             alignment=settings.align is not None,
             crops=settings.crops is not None,
+            calibrated=settings.calibration is not None,
         )
         self._settings = settings
         self._rows: list[Row] = []
@@ -97,6 +98,10 @@ def to_table(rows: list[Row], shard: str, schema: pa.Schema, settings: ScoreSett
         "bytes": [row.stored for row in rows],
         "quantisation": [row.quantisation for row in rows],
     }
+    if settings.calibration is not None:
+        scores = np.array([row.quality for row in rows], np.float64)  # NaN for None
+        columns["percentile"] = pa.array(settings.calibration.percentiles(scores), from_pandas=True)
+        columns["predicted_fnmr"] = pa.array(settings.calibration.predicted_fnmr(scores), from_pandas=True)
     if settings.phash:
         columns["phash"] = [None if row.phash is None else f"{row.phash:016x}" for row in rows]
         columns["thumb"] = [row.thumb for row in rows]

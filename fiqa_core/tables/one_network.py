@@ -21,26 +21,38 @@ _SHOWN = 5
 # Whether a set had to be aligned does not either: its faces are compared with those of a set that is aligned already.
 _NOT_OF_EMBEDDINGS = {
     "read", "min_side", "max_side", "max_pixels", "channel_order", "embeddings", "phash", "align", "sample",
+    "calibration",
 }  # fmt: skip
 
 
-def refuse_mixed(files: Sequence[Footer], names: Mapping[str, str], embeddings_only: bool) -> None:
+# What a calibration makes comparable: scores of networks that were calibrated on one set by one judge.
+_COMPARABLE = ("set", "set_digest", "judge", "fmr")
+# With a calibration networks may differ in these, and in nothing that decides which images are admitted.
+_OF_NETWORK = {"arch", "mode", "checkpoint_sha256", "precision", "onnx", "preprocessing", "batch_size", "compiled"}
+_OF_NETWORK |= {"embeddings", "embedding_dim", "flip", "phash"}
+
+
+def refuse_mixed(
+    files: Sequence[Footer], names: Mapping[str, str], embeddings_only: bool, calibrated: bool = False
+) -> None:
     """Refuse files whose scores were made with different settings: a quantile over two scales has no meaning.
 
     Args:
         files: of all tables. names: how the user named the table, by the URL of the file.
         embeddings_only: compare only what changes an embedding; tables of several datasets may differ in what they
             admitted.
+        calibrated: scores of different networks are allowed if all were calibrated on one set by one judge.
 
     Raises:
         TableError: it names the settings and both values.
     """
+    calibrated = calibrated and all(_calibration(file) is not None for file in files if file.settings is not None)
     first: Footer | None = None
     for file in files:
         if file.settings is None:
             continue
         first = first or file
-        then, now = _flat(first.settings or {}, embeddings_only), _flat(file.settings, embeddings_only)
+        then, now = (_compared(each, embeddings_only, calibrated) for each in (first, file))
         if then != now:
             a, b = (_table_name(each, names) for each in (first, file))
             lines = [
@@ -52,7 +64,8 @@ def refuse_mixed(files: Sequence[Footer], names: Mapping[str, str], embeddings_o
                 [
                     "the tables were made with different networks or settings, so their numbers are not on one scale:",
                     *(f"  {line}" for line in lines[: 2 * _SHOWN]),
-                    "Name tables of one network only, or score the others again with the same settings.",
+                    "Name tables of one network only, score the others again with the same settings, or calibrate both "
+                    "networks on one set (docs/calibration.md).",
                 ]
             )
 
@@ -157,6 +170,26 @@ def _read(url: str, columns: Sequence[str]) -> pa.Table:
 
 def _table_name(file: Footer, names: Mapping[str, str]) -> str:
     return names.get(file.url, file.url)
+
+
+def networks_of(files: Sequence[Footer]) -> int:
+    """Number of networks whose scores are in the files (`checkpoint_sha256` and mode)."""
+    known = [file.settings for file in files if file.settings is not None]
+    return len({(each.get("arch"), each.get("mode"), each.get("checkpoint_sha256")) for each in known})
+
+
+def _calibration(file: Footer) -> Mapping[str, Any] | None:
+    found = (file.settings or {}).get("calibration")
+    return found if isinstance(found, Mapping) else None
+
+
+def _compared(file: Footer, embeddings_only: bool, calibrated: bool) -> dict[str, Any]:
+    settings = file.settings or {}
+    if not calibrated:
+        return _flat(settings, embeddings_only)
+    calibration = _calibration(file) or {}
+    own = {name: value for name, value in settings.items() if name not in _OF_NETWORK}
+    return _flat(own | {"calibration": {name: calibration.get(name) for name in _COMPARABLE}}, embeddings_only)
 
 
 def _flat(settings: Mapping[str, Any], embeddings_only: bool) -> dict[str, Any]:

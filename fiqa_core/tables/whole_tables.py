@@ -13,7 +13,7 @@ from fiqa_core.tables.one_network import refuse_mixed, refuse_twice
 from fiqa_core.tables.quality_files import TableError, table_files
 from fiqa_core.tables.run_gaps import Gap, gaps_of_run
 
-Compare = Literal["scores", "embeddings", "nothing"]
+Compare = Literal["scores", "calibrated", "embeddings", "nothing"]
 
 _log = logging.getLogger(__name__)
 _FOOTERS_AT_ONCE = 16
@@ -50,7 +50,8 @@ def whole_tables(tables: Sequence[str], allow_incomplete: bool = False, compare:
     Args:
         tables: outputs of scoring or embedding runs, their `quality` folders, Parquet files, or globs.
         allow_incomplete: log what is missing instead of refusing it.
-        compare: what must be equal in all files: `scores` (every setting, and no record may occur twice), `embeddings`
+        compare: what must be equal in all files: `scores` (every setting, and no record may occur twice), `calibrated`
+            (the same, or every network was calibrated on one set by one judge), `embeddings`
             (the network only; tables may be of several datasets), or `nothing`.
 
     Raises:
@@ -89,8 +90,8 @@ def whole_files(names: Mapping[str, str], allow_incomplete: bool, compare: Compa
     readable = [file for file in footers if not (file.damage and gaps)]
     whole = [file for file in readable if not file.damage]
     if compare != "nothing":
-        refuse_mixed(whole, names, compare == "embeddings")
-    if compare == "scores":
+        refuse_mixed(whole, names, compare == "embeddings", compare == "calibrated")
+    if compare in ("scores", "calibrated"):
         refuse_twice(whole, names)
     samples = tuple(_samples(whole, names))
     for line in samples:

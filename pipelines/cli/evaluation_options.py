@@ -104,11 +104,12 @@ def _add_data(options: Parser) -> None:
     )
     data.add_argument(
         "--embeddings",
+        "--judges",
         nargs="+",
         required=True,
         metavar="NAME=PATH",
         help="what face recognition models made of the images: tables with `key` and `embedding`, folders of .npy, or "
-        "the networks themselves",
+        "the networks themselves; with several of them, images that are poor for all or for one only are listed",
     )
     data.add_argument(
         "--images",
@@ -169,6 +170,12 @@ def _add_measures(options: Parser) -> None:
         default=[],
         metavar="NAME",
         help="measures of which a lower value is the better quality (default: none)",
+    )
+    measures.add_argument(
+        "--against-measure",
+        default="",
+        metavar="NAME",
+        help="the measure with which all others are compared, resample by resample (default: the first of --quality)",
     )
     measures.add_argument(
         "--unscored", choices=UNSCORED, default="error", help="what to do with images that have no quality"

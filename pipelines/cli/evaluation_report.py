@@ -1,12 +1,14 @@
 """What evaluate_quality prints at its end."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fiqa_core.wording import counted
 
 _MOST_THRESHOLDS = 24
+_MOST_DIFFERENCES = 48
 
 
 def areas(datasets: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -25,6 +27,38 @@ def areas(datasets: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any
         for method, by_fmr in methods.items():
             lines.append(f"  {method:<24}" + "".join(f"{1000 * row['auc_30']:>20.3f}" for row in by_fmr.values()))
     return lines
+
+
+def differences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One line for each pair of measures and target: the paired difference of the areas to 30 %, with its verdict."""
+    if not rows:
+        return []
+    lines = [
+        "difference of the areas to 30 % discard, x 1000, over the same resampled subjects (negative = better)"
+        if any(row["verdict"] for row in rows)
+        else "difference of the areas to 30 % discard, x 1000 (negative = better; --bootstrap 200 gives bands)"
+    ]
+    for row in rows[:_MOST_DIFFERENCES]:
+        where = f"{row['dataset']}, {row['fr_model']}, {row['protocol']}, FMR {row['fmr']:g}"
+        band = f" [{1000 * row['auc_30_low']:.3f} {1000 * row['auc_30_high']:.3f}]" if row["verdict"] else ""
+        verdict = f": {row['verdict']}" if row["verdict"] else ""
+        lines.append(f"  {where}: {row['method']} - {row['against']} {1000 * row['auc_30']:+.3f}{band}{verdict}")
+    if len(rows) > _MOST_DIFFERENCES:
+        lines.append(f"  ... and {counted(len(rows) - _MOST_DIFFERENCES, 'more difference')} in differences.csv")
+    return lines
+
+
+def poor_images(voters: Mapping[str, tuple[int, int]], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How many images are poor for all recognisers and measures of a dataset, and for one of them only."""
+    counts = Counter((row["dataset"], row["fmr"], row["advice"]) for row in rows)
+    kinds = {(row["dataset"], row["fmr"]): None for row in rows}
+    return [
+        f"{dataset}, FMR {fmr:g}: poor for all {voters[dataset][0]} recognisers and "
+        f"{counted(voters[dataset][1], 'measure')}: {counted(counts[dataset, fmr, 'drop'], 'image')} (drop); "
+        f"for one of them only: {counts[dataset, fmr, 'keep']:,} (keep); "
+        f"between: {counts[dataset, fmr, 'look']:,}; names in poor_images.csv"
+        for dataset, fmr in kinds
+    ]
 
 
 def thresholds(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -21,6 +21,10 @@ def print_account(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> 
     for reason, count in summary["dropped"].items():
         if count:
             lines.append(f"  {reason:<24}{count:>12,}  {summary['rules'][reason]}")
+    if summary.get("quality_is") == "percentile":
+        lines.append(
+            "the tables are of several networks: quality here is the percentile in the set of their calibration"
+        )
     for name, found in summary.get("incomplete", {}).items():
         lines.append(f"INCOMPLETE --{name}: {found['unknown']} (not among the rows above; see summary.json)")
     lines += [f"{line}: what is kept is a part of the sample" for line in summary.get("samples", ())]

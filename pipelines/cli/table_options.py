@@ -80,6 +80,17 @@ def add_data_options(parser: Parser) -> None:
     )
 
 
+def add_calibration_option(group: argparse._ArgumentGroup) -> None:
+    """What the scores mean on a set."""
+    group.add_argument(
+        "--calibration",
+        type=named,
+        metavar="FILE",
+        help="add percentile and predicted_fnmr by a file of calibrate_scores (embedded or "
+        "embedded-mixed: those of this package's network, on LFW and on its copy of mixed quality; default: none)",
+    )
+
+
 def add_heads_option(network: argparse._ArgumentGroup) -> None:
     """What the tensors of a checkpoint do not show."""
     network.add_argument(

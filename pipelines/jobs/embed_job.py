@@ -21,6 +21,7 @@ from pipelines.cli import table_options
 from pipelines.cli.errors import OptionError
 from pipelines.cli.parser import Parser
 from pipelines.jobs.alignment import align_settings, aligner_source
+from pipelines.jobs.calibration import calibrated
 from pipelines.jobs.network_settings import settle_precision
 from pipelines.jobs.table_job import (
     TableJob,
@@ -50,6 +51,7 @@ def run(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser, pass
     aligner = aligner_source(arguments)
     settings = _onnx_settings(arguments) if is_onnx else _checkpoint_settings(arguments, options, workers.device)
     settings = dataclasses.replace(settings, align=align_settings(aligner))
+    settings = calibrated(settings, arguments.calibration)
     make: type[OnnxSource] | type[CheckpointScorer] = OnnxSource if is_onnx else CheckpointScorer
     threads = arguments.threads or workers.threads or network_threads(options, arguments)
     model = storage.absolute(arguments.model)

@@ -9,7 +9,7 @@ from fiqa_core.storage import in_flight
 from fiqa_core.tables.attached_labels import attach, read_label_list
 from fiqa_core.tables.embedding_files import EmbeddingSource, source_files
 from fiqa_core.tables.footers import footer_digest, read_footer
-from fiqa_core.tables.one_network import refuse_mixed
+from fiqa_core.tables.one_network import networks_of, refuse_mixed
 from fiqa_core.tables.quality_files import TableError, TableFile, parts_of
 from fiqa_core.tables.whole_tables import whole_files, whole_tables
 from pipelines.jobs.filter_settings import embedding_source
@@ -21,7 +21,7 @@ def read_tables(arguments: argparse.Namespace) -> Tables:
     Raises:
         TableError: a table that is not whole, of another network than the others, or there twice.
     """
-    quality = whole_tables(arguments.quality, arguments.allow_incomplete)
+    quality = whole_tables(arguments.quality, arguments.allow_incomplete, "calibrated")
     others = whole_tables(arguments.against, arguments.allow_incomplete, "nothing")
     own = parts_of(quality.urls)
     if arguments.labels is not None:
@@ -30,7 +30,8 @@ def read_tables(arguments: argparse.Namespace) -> Tables:
     if len(arguments.quality) > 1 or against:
         _refuse_repeated(own, against)
     elsewhere = {"against": others.gaps} if others.gaps else {}
-    return Tables(own, against, gaps=quality.gaps, gaps_elsewhere=elsewhere, samples=quality.samples)
+    scale = "percentile" if networks_of(quality.files) > 1 else "quality"
+    return Tables(own, against, gaps=quality.gaps, gaps_elsewhere=elsewhere, samples=quality.samples, scale=scale)
 
 
 def read_embedding_source(arguments: argparse.Namespace, tables: Tables) -> tuple[EmbeddingSource | None, Tables]:
@@ -44,7 +45,7 @@ def read_embedding_source(arguments: argparse.Namespace, tables: Tables) -> tupl
     if source is None or source.kind == "npy":
         return source, tables
     if source.kind == "column":
-        if tables.against:
+        if tables.against or tables.scale != "quality":
             urls = [part.url for part in (*tables.own, *tables.against)]
             refuse_mixed(list(in_flight(urls, read_footer)), {}, embeddings_only=True)
         return source, tables

@@ -17,6 +17,7 @@ from pipelines.cli import table_options
 from pipelines.cli.log_format import Lines
 from pipelines.cli.parser import Parser
 from pipelines.jobs.alignment import align_settings, aligner_source
+from pipelines.jobs.calibration import calibrated
 from pipelines.jobs.network_settings import settle_precision
 from pipelines.jobs.table_job import (
     TableJob,
@@ -38,6 +39,7 @@ def run(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser, sour
     aligner = aligner_source(arguments)
     settings = _settings(arguments, options, workers.device, source)
     settings = dataclasses.replace(settings, align=align_settings(aligner))
+    settings = calibrated(settings, arguments.calibration)
     if source is None:
         threads = arguments.threads or workers.threads or network_threads(options, arguments)
         model = EMBEDDED if arguments.model is None else storage.absolute(arguments.model)

@@ -21,6 +21,7 @@ from fiqa_core.alignment.source import AlignerSource
 from fiqa_core.runs.lock import hold_output
 from fiqa_core.runs.plan import Plan, plan_dataset
 from fiqa_core.scoring import run as scoring_run
+from fiqa_core.scoring.calibration import outside_lines
 from fiqa_core.scoring.first_pictures import first_look
 from fiqa_core.scoring.progress import read_progress
 from fiqa_core.scoring.scorer_sources import ScorerSource
@@ -216,6 +217,8 @@ def _print_end(job: TableJob, summary: dict[str, Any], account: scoring_run.Acco
         lines.insert(0, job.settings.sample.in_words())
     lines += [f"  {name:<18}{count:>12,}" for name, count in summary["status"].items()]
     lines += job.figures(summary)
+    if job.settings.calibration is not None:
+        lines += outside_lines(job.settings.calibration, summary["quality"])
     lines.append(f"{counted(summary['records_this_run'], 'record')} this run, {summary['images_per_second']} images/s")
     for problem in account.problems:
         lines.append(f"PROBLEM: {problem}")

@@ -21,7 +21,7 @@ from fiqa_core.evaluation.discarding import QualityOrder
 from fiqa_core.evaluation.sources import read_embeddings
 from pipelines.evaluate_quality import run
 from pipelines.jobs.evaluation_sources import Sources
-from schemas.edc import AUC_COLUMNS, RECOMMENDATION_COLUMNS, SCHEMA
+from schemas.edc import AUC_COLUMNS, DIFFERENCE_COLUMNS, POOR_IMAGE_COLUMNS, RECOMMENDATION_COLUMNS, SCHEMA
 from tests.shared import SHARED, needs_shared
 
 PEOPLE, IMAGES = 12, 4
@@ -356,3 +356,41 @@ def test_without_matplotlib_the_extra_is_named(faces, tmp_path, monkeypatch, cap
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert run(faces.flags(tmp_path / "out")) == 2
     assert "pip install -e '.[plots]' (in the project's folder), or leave them out with --no-plots" in caplog.text
+
+
+def test_measures_are_compared_in_table_plot_and_report(faces, tmp_path, capsys):
+    faces.write("noise.parquet", quality=pa.array(np.random.default_rng(9).random(len(faces.keys))))
+    flags = faces.flags(tmp_path / "out", "--bootstrap", "6", "--against-measure", "noise", "--random-seeds", "1")
+    flags[2:2] = [f"noise={faces.folder / 'noise.parquet'}"]
+    assert run(flags) == 0
+    rows = pd.read_csv(tmp_path / "out" / "differences.csv")
+    assert list(rows.columns) == list(DIFFERENCE_COLUMNS)
+    assert set(zip(rows.method, rows.against, strict=True)) == {("q", "noise")}
+    areas = pd.read_csv(tmp_path / "out" / "auc.csv").set_index(["protocol", "fmr", "method"]).auc_30
+    for row in rows.itertuples():
+        expected = areas[row.protocol, row.fmr, "q"] - areas[row.protocol, row.fmr, "noise"]
+        assert row.auc_30 == pytest.approx(expected)
+        assert row.auc_30_low <= row.auc_30_high
+    for protocol in edc.PROTOCOLS:
+        with Image.open(tmp_path / "out" / f"differences-small-fr-{protocol}.png") as picture:
+            assert min(picture.size) > 200
+    printed = capsys.readouterr().out
+    assert "over the same resampled subjects" in printed
+    assert "small, fr, fixed, FMR 0.1: q - noise" in printed
+
+
+def test_several_judges_list_images_that_are_poor_for_all_and_for_one_only(faces, tmp_path, capsys):
+    other = faces.vectors + np.random.default_rng(2).normal(0, 0.6, faces.vectors.shape).astype(np.float32)
+    faces.write("second.parquet", embedding=pa.array(list(other)))
+    flags = faces.flags(tmp_path / "out", "--random-seeds", "1", "--no-plots")
+    flags[flags.index("--embeddings")] = "--judges"
+    flags.insert(flags.index("--pairs"), f"second={faces.folder / 'second.parquet'}")
+    assert run(flags) == 0
+    rows = pd.read_csv(tmp_path / "out" / "poor_images.csv").fillna("")
+    assert list(rows.columns) == list(POOR_IMAGE_COLUMNS)
+    assert set(rows.image) <= set(faces.keys)
+    votes = rows.judges + rows.measures
+    assert (rows.advice[votes == 3] == "drop").all()
+    assert (rows.advice[votes == 1] == "keep").all()
+    assert {"drop", "keep"} <= set(rows.advice)
+    assert "poor for all 2 recognisers and 1 measure" in capsys.readouterr().out

@@ -14,6 +14,7 @@ import pytest
 
 from pipelines import (
     align_dataset,
+    calibrate_scores,
     embed_dataset,
     evaluate_quality,
     export_scores,
@@ -43,6 +44,7 @@ PARSERS = {
     "align": align_dataset.make_parser,
     "filter": filter_dataset.make_parser,
     "evaluate": evaluation_parser,
+    "calibrate": calibrate_scores.make_parser,
     "train": train_fiqa.make_parser,
     "baselines": measure_baselines.make_parser,
     "show": show_faces.make_parser,
@@ -58,6 +60,7 @@ NEEDED = {
     "align": ["--input", "i", "--output", "o"],
     "filter": ["--quality", "q", "--dry-run"],
     "evaluate": ["--embeddings", "fr=e", "--pairs", "p", "--output", "o"],
+    "calibrate": ["--quality", "q", "--embeddings", "fr=e", "--output", "o"],
     "train": ["--config", "c"],
     "baselines": ["--measure", "laplacian", "--input", "i", "--output", "o"],
     "show": ["--quality", "q", "--output", "o.png"],

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fiqa_core.curation.decisions.calibrated import check_columns
 from fiqa_core.curation.decisions.database import MEMORY_BYTES, Findings, load_findings, load_rows, open_database
 from fiqa_core.curation.decisions.decision_files import DecisionFiles
 from fiqa_core.curation.decisions.filter_run import FilterRun
@@ -31,6 +32,8 @@ class Tables:
             are numbered after the own ones. findings: about these rows. gaps: what is missing in the own
             table; gaps_elsewhere: in those of `against` and `embeddings`. samples: which own tables are of a part of
             their dataset only, in words.
+        scale: the column that orders rows: `quality`, or `percentile` where the tables are of several networks that
+            were calibrated on one set.
     """
 
     own: tuple[TableFile, ...]
@@ -39,6 +42,7 @@ class Tables:
     gaps: tuple[Gap, ...] = ()
     gaps_elsewhere: Mapping[str, tuple[Gap, ...]] = field(default_factory=dict)
     samples: tuple[str, ...] = ()
+    scale: str = "quality"
 
     @property
     def own_rows(self) -> int:
@@ -88,14 +92,17 @@ def apply_policy(
     """
     if tables.own_rows:
         check_needs(policy, tables.findings, bool(tables.against))
+        check_columns(policy, tables.own, tables.scale)
     with open_database(resources.folder, resources.memory_bytes, resources.threads, tables.all_rows) as db:
         _log.info("reading %s", counted(tables.all_rows, "row"))
-        load_rows(db, tables.own, tables.against)
+        load_rows(db, tables.own, tables.against, tables.scale)
         load_findings(db, tables.findings, tables.own_rows, tables.all_rows)
         check_compared(db, policy.quality.protect_recognised, tables.findings)
         _log.info("deciding")
         explained, spared = decide(db, policy)
         summary = counts(db) | {"spared": {str(drop): rows for drop, rows in spared.items()}} | _incomplete(tables)
+        if tables.scale != "quality":
+            summary["quality_is"] = tables.scale
         db.execute("DROP TABLE raw")
         columns = columns_of(db, policy)
         summary |= {"samples": list(tables.samples)} if tables.samples else {}

@@ -32,11 +32,14 @@ KINDS = ("cosine", "picture", "phash")
 
 _UNREAD = pa.array([str(status) for status in SHARD_LEVEL])
 
+CALIBRATED = ("percentile", "predicted_fnmr")
+_SHAPE = ("width", "height", "quantisation", "bytes", *CALIBRATED)
 _RAW = pa.schema(
     [("rid", pa.int64()), ("label", pa.string()), ("quality", pa.float32()), ("own", pa.bool_())]
     + [("unread", pa.bool_())]
     + [(f"s{word}", pa.uint64()) for word in range(4)]
     + [("pixels", pa.int64()), ("quantisation", pa.float32()), ("bytes", pa.int64())]
+    + [("percentile", pa.float32()), ("predicted_fnmr", pa.float32())]
 )
 _LABELS = pa.schema(
     [
@@ -94,14 +97,14 @@ def open_database(folder: Path, memory_bytes: int = MEMORY_BYTES, threads: int =
         connection.close()
 
 
-def load_rows(db: Any, own: Sequence[TableFile], against: Sequence[TableFile]) -> None:
-    """Fill `raw` and `labels`.
+def load_rows(db: Any, own: Sequence[TableFile], against: Sequence[TableFile], scale: str = "quality") -> None:
+    """Fill `raw` and `labels`; `scale`: the column that is the own rows' quality.
 
     Raises:
         TableError: a damaged file, or a scored row without a quality.
     """
     parts = [*((part, True) for part in own), *((part, False) for part in against)]
-    insert(db, "raw", _RAW, (batch for part, is_own in parts for batch in _raw_batches(part, is_own)))
+    insert(db, "raw", _RAW, (batch for part, is_own in parts for batch in _raw_batches(part, is_own, scale)))
     db.execute(
         "CREATE TABLE labels AS SELECT (row_number() OVER (ORDER BY label) - 1)::INTEGER AS code, label "
         "FROM (SELECT DISTINCT label FROM raw WHERE own AND label IS NOT NULL)"
@@ -161,13 +164,13 @@ def row(db: Any, query: str, *parameters: Any) -> tuple[Any, ...]:
     return tuple(rows[0]) if rows else ()
 
 
-def _raw_batches(part: TableFile, own: bool) -> Iterator[pa.RecordBatch]:
+def _raw_batches(part: TableFile, own: bool, scale: str) -> Iterator[pa.RecordBatch]:
     label = ["label"] if "label" in part.columns else []
-    shape = [name for name in ("width", "height", "quantisation", "bytes") if name in part.columns]
+    shape = [name for name in _SHAPE if name in part.columns]
     first = part.first
     for batch in read_part(part, [*label, *shape, "quality", "status", "sha256"]):
         rows = batch.num_rows
-        quality = _cast(batch, "quality", pa.float32(), part.url)
+        quality = _cast(batch, scale if own else "quality", pa.float32(), part.url)
         codes = _cast(batch, "status", pa.string(), part.url)
         status = pc.fill_null(pc.equal(codes, Status.SCORED.value), False)
         if pc.any(pc.and_(status, pc.invert(pc.fill_null(pc.is_finite(quality), False)))).as_py():
@@ -186,13 +189,14 @@ def _raw_batches(part: TableFile, own: bool) -> Iterator[pa.RecordBatch]:
 
 
 def _shape(batch: pa.RecordBatch, url: str) -> list[pa.Array]:
-    """Pixels, quantisation and bytes of the stored images."""
+    """Pixels, quantisation and bytes of the stored images; percentile and predicted FNMR of their scores."""
 
     def column(name: str, kind: pa.DataType) -> pa.Array:
         return _cast(batch, name, kind, url) if name in batch.schema.names else pa.nulls(batch.num_rows, kind)
 
     pixels = pc.multiply(column("width", pa.int64()), column("height", pa.int64()))
-    return [pixels, column("quantisation", pa.float32()), column("bytes", pa.int64())]
+    measured = [column(name, pa.float32()) for name in CALIBRATED]
+    return [pixels, column("quantisation", pa.float32()), column("bytes", pa.int64()), *measured]
 
 
 def _without_quality(part: TableFile) -> str:

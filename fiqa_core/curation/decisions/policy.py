@@ -174,6 +174,32 @@ class Quality:
         "drop|weight",
     )
     found_weight: float = setting(0.1, weight, "see --quality-action", "--found-weight", "W")
+    min_percentile: float | None = row_rule(
+        RowRule(
+            "below_percentile",
+            "The percentile in the calibration's set is below the threshold.",
+            "The percentile in the calibration's set is below {value:g}.",
+            lambda least: f"percentile < {float32(least)}",
+            stored=True,
+        ),
+        optional(Number("a percentile from 0 to 100", least=0, most=100)),
+        "drop rows below this percentile of the set that the scores are calibrated on (score_dataset --calibration)",
+        "--min-percentile",
+        "P",
+    )
+    max_predicted_fnmr: float | None = row_rule(
+        RowRule(
+            "high_predicted_fnmr",
+            "The predicted false non-match rate is above the threshold.",
+            "The predicted false non-match rate is above {value:g}.",
+            lambda most: f"predicted_fnmr > {float32(most)}",
+            stored=True,
+        ),
+        optional(Number("a rate from 0 to 1", least=0, most=1)),
+        "drop rows whose predicted false non-match rate is above this (score_dataset --calibration)",
+        "--max-predicted-fnmr",
+        "RATE",
+    )
 
 
 @dataclass(frozen=True)

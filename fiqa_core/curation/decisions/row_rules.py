@@ -19,7 +19,8 @@ class RowRule:
     Attributes:
         code: the reason. meaning: the reason in one sentence. explained: the same with `{value}`.
         condition: the value -> SQL on the columns of `state` (quality: FLOAT, verdict, ident).
-        stored: whether the condition also uses `pixels`, `quantisation` or `bytes` of the stored image.
+        stored: whether the condition also uses `pixels`, `quantisation` or `bytes` of the stored image, or what the
+            score means, `percentile` and `predicted_fnmr`.
     """
 
     code: str

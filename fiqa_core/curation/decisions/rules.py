@@ -25,7 +25,7 @@ _PLACE = (
     f"CASE WHEN ident IS NOT NULL AND {_KEPT} THEN (row_number() OVER "
     f"(PARTITION BY ident, {_KEPT} ORDER BY quality DESC, rid))::INTEGER END"
 )
-_STORED = "LEFT JOIN (SELECT rid, pixels, quantisation, bytes FROM raw) USING (rid)"
+_STORED = "LEFT JOIN (SELECT rid, pixels, quantisation, bytes, percentile, predicted_fnmr FROM raw) USING (rid)"
 # A share of n rows is rounded down; 0.1 * 30 is 3.0000000000000004, and 0.29 * 100 is 28.999999999999996.
 _ROUNDING = 1e-9
 

@@ -1,0 +1,69 @@
+"""The options of calibrate_scores."""
+
+import argparse
+
+from fiqa_core.evaluation.comparisons import SCORES
+from pipelines.cli.command import positive
+from pipelines.cli.parser import Parser
+
+
+def make_parser() -> Parser:
+    """Every option of the command."""
+    parser = Parser(
+        "calibrate_scores",
+        "Say what a network's scores mean on a set: percentile, and predicted false non-match rate (FNMR); write a "
+        "small JSON file.",
+        [
+            "--quality scores --embeddings edgeface=embeddings --set lfw --output lfw.json",
+            "--quality scores --embeddings edgeface=embeddings --pairs pairs.txt --set lfw --output lfw.json",
+        ],
+        [
+            "Then: score_dataset --calibration lfw.json. docs/calibration.md.",
+            "Exit code: 0 done; 2 bad input or option, and nothing was written; 4 a bug; 130 interrupted. "
+            "docs/exit_codes.md.",
+        ],
+    )
+    data = parser.add_argument_group("data")
+    data.add_argument("--quality", required=True, metavar="URI", help="the set's quality table, of one network")
+    data.add_argument(
+        "--embeddings",
+        required=True,
+        metavar="NAME=PATH",
+        help="what the judge, a face recognition network, made of the same images; NAME goes into the file",
+    )
+    data.add_argument("--set", default="", metavar="NAME", help="name of the set (default: as --quality is called)")
+    data.add_argument(
+        "--pairs", metavar="PATH", help="lines `a b 1` (same person) or `a b 0` (default: pairs by the tables' labels)"
+    )
+    data.add_argument(
+        "--per-identity",
+        type=positive,
+        default=10,
+        metavar="N",
+        help="without --pairs: at most so many images of one person",
+    )
+    data.add_argument(
+        "--allow-incomplete",
+        action="store_true",
+        help="go on with tables of runs that are not finished or could not read everything",
+    )
+    data.add_argument("--output", required=True, metavar="FILE", help="the JSON file to write")
+    data.add_argument("--overwrite", action="store_true", help="replace that file")
+    how = parser.add_argument_group("measuring")
+    how.add_argument("--fmr", type=_rate, default=1e-3, metavar="RATE", help="the judge's false match rate")
+    how.add_argument("--score", choices=SCORES, default="arccos", help="dissimilarity of two embeddings")
+    how.add_argument(
+        "--bootstrap", type=positive, default=200, metavar="N", help="resamples of the subjects for the 95 %% band"
+    )
+    how.add_argument("--seed", type=int, default=0, metavar="N", help="seed of resamples and of drawn images")
+    return parser
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = -1.0
+    if not 0 < rate < 1:
+        raise argparse.ArgumentTypeError(f"expected a rate between 0 and 1, found {text!r}")
+    return rate
