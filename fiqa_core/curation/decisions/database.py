@@ -98,7 +98,7 @@ def open_database(folder: Path, memory_bytes: int = MEMORY_BYTES, threads: int =
 
 
 def load_rows(db: Any, own: Sequence[TableFile], against: Sequence[TableFile]) -> None:
-    """Fill `raw` and `labels`.
+    """Fill `raw` and `labels`; `reviewed` is empty until `load_review`.
 
     Raises:
         TableError: a damaged file, or a scored row without a quality.
@@ -109,6 +109,7 @@ def load_rows(db: Any, own: Sequence[TableFile], against: Sequence[TableFile]) -
         "CREATE TABLE labels AS SELECT (row_number() OVER (ORDER BY label) - 1)::INTEGER AS code, label "
         "FROM (SELECT DISTINCT label FROM raw WHERE own AND label IS NOT NULL)"
     )
+    db.execute("CREATE TABLE reviewed (rid BIGINT, code UTINYINT)")
 
 
 def load_findings(db: Any, findings: Findings, own_rows: int, all_rows: int) -> None:
@@ -133,7 +134,6 @@ def load_findings(db: Any, findings: Findings, own_rows: int, all_rows: int) -> 
 def load_review(db: Any, review: Review | None) -> int:
     """Fill `reviewed` (rid, code: the sum of KEEP or DROP, and RELABELLED); the number of images of the review that no
     own row has."""
-    db.execute("CREATE TABLE reviewed (rid BIGINT, code UTINYINT)")
     if review is None:
         return 0
     table = review.table()
