@@ -18,6 +18,7 @@ from pipelines import (
     evaluate_quality,
     filter_dataset,
     measure_baselines,
+    report_dataset,
     score_dataset,
     show_faces,
     train_fiqa,
@@ -42,6 +43,7 @@ PARSERS = {
     "train": train_fiqa.make_parser,
     "baselines": measure_baselines.make_parser,
     "show": show_faces.make_parser,
+    "report": report_dataset.make_parser,
 }
 # Enough for the options that a command needs.
 NEEDED = {
@@ -53,6 +55,7 @@ NEEDED = {
     "train": ["--config", "c"],
     "baselines": ["--measure", "laplacian", "--input", "i", "--output", "o"],
     "show": ["--quality", "q", "--output", "o.png"],
+    "report": ["--quality", "q", "--output", "o.html"],
 }
 
 
