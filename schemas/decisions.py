@@ -8,7 +8,7 @@ COLUMNS: dict[str, Column] = {
     "key": Column(pa.string(), "As in the quality table."),
     "shard": Column(pa.string(), "As in the quality table.", required=True),
     "index": Column(pa.int64(), "As in the quality table.", required=True),
-    "label": Column(pa.string(), "As in the quality table."),
+    "label": Column(pa.string(), "As in the quality table; the right label where a person gave one (--review)."),
     "quality": Column(pa.float32(), "As in the quality table; higher = more useful."),
     "status": Column(pa.dictionary(pa.int32(), pa.string()), "As in the quality table.", required=True),
     "sha256": Column(pa.binary(), "As in the quality table."),
@@ -53,6 +53,11 @@ COLUMNS: dict[str, Column] = {
         pa.float32(),
         "1 for the same bytes; else the agreement of the thumbnails, the cosine, or 1 - differing bits / 64 "
         "of the hashes, whichever found the pair.",
+    ),
+    "reviewed": Column(
+        pa.dictionary(pa.int32(), pa.string()),
+        "What a person decided (--review): `keep`, `drop`, or `label` where only the label is another one; null: "
+        "nothing.",
     ),
 }
 

@@ -10,6 +10,9 @@ class Drop(StrEnum):
     sees only the rows that every rule before it has kept.
     """
 
+    # What a person decided (--review).
+    REVIEWED_DROP = "reviewed_drop"
+
     NOT_READ = "not_read"
     NOT_SCORED = "not_scored"
     NO_LABEL = "no_label"
@@ -34,6 +37,7 @@ class Drop(StrEnum):
 
 
 DROPS: dict[Drop, str] = {
+    Drop.REVIEWED_DROP: "A person decided that the image goes (--review).",
     Drop.NOT_READ: "The row stands for a part of a shard that was not read; how many records it holds is not known.",
     Drop.NOT_SCORED: "The row has no score; its `status` says why.",
     Drop.NO_LABEL: "The row has no label, and the policy wants one.",

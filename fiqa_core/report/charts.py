@@ -43,7 +43,7 @@ def require_matplotlib() -> None:
 
 def histogram_chart(found: Histogram, decided: bool, threshold: float | None) -> Chart:
     """Images by quality, stacked: kept and dropped."""
-    with _figure() as (figure, panel, result):
+    with _figure() as (panel, result):
         left, width = found.edges[:-1], np.diff(found.edges)
         panel.bar(left, found.kept, width, align="edge", color=KEPT, label="kept" if decided else "scored")
         if decided:
@@ -66,7 +66,7 @@ def histogram_chart(found: Histogram, decided: bool, threshold: float | None) ->
 
 def group_chart(name: str, groups: Sequence[Group]) -> Chart:
     """Median and the middle 80 % of the quality of each group."""
-    with _figure(max(_HEIGHT, 0.6 + 0.2 * len(groups))) as (_, panel, result):
+    with _figure(max(_HEIGHT, 0.6 + 0.2 * len(groups))) as (panel, result):
         places = np.arange(len(groups))[::-1]
         low, median, high = (np.array([getattr(g, n) for g in groups]) for n in ("low", "median", "high"))
         panel.hlines(places, low, high, color=KEPT, linewidth=5, alpha=0.45)
@@ -80,7 +80,7 @@ def group_chart(name: str, groups: Sequence[Group]) -> Chart:
 
 def curve_chart(title: str, lines: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Chart:
     """FNMR over the discarded share, a line for each measure."""
-    with _figure() as (_, panel, result):
+    with _figure() as (panel, result):
         number = 0
         for method, (discard, fnmr) in lines.items():
             if method in _BOUNDS:
@@ -99,8 +99,8 @@ def curve_chart(title: str, lines: Mapping[str, tuple[np.ndarray, np.ndarray]]) 
 
 
 @contextmanager
-def _figure(height: float = _HEIGHT) -> Iterator[tuple[Any, Any, Any]]:
-    """A figure, its panel, and what makes a chart of it once it is drawn."""
+def _figure(height: float = _HEIGHT) -> Iterator[tuple[Any, Any]]:
+    """The panel of a figure, and what makes a chart of it once it is drawn."""
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -118,7 +118,7 @@ def _figure(height: float = _HEIGHT) -> Iterator[tuple[Any, Any, Any]]:
         panel.grid(alpha=0.3, linewidth=0.5)
         panel.set_axisbelow(True)
         panel.spines[["top", "right"]].set_visible(False)
-        yield figure, panel, result
+        yield panel, result
         stream = io.BytesIO()
         figure.savefig(stream, format="svg", metadata={"Date": None})
         drawn.append(stream.getvalue())

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -123,7 +124,7 @@ def _bands(db: Any, name: str) -> list[Group]:
     shares = [place / _BANDS for place in range(1, _BANDS)]
     cuts = row(db, f"SELECT quantile_disc({name}, {shares}) FROM rows WHERE quality IS NOT NULL")[0]
     edges = sorted(set(cuts))
-    texts = [f"below {edges[0]:.6g}", *(f"{a:.6g} to {b:.6g}" for a, b in zip(edges, edges[1:], strict=False))]
+    texts = [f"below {edges[0]:.6g}", *(f"{a:.6g} to {b:.6g}" for a, b in pairwise(edges))]
     texts.append(f"{edges[-1]:.6g} and above")
     cases = " ".join(f"WHEN {name} < {edge!r}::DOUBLE THEN {place}" for place, edge in enumerate(edges))
     band = f"CASE WHEN {name} IS NULL THEN NULL {cases} ELSE {len(edges)} END"

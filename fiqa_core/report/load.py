@@ -46,9 +46,7 @@ def _group_type(name: str, parts: Sequence[TableFile], decided: Decided | None) 
     columns = [set(part.columns) for part in parts] or [set()]
     if not set.intersection(*columns) >= {name} and not (decided and name in decided.columns):
         known = sorted(set.intersection(*columns) | set(decided.columns if decided else ()))
-        raise ReportError(
-            f"--group-by {name}: no such column in every file of the table. There are: {', '.join(known)}"
-        )
+        raise ReportError(f"--group-by {name}: not a column of every file; there are {', '.join(known)}")
     url = parts[0].url if name in columns[0] else decided.urls[0] if decided else ""
     for batch in read_batches(url, [name]):
         kind = batch.schema.field(0).type

@@ -80,4 +80,4 @@ def _shown(text: str) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
+    return "none" if value is None else f"{value:.4g}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def ranked(db: Any, faces: int, threshold: float | None) -> Ranked:
         return Ranked((), ())
     edges = np.linspace(0, total, _TENTHS + 1).astype(np.int64)
     edges = np.unique(edges)
-    sheets = [_spread(low, high, max(1, faces // 3)) for low, high in zip(edges, edges[1:], strict=False)]
+    sheets = [_spread(low, high, max(1, faces // 3)) for low, high in pairwise(edges)]
     border = np.concatenate([_spread(0, total, _BORDER), _spread(0, -(-total // 5), _BORDER)])
     if threshold is not None:
         below = int(scalar(db, f"SELECT count(*) FROM rows WHERE quality < {threshold!r}::FLOAT"))

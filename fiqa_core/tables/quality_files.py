@@ -45,6 +45,16 @@ class Labels(Protocol):
         """The label of each key, as text; null where there is none."""
 
 
+class Corrections(Protocol):
+    """Right labels of single images, by the SHA-256 of their bytes (`curation/decisions/reviewed_labels.py`)."""
+
+    digest: str
+    has_labels: bool  # whether the file (or what is attached to it) has labels to correct
+
+    def of(self, digests: pa.Array, labels: pa.Array) -> pa.Array:
+        """The labels (text), with those of the corrected images replaced."""
+
+
 @dataclass(frozen=True)
 class TableFile:
     """One file of a quality table.
@@ -55,6 +65,7 @@ class TableFile:
         columns: names of its columns. embedding_dim: numbers in one embedding, 0 where it has none.
         unit: the unit of the dataset that it covers, None if the plan is not beside the table.
         labels: what its column `label` is replaced by when it is read (`--labels`), None: nothing.
+        corrections: single labels that are replaced after that (`--review`), None: none.
     """
 
     number: int
@@ -65,6 +76,7 @@ class TableFile:
     embedding_dim: int = 0
     unit: Unit | None = None
     labels: Labels | None = field(default=None, compare=False)
+    corrections: Corrections | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -99,8 +111,9 @@ def parts_of(files: Sequence[str], after: Sequence[TableFile] = ()) -> tuple[Tab
 
 
 def label_digests(parts: Sequence[TableFile]) -> list[str]:
-    """Digests of the files of labels that are attached; none where the tables have their own."""
-    return list(dict.fromkeys(part.labels.digest for part in parts if part.labels is not None))
+    """Digests of the labels that are attached and of their corrections; none where the tables have their own."""
+    attached = (source for part in parts for source in (part.labels, part.corrections) if source is not None)
+    return list(dict.fromkeys(source.digest for source in attached))
 
 
 def table_files(table: str) -> list[str]:

@@ -26,28 +26,44 @@ def read_part(part: TableFile, columns: Sequence[str]) -> Iterator[pa.RecordBatc
     rows = 0
     for batch in read_batches(part.url, stored_columns(part, columns)):
         rows += batch.num_rows
-        yield batch if part.labels is None else labelled(part, batch, columns)
+        yield labelled(part, batch, columns)
     if rows != part.rows:
         found = counted(rows, "row")
         raise TableError(f"{part.url}: {found}, {part.rows:,} a moment ago. Is a scoring run still at work on it?")
 
 
 def stored_columns(part: TableFile, columns: Sequence[str]) -> list[str]:
-    """What must be read of a file for these columns: where labels are attached, keys in place of labels."""
-    if part.labels is None or "label" not in columns:
+    """What must be read of a file for these columns: where labels are attached, keys in place of labels; where some
+    are corrected, digests beside them."""
+    if "label" not in columns or (part.labels is None and part.corrections is None):
         return list(columns)
-    return list(dict.fromkeys("key" if name == "label" else name for name in columns))
+    stored = list(columns)
+    if part.labels is not None:
+        stored = ["key" if name == "label" else name for name in stored]
+    if part.corrections is not None:
+        stored = [name for name in stored if name != "label" or part.corrections.has_labels] + ["sha256"]
+    return list(dict.fromkeys(stored))
 
 
 def labelled(part: TableFile, rows: Any, columns: Sequence[str]) -> Any:
     """These columns of rows (a table or a batch with `stored_columns`), with the labels that are attached."""
-    if part.labels is None or "label" not in columns:
+    if "label" not in columns or (part.labels is None and part.corrections is None):
         return rows
-    keys = rows.column("key")
-    keys = keys.combine_chunks() if isinstance(keys, pa.ChunkedArray) else keys
-    labels = part.labels.of(keys.cast(pa.string()))
+    if part.labels is not None:
+        labels = part.labels.of(_whole(rows, "key").cast(pa.string()))
+    elif "label" in rows.schema.names:
+        labels = _whole(rows, "label").cast(pa.string())
+    else:
+        labels = pa.nulls(rows.num_rows, pa.string())
+    if part.corrections is not None:
+        labels = part.corrections.of(_whole(rows, "sha256"), labels)
     found = [labels if name == "label" else rows.column(name) for name in columns]
     return type(rows).from_arrays(found, names=list(columns))
+
+
+def _whole(rows: Any, name: str) -> pa.Array:
+    column = rows.column(name)
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
 def read_batches(url: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

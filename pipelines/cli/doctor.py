@@ -48,6 +48,7 @@ PACKAGES = {
 EXTRAS = {
     "onnx": ("onnxruntime", "ONNX networks: fiqa embed --model X.onnx, --teacher-model"),
     "plots": ("matplotlib", "plots of fiqa evaluate (--no-plots goes without)"),
+    "report": ("jinja2", "fiqa report"),
     "train": ("tensorboard", "TensorBoard files of fiqa train"),
     "s3": ("s3fs", "s3:// inputs and outputs"),
     "gcp": ("google.cloud.dataflow", "--runner DataflowRunner"),

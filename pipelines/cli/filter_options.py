@@ -92,6 +92,13 @@ def _add_data(parser: Parser) -> None:
     )
     add_labels_columns(data)
     data.add_argument(
+        "--review",
+        type=named,
+        metavar="FILE.csv",
+        help="what a person decided, before every rule: a CSV file with sha256, verdict (keep, drop or empty), label "
+        "(the right one, or empty) and note, as the page of a report saves it (default: none; docs/report.md)",
+    )
+    data.add_argument(
         "--allow-incomplete",
         action="store_true",
         help="go on with tables of runs that are not finished or could not read everything",

@@ -83,8 +83,10 @@ def _run_on(
 ) -> int:
     filter_output.prepare_output(output, arguments.resume, arguments.overwrite)
     digest = search_digest(search) if search is not None else ""
-    described = filter_output.describe_run(policy, tables.own, tables.against, tables.findings, digest, writing)
-    finished = filter_output.begin(output, described, arguments.overwrite)
+    described = filter_output.describe_run(
+        policy, tables.own, tables.against, tables.findings, digest, writing, tables.review
+    )
+    finished = filter_output.begin(output, described, arguments.overwrite, tables.review)
     if finished is not None and not is_subset(writing.what) and not arguments.write_dropped:
         _log.info("the run in %s is complete already: nothing to do", arguments.output)
         print_account(arguments, finished)

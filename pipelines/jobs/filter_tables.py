@@ -4,7 +4,10 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 
+from fiqa_core import storage
 from fiqa_core.curation.decisions.apply_policy import Tables
+from fiqa_core.curation.decisions.review import read_review
+from fiqa_core.curation.decisions.reviewed_labels import with_reviewed_labels
 from fiqa_core.storage import in_flight
 from fiqa_core.tables.attached_labels import attach, read_label_list
 from fiqa_core.tables.embedding_files import EmbeddingSource, source_files
@@ -26,12 +29,22 @@ def read_tables(arguments: argparse.Namespace) -> Tables:
     own = parts_of(quality.urls)
     if arguments.labels is not None:
         own = attach(own, read_label_list(arguments.labels, arguments.labels_key, arguments.labels_column))
+    review = read_review(storage.absolute(arguments.review)) if arguments.review else None
+    own = with_reviewed_labels(own, review)
     against = parts_of(others.urls, after=own)
     if len(arguments.quality) > 1 or against:
         _refuse_repeated(own, against)
     elsewhere = {"against": others.gaps} if others.gaps else {}
     scale = "percentile" if networks_of(quality.files) > 1 else "quality"
-    return Tables(own, against, gaps=quality.gaps, gaps_elsewhere=elsewhere, samples=quality.samples, scale=scale)
+    return Tables(
+        own,
+        against,
+        gaps=quality.gaps,
+        gaps_elsewhere=elsewhere,
+        samples=quality.samples,
+        scale=scale,
+        review=review,
+    )
 
 
 def read_embedding_source(arguments: argparse.Namespace, tables: Tables) -> tuple[EmbeddingSource | None, Tables]:

@@ -19,8 +19,8 @@ from pipelines.cli.log_format import report
 _log = logging.getLogger("report_dataset")
 
 
-def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
-    """Make the report."""
+def run(arguments: argparse.Namespace, _rest: Sequence[str]) -> int:
+    """Make the report; options of others are refused before."""
     output = _output(arguments)
     whole = whole_tables(arguments.quality, arguments.allow_incomplete)
     settings = ReportSettings(

@@ -48,6 +48,7 @@ JOBS = {
     "evaluate": "pipelines.evaluate_quality._run",
     "train": "pipelines.jobs.train_job.run",
     "baselines": "pipelines.jobs.measure_job.run",
+    "report": "pipelines.jobs.report_job.run",
     "doctor": "pipelines.cli.doctor._examine",
 }
 ROOT = Path(__file__).resolve().parents[2]

@@ -23,6 +23,7 @@ from pipelines import (
     measure_baselines,
     original_scores,
     prepare_benchmark,
+    report_dataset,
     score_dataset,
     show_faces,
     train_fiqa,
@@ -52,6 +53,7 @@ PARSERS = {
     "import-scores": import_scores.make_parser,
     "prepare-benchmark": prepare_benchmark.make_parser,
     "original-scores": original_scores.make_parser,
+    "report": report_dataset.make_parser,
 }
 # Enough for the options that a command needs.
 NEEDED = {
@@ -68,6 +70,7 @@ NEEDED = {
     "import-scores": ["--scores", "s", "--output", "o"],
     "prepare-benchmark": ["--pairs", "p", "--data-dir", "d", "--name", "n"],
     "original-scores": ["--datasets", "a", "--model_path", "m"],
+    "report": ["--quality", "q", "--output", "o.html"],
 }
 
 

@@ -7,14 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from fiqa_core.curation.decisions.calibrated import check_columns
-from fiqa_core.curation.decisions.database import MEMORY_BYTES, Findings, load_findings, load_rows, open_database
+from fiqa_core.curation.decisions.database import (
+    MEMORY_BYTES,
+    Findings,
+    load_findings,
+    load_review,
+    load_rows,
+    open_database,
+)
 from fiqa_core.curation.decisions.decision_files import DecisionFiles
 from fiqa_core.curation.decisions.filter_run import FilterRun
 from fiqa_core.curation.decisions.output_columns import columns_of, decision_rows, load_references
 from fiqa_core.curation.decisions.policy import Policy
 from fiqa_core.curation.decisions.recognised import check_compared
+from fiqa_core.curation.decisions.review import Review
 from fiqa_core.curation.decisions.rules import check_needs, decide
-from fiqa_core.curation.decisions.statistics import counts, statistics
+from fiqa_core.curation.decisions.statistics import counts, counts_of_review, statistics
 from fiqa_core.tables.quality_files import TableFile
 from fiqa_core.tables.run_gaps import Gap
 from fiqa_core.tables.whole_tables import described
@@ -31,9 +39,9 @@ class Tables:
         own: files of the table that is filtered. against: files of tables that it must not overlap with; their rows
             are numbered after the own ones. findings: about these rows. gaps: what is missing in the own
             table; gaps_elsewhere: in those of `against` and `embeddings`. samples: which own tables are of a part of
-            their dataset only, in words.
-        scale: the column that orders rows: `quality`, or `percentile` where the tables are of several networks that
-            were calibrated on one set.
+            their dataset only, in words. review: what a person decided about own rows; the labels that it gives are
+            attached to `own` already. scale: the column that orders rows: `quality`, or `percentile` where the tables
+            are of several networks that were calibrated on one set.
     """
 
     own: tuple[TableFile, ...]
@@ -43,6 +51,7 @@ class Tables:
     gaps_elsewhere: Mapping[str, tuple[Gap, ...]] = field(default_factory=dict)
     samples: tuple[str, ...] = ()
     scale: str = "quality"
+    review: Review | None = None
 
     @property
     def own_rows(self) -> int:
@@ -97,10 +106,16 @@ def apply_policy(
         _log.info("reading %s", counted(tables.all_rows, "row"))
         load_rows(db, tables.own, tables.against, tables.scale)
         load_findings(db, tables.findings, tables.own_rows, tables.all_rows)
+        unknown = load_review(db, tables.review)
+        if unknown:
+            _log.warning("the review names %s that no row of the tables has", counted(unknown, "image"))
         check_compared(db, policy.quality.protect_recognised, tables.findings)
         _log.info("deciding")
         explained, spared = decide(db, policy)
-        summary = counts(db) | {"spared": {str(drop): rows for drop, rows in spared.items()}} | _incomplete(tables)
+        reviewed = {} if tables.review is None else {"reviewed": counts_of_review(db) | {"unknown_images": unknown}}
+        summary = (
+            counts(db) | reviewed | {"spared": {str(drop): rows for drop, rows in spared.items()}} | _incomplete(tables)
+        )
         if tables.scale != "quality":
             summary["quality_is"] = tables.scale
         db.execute("DROP TABLE raw")

@@ -2,7 +2,8 @@
 
 Tables: `raw` (all rows: rid, label, quality, own, unread = the row stands for the rest of a shard, s0-s3 = the
 SHA-256 as four numbers; pixels, quantisation and bytes of the stored image, null if not in the table), `labels` (code,
-label; in order of the labels' bytes), `findings` and `pairs` (as given), `state` (own rows; `rules` adds columns).
+label; in order of the labels' bytes), `findings` and `pairs` (as given), `reviewed` (rows that a person decided about),
+`state` (own rows; `rules` adds columns).
 """
 
 import os
@@ -17,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fiqa_core.curation.decisions.review import Review
 from fiqa_core.tables.quality_files import TableError, TableFile
 from fiqa_core.tables.row_batches import read_ahead, read_batches, read_part
 from fiqa_core.wording import counted, first_line
@@ -28,6 +30,7 @@ _FEW_ROWS = 200_000
 
 # Codes in tables: 0 is "none", the others count from 1 in the order of their list.
 VERDICTS = (None, *LabelVerdict)
+KEEP, DROP, RELABELLED = 1, 2, 4
 KINDS = ("cosine", "picture", "phash")
 
 _UNREAD = pa.array([str(status) for status in SHARD_LEVEL])
@@ -98,7 +101,7 @@ def open_database(folder: Path, memory_bytes: int = MEMORY_BYTES, threads: int =
 
 
 def load_rows(db: Any, own: Sequence[TableFile], against: Sequence[TableFile], scale: str = "quality") -> None:
-    """Fill `raw` and `labels`; `scale`: the column that is the own rows' quality.
+    """Fill `raw` and `labels`; `reviewed` is empty until `load_review`. `scale`: the column that is their quality.
 
     Raises:
         TableError: a damaged file, or a scored row without a quality.
@@ -109,6 +112,7 @@ def load_rows(db: Any, own: Sequence[TableFile], against: Sequence[TableFile], s
         "CREATE TABLE labels AS SELECT (row_number() OVER (ORDER BY label) - 1)::INTEGER AS code, label "
         "FROM (SELECT DISTINCT label FROM raw WHERE own AND label IS NOT NULL)"
     )
+    db.execute("CREATE TABLE reviewed (rid BIGINT, code UTINYINT)")
 
 
 def load_findings(db: Any, findings: Findings, own_rows: int, all_rows: int) -> None:
@@ -128,6 +132,24 @@ def load_findings(db: Any, findings: Findings, own_rows: int, all_rows: int) -> 
     _refuse(db, "pairs WHERE isfinite(similarity) IS NOT TRUE", "similarity", findings.pairs)
     _refuse(db, f"pairs WHERE (kind IN {KINDS}) IS NOT TRUE", "kind", findings.pairs)
     _refuse(db, f"pairs WHERE crowd IS NOT NULL AND NOT (crowd IN (a, b) AND b < {own_rows})", "crowd", findings.pairs)
+
+
+def load_review(db: Any, review: Review | None) -> int:
+    """Fill `reviewed` (rid, code: the sum of KEEP or DROP, and RELABELLED); the number of images of the review that no
+    own row has."""
+    if review is None:
+        return 0
+    table = review.table()
+    db.register("incoming", table)
+    db.execute(
+        "INSERT INTO reviewed SELECT rid, "
+        f"CASE verdict WHEN 'keep' THEN {KEEP} WHEN 'drop' THEN {DROP} ELSE 0 END + "
+        f"CASE WHEN incoming.label IS NULL THEN 0 ELSE {RELABELLED} END "
+        "FROM raw JOIN incoming USING (s0, s1, s2, s3) WHERE own"
+    )
+    known = scalar(db, "SELECT count(*) FROM incoming SEMI JOIN (SELECT * FROM raw WHERE own) USING (s0, s1, s2, s3)")
+    db.unregister("incoming")
+    return table.num_rows - int(known)
 
 
 def insert(db: Any, table: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:

@@ -16,6 +16,7 @@ from fiqa_core import storage
 from fiqa_core.curation.decisions.database import VERDICTS
 from fiqa_core.curation.decisions.reason_codes import REASONS
 from fiqa_core.curation.decisions.removed_csv import RemovedFile
+from fiqa_core.curation.decisions.review import REVIEWED
 from fiqa_core.in_flight import InFlight
 from fiqa_core.storage import join
 from fiqa_core.tables.quality_files import TableError, TableFile
@@ -144,6 +145,7 @@ def decisions_table(rows: pa.RecordBatch, decided: pa.Table) -> pa.Table:
         "reason": _decoded(reason, REASONS),
         "label_verdict": _decoded(decided["verdict"].combine_chunks(), VERDICTS),
         "tier": decided["tier"].combine_chunks().dictionary_encode(),
+        "reviewed": _decoded(decided["reviewed"].combine_chunks(), REVIEWED),
     }
     if "label" not in rows.schema.names:
         columns["label"] = pa.nulls(rows.num_rows, pa.string())

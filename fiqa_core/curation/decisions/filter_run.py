@@ -11,6 +11,7 @@ from fiqa_core import storage
 from fiqa_core.curation.decisions.database import Findings
 from fiqa_core.curation.decisions.decision_files import DECISIONS, MANIFEST, REMOVED, is_of_run
 from fiqa_core.curation.decisions.policy import Policy
+from fiqa_core.curation.decisions.review import REVIEW, Review
 from fiqa_core.curation.dropped import own_files as dropped_files
 from fiqa_core.curation.dropped.settings import DROPPED, DROPPED_INDEX
 from fiqa_core.curation.findings.search_result import FOLDER as FINDINGS
@@ -53,7 +54,7 @@ FILTER_RUN = RunKind(
     own=frozenset(
         {
             *(RUN, SUMMARY, LOCK, TEMPORARIES, PROGRESS, DECISIONS, MANIFEST),
-            *(REMOVED, POLICY, FINDINGS, FINDINGS_WORK, SUBSET, DROPPED, DROPPED_INDEX),
+            *(REMOVED, POLICY, REVIEW, FINDINGS, FINDINGS_WORK, SUBSET, DROPPED, DROPPED_INDEX),
         }
     ),
     below={
@@ -69,7 +70,10 @@ FILTER_RUN = RunKind(
         DROPPED_INDEX: dropped_files.INDEX_FILES,
     },
     swept=(TEMPORARIES, PROGRESS, FINDINGS_WORK),
-    cleared=(SUMMARY, REMOVED, MANIFEST, SUBSET, DROPPED, DROPPED_INDEX, DECISIONS, FINDINGS, FINDINGS_WORK, POLICY),
+    cleared=(
+        *(SUMMARY, REMOVED, MANIFEST, SUBSET, DROPPED, DROPPED_INDEX),
+        *(DECISIONS, FINDINGS, FINDINGS_WORK, POLICY, REVIEW),
+    ),
     nothing_finished=_nothing_finished,
 )
 
@@ -92,7 +96,8 @@ class FilterRun:
         policy: as applied. quality, against: name, rows and digest of each table file, in order.
         findings: name and digest of each that was given. search: digest of the search that makes them, "" without one.
         write: what is written of the kept rows. shard_size: rows a file of it. relabel: labels become numbers.
-        recordio_layout: what was asked for, "" for nothing. labels: digest of the file of labels, if one was given.
+        recordio_layout: what was asked for, "" for nothing. labels: digests of the files of labels that were given.
+        review: digest of what a person decided, "" without a review.
     """
 
     policy: Policy
@@ -105,18 +110,21 @@ class FilterRun:
     relabel: bool = False
     recordio_layout: str = ""
     labels: tuple[str, ...] = ()
+    review: str = ""
 
     def digest(self) -> str:
         """SHA-256 of what decides each row, hexadecimal (not of how kept rows are written)."""
         deciding = [versions.DECISIONS_VERSION, self.policy.to_dict(), self.quality, self.against, self.findings]
         deciding += [self.search] if self.search else []
         deciding += [["labels", *self.labels]] if self.labels else []
+        deciding += [["review", self.review]] if self.review else []
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
         """What `run.json` says."""
         asked: dict[str, Any] = {"recordio_layout": self.recordio_layout} if self.recordio_layout else {}
         asked |= {"labels": list(self.labels)} if self.labels else {}
+        asked |= {"review": self.review} if self.review else {}
         return asked | {
             "kind": FILTER_KIND,
             "decisions_version": versions.DECISIONS_VERSION,
@@ -140,6 +148,7 @@ def describe_run(
     findings: Findings,
     search: str,
     writing: Writing,
+    review: Review | None = None,
 ) -> FilterRun:
     """The run that these tables and settings make; reads the end of every file."""
     parts = [*own, *against]
@@ -158,6 +167,7 @@ def describe_run(
         writing.relabel,
         writing.recordio_layout,
         tuple(label_digests(own)),
+        "" if review is None else review.digest(),
     )
 
 
@@ -166,7 +176,7 @@ def prepare_output(output: str, resume: bool, overwrite: bool) -> None:
     prepare(output, FILTER_RUN, resume, overwrite)
 
 
-def begin(output: str, run: FilterRun, overwrite: bool) -> dict[str, Any] | None:
+def begin(output: str, run: FilterRun, overwrite: bool, review: Review | None = None) -> dict[str, Any] | None:
     """Write down what this run is; before that clear an earlier one (`overwrite`) or make sure it is the same.
 
     Returns the summary of an earlier run that left nothing to do.
@@ -188,6 +198,8 @@ def begin(output: str, run: FilterRun, overwrite: bool) -> dict[str, Any] | None
     storage.remove(storage.join(output, SUMMARY))  # it says "finished", which this run is not yet
     storage.publish_bytes(json.dumps(run.to_dict(), indent=1).encode(), output, storage.join(output, RUN))
     storage.publish_bytes(run.policy.to_yaml().encode(), output, storage.join(output, POLICY))
+    if review is not None:
+        storage.publish_bytes(review.content, output, storage.join(output, REVIEW))
     return None
 
 
@@ -221,7 +233,7 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         if section != "version":
             before = then["policy"].get(section)
             found += [f"{section}: {line}" for line in changed(before if isinstance(before, dict) else {}, keys, keys)]
-    found += changed(then, now, ("decisions_version", "search", "labels"))
+    found += changed(then, now, ("decisions_version", "search", "labels", "review"))
     for name in ("quality", "against", "findings"):
         before, after = ([tuple(file) for file in run[name]] for run in (then, now))
         other = [file[0] for file in after if file not in before] + [file[0] for file in before if file not in after]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fiqa_core.curation.decisions.database import insert, scalar
+from fiqa_core.curation.decisions.database import DROP, KEEP, insert, scalar
 from fiqa_core.curation.decisions.policy import TIERS, Policy
 from fiqa_core.curation.decisions.row_rules import float32
 from fiqa_core.tables.quality_files import TableFile
@@ -75,7 +75,10 @@ def decision_rows(db: Any, columns: ColumnsOf) -> Iterator[pa.RecordBatch]:
         "(identity_lower::DOUBLE / identity_images)::FLOAT AS identity_quantile, identity_images, verdict, "
         "f.centre_cosine, f.genuine_cosine, recognised, f.nearest_label, f.nearest_cosine, "
         'refs.key AS duplicate_of, refs.shard AS duplicate_of_shard, refs."index" AS duplicate_of_index, '
-        "l.similarity AS duplicate_similarity "
+        "l.similarity AS duplicate_similarity, "
+        # A verdict says more than a label that comes with it.
+        f"(CASE WHEN reviewed & {KEEP | DROP} > 0 THEN reviewed & {KEEP | DROP} WHEN reviewed > 0 THEN 3 ELSE 0 END)"
+        "::UTINYINT AS reviewed "
         "FROM state LEFT JOIN findings f ON f.rid = state.rid "
         "LEFT JOIN (SELECT rid, other, similarity FROM linked) l ON l.rid = state.rid "
         "LEFT JOIN refs ON refs.rid = l.other ORDER BY state.rid"

@@ -22,6 +22,8 @@ from fiqa_core.wording import one_line, visible
 
 REVIEW = "review.csv"
 VERDICTS = ("keep", "drop", "")
+# The decisions' column `reviewed`, by the engine's code.
+REVIEWED = (None, "keep", "drop", "label")
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 _MOST_CELL = 1 << 20
 

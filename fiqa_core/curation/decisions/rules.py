@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from fiqa_core.curation.decisions.database import VERDICTS, Findings, scalar
+from fiqa_core.curation.decisions.database import DROP, KEEP, RELABELLED, VERDICTS, Findings, scalar
 from fiqa_core.curation.decisions.duplicates import link_duplicates
 from fiqa_core.curation.decisions.policy import ROW_RULES, Policy
 from fiqa_core.curation.decisions.reason_codes import MEANINGS, reason_code
@@ -21,6 +21,7 @@ from schemas.drops import Drop
 from schemas.label_verdicts import LabelVerdict
 
 _KEPT = "reason = 0"
+_REVIEWED = f"reviewed & {KEEP} > 0"  # a person decided that it stays
 _PLACE = (
     f"CASE WHEN ident IS NOT NULL AND {_KEPT} THEN (row_number() OVER "
     f"(PARTITION BY ident, {_KEPT} ORDER BY quality DESC, rid))::INTEGER END"
@@ -48,6 +49,7 @@ def decide(db: Any, policy: Policy) -> Decided:
     explained = dict(MEANINGS)
     _begin(db, policy)
     link_duplicates(db, policy)
+    _keep_reviewed(db)
     _rank(db, policy)
     rules = _Rules(db, policy)
     explained |= rules.rows() | rules.quality() | rules.size()
@@ -80,13 +82,28 @@ def _begin(db: Any, policy: Policy) -> None:
     missing = "ident IS NULL" if policy.labels.drop_missing else "false"
     db.execute(
         "CREATE TABLE state AS SELECT * EXCLUDE unread, "
-        f"(CASE WHEN unread THEN {reason_code(Drop.NOT_READ)} "
+        f"(CASE WHEN reviewed & {DROP} > 0 THEN {reason_code(Drop.REVIEWED_DROP)} "
+        f"WHEN unread THEN {reason_code(Drop.NOT_READ)} "
         f"WHEN quality IS NULL THEN {reason_code(Drop.NOT_SCORED)} "
+        f"WHEN {_REVIEWED} THEN 0 "
         f"WHEN {missing} THEN {reason_code(Drop.NO_LABEL)} "
         f"WHEN {wrong} THEN {reason_code(Drop.WRONG_LABEL)} ELSE 0 END)::UTINYINT AS reason "
         "FROM (SELECT r.rid, l.code AS ident, r.quality, r.unread, "
-        f"(CASE f.label_verdict {verdict} ELSE 0 END)::UTINYINT AS verdict "
-        "FROM raw r LEFT JOIN labels l USING (label) LEFT JOIN findings f ON f.rid = r.rid WHERE r.own)"
+        # A label that a person gave is not judged.
+        f"(CASE WHEN v.code & {RELABELLED} > 0 THEN 0 "
+        f"ELSE CASE f.label_verdict {verdict} ELSE 0 END END)::UTINYINT AS verdict, "
+        "coalesce(v.code, 0)::UTINYINT AS reviewed "
+        "FROM raw r LEFT JOIN labels l USING (label) LEFT JOIN findings f ON f.rid = r.rid "
+        "LEFT JOIN reviewed v ON v.rid = r.rid WHERE r.own)"
+    )
+
+
+def _keep_reviewed(db: Any) -> None:
+    """Keep duplicates that a person wants to keep. Of several rows with these very bytes one is enough: the image is
+    kept as long as the row in whose favour the others go is."""
+    db.execute(
+        f"DELETE FROM linked WHERE (other IS NULL OR reason <> {reason_code(Drop.DUPLICATE_EXACT)}) "
+        f"AND rid IN (SELECT rid FROM reviewed WHERE code & {KEEP} > 0)"
     )
 
 
@@ -95,7 +112,7 @@ def _rank(db: Any, policy: Policy) -> None:
     protect = policy.quality.protect_recognised
     recognised = f"{is_recognised(protect)} AND ident IS NOT NULL" if protect is not None else "NULL::BOOLEAN"
     db.execute(
-        "CREATE TABLE ranked AS SELECT s.rid, s.ident, s.quality, s.verdict, "
+        "CREATE TABLE ranked AS SELECT s.rid, s.ident, s.quality, s.verdict, s.reviewed, "
         "(CASE WHEN s.reason = 0 THEN coalesce(l.reason, 0) ELSE s.reason END)::UTINYINT AS reason, false AS found, "
         f"{recognised} AS recognised, "
         "CASE WHEN quality IS NOT NULL THEN rank() OVER (ORDER BY quality NULLS LAST) - 1 END AS lower "
@@ -120,6 +137,9 @@ class _Rules:
         self._policy, self._quality, self._size = policy, policy.quality, policy.size
         least = self._quality.keep_at_least
         self._protected = f"(ident IS NOT NULL AND place <= {least})" if least else "false"
+        self._has_reviewed = bool(scalar(db, f"SELECT count(*) FROM reviewed WHERE code & {KEEP} > 0"))
+        if self._has_reviewed:
+            self._protected = f"({self._protected} OR {_REVIEWED})"
         self.spared: dict[str, int] = {}
 
     def rows(self) -> dict[str, str]:
@@ -189,8 +209,12 @@ class _Rules:
         self._find(drop, condition, f"LEFT JOIN ({_identities()}) USING (ident)")
 
     def _drop(self, drop: str, condition: str, join: str = "") -> None:
+        if self._has_reviewed:
+            condition = f"({condition}) AND NOT ({_REVIEWED})"
         reason = f"CASE WHEN {_KEPT} AND ({condition}) THEN {reason_code(drop)} ELSE reason END"
         _replace(self._db, f"SELECT state.* REPLACE (({reason})::UTINYINT AS reason) FROM state {join}")
+        if self._has_reviewed:  # the rows that stay are no longer the first ones of their identity
+            _replace(self._db, f"SELECT state.* REPLACE ({_PLACE} AS place) FROM state")
 
     def _cap(self, most: int) -> None:
         # Summed as whole numbers: a sum of floats would depend on the order in which threads add.

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fiqa_core.curation.decisions.database import VERDICTS, row, scalar
+from fiqa_core.curation.decisions.database import DROP, KEEP, RELABELLED, VERDICTS, row, scalar
 from fiqa_core.curation.decisions.output_columns import ColumnsOf
 from fiqa_core.curation.decisions.reason_codes import MEANINGS, REASONS
 from fiqa_core.curation.decisions.rules import exact_steps
@@ -27,6 +27,13 @@ def counts(db: Any) -> dict[str, Any]:
         raise RuntimeError(f"{kept} rows kept and {sum(dropped.values())} dropped are not the {rows} rows of the table")
     unread = dropped.pop(str(Drop.NOT_READ))
     return {"rows": rows - unread, "kept": kept, "dropped": dropped, "unread_rows": unread}
+
+
+def counts_of_review(db: Any) -> dict[str, int]:
+    """Rows that a person decided about: `keep`, `drop`, and `relabelled` (which may be kept or dropped as well)."""
+    counted = ", ".join(f"count(*) FILTER (code & {bit} > 0)" for bit in (KEEP, DROP, RELABELLED))
+    found = row(db, f"SELECT {counted} FROM reviewed")
+    return dict(zip(("keep", "drop", "relabelled"), map(int, found), strict=True))
 
 
 def statistics(db: Any, columns: ColumnsOf) -> dict[str, Any]:

@@ -41,7 +41,7 @@ function tile(rid, role, looksLike) {
   if (!face) return figure;
   const caption = element("figcaption");
   if (role) caption.append(element("span", "role", role));
-  caption.append(element("span", "", face.quality === undefined ? face.status : "quality " + face.quality));
+  caption.append(element("span", "", face.quality === undefined ? face.status : "quality " + face.quality.toPrecision(4)));
   if (face.label !== undefined) caption.append(named(face.label, "label"));
   if (face.before !== undefined && face.before !== face.label) caption.append(named("was " + face.before, "label before"));
   if (face.key !== undefined) caption.append(named(face.key, (face.shard || "") + " index " + face.index));
