@@ -78,7 +78,7 @@ def test_damaged_exif_changes_nothing():
         exif[0x0110] = "a camera"
         whole = make(FACE, exif=exif.tobytes())
         at = whole.index(b"a camera")
-        data = whole[: at - 26] + b"\xff" * 34 + whole[at + 8 :]  # the directory and its value
+        data = whole[: at - 18] + b"\xff" * 26 + whole[at + 8 :]  # the directory and its value
         assert data != whole
         assert decode_rgb(data, ImageLimits()).pixels.shape == (96, 64, 3)
 
