@@ -5,7 +5,8 @@ python -m benchmarks.readers [--images 20000] [--rounds 5]
 The files are made of LFW faces, JPEG of about 4 kB. Every reader gives the
 stored bytes, the key and the label of each image; nothing is decoded. Times are
 those of the processor. The peers: `lmdb` and `pickle` (keys, labels and
-values as ViT-FIQA's loader reads them), `tfrecord` (which checks no checksums; ours checks all), and `pickle.load`.
+values as ViT-FIQA's loader reads them), `tfrecord` (which checks no checksums; ours checks all), `pickle.load`,
+`zipfile`, pandas with `open` for lists, and `datasets.load_from_disk` without decoding.
 """
 
 import argparse
