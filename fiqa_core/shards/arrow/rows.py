@@ -217,7 +217,7 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 def _is_fixed(kind: pa.DataType) -> bool:
     try:
-        return kind.bit_width % 8 == 0 and kind.num_fields == 0
+        return bool(kind.bit_width % 8 == 0 and kind.num_fields == 0)
     except ValueError:
         return False
 

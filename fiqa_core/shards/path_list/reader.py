@@ -157,7 +157,7 @@ def _record(item: _Item, limit: int) -> Record:
 
 
 def _content(place: str, limit: int) -> FileContent:
-    if is_local(place):
+    if place.startswith("/"):
         return read_local_image(place, limit)
     try:
         file = stat(place)
