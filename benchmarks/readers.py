@@ -5,7 +5,8 @@ python -m benchmarks.readers [--images 20000] [--rounds 5]
 The files are made of LFW faces, JPEG of about 4 kB. Every reader gives the
 stored bytes, the key and the label of each image; nothing is decoded. Times are
 those of the processor. The peers: `lmdb` and `pickle` (keys, labels and
-values as ViT-FIQA's loader reads them), `tfrecord` (which checks no checksums; ours checks all), and `pickle.load`.
+values as ViT-FIQA's loader reads them), `tfrecord` (which checks no checksums; ours checks all), `pickle.load`,
+`zipfile`, pandas with `open` for lists, and `datasets.load_from_disk` without decoding.
 """
 
 import argparse
@@ -13,22 +14,28 @@ import pickle
 import statistics
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import datasets
 import lmdb
 import numpy as np
+import pandas as pd
 from tfrecord.reader import tfrecord_loader
 
 from benchmarks.faces import DEFAULT_SHARDS, shards, stored_images
+from fiqa_core.shards.arrow.reader import Arrow
 from fiqa_core.shards.container import Container
 from fiqa_core.shards.insightface_bin.reader import InsightFaceBin
 from fiqa_core.shards.lmdb.reader import Lmdb
+from fiqa_core.shards.path_list.reader import PathList
 from fiqa_core.shards.tfrecord.example import FILENAME, IMAGE, LABEL, serialised
 from fiqa_core.shards.tfrecord.framing import framed
 from fiqa_core.shards.tfrecord.reader import TFRecord
 from fiqa_core.shards.unit import ReadSettings
+from fiqa_core.shards.zip.reader import Zip
 from fiqa_core.storage import stat
 
 Read = Callable[[Path], Iterator[int]]
@@ -70,6 +77,9 @@ def _files(folder: Path, images: list[bytes]) -> dict[str, tuple[Path, Read, Rea
         "TFRecord": (_write_tfrecord(folder, images), _ours(TFRecord()), _by_tfrecord),
         "`.bin` of bytes": (_write_bin(folder / "a.bin", images), _ours(InsightFaceBin()), _by_pickle),
         "`.bin` of arrays": (_write_bin(folder / "b.bin", arrays), _ours(InsightFaceBin()), _by_pickle),
+        "zip": (_write_zip(folder, images), _ours(Zip()), _by_zipfile),
+        "list (CSV)": (_write_list(folder / "list", images), _ours(PathList()), _by_pandas),
+        "Arrow of `save_to_disk`": (_write_arrow(folder, images), _ours(Arrow()), _by_datasets),
     }
 
 
@@ -106,6 +116,54 @@ def _by_pickle(path: Path) -> Iterator[int]:
         images, _ = pickle.load(stream, encoding="bytes")  # noqa: S301
     for image in images:
         yield len(bytes(image))
+
+
+def _by_zipfile(path: Path) -> Iterator[int]:
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            yield len(archive.read(info))
+
+
+def _by_pandas(path: Path) -> Iterator[int]:
+    table = pd.read_csv(path)
+    for name, _ in zip(table.path, table.label, strict=True):
+        yield len((path.parent / name).read_bytes())
+
+
+def _by_datasets(path: Path) -> Iterator[int]:
+    table = datasets.Dataset.from_file(str(path)).cast_column("image", datasets.Image(decode=False))
+    for row in table:
+        yield len(row["image"]["bytes"])
+
+
+def _write_zip(folder: Path, images: list[bytes]) -> Path:
+    with zipfile.ZipFile(folder / "faces.zip", "w") as archive:
+        for number, image in enumerate(images):
+            archive.writestr(f"{number // 10}/{number:06d}.jpg", image)
+    return folder / "faces.zip"
+
+
+def _write_list(folder: Path, images: list[bytes]) -> Path:
+    names = []
+    for number, image in enumerate(images):
+        place = folder / str(number // 10) / f"{number:06d}.jpg"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(image)
+        names.append(place.relative_to(folder))
+    labels = [number // 10 for number in range(len(images))]
+    pd.DataFrame({"path": names, "label": labels}).to_csv(folder / "faces.csv", index=False)
+    return folder / "faces.csv"
+
+
+def _write_arrow(folder: Path, images: list[bytes]) -> Path:
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    columns = {
+        "image": [{"bytes": image, "path": f"{number:06d}.jpg"} for number, image in enumerate(images)],
+        "label": [number // 10 for number in range(len(images))],
+    }
+    datasets.Dataset.from_dict(columns, features=features).save_to_disk(folder / "saved", num_shards=1)
+    (found,) = (folder / "saved").glob("*.arrow")
+    return found.rename(folder / "faces.arrow")
 
 
 def _write_lmdb(folder: Path, images: list[bytes]) -> Path:

@@ -3,8 +3,9 @@
 What pixels mean here, format by format. The tests check each line. OpenCV's `IMREAD_COLOR`, which the original
 uses, gives the same pixels unless a line says otherwise:
 
-- formats: JPEG (with MPO), PNG (with APNG), WebP, GIF, BMP, TIFF; other known ones (AVIF, HEIC, JPEG 2000, JPEG XL,
-  camera raw, PSD, SVG, PDF, videos ...) are UNSUPPORTED by their content, everything else is NOT_AN_IMAGE. (Files named
+- formats: JPEG (with MPO), PNG (with APNG), WebP, GIF, BMP, TIFF, AVIF, and HEIC where pillow-heif is installed (else
+  UNSUPPORTED); other known ones (JPEG 2000, JPEG XL, camera raw, PSD, SVG, PDF, videos ...) are UNSUPPORTED by their
+  content, everything else is NOT_AN_IMAGE. (Files named
   like drawings, icons, documents or videos are not records: in a folder they are skipped and named in the log, and a
   sample of a tar with nothing else is MISSING_IMAGE);
 - grey: the one channel three times; 1 bit: 0 and 255; a palette: its colours;
@@ -14,6 +15,8 @@ uses, gives the same pixels unless a line says otherwise:
 - CMYK and YCCK JPEG: Pillow's conversion, without colour profile (OpenCV's differs by a few levels);
 - colour profiles and gamma: not applied;
 - EXIF orientation (JPEG, PNG, WebP) and the TIFF tag: applied, whatever integer type it is stored in;
+- AVIF and HEIC: turned as their own boxes say, EXIF does not count; more than 8 bits a sample: the decoder's rounding;
+  OpenCV decodes AVIF with its own conversion from YUV, which differs by a few levels, and no HEIC;
 - several frames or pages: the first; of an animated PNG the picture that other readers show;
 - text, profiles, thumbnails, unknown parts and bytes after the end: never read, whatever their size and state.
 
@@ -43,6 +46,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fiqa_core.images.admission import ImageLimits, ImageRejected
+from fiqa_core.images.box_formats import decode_boxes
 from fiqa_core.images.foreign_formats import foreign_format
 from fiqa_core.images.headers import ImageFormat, recognise
 from fiqa_core.images.jpeg import decode_jpeg
@@ -90,6 +94,8 @@ def decode_rgb(data: bytes | memoryview, limits: ImageLimits) -> DecodedImage:
     try:
         if image_format is ImageFormat.JPEG:
             return DecodedImage(*decode_jpeg(data, limits))
+        if image_format in (ImageFormat.AVIF, ImageFormat.HEIC):
+            return DecodedImage(*decode_boxes(image_format, data, limits))
         return DecodedImage(*decode_with_pillow(image_format, data, limits))
     except MemoryError as error:
         raise ImageRejected(Status.TOO_LARGE, "there is not enough memory to decode it") from error

@@ -15,7 +15,8 @@ from schemas.reasons import Status
 
 
 class ImageFormat(StrEnum):
-    """The admitted formats. JPEG includes MPO (several JPEGs in a row; the first one counts)."""
+    """The admitted formats. JPEG includes MPO (several JPEGs in a row; the first one counts), HEIC every HEIF file that
+    does not say how its picture is coded."""
 
     JPEG = "JPEG"
     PNG = "PNG"
@@ -23,9 +24,18 @@ class ImageFormat(StrEnum):
     GIF = "GIF"
     BMP = "BMP"
     TIFF = "TIFF"
+    AVIF = "AVIF"
+    HEIC = "HEIC"
 
 
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# Brands of ISO media files that hold pictures; None: of any coding, or of another (JPEG in HEIF).
+_BOX_BRANDS: dict[bytes, ImageFormat | None] = {
+    **dict.fromkeys((b"avif", b"avis"), ImageFormat.AVIF),
+    **dict.fromkeys((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs"), ImageFormat.HEIC),
+    **dict.fromkeys((b"mif1", b"mif2", b"msf1", b"miaf", b"jpeg")),
+}
+_MOST_BRAND_BYTES = 4096
 # Many texts start with "BM"; the size of the header that follows shows a bitmap.
 _BMP_HEADER_SIZES = (12, 16, 40, 52, 56, 64, 108, 124)
 
@@ -44,7 +54,17 @@ def recognise(data: bytes) -> ImageFormat | None:
         return ImageFormat.TIFF
     if data.startswith(b"BM") and int.from_bytes(data[14:18], "little") in _BMP_HEADER_SIZES:
         return ImageFormat.BMP
-    return None
+    return _recognise_boxes(data) if data[4:8] == b"ftyp" else None
+
+
+def _recognise_boxes(data: bytes) -> ImageFormat | None:
+    """By the brands of an ISO media file: its own and, where this one is general, the compatible ones."""
+    end = min(int.from_bytes(data[:4], "big"), len(data), _MOST_BRAND_BYTES)
+    brands = [data[8:12], *(data[at : at + 4] for at in range(16, end - 3, 4))]
+    if brands[0] not in _BOX_BRANDS:
+        return None
+    particular = (_BOX_BRANDS[brand] for brand in brands if _BOX_BRANDS.get(brand))
+    return next(particular, ImageFormat.HEIC)
 
 
 def stored_size(image_format: ImageFormat, data: bytes) -> tuple[int, int] | None:

@@ -12,6 +12,8 @@ _SUFFIXES = {
     ImageFormat.GIF: "gif",
     ImageFormat.BMP: "bmp",
     ImageFormat.TIFF: "tif",
+    ImageFormat.AVIF: "avif",
+    ImageFormat.HEIC: "heic",
 }
 # Control characters, what Windows refuses, and `~`, which marks names that were made different from others.
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"\\|?*~]')

@@ -8,6 +8,8 @@ from fiqa_core.errors import FiqaError
 _REMEDY = {
     "gs": "Sign in (gcloud auth application-default login), or let the service account read and write this bucket "
     "(roles/storage.objectUser).",
+    "hf": "Sign in (hf auth login, or HF_TOKEN) as someone who may read this repository; of a gated one the terms must "
+    "be accepted on its page.",
     "s3": "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, of an identity that may list, read and "
     "write this bucket; for a public bucket, FSSPEC_S3_ANON=true.",
 }
@@ -77,6 +79,9 @@ def http_status(error: BaseException) -> tuple[int | None, str]:
     if isinstance(response, dict):  # botocore
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         return status, str(response.get("Error", {}).get("Code", ""))
+    status = getattr(response, "status_code", None)  # requests, httpx (huggingface_hub)
+    if isinstance(status, int):
+        return status, str(status)
     answers = {"gcsfs.HttpError": "code", "aiohttp.ClientResponseError": "status"}
     found = next((str(getattr(error, answers[name], "")) for name in kinds(error) if name in answers), "")
     return (int(found), found) if found.isdigit() else (None, "")

@@ -12,6 +12,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from fiqa_core.extras import install_extra
 from fiqa_core.storage.errors import StorageError, explained, kind_and_line
 from fiqa_core.storage.http import HttpStore, is_http
+from fiqa_core.storage.hugging_face import HuggingFaceStore
 from fiqa_core.storage.store import PlainStore, Store
 
 _SCHEMES = {"gs": "gs", "gcs": "gs", "s3": "s3", "s3a": "s3"}
@@ -19,7 +20,7 @@ _CLIENTS = {"gs": ("google", "GoogleStore"), "s3": ("amazon", "AmazonStore")}
 _EXTRAS = {"s3": "s3", "gs": "", "hf": "hf"}
 _LOCAL = ("file", "local")
 # With one slash, a URI of these stores would mean a local folder named `gs:`.
-_REMOTE = {*_SCHEMES, "memory", "http", "https"}
+_REMOTE = {*_SCHEMES, "memory", "http", "https", "hf"}
 # fsspec's file systems that look inside another file or store.
 _WRAPPERS = {
     "zip",
@@ -34,7 +35,7 @@ _WRAPPERS = {
     "generic",
 }
 
-_INSIDE = "zip://"
+_INSIDE, _HUB = "zip://", "hf://"
 
 # One client a process (all threads share its connections); a fork opens its own.
 _opened: dict[tuple[int, str], Store] = {}
@@ -90,7 +91,9 @@ def store_of(uri: str) -> tuple[Store, str]:
     kind, rest = _cloud(uri)
     if kind is None:
         fs, path = filesystem(uri)
-        return HttpStore(fs) if is_http(uri) else PlainStore(fs), path
+        if is_http(uri):
+            return HttpStore(fs), path
+        return HuggingFaceStore(fs) if uri.startswith(_HUB) else PlainStore(fs), path
     with _opening:
         key = (os.getpid(), kind)
         if key not in _opened:

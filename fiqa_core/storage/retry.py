@@ -27,6 +27,7 @@ _BROKEN = {
     "botocore.HTTPClientError",
     "botocore.ResponseParserError",
     "gcsfs.ChecksumError",
+    "httpx.TransportError",
     "requests.ChunkedEncodingError",
     "requests.ConnectionError",
     "requests.Timeout",

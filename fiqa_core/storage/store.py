@@ -8,6 +8,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from fiqa_core.storage.errors import StorageError
 
+# What file systems call that which changes with a file's content.
+_VERSION_KEYS = ("ETag", "etag", "blob_id", "xet_hash", "mtime", "created", "Last-Modified", "sha")
+
 
 class Entry(NamedTuple):
     """A file of a listing. A folder's `path` ends with a slash; `size` is in bytes, -1 if not known."""
@@ -97,8 +100,6 @@ class PlainStore:
 
 def plain_entry(info: dict[str, Any]) -> Entry:
     """The entry for what fsspec knows of a file."""
-    version = next(
-        (str(info[key]) for key in ("ETag", "etag", "mtime", "created", "Last-Modified", "sha") if info.get(key)), ""
-    )
+    version = next((str(info[key]) for key in _VERSION_KEYS if info.get(key)), "")
     size = info.get("size")
     return Entry(info["name"], -1 if size is None else int(size), version)

@@ -31,6 +31,15 @@ def encoded(pixels: np.ndarray, image_format: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
+def heic_bytes(pixels: np.ndarray, **options: Any) -> bytes:
+    """`pixels` as HEIC by pillow-heif; `options` are those of its writer."""
+    import pillow_heif
+
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(pixels)).save(buffer, **options)
+    return buffer.getvalue()
+
+
 def jpeg_bytes(seed: int, size: int = 112, quality: int = 90, **options: Any) -> bytes:
     """A synthetic face as JPEG; `options` are those of Pillow's writer."""
     return encoded(face_pixels(seed, size), "JPEG", quality=quality, **options)

@@ -249,3 +249,27 @@ def test_two_colons_in_a_name_are_no_chain(tmp_path: Path) -> None:
     (tmp_path / "a::b.txt").write_bytes(b"1")
     assert storage.read_bytes(f"{tmp_path}/a::b.txt") == b"1"
     MemoryFileSystem.store.clear()
+
+
+def test_braces_and_lists_of_urls_by_http_are_inputs(web, tmp_path: Path) -> None:
+    base, folder, _ = web
+    for number in range(3):
+        write_tar(folder / f"s-{number:06d}.tar", 2)
+        (folder / f"{number}.jpg").write_bytes(jpeg(number))
+    shards = [f"{base}/s-{number:06d}.tar" for number in range(3)]
+    plan = str(tmp_path / "plan")
+    assert [u.shard for u in plan_dataset([f"{base}/s-{{000000..000002}}.tar"], "auto", 9, plan).units] == shards
+    with pytest.raises(ValueError, match=r"s-000003\.tar: no such file"):
+        plan_dataset([f"{base}/s-{{000000..000003}}.tar"], "auto", 9, plan)
+    (folder / "shards.txt").write_text("s-000000.tar\ns-{000001..000002}.tar\n")
+    assert [u.shard for u in plan_dataset([f"{base}/shards.txt"], "auto", 9, plan).units] == shards
+    (tmp_path / "urls.txt").write_text(f"{base}/0.jpg?size=full\n{base}/gone.jpg\n{base}/2.jpg\n")
+    (folder / "list.csv").write_text(f"path,label\n0.jpg,Ann\n{base}/2.jpg,Bob\nhttp://127.0.0.1:9/3.jpg,Eve\n")
+    output = str(tmp_path / "out")
+    inputs = [str(tmp_path / "urls.txt"), f"{base}/list.csv"]
+    assert score_dataset.run(["--input", *inputs, "--output", output]) == 0
+    table = pd.read_parquet(f"{output}/quality").sort_values(["shard", "index"])
+    status = dict(zip(zip(table.shard, table["index"], strict=True), table.status.astype(str), strict=True))
+    assert [status[inputs[0], index] for index in range(3)] == ["scored", "unreadable", "scored"]
+    assert [status[inputs[1], index] for index in range(3)] == ["scored", "scored", "unsafe_name"]
+    assert list(table[table.shard == inputs[1]].label) == ["Ann", "Bob", "Eve"]

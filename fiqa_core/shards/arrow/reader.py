@@ -74,6 +74,22 @@ class Arrow(Container):
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record a row; a damaged row costs itself, a damaged batch its rows, and each has its record."""
+        return self._read(unit, settings, None)
+
+    def read_at(self, unit: Unit, settings: ReadSettings, wanted: Sequence[int]) -> Iterator[Record]:
+        """Of other rows no image is read."""
+        places = set(wanted)
+        return (record for record in self._read(unit, settings, iter(wanted)) if record.index in places)
+
+    def reads_in_place(self, unit: Unit) -> bool:  # noqa: ARG002
+        """Yes: descriptions of batches are all that lies before a row."""
+        return True
+
+    def read_places(self, unit: Unit, settings: ReadSettings, places: Iterator[int]) -> Iterator[Record]:
+        """As `read`; of other rows no image is read."""
+        return self._read(unit, settings, (unit.first_index + place for place in places))
+
+    def _read(self, unit: Unit, settings: ReadSettings, wanted: Iterator[int] | None) -> Iterator[Record]:
         try:
             with open_read(unit.url, unit.version) as stream, closing(stream):
                 try:
@@ -82,7 +98,7 @@ class Arrow(Container):
                 except (ArrowError, ColumnError) as error:
                     yield Record(None, unit.first_index, None, None, Fault(Status.SHARD_UNREADABLE, str(error)))
                     return
-                yield from _records(stream, unit, start, schema, columns, settings.max_stored_bytes)
+                yield from _records(stream, unit, start, schema, columns, settings.max_stored_bytes, wanted)
         except FileNotFoundError:
             named = _named_beside(unit.url)
             if named is None or unit.url.rpartition("/")[2] not in named:
@@ -135,30 +151,60 @@ def _columns(schema: pa.Schema, settings: ReadSettings, url: str) -> ImageColumn
 
 
 def _records(
-    stream: IO[bytes], unit: Unit, start: int, schema: pa.Schema, columns: ImageColumns, limit: int
+    stream: IO[bytes],
+    unit: Unit,
+    start: int,
+    schema: pa.Schema,
+    columns: ImageColumns,
+    limit: int,
+    wanted: Iterator[int] | None,
 ) -> Iterator[Record]:
+    """The records of a unit; `wanted`: only those with these `index` (ascending), and of lost stretches."""
     skip = int(unit.listing or 0)
     index = unit.first_index
-    end = index + unit.records if unit.records >= 0 else None
-    whole = end is None
+    whole = unit.records < 0
+    end = None if whole else index + unit.records
+    following = None if wanted is None else next(wanted, None)
     for found in batches(stream, schema, start if whole else unit.start):
-        if end is not None and index >= end:
+        if (end is not None and index >= end) or (wanted is not None and following is None):
             return
         if isinstance(found, Lost):
             yield _lost(found, index)
             index += 1
             continue
         stop = found.rows if end is None else min(found.rows, skip + end - index)
-        try:
-            rows = BatchRows(stream, found, schema, columns.wanted)
-        except _DAMAGE as error:
-            yield from (_unreadable(index + place - skip, found, str(error)) for place in range(skip, stop))
-        else:
-            yield from _of_batch(rows, columns, skip, stop, index, limit)
+        runs = [(skip, stop)]
+        if wanted is not None:
+            runs = []
+            while following is not None and following < index + stop - skip:
+                place = following - index + skip
+                runs += [(place, place + 1)] if place >= skip else []
+                following = next(wanted, None)
+        if runs:
+            yield from _of_runs(stream, found, schema, columns, runs, index - skip, limit)
         index += stop - skip
         skip = 0
     if whole and index == unit.first_index:
         yield Record(None, index, None, None, Fault(Status.SHARD_UNREADABLE, "it holds no rows"))
+
+
+def _of_runs(
+    stream: IO[bytes],
+    batch: Batch,
+    schema: pa.Schema,
+    columns: ImageColumns,
+    runs: Sequence[tuple[int, int]],
+    first: int,
+    limit: int,
+) -> Iterator[Record]:
+    """Runs of rows of a batch, whose row 0 is row `first` of the file."""
+    try:
+        rows = BatchRows(stream, batch, schema, columns.wanted)
+    except _DAMAGE as error:
+        yield from (_unreadable(first + row, batch, str(error)) for run in runs for row in range(*run))
+        return
+    for begin, stop in runs:
+        yield from _of_batch(rows, columns, begin, stop, first + begin, limit)
 
 
 def _of_batch(rows: BatchRows, columns: ImageColumns, skip: int, stop: int, index: int, limit: int) -> Iterator[Record]:

@@ -139,7 +139,7 @@ class BatchRows:
         width = 8 if kind in (pa.large_binary(), pa.large_string()) else 4
         data = self._bytes(buffer, first * width, (stop + 1) * width)
         offsets = np.frombuffer(data, np.dtype(f"<i{width}"))
-        if offsets[0] < 0 or (np.diff(offsets) < 0).any() or offsets[-1] > self._batch.buffers[buffer + 1][1]:
+        if offsets[0] < 0 or (offsets[1:] < offsets[:-1]).any() or offsets[-1] > self._batch.buffers[buffer + 1][1]:
             raise BadRowsError("the places of its values are damaged")
         return offsets
 

@@ -48,6 +48,8 @@ def rows(stream: IO[bytes], start: int, stop: int | None, delimiter: str) -> Ite
 def _cells(line: str, lines: "_Lines", delimiter: str) -> list[str]:
     """The cells of the row that begins with a line. If quotes do not end, the row ends with the line: one unbalanced
     quote must not swallow the rows behind it."""
+    if '"' not in line:
+        return line.rstrip("\r\n").split(delimiter)
     end = lines.end
     try:
         return next(csv.reader(lines.from_line(line), delimiter=delimiter, strict=True), [])

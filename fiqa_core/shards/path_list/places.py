@@ -8,7 +8,7 @@ so that it can neither read this machine's files nor make it call other hosts. I
 from typing import NamedTuple
 
 from fiqa_core.shards.names import MAX_NAME_CHARACTERS, is_safe
-from fiqa_core.storage import absolute, is_local, join, look_into
+from fiqa_core.storage import absolute, join, look_into
 
 _LOCAL_SCHEMES = ("file", "local")
 _WEB = ("http", "https")
@@ -22,10 +22,10 @@ class Unsafe(NamedTuple):
 
 
 def place_of(path: str, list_url: str, base: str) -> str | Unsafe:
-    """Where the file lies that a list names, as a URL or absolute path.
+    """Where the file lies that a list names, as a URL or (on a local disk) absolute path.
 
     Args:
-        list_url: of the list. base: the folder of its relative paths.
+        list_url: of the list. base: the folder of its relative paths; both absolute.
     """
     if len(path) > MAX_NAME_CHARACTERS:
         return Unsafe(f"is longer than {MAX_NAME_CHARACTERS} characters")
@@ -44,7 +44,7 @@ def place_of(path: str, list_url: str, base: str) -> str | Unsafe:
 
 
 def _absolute(path: str, list_url: str) -> str | Unsafe:
-    if not is_local(list_url):
+    if not _is_local(list_url):
         return Unsafe("is a path of this machine, which only a list on a local disk may name: copy the list to one")
     return path if is_safe(path.lstrip("/")) else Unsafe("has `..` in it")
 
@@ -54,12 +54,17 @@ def _stored(path: str, scheme: str, rest: str, list_url: str) -> str | Unsafe:
         return Unsafe("is a chain of file systems; name files and not places in archives")
     if not is_safe(rest.partition("?")[0]):
         return Unsafe("has `..` in it")
-    if is_local(list_url):
+    if _is_local(list_url):
         return path
     own = list_url.partition("://")[0].lower()
     if _SAME_STORE.get(scheme, scheme) == _SAME_STORE.get(own, own) and _bucket(absolute(path)) == _bucket(list_url):
         return path
     return Unsafe("lies in another store than its list, which only a list on a local disk may name: copy the list")
+
+
+def _is_local(list_url: str) -> bool:
+    # Absolute URLs of local files are paths; asking the storage costs more than reading a small image.
+    return list_url.startswith("/")
 
 
 def _bucket(url: str) -> str:

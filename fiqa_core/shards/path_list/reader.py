@@ -2,11 +2,11 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import closing
 from typing import IO, NamedTuple
 
-from fiqa_core.shards.container import Container, UnfitShardError, at_places
+from fiqa_core.shards.container import Container, UnfitShardError
 from fiqa_core.shards.image_file import FileContent, read_local_image, read_stored_image
 from fiqa_core.shards.names import MAX_LABEL_CHARACTERS, MAX_NAME_CHARACTERS, parent, printable, shortened
 from fiqa_core.shards.path_list.layout import EmptyListError, Layout, find_layout
@@ -69,28 +69,15 @@ class PathList(Container):
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record a row; files of a local disk are read one at a time, others many at once."""
-        return self._records(unit, settings, None)
+        return _records(unit, settings, None)
+
+    def read_at(self, unit: Unit, settings: ReadSettings, wanted: Sequence[int]) -> Iterator[Record]:
+        """Other files are not opened."""
+        return (record for record in _records(unit, settings, set(wanted)) if record.key is not None)
 
     def read_places(self, unit: Unit, settings: ReadSettings, places: Iterator[int]) -> Iterator[Record]:
         """As `read`; other files are not opened."""
-        return self._records(unit, settings, places)
-
-    def _records(self, unit: Unit, settings: ReadSettings, places: Iterator[int] | None) -> Iterator[Record]:
-        with open_read(unit.url, unit.version.partition(_VERSIONS)[0]) as stream, closing(stream):
-            try:
-                layout = find_layout(stream, unit.url, settings)
-            except UnfitShardError as error:
-                yield Record(None, unit.first_index, None, None, Fault(Status.SHARD_UNREADABLE, str(error)))
-                return
-            start, stop = (unit.start, unit.stop) if unit.stop else (layout.start, None)
-            numbered = enumerate(rows(stream, start, stop, layout.delimiter), unit.first_index)
-            chosen = numbered if places is None else at_places(numbered, places)
-            items = (_item(row, index, layout, unit.url) for index, row in chosen)
-            limit = settings.max_stored_bytes
-            if "://" not in layout.first and is_local(layout.base):
-                yield from (_record(item, limit) for item in items)
-                return
-            yield from in_flight(items, lambda item: _record(item, limit), weigh=lambda _: min(limit, _WEIGHT))
+        return _records(unit, settings, {unit.first_index + place for place in places})
 
     def _runs(self, file: StoredFile, stream: IO[bytes], layout: Layout, unit_size: int) -> Iterator[Unit]:
         first = index = 0
@@ -113,6 +100,24 @@ class PathList(Container):
 
 
 _WEIGHT = 1 << 20  # bytes that a file of unknown size is taken for, of those that are fetched at once
+
+
+def _records(unit: Unit, settings: ReadSettings, wanted: Set[int] | None) -> Iterator[Record]:
+    """The records of a unit; `wanted`: only those with these `index`."""
+    with open_read(unit.url, unit.version.partition(_VERSIONS)[0]) as stream, closing(stream):
+        try:
+            layout = find_layout(stream, unit.url, settings)
+        except UnfitShardError as error:
+            yield Record(None, unit.first_index, None, None, Fault(Status.SHARD_UNREADABLE, str(error)))
+            return
+        start, stop = (unit.start, unit.stop) if unit.stop else (layout.start, None)
+        numbered = enumerate(rows(stream, start, stop, layout.delimiter), unit.first_index)
+        items = (_item(row, index, layout, unit.url) for index, row in numbered if wanted is None or index in wanted)
+        limit = settings.max_stored_bytes
+        if "://" not in layout.first and is_local(layout.base):
+            yield from (_record(item, limit) for item in items)
+            return
+        yield from in_flight(items, lambda item: _record(item, limit), weigh=lambda _: min(limit, _WEIGHT))
 
 
 class _Item(NamedTuple):
@@ -152,7 +157,7 @@ def _record(item: _Item, limit: int) -> Record:
 
 
 def _content(place: str, limit: int) -> FileContent:
-    if is_local(place):
+    if place.startswith("/"):
         return read_local_image(place, limit)
     try:
         file = stat(place)

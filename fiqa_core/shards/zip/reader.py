@@ -2,13 +2,13 @@
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import IO
 
 from fsspec.utils import glob_translate
 
-from fiqa_core.shards.container import Container, UnfitShardError
+from fiqa_core.shards.container import Container, UnfitShardError, picked
 from fiqa_core.shards.names import (
     MAX_LABEL_CHARACTERS,
     MAX_NAME_CHARACTERS,
@@ -85,19 +85,26 @@ class Zip(Container):
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record for each image, whatever state it is in; without a directory, one for each lost stretch too."""
+        if unit.stop:
+            yield from _by_directory(unit, settings, None)
+            return
         members, url = look_into(unit.url)
-        chosen = _Chosen(members)
-        limit = settings.max_stored_bytes
         with open_read(url, unit.version) as stream, closing(stream):
-            if not unit.stop:
-                yield from _read_whole(stream, chosen, limit)
-                return
-            shift = find_directory(stream).shift
-            index = unit.first_index
-            for entry, _ in entries(stream, unit.start, unit.stop):
-                if chosen(entry):
-                    yield _record(stream, entry, shift, index, limit)
-                    index += 1
+            yield from _read_whole(stream, _Chosen(members), settings.max_stored_bytes)
+
+    def read_at(self, unit: Unit, settings: ReadSettings, wanted: Sequence[int]) -> Iterator[Record]:
+        """By the directory, without reading other members."""
+        return _by_directory(unit, settings, iter(wanted)) if unit.stop else picked(self, unit, settings, wanted)
+
+    def reads_in_place(self, unit: Unit) -> bool:
+        """Where there is a directory."""
+        return unit.stop > 0
+
+    def read_places(self, unit: Unit, settings: ReadSettings, places: Iterator[int]) -> Iterator[Record]:
+        """As `read`; other members are not read."""
+        if not unit.stop:
+            return super().read_places(unit, settings, places)
+        return _by_directory(unit, settings, (unit.first_index + place for place in places))
 
 
 class _Chosen:
@@ -152,6 +159,27 @@ def _cuts(stream: IO[bytes], chosen: _Chosen, unit_size: int) -> tuple[list[tupl
     if cuts[-1][1] < count or not count:
         cuts.append((directory.stop, count))
     return cuts, count
+
+
+def _by_directory(unit: Unit, settings: ReadSettings, wanted: Iterator[int] | None) -> Iterator[Record]:
+    """The records of a unit that was cut, in order of `index`; `wanted`: only these of them."""
+    members, url = look_into(unit.url)
+    chosen, limit = _Chosen(members), settings.max_stored_bytes
+    following = None if wanted is None else next(wanted, None)
+    with open_read(url, unit.version) as stream, closing(stream):
+        shift = find_directory(stream).shift
+        index = unit.first_index
+        for entry, _ in entries(stream, unit.start, unit.stop):
+            if not chosen(entry):
+                continue
+            if wanted is not None:
+                while following is not None and following < index:
+                    following = next(wanted, None)
+                if following is None:
+                    return
+            if wanted is None or following == index:
+                yield _record(stream, entry, shift, index, limit)
+            index += 1
 
 
 def _read_whole(stream: IO[bytes], chosen: _Chosen, limit: int) -> Iterator[Record]:

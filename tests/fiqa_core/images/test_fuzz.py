@@ -11,7 +11,7 @@ from fiqa_core.images.decode import ImageLimits, ImageRejected, decode_rgb
 from fiqa_core.images.headers import ImageFormat
 from schemas.reasons import Status
 from tests.makers.hostile import png_chunk
-from tests.makers.images import encoded, face_pixels, jpeg_bytes, png_bytes, webp_bytes
+from tests.makers.images import encoded, face_pixels, heic_bytes, jpeg_bytes, png_bytes, webp_bytes
 from tests.makers.rare_jpegs import RARE_JPEGS
 
 # Pillow warns of what it finds in damaged metadata; that is not an exception.
@@ -26,6 +26,8 @@ SOURCES: dict[str, list[bytes]] = {
     "webp": [webp_bytes(0, 48), encoded(FACE, "WEBP", lossless=True)],
     "gif": [encoded(FACE, "GIF")],
     "bmp": [encoded(FACE, "BMP")],
+    "avif": [encoded(FACE, "AVIF", quality=80)],
+    "heic": [heic_bytes(FACE)],
     "tiff": [encoded(FACE, "TIFF"), encoded(FACE, "TIFF", compression="tiff_lzw")],
 }
 ROUNDS = 400
