@@ -84,5 +84,8 @@ def test_tars_that_leave_workers_idle_are_said_and_others_are_not():
 
 def test_a_tar_that_is_cut_leaves_no_worker_idle_and_a_smaller_unit_size_is_said_to_cut_it():
     assert "--unit-size" in str(idle_workers([unit(0, 100)], 4))
-    parts = [replace(unit(number, 100), start=100 * number, stop=100 * number + 100) for number in range(3)]
+    parts = [
+        replace(unit(number, 100), start=100 * number, stop=100 * number + 100, listing="tar-0.parquet")
+        for number in range(3)
+    ]
     assert idle_workers(parts, 4) is None

@@ -62,11 +62,11 @@ class WebDataset(Container):
 
     def is_sequential(self, unit: Unit) -> bool:
         """Where a tar is one unit."""
-        return not unit.stop
+        return not unit.listing
 
     def enter_at(self, unit: Unit, index: int) -> Unit:
         """From a place a few records before, which the index knows."""
-        return read_index(unit.listing).enter(unit, index) if unit.stop else unit
+        return read_index(unit.listing).enter(unit, index) if unit.listing else unit
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record for each image member, for each sample without an image, and for each run of lost bytes."""
@@ -95,10 +95,10 @@ class WebDataset(Container):
     def blocks(self, unit: Unit, settings: ReadSettings, wanted: Callable[[], int | None]) -> Iterator[FoundImages]:
         """Samples as far as they are plain, from the tar's start or the last known place before the first wanted."""
         first = wanted()
-        if unit.stop and first is not None:
+        if unit.listing and first is not None:
             unit = self.enter_at(unit, first)
         stop = None
-        if unit.stop:
+        if unit.listing:
             index = read_index(unit.listing)
             if index.border(unit.start).attributes:
                 return  # global attributes change what the headers say
@@ -190,7 +190,7 @@ def _read(unit: Unit, settings: ReadSettings, sidecar_bytes: int) -> Iterator[tu
 
 
 def _members(stream: IO[bytes], unit: Unit, max_bytes: int) -> Iterator[Member | Gap]:
-    if not unit.stop:
+    if not unit.listing:
         return members(open_tar(stream), max_bytes)
     index = read_index(unit.listing)
     border = index.border(unit.start)
