@@ -14,7 +14,7 @@ from fiqa_core.shards.tar.header import BLOCK
 from fiqa_core.shards.tar.outline import Walk
 from fiqa_core.shards.webdataset.marks import Mark, estimated_records, find_marks
 from fiqa_core.shards.webdataset.tar_index import TarIndex, TarIndexError, index_url, read_index, write_index
-from fiqa_core.storage import StoredFile, exists, open_read
+from fiqa_core.storage import StoredFile, exists, open_ahead, open_read
 from fiqa_core.wording import counted
 
 _log = logging.getLogger(__name__)
@@ -53,18 +53,19 @@ def index_for(file: StoredFile, unit_size: int, max_bytes: int, around: Surround
         # One that is not readable is made anew.
         with contextlib.suppress(TarIndexError):
             return read_index(url)
-    with open_read(file.url, file.version) as stream:
+    with open_read(file.url, file.version, _LOOK_AT) as stream:
         compressed = stream.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
         size = stream.seek(0, 2)
         if compressed or (many and size < _LARGE_AMONG_MANY):
             return None
-        records = estimated_records(Walk(stream, size, max_bytes), size, _LOOK_AT)
-        if records < 2 * unit_size:
-            return None
-        quick = _jumping(stream) if size // records > _LARGE_RECORD else stream
-        marks, found = _marks(file, Walk(quick, size, max_bytes), size, unit_size)
+        estimate = estimated_records(Walk(stream, size, max_bytes), size, _LOOK_AT)
+    if estimate < 2 * unit_size:
+        return None
+    with open_ahead(file.url, file.version) as stream:
+        quick = _jumping(stream) if size // estimate > _LARGE_RECORD else stream
+        marks, records = _marks(file, Walk(quick, size, max_bytes), size, unit_size)
     read_index.cache_clear()
-    return write_index(url, around.workspace, marks, found, size)
+    return write_index(url, around.workspace, marks, records, size)
 
 
 def _jumping(stream: IO[bytes]) -> IO[bytes]:
