@@ -5,7 +5,7 @@ the real reader (`archive.py`) takes over from the member before, as how it goes
 that the walk names is one that a reader of the whole tar passes, in the same state.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import IO
 
 from fiqa_core.shards.tar.archive import Archive
@@ -52,7 +52,7 @@ class Walk:
                 self.breaks += 1
                 border = yield from self._by_reading(border)
 
-    def _by_headers(self, border: Border) -> Iterator[Member | Gap]:  # type: ignore[misc]
+    def _by_headers(self, border: Border) -> Generator[Member | Gap, None, Border | None]:
         """Members as far as headers lead; the result is where they do not, None at the end."""
         self._stream.seek(border.offset)
         self._archive = archive = _Headers(self._stream, self._size, self._limit, border)
@@ -69,7 +69,7 @@ class Walk:
             return archive.border(archive.unpassed)
         return None
 
-    def _by_reading(self, border: Border) -> Iterator[Member | Gap]:  # type: ignore[misc]
+    def _by_reading(self, border: Border) -> Generator[Member | Gap, None, Border | None]:
         """Members and gaps up to some whole members behind damage; the result is the next member, None at the end."""
         self._at = _NOWHERE
         self._stream.seek(border.offset)

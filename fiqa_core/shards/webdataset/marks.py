@@ -17,7 +17,7 @@ class Mark(NamedTuple):
     """Where a sample begins whose first record has this `index`; `unit`: a unit begins here too."""
 
     border: Border
-    index: int
+    index: int  # type: ignore[assignment]  # shadows tuple.index, which is not used
     unit: bool
 
 
