@@ -83,7 +83,7 @@ class TarIndex(NamedTuple):
         """The unit from the last place on that is not behind the record with this `index`."""
         row = int(np.searchsorted(self.table["index"].to_numpy(), index, "right")) - 1
         start, first = self.table["start"][row].as_py(), self.table["index"][row].as_py()
-        if start <= unit.start:
+        if not unit.start < start < unit.stop:
             return unit
         records = unit.first_index + unit.records - first
         return replace(unit, start=start, first_index=first, records=records, size=unit.stop - start)

@@ -108,6 +108,14 @@ def test_reading_enters_a_range_near_any_record_of_it(tar):
             assert len(found) == inside.records >= len(own) - place
 
 
+def test_single_records_of_a_range_are_read_without_the_rest_of_the_tar(tar):
+    for unit in plan(tar, 20):
+        own = rows([unit])
+        for wanted in ([0], [COUNT - 1], [3, 4, 18, 25, 39], [], list(range(COUNT))):
+            found = list(FORMAT.read_at(unit, ReadSettings(), wanted))
+            assert [r._replace(reached=0) for r in found] == [r for r in own if r.index in wanted]
+
+
 @pytest.mark.parametrize("step", [1, 3])
 def test_blocks_find_every_image_of_every_range_of_a_plain_tar(tmp_path, step):
     (path,) = write_webdataset(tmp_path / "s-%06d.tar", face_records(50, size=40))
