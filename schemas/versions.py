@@ -9,7 +9,7 @@ QUALITY_SCHEMA_VERSION = 3
 PREPROCESSING_VERSION = 1
 
 # Raised when the same input would be cut into other units (a resumed run must cut as the first one did).
-PLAN_VERSION = 3
+PLAN_VERSION = 4
 
 # Raised when a policy file's keys change their names or meaning.
 POLICY_VERSION = 1

@@ -64,7 +64,8 @@ def _decode_heic(data: bytes, limits: ImageLimits) -> Decoded:
         ) from error
     file: Any = pillow_heif.open_heif(data, convert_hdr_to_8bit=True, bgr_mode=False)
     image = file[file.primary_index]
-    check_size(*image.size, limits)
+    width, height = image.size
+    check_size(width, height, limits)
     pixels = _rgb(image.data, image.size, image.mode, image.stride)
     return pixels, *image.size
 

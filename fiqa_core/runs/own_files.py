@@ -7,7 +7,7 @@ from collections.abc import Callable
 from fiqa_core.runs.layout import MOST_BYTES, PLAN, QUALITY, RUN, parse_filter_run, parse_run
 from fiqa_core.storage import absolute, join, read_bytes, stat
 
-_LISTING = re.compile(r"(?:^|/)plan/files-[0-9a-f]{12}\.parquet$")
+_LISTING = re.compile(r"(?:^|/)plan/(?:files|tar)-[0-9a-f]{12}\.parquet$")
 _OWN_FOLDERS = frozenset({QUALITY, PLAN, "decisions", "findings", "manifest"})
 _IN_OUTPUT = re.compile(
     r"/(?=(?:run\.json|summary\.json|removed\.csv|policy\.yaml|_lock"

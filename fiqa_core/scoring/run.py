@@ -55,7 +55,7 @@ SCORING_RUN = RunKind(
     below={
         QUALITY: re.compile(r"part-\d{6,}-[0-9a-f]{12}\.parquet"),
         CROPS: re.compile(r"part-\d{6,}-[0-9a-f]{12}\.tar"),
-        PLAN: re.compile(r"units\.parquet|files-[0-9a-f]{12}\.parquet|class_labels\.json|_tmp"),
+        PLAN: re.compile(r"units\.parquet|(files|tar)-[0-9a-f]{12}\.parquet|class_labels\.json|_tmp"),
         f"{PLAN}/{TEMPORARIES}": re.compile(r"fiqa-[0-9a-f]+"),
         TEMPORARIES: re.compile(r"fiqa-[0-9a-f]+"),
         PROGRESS: PROGRESS_NOTE,

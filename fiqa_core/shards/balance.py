@@ -9,8 +9,8 @@ _FAR_LARGER = 1.5  # times an equal share: the other workers then wait a third o
 
 
 def idle_workers(units: Sequence[Unit], workers: int) -> str | None:
-    """A warning for shards that leave workers without work (a tar is read from its start, by one worker); None if all
-    workers are busy."""
+    """A warning for shards that leave workers without work (a `.tar.gz`, or a tar with less than two units of records,
+    is read from its start by one worker); None if all workers are busy."""
     whole_shards = [unit for unit in units if container_of(unit).is_sequential(unit)]
     if workers < 2 or not whole_shards:
         return None
@@ -31,6 +31,6 @@ def idle_workers(units: Sequence[Unit], workers: int) -> str | None:
 
 def _advice(workers: int) -> str:
     return (
-        f"Cut the images into shards of like size, {4 * workers} or more: filter_dataset --write webdataset "
-        "--shard-size N does that."
+        "A smaller --unit-size cuts a tar that is not compressed into more units. Or cut the images into shards of "
+        f"like size, {4 * workers} or more: filter_dataset --write webdataset --shard-size N does that."
     )

@@ -8,7 +8,7 @@ other answer has a default that is right, if not fast.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,13 @@ class UnfitShardError(FiqaError, ValueError):
 
     Where other shards of the dataset do have it, it costs this shard and not the run.
     """
+
+
+class Surroundings(NamedTuple):
+    """Where a shard is planned. `workspace`: URI of the plan folder; `shards`: how many the dataset has."""
+
+    workspace: str
+    shards: int
 
 
 @dataclass(frozen=True)
@@ -126,13 +133,24 @@ class Container(ABC):
             OSError: the store failed.
         """
 
+    def plan_among(
+        self,
+        file: StoredFile,
+        unit_size: int,
+        settings: ReadSettings | None,
+        around: Surroundings,  # noqa: ARG002
+    ) -> Iterator[Unit]:
+        """As `plan`, which it calls; for a format that must read through a shard to cut it (a tar), and so keeps what
+        it found in the plan folder, or leaves small shards of a large dataset whole."""
+        return self.plan(file, unit_size, settings)
+
     def whole(self, file: StoredFile) -> Unit:
         """One unit for a whole shard of which nothing is known (not opened, or damaged)."""
         return Unit(0, self.name, file.shown, file.url, 0, 0, 0, -1, file.size, file.version)
 
     def is_sequential(self, unit: Unit) -> bool:  # noqa: ARG002
-        """Whether a unit is a whole shard that one worker has to read from its start (a tar): beginning in the middle
-        costs all that lies before."""
+        """Whether a unit is a whole shard that one worker has to read from its start (a `.tar.gz`): beginning in the
+        middle costs all that lies before."""
         return False
 
     def settle(self, units: Sequence[Unit], settings: ReadSettings) -> Sequence[Unit]:  # noqa: ARG002

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from fiqa_core.shards.container import UnfitShardError
+from fiqa_core.shards.container import Surroundings, UnfitShardError
 from fiqa_core.shards.formats import AUTO, CONTAINERS, PlanError, what_instead
 from fiqa_core.shards.label_plan import check_key_field, check_label_field, write_class_names
 from fiqa_core.shards.sources import (
@@ -65,7 +65,8 @@ def plan_units(
     """
     units: list[Unit] = []
     sources = find_sources(inputs, container, own)
-    plans = in_flight(sources, lambda s: _plan_source(s, container, unit_size, workspace, own, read), _PLANNED_AT_ONCE)
+    around = Surroundings(workspace, len(sources))
+    plans = in_flight(sources, lambda s: _plan_source(s, container, unit_size, around, own, read), _PLANNED_AT_ONCE)
     unfit: list[_Unfit] = []
     for found in plans:
         if isinstance(found, _Unfit):
@@ -110,12 +111,12 @@ def _settled(units: Sequence[Unit], read: ReadSettings) -> list[Unit]:
 
 
 def _plan_source(
-    source: Source, container: str, unit_size: int, workspace: str, own: OwnFiles, read: ReadSettings | None
+    source: Source, container: str, unit_size: int, around: Surroundings, own: OwnFiles, read: ReadSettings | None
 ) -> Sequence[Unit] | _Unfit:
     if isinstance(source, ImageSet):
         passed_over = PassedOver()
         kind = source.container
-        units = kind.plan_files(source.folder, source.files(own, passed_over), unit_size, workspace)
+        units = kind.plan_files(source.folder, source.files(own, passed_over), unit_size, around.workspace)
         if container == AUTO and passed_over.others:
             raise several_formats(
                 source.folder.shown, {kind.name: counted(sum(u.records for u in units), "image")} | passed_over.others
@@ -126,7 +127,7 @@ def _plan_source(
         return units
     shard = container_for(source, container)
     try:
-        return list(shard.plan(source, unit_size, read))
+        return list(shard.plan_among(source, unit_size, read, around))
     except UnfitShardError as error:
         return _Unfit(shard.whole(source), error)
     except StorageError:

@@ -41,6 +41,7 @@ from fiqa_core.storage.publishing import (
     temporary_folder_for,
     temporary_for,
 )
+from fiqa_core.storage.read_ahead import open_ahead
 from fiqa_core.storage.reading import open_read, read_bytes, read_small
 from fiqa_core.storage.retry import RetryPolicy, set_policy
 
@@ -70,6 +71,7 @@ __all__ = [
     "list_names",
     "look_into",
     "make_folder",
+    "open_ahead",
     "open_read",
     "publish",
     "publish_bytes",

@@ -42,7 +42,7 @@ class RangedFile(AbstractBufferedFile):  # type: ignore[misc]
         )
 
     def _fetch_range(self, start: int, end: int) -> bytes:
-        return _fetch(self._store, self._entry, self._uri, start, min(end, self._entry.size))
+        return fetch(self._store, self._entry, self._uri, start, min(end, self._entry.size))
 
 
 def open_read(url: str, version: str = "", block_bytes: int = BLOCK_BYTES) -> IO[bytes]:
@@ -57,13 +57,22 @@ def open_read(url: str, version: str = "", block_bytes: int = BLOCK_BYTES) -> IO
         if version:
             _refuse_change(stat(url), version)
         return _open_local(url)
+    return io.BufferedReader(RangedFile(*entry_of(url, version), url, block_bytes), 1 << 16)
+
+
+def entry_of(url: str, version: str) -> tuple[Store, Entry]:
+    """A remote file's store, and what the store says of it.
+
+    Raises:
+        MissingError: there is no such file. ChangedError: it does not have this version ("" = any).
+    """
     store, path = store_of(url)
     with explained(url):
         entry = store.head(path)
     if entry is None:
         raise MissingError(f"{url}: no such file. Check the name.")
     _refuse_change(StoredFile(url, url, entry.size, entry.version), version)
-    return io.BufferedReader(RangedFile(store, entry, url, block_bytes), 1 << 16)
+    return store, entry
 
 
 def _open_local(url: str) -> IO[bytes]:
@@ -97,7 +106,7 @@ def read_bytes(url: str, most: int = MOST_BYTES) -> bytes:
     starts = range(0, entry.size, BLOCK_BYTES)
     blocks = in_flight(
         starts,
-        lambda start: _fetch(store, entry, url, start, min(start + BLOCK_BYTES, entry.size)),
+        lambda start: fetch(store, entry, url, start, min(start + BLOCK_BYTES, entry.size)),
         workers=_WHOLE_WORKERS,
     )
     return b"".join(blocks)
@@ -135,7 +144,8 @@ def read_small(url: str, size: int) -> bytes:
         return retrying_here(once, url)
 
 
-def _fetch(store: Store, entry: Entry, uri: str, start: int, end: int) -> bytes:
+def fetch(store: Store, entry: Entry, uri: str, start: int, end: int) -> bytes:
+    """Bytes `start` to `end` of a remote file, as many or an error; a temporary fault is tried again."""
     if start >= end:
         return b""
 

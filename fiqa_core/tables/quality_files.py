@@ -225,7 +225,7 @@ def units_beside(quality: str) -> dict[str, Unit]:
     units: dict[str, Unit] = {}
     for row in rows:
         name = str(row.pop("file"))
-        if listing_in_plan(row["container"]):
+        if row["listing"] and listing_in_plan(row["container"]):
             # The listing lies beside the table, also after both were moved.
             row["listing"] = join(output, PLAN, row["listing"].rpartition("/")[2])
         units[name] = Unit(**row)

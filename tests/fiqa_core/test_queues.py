@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from fiqa_core.ahead import ahead
 from fiqa_core.in_flight import InFlight
@@ -79,3 +80,12 @@ def test_tars_that_leave_workers_idle_are_said_and_others_are_not():
     assert idle_workers([unit(n, 100) for n in range(8)], 4) is None
     assert idle_workers([unit(0, 100)], 1) is None
     assert idle_workers([unit(0, 100, "parquet")], 4) is None
+
+
+def test_a_tar_that_is_cut_leaves_no_worker_idle_and_a_smaller_unit_size_is_said_to_cut_it():
+    assert "--unit-size" in str(idle_workers([unit(0, 100)], 4))
+    parts = [
+        replace(unit(number, 100), start=100 * number, stop=100 * number + 100, listing="tar-0.parquet")
+        for number in range(3)
+    ]
+    assert idle_workers(parts, 4) is None

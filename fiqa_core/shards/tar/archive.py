@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import IO, NoReturn
 
 from fiqa_core.shards.names import printable, shortened
+from fiqa_core.shards.tar.border import NO_STOP, START, Border
 from fiqa_core.shards.tar.header import (
     BLOCK,
     MAGIC,
@@ -47,36 +48,56 @@ _TEXTS = (".cls", ".json", ".txt")
 
 
 class Archive:
-    """The position, and the last member: it is held back until the bytes behind it show that it is whole."""
+    """The position, and the last member: it is held back until the bytes behind it show that it is whole.
 
-    def __init__(self, stream: IO[bytes], max_bytes: int) -> None:
+    Args:
+        stream: stands at `border`, where reading begins.
+        stop: a border at which it ends.
+    """
+
+    def __init__(self, stream: IO[bytes], max_bytes: int, border: Border = START, stop: int = NO_STOP) -> None:
         self._source = Source(stream)
         self._read: Callable[[int], bytes] = stream.read  # until something is put back
-        self._limit = max_bytes
-        self.offset = 0  # of the next byte to read
-        self._begin = 0  # of the current member: its first header
+        self._limit = self._at_once = max_bytes  # what is larger than `_at_once` is left to `_member`
+        self._stop = stop
+        self.offset = border.offset  # of the next byte to read
+        self._begin = border.offset  # of the current member: its first header
         self._held: Member | None = None
         self._content = b""  # of the held member, with its padding
         self._held_begin = 0
         self._part = b""  # the content read before it broke off
         self._name = ""  # of the current member
-        self._first: int | None = 0  # where this archive began; None behind a gap
-        self._old = True  # no header had magic
+        self._first = border.first
+        self._old = border.old
         self._header_broken = False  # `_part` is what stands where a header should
         self._nameless = False  # the name of the next member is in a lost block
-        self._global: dict[bytes, bytes] = {}
+        self._global = dict(border.attributes)
+
+    @property
+    def last(self) -> tuple[int, int]:
+        """Begin and end of the member that `members` yielded last, with its headers and padding."""
+        return self._held_begin, self._begin
+
+    @property
+    def unpassed(self) -> int:
+        """After a break: the begin of the first member that was not yielded."""
+        return self._begin if self._held is None else self._held_begin
+
+    def border(self, offset: int) -> Border:
+        """A place that was just passed, as a border."""
+        return Border(offset, self._old, self._first, dict(self._global))
 
     def members(self) -> Iterator[Member | Gap]:
         """Members from `offset` on. Raises BrokenError at a place where reading cannot go on."""
         # Local variables are faster than attributes: this loop runs six times for each face of a shard.
-        read, limit, offset = self._read, self._limit, self.offset
+        read, limit, offset, stop = self._read, self._at_once, self.offset, self._stop
         held: Member | None = None
         long_name: bytes | None = None
         pax: Mapping[bytes, bytes] = NO_PAX
         pax_header, pax_size, pax_stored = b"", 0, 0
         self._begin = offset
         try:
-            while True:
+            while offset < stop:
                 header = read(BLOCK)
                 # Writers repeat the header of a pax block byte for byte: it need not be checked again.
                 if header != pax_header or not header:
@@ -148,6 +169,9 @@ class Archive:
                     held = held._replace(begin=self._begin, end=offset)
                 self._held_begin, self._begin = self._begin, offset
                 long_name, pax = None, NO_PAX
+            if held is not None:
+                yield held
+                held = None
         finally:
             # `recovered` starts from here; `self.offset` is ahead if a call above broke off.
             self.offset, self._held = max(offset, self.offset), held
@@ -160,7 +184,7 @@ class Archive:
             if sparse is not None:
                 return self._sparse_member(name, size, sparse)
             if size <= self._limit:
-                return Member(name, REGULAR, size, self._kept(size), None, "")
+                return Member(name, REGULAR, size, self._whole(size), None, "")
             return Member(name, REGULAR, size, None, self._hashed(size), "")
         if kind == b"1" and size:
             size = self._linked(size)
@@ -248,6 +272,10 @@ class Archive:
         if self.offset - begin > _MOST_ZEROS:
             message = f"the last {self.offset - begin} bytes are zeros, which no end mark needs: a download broke off?"
             raise BrokenError(message, begin, truncated=True)
+
+    def _whole(self, size: int) -> bytes:
+        """The content of a regular file."""
+        return self._kept(size)
 
     def _kept(self, size: int) -> bytes:
         """Read content that is kept."""

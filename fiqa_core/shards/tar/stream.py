@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from fiqa_core.shards.tar.archive import Archive
+from fiqa_core.shards.tar.border import NO_STOP, START, Border
 from fiqa_core.shards.tar.gzip_members import GunzipFile
 from fiqa_core.shards.tar.header import BrokenError
 from fiqa_core.shards.tar.member import FOLDER, LINK, REGULAR, Gap, Member, TarDamagedError
@@ -28,18 +29,23 @@ def open_tar(stream: IO[bytes]) -> IO[bytes]:
     return io.BufferedReader(GunzipFile(stream), 1 << 17) if magic == b"\x1f\x8b" else stream
 
 
-def members(stream: IO[bytes], max_bytes: int) -> Iterator[Member | Gap]:
+def members(stream: IO[bytes], max_bytes: int, border: Border = START, stop: int = NO_STOP) -> Iterator[Member | Gap]:
     """Yield the members of an archive in order, and a gap for each stretch of it that cannot be read.
 
     Args:
-        stream: the archive's bytes, read strictly forwards.
+        stream: the archive's bytes from `border` on, read strictly forwards.
         max_bytes: a larger member is hashed while it is read, and not kept.
+        border, stop: begin and end of a part of the archive, both found by `outline.py`.
 
     Raises:
         TarDamagedError: nothing behind this place can be read. All members before it were yielded.
         OSError: the store failed.
     """
-    archive = Archive(stream, max_bytes)
+    yield from follow(Archive(stream, max_bytes, border, stop))
+
+
+def follow(archive: Archive) -> Iterator[Member | Gap]:
+    """As `members`, of an archive that is open."""
     while True:
         try:
             yield from archive.members()

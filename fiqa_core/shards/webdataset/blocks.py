@@ -69,22 +69,30 @@ class StoredSamples:
         return {self.suffixes[member]: bytes(self.content(member)) for member in members if member != image}
 
 
-def sample_blocks(stream: IO[bytes], limit: int) -> Iterator[StoredSamples]:
-    """The samples with an image, from the archive's start up to the first thing that is not plain; `limit`: most bytes
-    of a member."""
+def sample_blocks(
+    stream: IO[bytes], limit: int, start: int = 0, stop: int | None = None, index: int = 0
+) -> Iterator[StoredSamples]:
+    """The samples with an image, up to the first thing that is not plain.
+
+    Args:
+        limit: most bytes of a member.
+        start, stop: bytes of the archive where samples begin; None: its end. index: of the first record.
+    """
     if open_tar(stream) is not stream:
         return
-    stream.seek(0)
+    stream.seek(start)
     left = memoryview(b"")
-    index, wanted, at = 0, _READ, 0
+    wanted, at = _READ, start
     while wanted <= _MOST:
-        data = _filled(stream, left, wanted)
+        most = wanted if stop is None else min(wanted, stop - stream.tell() + len(left))
+        data = _filled(stream, left, most)
         last = len(data) < wanted
         found = scan(np.frombuffer(data, np.uint8))
         samples = _grouped(data, found, index, limit, at)
         if samples is None:
             return
-        if found.stopped and _only_zeros(data[found.done :], stream):
+        complete_part = stop is not None and stream.tell() >= stop and found.done == len(data) and not found.stopped
+        if complete_part or (found.stopped and stop is None and _only_zeros(data[found.done :], stream)):
             ends = len(samples.first) - 1
         else:
             # The next members may belong to the last sample.

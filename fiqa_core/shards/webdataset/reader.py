@@ -3,23 +3,25 @@
 import io
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import IO
 
 import numpy as np
 
-from fiqa_core.shards.container import Container, FoundImages, picked
-from fiqa_core.shards.names import MAX_NAME_CHARACTERS, is_litter, printable, shortened
+from fiqa_core.shards.container import Container, FoundImages, Surroundings, picked
+from fiqa_core.shards.names import printable
 from fiqa_core.shards.places import Block, Places, places_of
 from fiqa_core.shards.tar.header import BLOCK
-from fiqa_core.shards.tar.stream import FOLDER, Gap, TarDamagedError, members, open_tar
-from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
+from fiqa_core.shards.tar.stream import Gap, Member, members, open_tar
+from fiqa_core.shards.unit import MAX_STORED_BYTES, Fault, ReadSettings, Record, Unit
 from fiqa_core.shards.webdataset.blocks import sample_blocks
-from fiqa_core.shards.webdataset.records import OVERLONG, records_of
+from fiqa_core.shards.webdataset.cutting import index_for
+from fiqa_core.shards.webdataset.parts import parts
+from fiqa_core.shards.webdataset.records import records_of
 from fiqa_core.shards.webdataset.sample import MAX_SIDECAR_BYTES, Sample
+from fiqa_core.shards.webdataset.tar_index import read_index
 from fiqa_core.shards.webdataset.writer import WebDatasetShards
 from fiqa_core.storage import StoredFile, open_read
-from fiqa_core.wording import counted
 from schemas.reasons import Status
 
 _log = logging.getLogger(__name__)
@@ -30,40 +32,41 @@ _END = bytes(2 * BLOCK)  # of an archive
 _KEYS_COMPARED = 1000  # incomplete samples of a shard that are remembered, to notice files that lie apart
 
 
-@dataclass
-class _LostBytes:
-    """Bytes of the archive that are lost, and names of files next to them whose image is lost with them."""
-
-    gap: Gap
-    left: list[str] = field(default_factory=list)
-
-    @property
-    def message(self) -> str:
-        """For the row that stands for them."""
-        begin, end, reason = self.gap
-        beside = f". Files whose image is lost there: {', '.join(self.left)[:300]}" if self.left else ""
-        return (
-            f"bytes {begin} to {end} of the archive are lost ({counted(end - begin, 'byte')}, "
-            f"an unknown number of records): "
-            f"{reason}{beside}"
-        )
-
-
 class WebDataset(Container):
-    """A tar is one unit; a record is one image member, its key is the member's name without the suffix."""
+    """A unit is a range of a tar's bytes with whole samples, or a whole tar; a record is one image member, its key is
+    the member's name without the suffix, its `index` the number in the tar.
+
+    The places to cut are found by reading the headers once, and kept beside the plan (`tar_index.py`).
+    """
 
     name = "webdataset"
     suffixes = (".tar", ".tar.gz", ".tgz")
     fields_in_records = True
+    listing_in_plan = True
     output = WebDatasetShards()
 
     def plan(self, file: StoredFile, unit_size: int, settings: ReadSettings | None = None) -> Iterator[Unit]:  # noqa: ARG002
-        """One unit: a tar has no index, so where its members begin is only known by reading it."""
+        """One unit: without a place for an index, a tar cannot be cut."""
         yield self.whole(file)
 
-    def is_sequential(self, unit: Unit) -> bool:  # noqa: ARG002
-        """Always: a tar has no index."""
-        return True
+    def plan_among(
+        self, file: StoredFile, unit_size: int, settings: ReadSettings | None, around: Surroundings
+    ) -> Iterator[Unit]:
+        """Runs of samples with `unit_size` records; `index_for` says which tars stay one unit."""
+        limit = MAX_STORED_BYTES if settings is None else settings.max_stored_bytes
+        index = index_for(file, unit_size, limit, around)
+        if index is None:
+            yield self.whole(file)
+        else:
+            yield from index.units(self.whole(file))
+
+    def is_sequential(self, unit: Unit) -> bool:
+        """Where a tar is one unit."""
+        return not unit.listing
+
+    def enter_at(self, unit: Unit, index: int) -> Unit:
+        """From a place a few records before, which the index knows."""
+        return read_index(unit.listing).enter(unit, index) if unit.listing else unit
 
     def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
         """One record for each image member, for each sample without an image, and for each run of lost bytes."""
@@ -74,9 +77,9 @@ class WebDataset(Container):
             yield from records
 
     def read_at(self, unit: Unit, settings: ReadSettings, wanted: Sequence[int]) -> Iterator[Record]:
-        """By the places of the members, which are found by one pass and remembered; a `.tar.gz` is read from its
-        start, as far as the last of them."""
-        places = _places(unit, settings, wanted[-1]) if wanted else None
+        """By the places of the members, which are found by one pass and remembered. A range is entered near each of
+        them, and a `.tar.gz` is read from its start, as far as the last of them."""
+        places = _places(unit, settings, wanted[-1]) if wanted and not unit.listing else None
         if places is None:
             return picked(self, unit, settings, wanted)
         return _in_place(unit, settings, places, wanted)
@@ -89,10 +92,19 @@ class WebDataset(Container):
         """As `read`, with the other files of each image's sample, whole."""
         return read_samples(unit, settings)
 
-    def blocks(self, unit: Unit, settings: ReadSettings, wanted: Callable[[], int | None]) -> Iterator[FoundImages]:  # noqa: ARG002
-        """Samples from the shard's start as far as they are plain."""
+    def blocks(self, unit: Unit, settings: ReadSettings, wanted: Callable[[], int | None]) -> Iterator[FoundImages]:
+        """Samples as far as they are plain, from the tar's start or the last known place before the first wanted."""
+        first = wanted()
+        if unit.listing and first is not None:
+            unit = self.enter_at(unit, first)
+        stop = None
+        if unit.listing:
+            index = read_index(unit.listing)
+            if index.border(unit.start).attributes:
+                return  # global attributes change what the headers say
+            stop = unit.stop if unit.stop < index.size else None
         with open_read(unit.url, unit.version) as stream:
-            for samples in sample_blocks(stream, settings.max_stored_bytes):
+            for samples in sample_blocks(stream, settings.max_stored_bytes, unit.start, stop, unit.first_index):
                 images = samples.image
                 starts, sizes = samples.begin[images] + BLOCK, samples.sizes[images]
                 yield FoundImages(samples.data, samples.index, starts, sizes, samples)
@@ -154,7 +166,7 @@ def _in_place(unit: Unit, settings: ReadSettings, places: Places, wanted: Sequen
         if data is None:
             yield Record(None, index, None, None, Fault(Status.TOO_LARGE, f"the limit is {limit} stored bytes"))
             continue
-        for part in _parts(io.BytesIO(data + _END), limit, 0):
+        for part in parts(members(io.BytesIO(data + _END), limit), 0):
             if isinstance(part, Sample):
                 yield from records_of(part, index, settings)[:1]
                 break
@@ -162,13 +174,13 @@ def _in_place(unit: Unit, settings: ReadSettings, places: Places, wanted: Sequen
 
 def _read(unit: Unit, settings: ReadSettings, sidecar_bytes: int) -> Iterator[tuple[list[Record], Sample | None]]:
     """The records of each sample; the record of lost bytes has no sample. Indices do not depend on the limit."""
-    index = 0
+    index = unit.first_index
     with open_read(unit.url, unit.version) as stream:
-        for part in _parts(stream, settings.max_stored_bytes, sidecar_bytes):
+        for part in parts(_members(stream, unit, settings.max_stored_bytes), sidecar_bytes):
             if isinstance(part, Sample):
                 records = records_of(part, index, settings)
                 if records and not index % _TELL_EVERY:
-                    records[-1] = records[-1]._replace(reached=stream.tell())
+                    records[-1] = records[-1]._replace(reached=stream.tell() - unit.start)
                 index += len(records)
                 yield records, part
             else:
@@ -177,85 +189,13 @@ def _read(unit: Unit, settings: ReadSettings, sidecar_bytes: int) -> Iterator[tu
                 index += 1
 
 
-def _parts(stream: IO[bytes], max_bytes: int, sidecar_bytes: int) -> Iterator[Sample | _LostBytes | Fault]:
-    """Samples and lost bytes in order; a fault where the rest of the archive is lost.
-
-    The sample at a break is kept as far as it was read, since its image may be whole. If it has no image, its image
-    is among the lost bytes, so their row names it.
-    """
-    before: list[_LostBytes] = []
-    try:
-        for sample, after in _runs(stream, max_bytes, sidecar_bytes):
-            if not before and not after:
-                yield sample
-                continue
-            if not sample.images:
-                (after[:1] or before[-1:])[0].left.extend(_listed(sample))
-                yield from before
-            else:
-                sample.damaged |= bool(before or after)
-                yield from before
-                yield sample
-            before = after
-    except TarDamagedError as error:
-        yield from before
-        status = Status.SHARD_TRUNCATED if error.truncated else Status.SHARD_UNREADABLE
-        yield Fault(status, str(error))
-        return
-    yield from before
-
-
-def _listed(sample: Sample) -> list[str]:
-    return [printable(name) for name in sorted(sample.names)[:10]]
-
-
-def _runs(stream: IO[bytes], max_bytes: int, sidecar_bytes: int) -> Iterator[tuple[Sample, list[_LostBytes]]]:
-    """Runs of members with the same key, with the bytes that are lost inside them or right behind.
-
-    Raises:
-        TarDamagedError: the rest of the archive is lost; the sample before was yielded if it has an image.
-    """
-    sample = Sample("", sidecar_bytes)
-    lost: list[_LostBytes] = []
-    damage: TarDamagedError | None = None
-    try:
-        for member in members(open_tar(stream), max_bytes):
-            if isinstance(member, Gap):
-                lost.append(_LostBytes(member))
-                continue
-            name = member.name
-            if member.kind is FOLDER:
-                continue
-            if name[:2] == "./":
-                name = _tidy(name)
-            if len(name) > MAX_NAME_CHARACTERS:
-                name = _short_name(name)
-                member = member._replace(name=name, kind=OVERLONG)
-            folder, slash, base = name.rpartition("/")
-            stem = base.partition(".")[0]
-            if not stem and is_litter(base):
-                continue
-            key = folder + slash + stem
-            if key != sample.key or name in sample.names:
-                if sample.names or lost:
-                    yield sample, lost
-                    lost = []
-                sample = Sample(key, sidecar_bytes)
-            elif sample.full():
-                part, sample = sample.split()
-                part.damaged |= bool(lost)
-                yield part, []
-            sample.add(name, member)
-    except TarDamagedError as error:
-        damage = error
-    if damage is None or sample.images or lost:
-        if sample.names or lost:
-            yield sample, lost
-    elif sample.names:
-        left = ", ".join(_listed(sample))[:300]
-        raise TarDamagedError(f"{damage}. Files whose image is lost there: {left}", damage.truncated)
-    if damage is not None:
-        raise damage
+def _members(stream: IO[bytes], unit: Unit, max_bytes: int) -> Iterator[Member | Gap]:
+    if not unit.listing:
+        return members(open_tar(stream), max_bytes)
+    index = read_index(unit.listing)
+    border = index.border(unit.start)
+    stream.seek(border.offset)
+    return members(stream, max_bytes, border, index.stop(unit))
 
 
 class _ScatteredSamples:
@@ -283,16 +223,3 @@ class _ScatteredSamples:
             printable(self._shard),
             printable(sample.key),
         )
-
-
-def _tidy(name: str) -> str:
-    while name.startswith("./"):
-        name = name[2:]
-    return name
-
-
-def _short_name(name: str) -> str:
-    """A stand-in for a name too long to keep: files of one sample still share it, and keep their suffix."""
-    folder, slash, base = name.rpartition("/")
-    stem, dot, rest = base.partition(".")
-    return shortened(folder + slash + stem, 256) + dot + rest[-64:]

@@ -15,10 +15,16 @@ _SOURCES = {"cls": ".cls", "txt": ".txt"}
 _DAMAGE_NEARBY = "bytes of the archive beside this sample are lost: files of it may be among them"
 
 
+def count_of(sample: Sample) -> int:
+    """Number of a sample's records."""
+    # One without an image is a record too; not if nothing is in it, or the last files of one whose images were handed
+    # on.
+    return len(sample.images) or int(bool(sample.names) and not sample.continued)
+
+
 def records_of(sample: Sample, first_index: int, settings: ReadSettings) -> list[Record]:
     """The records of a sample: one for each image, or one with the reason where there is none."""
-    if not sample.images and (sample.continued or not sample.names):
-        # Nothing, or the last files of a sample whose images were handed on.
+    if not count_of(sample):
         return []
     if sample.images:
         return [
