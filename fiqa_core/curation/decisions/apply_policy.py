@@ -10,11 +10,13 @@ from fiqa_core.curation.decisions.calibrated import check_columns
 from fiqa_core.curation.decisions.database import MEMORY_BYTES, Findings, load_findings, load_rows, open_database
 from fiqa_core.curation.decisions.decision_files import DecisionFiles
 from fiqa_core.curation.decisions.filter_run import FilterRun
+from fiqa_core.curation.decisions.groups import check_groups, group_summary, load_groups
 from fiqa_core.curation.decisions.output_columns import columns_of, decision_rows, load_references
 from fiqa_core.curation.decisions.policy import Policy
 from fiqa_core.curation.decisions.recognised import check_compared
 from fiqa_core.curation.decisions.rules import check_needs, decide
 from fiqa_core.curation.decisions.statistics import counts, statistics
+from fiqa_core.tables.groups import Groups
 from fiqa_core.tables.quality_files import TableFile
 from fiqa_core.tables.run_gaps import Gap
 from fiqa_core.tables.whole_tables import described
@@ -34,6 +36,7 @@ class Tables:
             their dataset only, in words.
         scale: the column that orders rows: `quality`, or `percentile` where the tables are of several networks that
             were calibrated on one set.
+        groups: which group each own row belongs to; None: there are none.
     """
 
     own: tuple[TableFile, ...]
@@ -43,6 +46,7 @@ class Tables:
     gaps_elsewhere: Mapping[str, tuple[Gap, ...]] = field(default_factory=dict)
     samples: tuple[str, ...] = ()
     scale: str = "quality"
+    groups: Groups | None = None
 
     @property
     def own_rows(self) -> int:
@@ -93,14 +97,17 @@ def apply_policy(
     if tables.own_rows:
         check_needs(policy, tables.findings, bool(tables.against))
         check_columns(policy, tables.own, tables.scale)
+    check_groups(policy, tables.groups)
     with open_database(resources.folder, resources.memory_bytes, resources.threads, tables.all_rows) as db:
         _log.info("reading %s", counted(tables.all_rows, "row"))
         load_rows(db, tables.own, tables.against, tables.scale)
+        load_groups(db, tables.own, tables.groups)
         load_findings(db, tables.findings, tables.own_rows, tables.all_rows)
         check_compared(db, policy.quality.protect_recognised, tables.findings)
         _log.info("deciding")
         explained, spared = decide(db, policy)
         summary = counts(db) | {"spared": {str(drop): rows for drop, rows in spared.items()}} | _incomplete(tables)
+        summary |= group_summary(db, tables.groups, policy)
         if tables.scale != "quality":
             summary["quality_is"] = tables.scale
         db.execute("DROP TABLE raw")

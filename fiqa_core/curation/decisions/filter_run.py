@@ -93,6 +93,7 @@ class FilterRun:
         findings: name and digest of each that was given. search: digest of the search that makes them, "" without one.
         write: what is written of the kept rows. shard_size: rows a file of it. relabel: labels become numbers.
         recordio_layout: what was asked for, "" for nothing. labels: digest of the file of labels, if one was given.
+        groups: the column of groups, and the digest of the file with it, if they were asked for.
     """
 
     policy: Policy
@@ -105,18 +106,21 @@ class FilterRun:
     relabel: bool = False
     recordio_layout: str = ""
     labels: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """SHA-256 of what decides each row, hexadecimal (not of how kept rows are written)."""
         deciding = [versions.DECISIONS_VERSION, self.policy.to_dict(), self.quality, self.against, self.findings]
         deciding += [self.search] if self.search else []
         deciding += [["labels", *self.labels]] if self.labels else []
+        deciding += [["groups", *self.groups]] if self.groups else []
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
         """What `run.json` says."""
         asked: dict[str, Any] = {"recordio_layout": self.recordio_layout} if self.recordio_layout else {}
         asked |= {"labels": list(self.labels)} if self.labels else {}
+        asked |= {"groups": list(self.groups)} if self.groups else {}
         return asked | {
             "kind": FILTER_KIND,
             "decisions_version": versions.DECISIONS_VERSION,
@@ -140,6 +144,7 @@ def describe_run(
     findings: Findings,
     search: str,
     writing: Writing,
+    groups: tuple[str, ...] = (),
 ) -> FilterRun:
     """The run that these tables and settings make; reads the end of every file."""
     parts = [*own, *against]
@@ -158,6 +163,7 @@ def describe_run(
         writing.relabel,
         writing.recordio_layout,
         tuple(label_digests(own)),
+        groups,
     )
 
 
@@ -221,7 +227,7 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         if section != "version":
             before = then["policy"].get(section)
             found += [f"{section}: {line}" for line in changed(before if isinstance(before, dict) else {}, keys, keys)]
-    found += changed(then, now, ("decisions_version", "search", "labels"))
+    found += changed(then, now, ("decisions_version", "search", "labels", "groups"))
     for name in ("quality", "against", "findings"):
         before, after = ([tuple(file) for file in run[name]] for run in (then, now))
         other = [file[0] for file in after if file not in before] + [file[0] for file in before if file not in after]
