@@ -117,7 +117,8 @@ def _worst(quality: np.ndarray, among: np.ndarray, most: int) -> np.ndarray:
         return np.zeros(len(quality), bool)
     edge = values[min(most, len(values)) - 1]
     reaches = int(np.searchsorted(values, edge, "right")) <= most
-    return among & ((quality <= edge) if reaches else (quality < edge))
+    worst: np.ndarray = among & ((quality <= edge) if reaches else (quality < edge))
+    return worst
 
 
 def _names(names: Sequence[str], which: np.ndarray) -> str:

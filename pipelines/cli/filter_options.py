@@ -7,7 +7,7 @@ from fiqa_core.curation.subset.settings import DEFAULT_SHARD_SIZE, is_subset, la
 from fiqa_core.shards.formats import SAME, output_formats
 from pipelines.cli.command import named, positive
 from pipelines.cli.errors import OptionError
-from pipelines.cli.label_options import add_labels_columns
+from pipelines.cli.label_options import add_group_options, add_labels_columns
 from pipelines.cli.parser import Parser
 from pipelines.cli.policy_options import add_policy_options
 from pipelines.cli.table_options import add_again_options
@@ -91,6 +91,7 @@ def _add_data(parser: Parser) -> None:
         "other keys have no label (default: none)",
     )
     add_labels_columns(data)
+    add_group_options(data)
     data.add_argument(
         "--review",
         type=named,

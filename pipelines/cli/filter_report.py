@@ -8,8 +8,10 @@ from typing import Any
 from fiqa_core import storage
 from fiqa_core.curation.decisions.decision_files import DECISIONS
 from fiqa_core.curation.subset.settings import DATA, SUBSET
-from fiqa_core.wording import counted
+from fiqa_core.wording import counted, visible
 from pipelines.cli.log_format import report
+
+_MOST_GROUPS = 24
 
 
 def print_account(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> None:
@@ -25,6 +27,7 @@ def print_account(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> 
         lines.append(
             "the tables are of several networks: quality here is the percentile in the set of their calibration"
         )
+    lines += _groups(summary.get("groups"))
     for name, found in summary.get("incomplete", {}).items():
         lines.append(f"INCOMPLETE --{name}: {found['unknown']} (not among the rows above; see summary.json)")
     lines += [f"{line}: what is kept is a part of the sample" for line in summary.get("samples", ())]
@@ -55,6 +58,32 @@ def print_account(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> 
     lines += _found(summary, arguments.dry_run)
     report(lines)
     sys.stdout.flush()
+
+
+def _groups(found: Mapping[str, Any] | None) -> list[str]:
+    """What each group loses, those that lose most first; and what a budget costs."""
+    if found is None:
+        return []
+    worst_first = sorted(found["groups"].items(), key=lambda item: (-item[1]["share_lost"], item[0]))
+    lines = [f"by {found['by']}:{'scored':>28}{'lost':>10}{'share lost':>12}{'by quality':>12}"]
+    for name, group in worst_first[:_MOST_GROUPS]:
+        lines.append(
+            f"  {visible(name):<24}{group['scored']:>12,}{group['lost']:>10,}{100 * group['share_lost']:>10.2f} %"
+            f"{100 * group['share_by_quality']:>10.2f} %"
+        )
+    if len(worst_first) > _MOST_GROUPS:
+        lines.append(f"  ... and {counted(len(worst_first) - _MOST_GROUPS, 'more group')} in summary.json")
+    budget = found.get("budget")
+    if budget is not None:
+        kept = counted(budget["rows_kept_for_it"], "row")
+        price = f"  budget: no group loses more than {budget['share']:.4g} to the rules of quality; price: {kept} kept"
+        if budget["rows_kept_for_it"]:
+            price += (
+                f" that the policy drops (quality from {budget['least_quality_kept_for_it']:.4g}; mean of all kept "
+                f"{budget['mean_quality_without_it'] or 0:.4g} -> {budget['mean_quality_with_it']:.4g})"
+            )
+        lines.append(price)
+    return lines
 
 
 def print_end(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Options that give labels by a file of their own."""
+"""Options that give labels or groups by a file of their own."""
 
 import argparse
 
@@ -16,4 +16,26 @@ def add_labels_columns(group: argparse._ArgumentGroup) -> None:
         default="",
         metavar="COLUMN",
         help="column of the labels in the file of --labels (default: found by its name)",
+    )
+
+
+def add_group_options(group: argparse._ArgumentGroup) -> None:
+    """Which group each image belongs to."""
+    group.add_argument(
+        "--group-by",
+        metavar="COLUMN|FILE",
+        help="say what each group loses: a column of the table, or a CSV or Parquet file with a key and a group a row "
+        "(default: none)",
+    )
+    group.add_argument(
+        "--group-key",
+        default="",
+        metavar="COLUMN",
+        help="column of the keys in the file of --group-by (default: found by its name)",
+    )
+    group.add_argument(
+        "--group-column",
+        default="group",
+        metavar="COLUMN",
+        help="column of the groups in that file",
     )

@@ -84,7 +84,7 @@ def _run_on(
     filter_output.prepare_output(output, arguments.resume, arguments.overwrite)
     digest = search_digest(search) if search is not None else ""
     described = filter_output.describe_run(
-        policy, tables.own, tables.against, tables.findings, digest, writing, tables.review
+        policy, tables.own, tables.against, tables.findings, digest, writing, tables.review, _of_groups(tables)
     )
     finished = filter_output.begin(output, described, arguments.overwrite, tables.review)
     if finished is not None and not is_subset(writing.what) and not arguments.write_dropped:
@@ -133,6 +133,10 @@ def _refuse_two_kinds_of_labels(tables: Tables, policy: Policy, writing: Writing
             f"--labels: {counted(without, 'row has', 'rows have')} no label there, and their images would keep the "
             "labels that are stored with them. Leave them out (--drop-unlabelled), or number the labels (--relabel)."
         )
+
+
+def _of_groups(tables: Tables) -> tuple[str, ...]:
+    return () if tables.groups is None else tables.groups.identity
 
 
 def _subset_settings(writing: Writing, arguments: argparse.Namespace) -> SubsetSettings:

@@ -12,6 +12,7 @@ from fiqa_core.storage import in_flight
 from fiqa_core.tables.attached_labels import attach, read_label_list
 from fiqa_core.tables.embedding_files import EmbeddingSource, source_files
 from fiqa_core.tables.footers import footer_digest, read_footer
+from fiqa_core.tables.groups import read_groups
 from fiqa_core.tables.one_network import networks_of, refuse_mixed
 from fiqa_core.tables.quality_files import TableError, TableFile, parts_of
 from fiqa_core.tables.whole_tables import whole_files, whole_tables
@@ -35,6 +36,9 @@ def read_tables(arguments: argparse.Namespace) -> Tables:
     if len(arguments.quality) > 1 or against:
         _refuse_repeated(own, against)
     elsewhere = {"against": others.gaps} if others.gaps else {}
+    groups = None
+    if arguments.group_by is not None:
+        groups = read_groups(arguments.group_by, own, arguments.group_key, arguments.group_column)
     scale = "percentile" if networks_of(quality.files) > 1 else "quality"
     return Tables(
         own,
@@ -44,6 +48,7 @@ def read_tables(arguments: argparse.Namespace) -> Tables:
         samples=quality.samples,
         scale=scale,
         review=review,
+        groups=groups,
     )
 
 

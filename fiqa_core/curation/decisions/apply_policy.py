@@ -17,12 +17,14 @@ from fiqa_core.curation.decisions.database import (
 )
 from fiqa_core.curation.decisions.decision_files import DecisionFiles
 from fiqa_core.curation.decisions.filter_run import FilterRun
+from fiqa_core.curation.decisions.groups import check_groups, group_summary, load_groups
 from fiqa_core.curation.decisions.output_columns import columns_of, decision_rows, load_references
 from fiqa_core.curation.decisions.policy import Policy
 from fiqa_core.curation.decisions.recognised import check_compared
 from fiqa_core.curation.decisions.review import Review
 from fiqa_core.curation.decisions.rules import check_needs, decide
 from fiqa_core.curation.decisions.statistics import counts, counts_of_review, statistics
+from fiqa_core.tables.groups import Groups
 from fiqa_core.tables.quality_files import TableFile
 from fiqa_core.tables.run_gaps import Gap
 from fiqa_core.tables.whole_tables import described
@@ -41,7 +43,8 @@ class Tables:
             table; gaps_elsewhere: in those of `against` and `embeddings`. samples: which own tables are of a part of
             their dataset only, in words. review: what a person decided about own rows; the labels that it gives are
             attached to `own` already. scale: the column that orders rows: `quality`, or `percentile` where the tables
-            are of several networks that were calibrated on one set.
+            are of several networks that were calibrated on one set. groups: which group each own row belongs to; None:
+            there are none.
     """
 
     own: tuple[TableFile, ...]
@@ -52,6 +55,7 @@ class Tables:
     samples: tuple[str, ...] = ()
     scale: str = "quality"
     review: Review | None = None
+    groups: Groups | None = None
 
     @property
     def own_rows(self) -> int:
@@ -102,9 +106,11 @@ def apply_policy(
     if tables.own_rows:
         check_needs(policy, tables.findings, bool(tables.against))
         check_columns(policy, tables.own, tables.scale)
+    check_groups(policy, tables.groups)
     with open_database(resources.folder, resources.memory_bytes, resources.threads, tables.all_rows) as db:
         _log.info("reading %s", counted(tables.all_rows, "row"))
         load_rows(db, tables.own, tables.against, tables.scale)
+        load_groups(db, tables.own, tables.groups)
         load_findings(db, tables.findings, tables.own_rows, tables.all_rows)
         unknown = load_review(db, tables.review)
         if unknown:
@@ -116,6 +122,7 @@ def apply_policy(
         summary = (
             counts(db) | reviewed | {"spared": {str(drop): rows for drop, rows in spared.items()}} | _incomplete(tables)
         )
+        summary |= group_summary(db, tables.groups, policy)
         if tables.scale != "quality":
             summary["quality_is"] = tables.scale
         db.execute("DROP TABLE raw")

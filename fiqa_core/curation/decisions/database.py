@@ -149,7 +149,7 @@ def load_review(db: Any, review: Review | None) -> int:
     )
     known = scalar(db, "SELECT count(*) FROM incoming SEMI JOIN (SELECT * FROM raw WHERE own) USING (s0, s1, s2, s3)")
     db.unregister("incoming")
-    return table.num_rows - int(known)
+    return int(table.num_rows) - int(known)
 
 
 def insert(db: Any, table: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:

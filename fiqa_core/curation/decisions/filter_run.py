@@ -97,7 +97,8 @@ class FilterRun:
         findings: name and digest of each that was given. search: digest of the search that makes them, "" without one.
         write: what is written of the kept rows. shard_size: rows a file of it. relabel: labels become numbers.
         recordio_layout: what was asked for, "" for nothing. labels: digests of the files of labels that were given.
-        review: digest of what a person decided, "" without a review.
+        review: digest of what a person decided, "" without a review. groups: the column of groups, and the digest of
+            the file with it, if they were asked for.
     """
 
     policy: Policy
@@ -111,6 +112,7 @@ class FilterRun:
     recordio_layout: str = ""
     labels: tuple[str, ...] = ()
     review: str = ""
+    groups: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """SHA-256 of what decides each row, hexadecimal (not of how kept rows are written)."""
@@ -118,6 +120,7 @@ class FilterRun:
         deciding += [self.search] if self.search else []
         deciding += [["labels", *self.labels]] if self.labels else []
         deciding += [["review", self.review]] if self.review else []
+        deciding += [["groups", *self.groups]] if self.groups else []
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
@@ -125,6 +128,7 @@ class FilterRun:
         asked: dict[str, Any] = {"recordio_layout": self.recordio_layout} if self.recordio_layout else {}
         asked |= {"labels": list(self.labels)} if self.labels else {}
         asked |= {"review": self.review} if self.review else {}
+        asked |= {"groups": list(self.groups)} if self.groups else {}
         return asked | {
             "kind": FILTER_KIND,
             "decisions_version": versions.DECISIONS_VERSION,
@@ -149,6 +153,7 @@ def describe_run(
     search: str,
     writing: Writing,
     review: Review | None = None,
+    groups: tuple[str, ...] = (),
 ) -> FilterRun:
     """The run that these tables and settings make; reads the end of every file."""
     parts = [*own, *against]
@@ -168,6 +173,7 @@ def describe_run(
         writing.recordio_layout,
         tuple(label_digests(own)),
         "" if review is None else review.digest(),
+        groups,
     )
 
 
@@ -233,7 +239,7 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         if section != "version":
             before = then["policy"].get(section)
             found += [f"{section}: {line}" for line in changed(before if isinstance(before, dict) else {}, keys, keys)]
-    found += changed(then, now, ("decisions_version", "search", "labels", "review"))
+    found += changed(then, now, ("decisions_version", "search", "labels", "review", "groups"))
     for name in ("quality", "against", "findings"):
         before, after = ([tuple(file) for file in run[name]] for run in (then, now))
         other = [file[0] for file in after if file not in before] + [file[0] for file in before if file not in after]

@@ -200,6 +200,14 @@ class Quality:
         "--max-predicted-fnmr",
         "RATE",
     )
+    group_budget: float | None = setting(
+        None,
+        optional(Number("a share from 0 to 1", least=0, most=1)),
+        "no group of --group-by loses more than this share to the rules of quality: the best of what they drop is kept "
+        "again, as many as needed",
+        "--group-budget",
+        "SHARE",
+    )
 
 
 @dataclass(frozen=True)

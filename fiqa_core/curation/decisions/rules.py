@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from fiqa_core.curation.decisions.database import DROP, KEEP, RELABELLED, VERDICTS, Findings, scalar
 from fiqa_core.curation.decisions.duplicates import link_duplicates
+from fiqa_core.curation.decisions.groups import keep_within_budget
 from fiqa_core.curation.decisions.policy import ROW_RULES, Policy
 from fiqa_core.curation.decisions.reason_codes import MEANINGS, reason_code
 from fiqa_core.curation.decisions.recognised import is_recognised
@@ -169,6 +170,8 @@ class _Rules:
             explained[Drop.BELOW_IDENTITY_QUANTILE] = (
                 f"Among the worst {rule.drop_identity_fraction:.6g} of its identity."
             )
+        if rule.group_budget is not None:
+            keep_within_budget(self._db, rule.group_budget)
         return explained
 
     def size(self) -> dict[str, str]:
