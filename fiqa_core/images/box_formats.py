@@ -50,7 +50,7 @@ def _decode_avif(data: bytes, limits: ImageLimits) -> Decoded:
         ) from error
     decoder = _avif.AvifDecoder(data, "auto", 1)
     size, _, mode, _, _, orientation, _ = decoder.get_info()
-    check_size(*size, limits)
+    check_size(size[0], size[1], limits)
     stored = decoder.get_frame(0)[0]
     return upright(_rgb(stored, size, mode, size[0] * _CHANNELS[mode]), orientation), *size
 
