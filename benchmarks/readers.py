@@ -26,7 +26,7 @@ import pandas as pd
 from tfrecord.reader import tfrecord_loader
 
 from benchmarks.faces import DEFAULT_SHARDS, shards, stored_images
-from fiqa_core.shards.arrow.reader import Arrow
+from fiqa_core.shards.arrow_ipc.reader import Arrow
 from fiqa_core.shards.container import Container
 from fiqa_core.shards.insightface_bin.reader import InsightFaceBin
 from fiqa_core.shards.lmdb.reader import Lmdb

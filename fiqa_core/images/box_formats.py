@@ -49,10 +49,11 @@ def _decode_avif(data: bytes, limits: ImageLimits) -> Decoded:
             Status.UNSUPPORTED, "AVIF is not decoded by this build of Pillow; install Pillow's wheel from PyPI"
         ) from error
     decoder = _avif.AvifDecoder(data, "auto", 1)
-    size, _, mode, _, _, orientation, _ = decoder.get_info()
-    check_size(size[0], size[1], limits)
+    (width, height), _, mode, _, _, orientation, _ = decoder.get_info()
+    check_size(width, height, limits)
     stored = decoder.get_frame(0)[0]
-    return upright(_rgb(stored, size, mode, size[0] * _CHANNELS[mode]), orientation), *size
+    pixels = _rgb(stored, width, height, mode, width * _CHANNELS.get(mode, 0))
+    return upright(pixels, orientation), width, height
 
 
 def _decode_heic(data: bytes, limits: ImageLimits) -> Decoded:
@@ -66,16 +67,14 @@ def _decode_heic(data: bytes, limits: ImageLimits) -> Decoded:
     image = file[file.primary_index]
     width, height = image.size
     check_size(width, height, limits)
-    pixels = _rgb(image.data, image.size, image.mode, image.stride)
-    return pixels, *image.size
+    return _rgb(image.data, width, height, image.mode, image.stride), width, height
 
 
-def _rgb(stored: Any, size: tuple[int, int], mode: str, stride: int) -> np.ndarray:
+def _rgb(stored: Any, width: int, height: int, mode: str, stride: int) -> np.ndarray:
     """Pixels of rows of `stride` bytes; alpha is dropped, grey repeated."""
-    width, height = size
     channels = _CHANNELS.get(mode)
     if channels is None:
-        raise ImageRejected(Status.UNSUPPORTED, f"pixels of mode {mode!r} have no defined 8-bit RGB value", *size)
+        raise ImageRejected(Status.UNSUPPORTED, f"pixels of mode {mode!r} have no 8-bit RGB value", width, height)
     rows = np.frombuffer(stored, np.uint8, stride * height).reshape(height, stride)
     pixels = rows[:, : width * channels].reshape(height, width, channels)
     return np.repeat(pixels[:, :, :1], 3, axis=2) if channels < 3 else np.ascontiguousarray(pixels[:, :, :3])

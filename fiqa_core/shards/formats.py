@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Sequence
 
 from fiqa_core.errors import FiqaError
-from fiqa_core.shards.arrow.reader import Arrow
+from fiqa_core.shards.arrow_ipc.reader import Arrow
 from fiqa_core.shards.container import Container, LooseFiles
 from fiqa_core.shards.folder.reader import Folder
 from fiqa_core.shards.insightface_bin.reader import InsightFaceBin

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 from fiqa_core.runs.plan import plan_dataset
-from fiqa_core.shards.arrow.messages import Batch, batches, read_schema
-from fiqa_core.shards.arrow.reader import Arrow
+from fiqa_core.shards.arrow_ipc.messages import Batch, batches, read_schema
+from fiqa_core.shards.arrow_ipc.reader import Arrow
 from fiqa_core.shards.container import UnfitShardError
 from fiqa_core.shards.unit import ReadSettings, Record, Unit
 from fiqa_core.storage import stat

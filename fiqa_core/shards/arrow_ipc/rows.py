@@ -10,7 +10,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from fiqa_core.shards.arrow.messages import Batch
+from fiqa_core.shards.arrow_ipc.messages import Batch
 
 _WINDOW_BYTES = 4 << 20
 _MOST_ROWS = 1024

@@ -11,7 +11,7 @@ from typing import IO, NamedTuple
 import pyarrow as pa
 
 from fiqa_core.errors import FiqaError
-from fiqa_core.shards.arrow.flatbuffer import FlatbufferError, Table
+from fiqa_core.shards.arrow_ipc.flatbuffer import FlatbufferError, Table
 
 _MARK = b"\xff\xff\xff\xff"
 _FILE_MAGIC = b"ARROW1\0\0"

@@ -8,9 +8,9 @@ from typing import IO
 
 import pyarrow as pa
 
-from fiqa_core.shards.arrow.flatbuffer import FlatbufferError
-from fiqa_core.shards.arrow.messages import ArrowError, Batch, Lost, batches, read_schema
-from fiqa_core.shards.arrow.rows import BadRowsError, BatchRows, UnreadTypeError
+from fiqa_core.shards.arrow_ipc.flatbuffer import FlatbufferError
+from fiqa_core.shards.arrow_ipc.messages import ArrowError, Batch, Lost, batches, read_schema
+from fiqa_core.shards.arrow_ipc.rows import BadRowsError, BatchRows, UnreadTypeError
 from fiqa_core.shards.container import Container
 from fiqa_core.shards.image_columns import ColumnError, ImageColumns
 from fiqa_core.shards.unit import Fault, ReadSettings, Record, Unit
@@ -30,7 +30,7 @@ class Arrow(Container):
     Beside a `state.json` only the files that it names are read: `datasets` leaves others there (`cache-*.arrow`).
     """
 
-    name = "arrow"
+    name = "arrow_ipc"
     suffixes = (".arrow", ".feather")
     has_key_field = True
     companions = (_STATE, "dataset_info.json", "dataset_dict.json")
