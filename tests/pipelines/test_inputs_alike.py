@@ -113,6 +113,19 @@ def test_kept_images_of_it_are_written_as_other_formats_byte_for_byte(tmp_path, 
     assert written == {data for _, _, data in IMAGES if data != BROKEN}
 
 
+def test_members_of_an_archive_that_was_moved_are_found_in_its_new_place(tmp_path):
+    (tmp_path / "old").mkdir()
+    output = tmp_path / "out"
+    uri = f"zip://*/*.png::{as_zip(tmp_path / 'old')}"
+    assert run(["--input", uri, "--output", str(output)], MeanScorerSource()) == 0
+    (tmp_path / "old").rename(tmp_path / "new")
+    arguments = ["--quality", str(output), "--output", str(tmp_path / "kept"), "--write", "parquet"]
+    assert filter_dataset([*arguments, "--moved", f"{tmp_path}/old={tmp_path}/new"]) == 0
+    (part,) = (tmp_path / "kept" / "subset" / "data").glob("*.parquet")
+    written = {row["image"]["bytes"] for row in pq.read_table(part).to_pylist()}
+    assert written == {data for name, _, data in IMAGES if name.endswith(".png")}
+
+
 def test_heic_without_its_package_is_unsupported_with_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     output = tmp_path / "out"

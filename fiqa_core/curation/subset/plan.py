@@ -21,7 +21,7 @@ from fiqa_core.runs.layout import RUN, read_own_json
 from fiqa_core.shards.formats import CONTAINERS, SAME, container_of, output_formats, same_as
 from fiqa_core.shards.output import FileOutput, OutputRefusedError, SetOutput
 from fiqa_core.shards.unit import ReadSettings, Unit
-from fiqa_core.storage import above, exists, in_flight, join, open_read, publish_bytes, stat
+from fiqa_core.storage import above, exists, in_flight, join, look_into, open_read, publish_bytes, stat
 from fiqa_core.tables.face_sources import read_settings_of
 from fiqa_core.tables.quality_files import TableFile
 from fiqa_core.tables.row_batches import checked, damage_named
@@ -144,7 +144,8 @@ def check_source(parts: Sequence[TableFile], settings: SubsetSettings) -> tuple[
 
 
 def _lies_in(url: str, folder: str) -> bool:
-    return url == folder or url.startswith(folder.rstrip("/") + "/")
+    place = look_into(url)[1]
+    return place == folder or place.startswith(folder.rstrip("/") + "/")
 
 
 def _look_at(url: str) -> _Seen:
@@ -176,7 +177,8 @@ def _unit(part: TableFile, settings: SubsetSettings) -> Unit:
     unit = part.unit
     for old, new in settings.moved:
         if _lies_in(unit.url, old):
-            unit = replace(unit, url=new + unit.url.removeprefix(old))
+            place = look_into(unit.url)[1]
+            unit = replace(unit, url=unit.url.removesuffix(place) + new + place.removeprefix(old))
             break
     # What the bytes are is told by their sha256, image by image: a copy with another time of change will do. Keys
     # come from the decisions.
