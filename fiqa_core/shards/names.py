@@ -6,7 +6,8 @@ import re
 # What is decoded, and what is not decoded but gets a row that says so: other formats of photographs, and camera raw
 # files. Drawings, icons, documents and videos are not records.
 _DECODED = "jpg jpeg jpe jfif jif jfi pjpeg pjp mpo png apng webp bmp dib gif tif tiff"
-_NAMED = "avif avifs heic heics heif heifs hif jp2 j2k j2c jpc jpf jpx jpm jxl jxr wdp hdp pbm pgm ppm pnm pam"
+_DECODED += " avif avifs heic heics heif heifs hif"
+_NAMED = "jp2 j2k j2c jpc jpf jpx jpm jxl jxr wdp hdp pbm pgm ppm pnm pam"
 _NAMED += " psd psb xcf tga pcx exr qoi flif bpg jng"
 _CAMERA_RAW = "dng cr2 cr3 crw nef nrw arw sr2 srf srw raf orf rw2 rwl pef x3f mrw 3fr erf mef mos iiq kdc dcr"
 IMAGE_SUFFIXES = frozenset(f"{_DECODED} {_NAMED} {_CAMERA_RAW}".split())
