@@ -31,6 +31,7 @@ class Walk:
         self._stream, self._size, self._limit = stream, size, max_bytes
         self._archive: Archive = Archive(stream, max_bytes)
         self._at = _NOWHERE
+        self._begin = START
         self.breaks = 0
 
     @property
@@ -41,11 +42,15 @@ class Walk:
     @property
     def reached(self) -> int:
         """Bytes of the tar that lie behind."""
-        return self._archive.offset
+        return max(self._begin.offset, self._archive.offset)
+
+    def pass_over(self, border: Border) -> None:
+        """Begin at this place, which was found in another way."""
+        self._begin = border
 
     def __iter__(self) -> Iterator[Member | Gap]:
         """As `stream.members`, and with the same errors."""
-        border: Border | None = START
+        border: Border | None = self._begin
         while border is not None:
             border = yield from self._by_headers(border)
             if border is not None:

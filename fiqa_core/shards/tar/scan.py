@@ -96,8 +96,9 @@ def _plain(blocks: np.ndarray, places: np.ndarray, heads: np.ndarray, sizes: np.
         inside = blocks[np.minimum(places[pax] + 1, len(blocks) - 1)]
         content = inside.tobytes()
         # As in `stream.py`: without one of these, a pax header changes nothing.
-        if b"path=" in content or b"size=" in content:
-            spoils = [b"path=" in (text := row.tobytes()) or b"size=" in text for row in inside]
+        if b"path=" in content or b"size=" in content or b"GNU.sparse." in content:
+            rows = [row.tobytes() for row in inside]
+            spoils = [b"path=" in text or b"size=" in text or b"GNU.sparse." in text for text in rows]
             good[pax] &= ~np.array(spoils)
     return good
 

@@ -91,7 +91,9 @@ def sample_blocks(
         samples = _grouped(data, found, index, limit, at)
         if samples is None:
             return
-        complete_part = stop is not None and stream.tell() >= stop and found.done == len(data) and not found.stopped
+        # A pax header of the sample behind `stop` may be left over.
+        left_over = len(data) - found.done
+        complete_part = stop is not None and stream.tell() >= stop and not found.stopped and left_over <= 2 * BLOCK
         if complete_part or (found.stopped and stop is None and _only_zeros(data[found.done :], stream)):
             ends = len(samples.first) - 1
         else:

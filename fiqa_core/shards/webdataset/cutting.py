@@ -62,8 +62,10 @@ def index_for(file: StoredFile, unit_size: int, max_bytes: int, around: Surround
     if estimate < 2 * unit_size:
         return None
     with open_ahead(file.url, file.version) as stream:
-        quick = _jumping(stream) if size // estimate > _LARGE_RECORD else stream
-        marks, records = _marks(file, Walk(quick, size, max_bytes), size, unit_size)
+        large = size // estimate > _LARGE_RECORD
+        walk = Walk(_jumping(stream) if large else stream, size, max_bytes)
+        found = find_marks(walk, None if large else stream, max_bytes, unit_size)
+        marks, records = _gathered(file, walk, found, size, unit_size)
     read_index.cache_clear()
     return write_index(url, around.workspace, marks, records, size)
 
@@ -74,13 +76,14 @@ def _jumping(stream: IO[bytes]) -> IO[bytes]:
     return io.BufferedReader(raw, _SMALL_BUFFER) if isinstance(raw, io.FileIO) else stream
 
 
-def _marks(file: StoredFile, walk: Walk, size: int, unit_size: int) -> tuple[list[Mark], int]:
+def _gathered(
+    file: StoredFile, walk: Walk, found: Generator[Mark, None, int], size: int, unit_size: int
+) -> tuple[list[Mark], int]:
     begun = told = time.monotonic()
     shown = printable(file.shown)
     if size >= _TOLD_FROM:
         _log.info("%s: looking through the headers of %.1f GB for places to cut", shown, size / 1e9)
     marks: list[Mark] = []
-    found = find_marks(walk, unit_size)
     records, spoilt = 0, False
     for mark in _with_result(found):
         if isinstance(mark, int):

@@ -1,10 +1,14 @@
 """Places of a WebDataset tar at which reading can begin, found by a walk over its headers."""
 
 from collections.abc import Generator
-from typing import NamedTuple
+from typing import IO, NamedTuple
+
+import numpy as np
 
 from fiqa_core.shards.tar.border import Border
+from fiqa_core.shards.tar.header import NO_PAX
 from fiqa_core.shards.tar.outline import Walk
+from fiqa_core.shards.webdataset.blocks import sample_blocks
 from fiqa_core.shards.webdataset.parts import parts
 from fiqa_core.shards.webdataset.records import count_of
 from fiqa_core.shards.webdataset.sample import MAX_SIDECAR_BYTES, Sample
@@ -21,13 +25,44 @@ class Mark(NamedTuple):
     unit: bool
 
 
-def find_marks(walk: Walk, unit_size: int) -> Generator[Mark, None, int]:
+class _Pace:
+    """Says of each possible place whether it becomes a mark."""
+
+    def __init__(self, unit_size: int) -> None:
+        self._unit_size, self._step = unit_size, -(-unit_size // _STEPS)
+        self._unit_at = self._mark_at = 0
+
+    @property
+    def following(self) -> int:
+        """`index` from which on a place is one."""
+        return min(self._mark_at + self._step, self._unit_at + self._unit_size)
+
+    def mark(self, border: Border, index: int) -> Mark:
+        """The mark of a place; `take` it, if it is used."""
+        return Mark(border, index, index - self._unit_at >= self._unit_size)
+
+    def take(self, mark: Mark) -> Mark:
+        """From here on the next one is looked for."""
+        self._mark_at = mark.index
+        self._unit_at = mark.index if mark.unit else self._unit_at
+        return mark
+
+
+def find_marks(walk: Walk, stream: IO[bytes] | None, max_bytes: int, unit_size: int) -> Generator[Mark, None, int]:
     """The marks of a tar in order, without its start; the result is the number of records, rows for damage included.
 
     A unit begins at the first possible place behind `unit_size` records.
+
+    Args:
+        walk: over the tar.
+        stream: the tar, to be read as far as it is plain (`blocks.py`), which takes half the time of a walk where
+            members are small; None: only the walk is used.
+        max_bytes: as in `walk`.
     """
-    step = -(-unit_size // _STEPS)
-    index = unit_at = mark_at = 0
+    pace = _Pace(unit_size)
+    index = 0
+    if stream is not None:
+        index = yield from _plain_marks(walk, stream, max_bytes, pace)
     waiting: Mark | None = None
     for part in parts(walk, MAX_SIDECAR_BYTES):
         if not isinstance(part, Sample):
@@ -35,16 +70,27 @@ def find_marks(walk: Walk, unit_size: int) -> Generator[Mark, None, int]:
             continue
         # The rest of a sample that was handed on in parts is no place to begin.
         if waiting is not None and not part.continued:
-            yield waiting
-            mark_at = waiting.index
-            unit_at = mark_at if waiting.unit else unit_at
+            yield pace.take(waiting)
         waiting = None
         index += count_of(part)
-        if not part.damaged and (index - mark_at >= step or index - unit_at >= unit_size):
+        if not part.damaged and index >= pace.following:
             border = walk.border
             if border is not None and _fits(border):
-                waiting = Mark(border, index, index - unit_at >= unit_size)
+                waiting = pace.mark(border, index)
     return index
+
+
+def _plain_marks(walk: Walk, stream: IO[bytes], max_bytes: int, pace: _Pace) -> Generator[Mark, None, int]:
+    """The marks of a tar's plain beginning; the walk goes on from the last sample of it, whose index is the result."""
+    first = 0
+    for samples in sample_blocks(stream, max_bytes):
+        begins = samples.at + samples.begin[samples.first[:-1]]
+        while (place := int(np.searchsorted(samples.index, pace.following))) < len(begins):
+            # All headers so far had magic, and no global attributes.
+            yield pace.take(pace.mark(Border(int(begins[place]), False, 0, NO_PAX), int(samples.index[place])))
+        first = int(samples.index[-1])
+        walk.pass_over(Border(int(begins[-1]), False, 0, NO_PAX))
+    return first
 
 
 def estimated_records(walk: Walk, size: int, look_at: int) -> int:

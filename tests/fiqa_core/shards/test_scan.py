@@ -88,6 +88,7 @@ ODD = {
     "a device": joined(A, tar_member(b"con.jpg", b"3"), B),
     "a long name": joined(A, long_named_member(b"c" * 200 + b".jpg", b"3"), B),
     "a path in a pax header": joined(A, pax_member(b"14 path=c.jpg\n", b"x.jpg", b"3"), B),
+    "a sparse name in a pax header": joined(A, pax_member(b"25 GNU.sparse.name=c.jpg\n", b"x.jpg", b"3"), B),
     "a size in a pax header": joined(A, pax_member(b"9 size=1\n", b"c.jpg", b"3"), B),
     "a link": joined(A, tar_member(b"c.jpg", b"", b"2"), B),
     "a folder": joined(A, tar_member(b"c.jpg", b"", b"5"), B),

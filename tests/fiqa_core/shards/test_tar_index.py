@@ -16,7 +16,17 @@ from fiqa_core.shards.unit import ReadSettings
 from fiqa_core.shards.webdataset import cutting
 from fiqa_core.storage import StoredFile
 from fiqa_core.tables.quality_files import find_parts
-from tests.fiqa_core.shards.test_tar_ranges import FORMAT, faces, pax, plain_members, plan, rows, whole, written
+from tests.fiqa_core.shards.test_tar_ranges import (
+    ARCHIVES,
+    FORMAT,
+    faces,
+    pax,
+    plain_members,
+    plan,
+    rows,
+    whole,
+    written,
+)
 from tests.makers.containers import face_records, write_webdataset
 from tests.makers.hostile import TAR_END, tar_member
 from tests.makers.runs import score_shards
@@ -41,6 +51,16 @@ def test_unit_size_means_so_many_records_of_a_tar_too(tar, unit_size):
     assert sum(sizes) == COUNT
     assert set(sizes[:-1]) == {unit_size}
     assert 0 < sizes[-1] <= unit_size
+
+
+@pytest.mark.parametrize("kind", ["plain", "rare kinds", "global pax headers", "archives joined"])
+def test_a_tar_of_large_images_whose_content_is_passed_over_is_cut_at_the_same_places(tmp_path, monkeypatch, kind):
+    path = tmp_path / "t.tar"
+    path.write_bytes(ARCHIVES[kind]())
+    units = plan(path, 3)
+    monkeypatch.setattr(cutting, "_LARGE_RECORD", 0)
+    Path(units[0].listing).unlink()
+    assert plan(path, 3) == units
 
 
 def test_a_tar_with_less_than_two_units_of_records_stays_one_unit(tar):
