@@ -35,6 +35,7 @@ from fiqa_core.storage.places import (
 from fiqa_core.storage.publishing import (
     make_folder,
     publish,
+    publish_alone,
     publish_bytes,
     remove,
     sweep,
@@ -74,6 +75,7 @@ __all__ = [
     "open_ahead",
     "open_read",
     "publish",
+    "publish_alone",
     "publish_bytes",
     "read_bytes",
     "read_small",

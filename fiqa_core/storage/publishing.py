@@ -133,6 +133,22 @@ def publish_bytes(data: bytes, output: str, url: str) -> None:
         publish(path, url)
 
 
+def publish_alone(data: bytes, url: str) -> None:
+    """Write one file (a picture, a page) in one step, into a folder that is not a run's: nothing else in it is touched,
+    and no folder for temporaries is left there."""
+    if not is_local(url):
+        publish_bytes(data, url.rpartition("/")[0], url)
+        return
+    target = Path(filesystem(url)[1])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.parent / f".fiqa-{uuid.uuid4().hex}"
+    try:
+        beside.write_bytes(data)
+        publish(beside, url)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
 def remove(url: str) -> None:
     """Remove a file or a whole folder, if it exists."""
     if is_local(url):

@@ -29,12 +29,12 @@ _NO_PICTURE = (
 
 
 def small_picture(face: Face, side: int = SIDE) -> Image.Image:
-    """The face, RGB, made smaller to fit into a square of `side` pixels; a smaller one keeps its size.
+    """The face as it was scored, RGB, made smaller to fit into a square of `side` pixels; a smaller one keeps its size.
 
     Raises:
         FaceUnavailableError: the row has no bytes. ImageRejected: they cannot be decoded.
     """
-    picture = face.image()
+    picture = Image.fromarray(face.scored_pixels())
     picture.thumbnail((side, side), Image.Resampling.BOX if max(picture.size) > 4 * side else Image.Resampling.LANCZOS)
     return picture
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _AT_ONCE = 512  # rows that are looked up together
 _HELD_BYTES = 256 << 20  # of images of these rows; what is more is read again when its turn comes
 _LOCAL_THREADS, _STORE_THREADS = 4, 16
+_LANDMARK_NUMBERS = 10
 _SHARE = 32  # records of one unit that one thread reads
 # A face that is shown may be of any size that can be decoded.
 _LIMITS = ImageLimits(min_side=1)
@@ -77,6 +78,24 @@ class Face:
         from PIL import Image
 
         return Image.fromarray(self.pixels())
+
+    def scored_pixels(self) -> np.ndarray:
+        """The picture that was scored, uint8 (H, W, 3): where `--align` took a face from a photograph, that face warped
+        to the template (the row has its landmarks); else as `pixels`.
+
+        Raises:
+            FaceUnavailableError, ImageRejected: as `pixels`.
+        """
+        pixels = self.pixels()
+        points = self.row.get("landmarks") if self.row.get("warped") is True else None
+        if points is None or len(points) != _LANDMARK_NUMBERS:
+            return pixels
+        landmarks = np.asarray(points, np.float64).reshape(-1, 2)
+        if not np.isfinite(landmarks).all():
+            return pixels
+        from fiqa_core.alignment.template import to_template, warp
+
+        return warp(pixels, to_template(landmarks))
 
 
 class FaceUnavailableError(FiqaError):

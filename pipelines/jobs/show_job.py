@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:  # noqa: ARG
     lost: list[Face] = []
     faces = _watched(read_faces(rows, arguments.quality, arguments.moved), lost)
     sheet = contact_sheet(faces, rows.num_rows, arguments.columns or 0, arguments.side)
-    storage.publish_bytes(_encoded(sheet, arguments.output), _folder(output), output)
+    storage.publish_alone(_encoded(sheet, arguments.output), output)
     for face in lost[:_NAMED]:
         _log.warning("%s: %s: %s", face.row.get("shard"), face.row.get("key"), face.problem)
     if len(lost) > _NAMED:
@@ -76,7 +76,3 @@ def _encoded(sheet: Image.Image, name: str) -> bytes:
     stream = io.BytesIO()
     sheet.save(stream, kind, quality=90)
     return stream.getvalue()
-
-
-def _folder(url: str) -> str:
-    return url.rpartition("/")[0] or "/"

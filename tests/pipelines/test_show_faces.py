@@ -69,6 +69,7 @@ def test_the_faces_that_fit_are_on_the_sheet_in_the_order_asked(out, tmp_path, c
     assert "written: " in capsys.readouterr().out
     assert shown(out, "--limit", "3", "--columns", "1", "--output", str(tmp_path / "t.png")) == EXIT_OK
     assert levels(tmp_path / "t.png", 3) == [0, 20, 40]
+    assert not {path.name for path in tmp_path.iterdir()} - {"s.png", "t.png", "cache"}
     for name in ("s.jpg", "s.webp"):
         assert shown(out, "--limit", "4", "--output", str(tmp_path / name)) == EXIT_OK
         assert Image.open(tmp_path / name).size[0] > 100

@@ -10,6 +10,7 @@ import pytest
 
 from fiqa_core.curation.dropped import write_part as writing
 from fiqa_core.curation.dropped.names import stem_of
+from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.shards import places
 from pipelines.filter_dataset import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_OK
 from pipelines.filter_dataset import run as filter_dataset
@@ -82,13 +83,16 @@ def test_every_dropped_image_is_written_byte_for_byte_in_the_folder_of_its_reaso
 
 @pytest.mark.parametrize("written", ["folder", "none"])
 def test_it_goes_with_any_way_of_writing_the_kept_ones(tmp_path, written, capsys):
-    out = tmp_path / "out"
-    assert filtered(scored(tmp_path, "webdataset"), out, "--write", written) == EXIT_OK
+    quality, out = scored(tmp_path, "folder"), tmp_path / "in" / "out"
+    before = plan_dataset([str(tmp_path / "in")], "auto", 9, str(tmp_path / "plan")).records
+    assert filtered(quality, out, "--write", written) == EXIT_OK
     said = capsys.readouterr().out
     count = len(dropped(out))
     assert f"dropped images written: {count} images" in said
     assert len(files(out)) == count
     assert (out / "subset").exists() == (written != "none")
+    # The images that a run wrote are not input when the folder around the run is.
+    assert plan_dataset([str(tmp_path / "in")], "auto", 9, str(tmp_path / "plan")).records == before
 
 
 def test_hostile_names_and_labels_stay_inside_and_apart(tmp_path):
@@ -132,6 +136,9 @@ def test_a_run_that_broke_off_goes_on_and_gives_the_same_files(tmp_path, monkeyp
     some = files(tmp_path / "out")
     assert 0 < len(some) < len(files(tmp_path / "whole"))
     monkeypatch.setattr(writing, "put_in_place", original)
+    shutil.copytree(tmp_path / "out", tmp_path / "afresh")
+    assert filtered(quality, tmp_path / "afresh", "--overwrite") == EXIT_OK
+    assert files(tmp_path / "afresh") == files(tmp_path / "whole")
     assert filtered(quality, tmp_path / "out", "--resume") == EXIT_OK
     assert files(tmp_path / "out") == files(tmp_path / "whole")
     account = json.loads((tmp_path / "out" / "summary.json").read_text())["dropped_images"]

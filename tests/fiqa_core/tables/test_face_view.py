@@ -3,17 +3,24 @@
 import base64
 import io
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from fiqa_core.alignment.aligner import Aligner
+from fiqa_core.images.decode import ImageLimits, decode_rgb
 from fiqa_core.shards import places
-from fiqa_core.tables import faces_of, load_quality
-from fiqa_core.tables.face_view import caption
+from fiqa_core.tables import faces_of, load_quality, read_faces
+from fiqa_core.tables.face_view import caption, small_picture
+from pipelines import score_dataset
+from tests.fakes import MeanScorerSource
 from tests.makers.containers import write_tar
 from tests.makers.images import encoded, face_pixels, jpeg_bytes
+from tests.makers.photographs import needs_packaged_detector, photograph_files
 from tests.makers.runs import score_shards
 
 HOSTILE = "<script>alert(1)</script>\"'&"
@@ -95,3 +102,18 @@ def test_a_caption_has_quality_reason_label_and_key():
     assert caption(row) == ["0.123", "duplicate", "7", "a\\nb"]
     assert caption({"quality": None, "status": "corrupt", "key": None}) == ["corrupt"]
     assert len(caption({"key": "x" * 5000})[0]) == 120
+
+
+@needs_packaged_detector
+def test_of_a_photograph_the_face_is_shown_that_was_aligned_and_scored(tmp_path):
+    photograph = photograph_files(1)[0]
+    shutil.copy(photograph, tmp_path / "photo.jpg")
+    arguments = ["--input", str(tmp_path / "photo.jpg"), "--output", str(tmp_path / "out"), "--align"]
+    assert score_dataset.run([*arguments, "--device", "cpu"], MeanScorerSource()) == 0
+    frame = load_quality(tmp_path / "out")
+    (face,) = read_faces(frame, tmp_path / "out")
+    expected = Aligner.from_detector().crop(decode_rgb(photograph.read_bytes(), ImageLimits()).pixels)
+    difference = np.abs(face.scored_pixels().astype(int) - expected)
+    assert difference.mean() < 1  # the table has its landmarks in 32 bits
+    assert face.pixels().shape != (112, 112, 3)
+    assert small_picture(face).size == (112, 112)
