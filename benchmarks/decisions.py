@@ -78,7 +78,7 @@ def make_table(folder: Path, rows: int, per_file: int) -> Path:
     number = 0
     for block, first in enumerate(range(0, rows, _BLOCK)):
         # The same rows however they are cut into files.
-        table = _rows(np.random.default_rng([4, block]), first, min(_BLOCK, rows - first), identities)
+        table = block_of_rows(np.random.default_rng([4, block]), first, min(_BLOCK, rows - first), identities)
         for start in range(0, table.num_rows, per_file):
             part = table.slice(start, per_file)
             pq.write_table(part, folder / f"part-{number:06d}.parquet", compression="zstd")
@@ -87,7 +87,8 @@ def make_table(folder: Path, rows: int, per_file: int) -> Path:
     return folder
 
 
-def _rows(rng: np.random.Generator, first: int, count: int, identities: int) -> pa.Table:
+def block_of_rows(rng: np.random.Generator, first: int, count: int, identities: int) -> pa.Table:
+    """Consecutive rows of the table."""
     # Squared: few large identities and many small ones, as in datasets that were gathered from the web.
     identity = (rng.random(count) ** 2 * identities).astype(np.int64)
     place = np.arange(first, first + count)

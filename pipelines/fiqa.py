@@ -32,11 +32,11 @@ COMMANDS = {
     "train": Command("pipelines.train_fiqa", "train a quality network on labelled shards"),
     "baselines": Command("pipelines.measure_baselines", "score by a simple measure (sharpness, stored size) instead"),
     "show": Command("pipelines.show_faces", "show chosen faces of a table as one picture"),
-    "report": Command("pipelines.report_dataset", "one HTML file to look at the scores, the decisions and the faces"),
     "export": Command("pipelines.export_scores", "a quality table as a score file or as CSV"),
     "import-scores": Command("pipelines.import_scores", "a score file of another tool as a quality table"),
     "prepare-benchmark": Command("pipelines.prepare_benchmark", "a benchmark's own files as a folder with pairs"),
     "original-scores": Command("pipelines.original_scores", "the original's getQualityScore: its options, its files"),
+    "report": Command("pipelines.report_dataset", "one HTML file to look at the scores, the decisions and the faces"),
     "doctor": Command("pipelines.cli.doctor", "check this installation: versions, devices, stores, extras, disk"),
 }
 

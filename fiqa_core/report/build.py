@@ -111,7 +111,9 @@ def make_report(settings: ReportSettings, parts: Sequence[TableFile], workspace:
     )
     html = render(page)
     if len(html) > MOST_BYTES:
-        raise ReportError(f"the report would have {len(html):,} bytes, more than {MOST_BYTES:,}: ask for fewer --faces")
+        raise ReportError(
+            f"the report would have {len(html):,} bytes, more than {MOST_BYTES:,}: ask for fewer --examples"
+        )
     return html
 
 

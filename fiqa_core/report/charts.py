@@ -54,6 +54,7 @@ def histogram_chart(found: Histogram, decided: bool, threshold: float | None) ->
             panel.axvline(threshold, color="black", linestyle="--", linewidth=1.2, label=f"threshold {threshold:.6g}")
         panel.set_xlabel("quality (higher = more useful)")
         panel.set_ylabel("images")
+        panel.yaxis.get_major_locator().set_params(integer=True)
         if decided or threshold is not None:
             panel.legend(frameon=False)
     most = int(np.argmax(found.kept + found.dropped))

@@ -76,7 +76,8 @@ def headline(db: Any) -> Headline:
         f"({kept}), count(reviewed), min(quality), quantile_disc(quality, 0.5), max(quality) FROM rows",
     )
     identities = row(db, "SELECT count(*) FILTER (images > 0), count(*) FILTER (kept > 0) FROM identities")
-    return Headline(*found[:3], identities[0], found[3], identities[1], *found[4:])
+    rows, scored, labelled, kept_rows, reviewed, low, median, high = found
+    return Headline(rows, scored, labelled, identities[0], kept_rows, identities[1], reviewed, low, median, high)
 
 
 def statuses(db: Any) -> list[Counted]:

@@ -58,7 +58,7 @@ def item_of(
         return Item(rid, same if beside else f"{same}; the other one: {where}", beside)
     if row.get("quality") is None:
         return Item(rid, str(row.get("message") or row.get("status") or ""))
-    return Item(rid, f"quality {_3(row['quality'])}")
+    return Item(rid, _rank(row))
 
 
 def _wrong(rid: int, row: Mapping[str, Any], best: Mapping[str, int]) -> Item:
@@ -72,6 +72,15 @@ def _wrong(rid: int, row: Mapping[str, Any], best: Mapping[str, int]) -> Item:
         if other in best:
             beside.append(Beside(best[other], "looks like"))
     return Item(rid, why, tuple(beside), str(other) if other is not None and len(str(other)) <= _MOST_NAME else "")
+
+
+def _rank(row: Mapping[str, Any]) -> str:
+    """How many images are worse, where the decisions say that."""
+    lower, in_identity = row.get("quality_quantile"), row.get("identity_quantile")
+    if lower is None:
+        return ""
+    own = "" if in_identity is None else f", of its identity {in_identity:.1%}"
+    return f"{lower:.1%} of all images are worse{own}"
 
 
 def _3(value: Any) -> str:

@@ -7,6 +7,7 @@ page's own content security policy names the digests of its script and styles, s
 import base64
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -38,7 +39,8 @@ def render(page: Page) -> bytes:
     except ModuleNotFoundError as error:
         raise ReportError(f"a report needs jinja2: {install_extra('report')}") from error
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters |= {"count": lambda n: f"{n:,}", "shown": _shown, "number": _number}
+    filters: dict[str, Callable[[Any], str]] = {"count": "{:,}".format, "shown": _shown, "number": _number}
+    environment.filters.update(filters)
     script = "\n".join(["(() => {", '"use strict";', *map(_file, _SCRIPTS), "})();"])
     style = _file("report.css")
     html = environment.from_string(_file("report.html")).render(

@@ -65,7 +65,7 @@ def make_parser() -> Parser:
         help="quality by these columns of the quality table or the decisions (default: none)",
     )
     shown.add_argument(
-        "--faces", type=_faces, default=48, metavar="N", help=f"faces shown for each reason, up to {MOST_FACES}"
+        "--examples", type=_faces, default=48, metavar="N", help=f"faces shown for each reason, up to {MOST_FACES}"
     )
     shown.add_argument("--title", default="Face image quality", help="title of the page")
     running = parser.add_argument_group("running")

@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace, _rest: Sequence[str]) -> int:
         storage.absolute(arguments.decisions) if arguments.decisions else "",
         storage.absolute(arguments.edc) if arguments.edc else "",
         tuple(dict.fromkeys(arguments.group_by)),
-        arguments.faces,
+        arguments.examples,
         tuple(arguments.moved),
         _command(arguments),
         arguments.title,
