@@ -89,6 +89,7 @@ def _run(arguments: argparse.Namespace, embed_options: Sequence[str]) -> int:
         found = evaluate(_options(arguments), sources, Path(workspace))
         publish_all(output, found.files, _account(settings, found.datasets))
     lines = words.areas(found.datasets, found.areas) + words.differences(found.differences)
+    lines += words.groups(found.groups)
     lines += words.poor_images(found.voters, found.poor_images) + words.thresholds(found.thresholds)
     lines += words.without_threshold(found.without_threshold)
     report([*lines, f"written: {arguments.output} ({', '.join(sorted(found.files))})"])
@@ -124,13 +125,16 @@ def _options(arguments: argparse.Namespace) -> EvaluationOptions:
         plots=not arguments.no_plots,
         recommend=arguments.recommend,
         target_fnmr=arguments.target_fnmr,
+        group_by=arguments.group_by,
+        group_key=arguments.group_key,
+        group_column=arguments.group_column,
     )
 
 
 def _settings(arguments: argparse.Namespace, embed_options: Sequence[str]) -> dict[str, Any]:
     """What `--resume` compares: the options, and what their files hold. Images to embed are taken by their name."""
     given = {name: value for name, value in sorted(vars(arguments).items()) if name not in _NOT_COMPARED}
-    named = ("pairs", "quality", "embeddings", "flipped", "templates", "labels", "cost_on")
+    named = ("pairs", "quality", "embeddings", "flipped", "templates", "labels", "group_by", "cost_on")
     inputs = input_digests([text for name in named for text in given[name]])
     settings = {"arguments": given, "inputs": inputs}
     uses_network = any(is_network(path) for path in arguments.embeddings)

@@ -81,6 +81,19 @@ POOR_IMAGE_COLUMNS: dict[str, str] = {
     "failing": "Share of them that fails, mean over the recognisers.",
 }
 
+GROUP_COLUMNS: dict[str, str] = {
+    "dataset": COLUMNS["dataset"],
+    "fr_model": COLUMNS["fr_model"],
+    "method": COLUMNS["method"],
+    "fmr": "Target false match rate; one threshold for all groups, set on all non-mated pairs.",
+    "group": "Group of both images of a pair; `(no group)`: not known; `(two groups)`: the images differ.",
+    "discard": "Share of the mated pairs of all groups that is discarded at most, worst quality first.",
+    "n_mated": "Mated pairs of the group.",
+    "discarded": "Share of them that goes.",
+    "failed": "Of those that remain, pairs that are not accepted.",
+    "fnmr": "Their share; empty where no pair remains.",
+}
+
 RECOMMENDATION_COLUMNS: dict[str, str] = {
     "dataset": COLUMNS["dataset"],
     "fr_model": COLUMNS["fr_model"],

@@ -18,8 +18,9 @@ from fiqa_core.evaluation.difference_plot import plot_differences
 from fiqa_core.evaluation.differences import difference_rows, measure_to_compare_with
 from fiqa_core.evaluation.edc import check_measurable
 from fiqa_core.evaluation.errors import EvaluationError
+from fiqa_core.evaluation.group_errors import group_rows
 from fiqa_core.evaluation.label_pairs import is_label_pairs
-from fiqa_core.evaluation.label_sources import labels_for, pairs_from_labels
+from fiqa_core.evaluation.label_sources import groups_of, labels_for, pairs_from_labels
 from fiqa_core.evaluation.measures import Measures, Sources, measures_of
 from fiqa_core.evaluation.named import Named, by_dataset, for_dataset, parse_named
 from fiqa_core.evaluation.pairs import is_verification_set
@@ -30,7 +31,7 @@ from fiqa_core.evaluation.result_rows import as_csv, auc_rows, curve_table
 from fiqa_core.evaluation.sources import Embeddings, Labelled, Qualities
 from fiqa_core.evaluation.study import Result, StudySettings, study
 from fiqa_core.wording import counted
-from schemas.edc import AUC_COLUMNS, DIFFERENCE_COLUMNS, POOR_IMAGE_COLUMNS, RECOMMENDATION_COLUMNS
+from schemas.edc import AUC_COLUMNS, DIFFERENCE_COLUMNS, GROUP_COLUMNS, POOR_IMAGE_COLUMNS, RECOMMENDATION_COLUMNS
 
 _log = logging.getLogger(__name__)
 OF_TEMPLATES = (
@@ -49,6 +50,8 @@ class EvaluationOptions:
         images: by dataset, what a network in `embeddings` embeds. templates: by dataset, its template list.
         labels: by dataset (or one for all), a file of labels, which go before those of tables; labels_key,
             labels_column: its columns, "" to find them by name.
+        group_by: by dataset (or one for all), a file key -> group, or a column of a table in `quality`; group_key,
+            group_column: columns of the file.
         cost_on: by measure, the table on which recommended thresholds are counted.
         embedding_norm: the length of each model's embeddings is a measure too. lower_is_better: measures to negate.
         unscored: what an image without a quality is (`fiqa_core.evaluation.dataset.UNSCORED`).
@@ -76,6 +79,9 @@ class EvaluationOptions:
     plots: bool = True
     recommend: bool = False
     target_fnmr: Sequence[float] = ()
+    group_by: Sequence[str] = ()
+    group_key: str = ""
+    group_column: str = "group"
 
 
 @dataclass
@@ -89,6 +95,7 @@ class Evaluation:
     areas: list[dict[str, Any]] = field(default_factory=list)
     differences: list[dict[str, Any]] = field(default_factory=list)
     poor_images: list[dict[str, Any]] = field(default_factory=list)
+    groups: list[dict[str, Any]] = field(default_factory=list)
     voters: dict[str, tuple[int, int]] = field(default_factory=dict)
     thresholds: list[dict[str, Any]] = field(default_factory=list)
     datasets: list[dict[str, Any]] = field(default_factory=list)
@@ -113,6 +120,8 @@ def evaluate(options: EvaluationOptions, sources: Sources, workspace: Path) -> E
     _write(found, workspace / "auc.csv", as_csv(AUC_COLUMNS, found.areas))
     if found.differences:
         _write(found, workspace / "differences.csv", as_csv(DIFFERENCE_COLUMNS, found.differences))
+    if options.group_by:
+        _write(found, workspace / "groups.csv", as_csv(GROUP_COLUMNS, found.groups))
     if found.voters:
         _write(found, workspace / "poor_images.csv", as_csv(POOR_IMAGE_COLUMNS, found.poor_images))
     if options.recommend:
@@ -178,6 +187,7 @@ def _evaluate_dataset(
     counted_on = _counted_on(measures, costs, options, sources)
     if options.recommend:
         found.without_threshold += [method for method in measures.tables if method not in counted_on]
+    groups = groups_of(dataset, options.group_by, options.quality, options.group_key, options.group_column)
     judged = JudgedImages(dataset.pairs, options.study.fmrs)
     for model, path in models.items():
         embeddings = [sources.embeddings(place, images) for place in (path, flipped.get(model)) if place]
@@ -190,6 +200,10 @@ def _evaluate_dataset(
         found.differences += differences
         if len(models) > 1:
             judged.add(model, comparisons)
+        if groups is not None:
+            found.groups += group_rows(
+                named.name, model, dataset.pairs, comparisons, methods, groups, options.study.fmrs
+            )
         if options.plots:
             _plot(named.name, model, results, found, workspace)
             _plot_differences(named.name, model, differences, found, workspace)

@@ -14,7 +14,7 @@ from fiqa_core.runs.layout import LOCK, TEMPORARIES, own_json, read_run_file, se
 
 ACCOUNT = "evaluation.json"
 _OURS = re.compile(
-    r"edc\.parquet|(auc|differences|poor_images|recommendations)\.csv|(edc|differences)-[\w.+-]+\.(png|svg)"
+    r"edc\.parquet|(auc|differences|groups|poor_images|recommendations)\.csv|(edc|differences)-[\w.+-]+\.(png|svg)"
 )
 _FILES_AT_ONCE = 16
 

@@ -6,10 +6,15 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from fiqa_core.evaluation.dataset import Dataset
+from fiqa_core.evaluation.errors import EvaluationError
+from fiqa_core.evaluation.keys import KeyIndex
 from fiqa_core.evaluation.label_pairs import pairs_of_labels, parse_label_pairs
-from fiqa_core.evaluation.named import Named, parse_named
+from fiqa_core.evaluation.named import Named, for_dataset, parse_named
 from fiqa_core.evaluation.pairs import Pairs
 from fiqa_core.evaluation.sources import Embeddings, Labels, Qualities, read_labels
+from fiqa_core.storage import stat
+from fiqa_core.tables.columns import read_columns
 from fiqa_core.wording import counted
 
 _log = logging.getLogger(__name__)
@@ -56,3 +61,39 @@ def pairs_from_labels(named: Named, images: Qualities | Embeddings, labels: Sequ
         where,
     )
     return pairs
+
+
+def groups_of(
+    dataset: Dataset, group_by: Sequence[str], quality: Sequence[str], key_column: str, group_column: str
+) -> pa.Array | None:
+    """Group of each name of a dataset's pairs, text (null: not known); None where none was asked for.
+
+    Args:
+        group_by: texts `DATASET=FILE`, `FILE`, or a column of the first table in `quality` that is for this dataset.
+
+    Raises:
+        EvaluationError: of templates, or a file none of whose keys is in the pairs. TableError: a table without the
+            column, or a file without such columns.
+    """
+    named = parse_named(group_by, "--group-by")
+    own = [each for each in named if each.given and each.name == dataset.name] or [
+        each for each in named if not each.given
+    ]
+    if not own:
+        return None
+    if dataset.templates is not None:
+        raise EvaluationError(f"--group-by: {dataset.name} is of templates; groups are of images")
+    given = own[0].path
+    if stat(given) is not None:
+        known: Labels = read_labels(given, key_column, group_column)
+    else:
+        tables = list(for_dataset(parse_named(quality, "--quality"), dataset.name).values())
+        if not tables:
+            raise EvaluationError(f"--group-by {given}: no such file, and {dataset.name} has no quality table")
+        table = read_columns(tables[0], ["key", given], [], allow_incomplete=True)
+        values = table[given].combine_chunks().cast(pa.string())
+        known = Labels(KeyIndex(table["key"], tables[0]), values)
+    rows = known.index.find(dataset.images)
+    if not (rows >= 0).any():
+        raise EvaluationError(f"--group-by {given}: none of its keys is an image of the pairs of {dataset.name}")
+    return known.labels.take(pa.array(rows, mask=rows < 0))

@@ -10,7 +10,7 @@ import itertools
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,7 @@ class Calibration:
         digest: of the file.
     """
 
-    network: Mapping[str, str]
+    network: Mapping[str, str] = field(hash=False)
     set: str
     set_digest: str
     judge: str

@@ -9,7 +9,7 @@ from fiqa_core.evaluation.edc import PROTOCOLS
 from fiqa_core.evaluation.errors import EvaluationError
 from fiqa_core.evaluation.evaluate import plot_stem
 from fiqa_core.evaluation.named import Named, check_datasets, for_dataset, parse_named
-from pipelines.cli.label_options import add_labels_columns
+from pipelines.cli.label_options import add_group_options, add_labels_columns
 from pipelines.cli.parser import Parser
 from pipelines.cli.table_options import add_again_options
 
@@ -150,6 +150,7 @@ def _add_data(options: Parser) -> None:
         "Parquet file with a key and a label a row (default: none)",
     )
     add_labels_columns(data)
+    add_group_options(data, several=True)
     data.add_argument(
         "--allow-incomplete",
         action="store_true",

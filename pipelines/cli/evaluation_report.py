@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fiqa_core.wording import counted
+from fiqa_core.wording import counted, visible
 
 _MOST_THRESHOLDS = 24
 _MOST_DIFFERENCES = 48
+_MOST_GROUPS = 12
 
 
 def areas(datasets: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -45,6 +46,33 @@ def differences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         lines.append(f"  {where}: {row['method']} - {row['against']} {1000 * row['auc_30']:+.3f}{band}{verdict}")
     if len(rows) > _MOST_DIFFERENCES:
         lines.append(f"  ... and {counted(len(rows) - _MOST_DIFFERENCES, 'more difference')} in differences.csv")
+    return lines
+
+
+def groups(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """FNMR of each group without discarding, and with 10 % discarded by each measure; worst groups first."""
+    shown: dict[tuple[str, str, float], dict[str, dict[str, Mapping[str, Any]]]] = {}
+    for row in rows:
+        if row["discard"] in (0.0, 0.1):
+            of_group = shown.setdefault((row["dataset"], row["fr_model"], row["fmr"]), {}).setdefault(row["group"], {})
+            of_group[row["method"] if row["discard"] else ""] = row
+    lines = []
+    for (dataset, model, fmr), by_group in shown.items():
+        lines.append(
+            f"{dataset}, {model}, FMR {fmr:g}: FNMR by group at one threshold, and (share of its pairs that goes) with "
+            "10 % of all mated pairs discarded"
+        )
+        for name, found in sorted(by_group.items(), key=lambda item: -item[1][""]["fnmr"])[:_MOST_GROUPS]:
+            each = ", ".join(
+                f"{method} {100 * row['fnmr']:.2f} % ({100 * row['discarded']:.1f} %)"
+                for method, row in found.items()
+                if method
+            )
+            whole = found[""]
+            pairs = counted(whole["n_mated"], "pair")
+            lines.append(f"  {visible(name)}: {100 * whole['fnmr']:.2f} % of {pairs}; {each}")
+        if len(by_group) > _MOST_GROUPS:
+            lines.append(f"  ... and {counted(len(by_group) - _MOST_GROUPS, 'more group')} in groups.csv")
     return lines
 
 

@@ -1,6 +1,7 @@
 """Options that give labels or groups by a file of their own."""
 
 import argparse
+from typing import Any
 
 
 def add_labels_columns(group: argparse._ArgumentGroup) -> None:
@@ -19,13 +20,15 @@ def add_labels_columns(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def add_group_options(group: argparse._ArgumentGroup) -> None:
-    """Which group each image belongs to."""
+def add_group_options(group: argparse._ArgumentGroup, several: bool = False) -> None:
+    """Which group each image belongs to; `several`: one for each of several datasets."""
+    named: dict[str, Any] = {"nargs": "+", "default": []} if several else {}
     group.add_argument(
         "--group-by",
         metavar="COLUMN|FILE",
-        help="say what each group loses: a column of the table, or a CSV or Parquet file with a key and a group a row "
-        "(default: none)",
+        help="say what each group loses, or how often it is refused: a column of the quality table, or a CSV or "
+        "Parquet file with a key and a group a row (default: none)",
+        **named,
     )
     group.add_argument(
         "--group-key",
@@ -33,9 +36,4 @@ def add_group_options(group: argparse._ArgumentGroup) -> None:
         metavar="COLUMN",
         help="column of the keys in the file of --group-by (default: found by its name)",
     )
-    group.add_argument(
-        "--group-column",
-        default="group",
-        metavar="COLUMN",
-        help="column of the groups in that file",
-    )
+    group.add_argument("--group-column", default="group", metavar="COLUMN", help="column of the groups in that file")

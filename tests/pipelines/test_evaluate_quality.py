@@ -21,7 +21,14 @@ from fiqa_core.evaluation.discarding import QualityOrder
 from fiqa_core.evaluation.sources import read_embeddings
 from pipelines.evaluate_quality import run
 from pipelines.jobs.evaluation_sources import Sources
-from schemas.edc import AUC_COLUMNS, DIFFERENCE_COLUMNS, POOR_IMAGE_COLUMNS, RECOMMENDATION_COLUMNS, SCHEMA
+from schemas.edc import (
+    AUC_COLUMNS,
+    DIFFERENCE_COLUMNS,
+    GROUP_COLUMNS,
+    POOR_IMAGE_COLUMNS,
+    RECOMMENDATION_COLUMNS,
+    SCHEMA,
+)
 from tests.shared import SHARED, needs_shared
 
 PEOPLE, IMAGES = 12, 4
@@ -394,3 +401,23 @@ def test_several_judges_list_images_that_are_poor_for_all_and_for_one_only(faces
     assert (rows.advice[votes == 1] == "keep").all()
     assert {"drop", "keep"} <= set(rows.advice)
     assert "poor for all 2 recognisers and 1 measure" in capsys.readouterr().out
+
+
+def test_error_rates_by_group_are_written_from_a_file_and_from_a_column(faces, tmp_path, capsys):
+    groups = ["xy"[int(label[1:]) % 2] for label in faces.labels]
+    pd.DataFrame({"key": faces.keys, "group": groups}).to_csv(tmp_path / "groups.csv", index=False)
+    faces.write("grouped.parquet", quality=pa.array(faces.quality), colour=pa.array(groups))
+    found = {}
+    for name, by in (("file", str(tmp_path / "groups.csv")), ("column", "colour")):
+        flags = faces.flags(tmp_path / name, "--random-seeds", "1", "--no-plots", "--group-by", by)
+        flags[1] = f"q={faces.folder / 'grouped.parquet'}"
+        assert run(flags) == 0
+        found[name] = pd.read_csv(tmp_path / name / "groups.csv")
+    assert list(found["file"].columns) == list(GROUP_COLUMNS)
+    pd.testing.assert_frame_equal(found["file"], found["column"])
+    whole = found["file"][(found["file"].fmr == 0.1) & (found["file"].discard == 0)]
+    assert set(whole.group) == {"x", "y"}
+    assert whole.n_mated.sum() == 72
+    assert "FNMR by group at one threshold" in capsys.readouterr().out
+    assert run(faces.flags(tmp_path / "none", "--no-plots", "--group-by", "colour")) == 2
+    assert not (tmp_path / "none" / "evaluation.json").exists()

@@ -61,6 +61,7 @@ def test_without_a_calibration_a_table_has_neither_column_and_the_settings_keep_
     score_shards(tmp_path / "out", shards)
     assert not {"percentile", "predicted_fnmr"} & set(pd.read_parquet(tmp_path / "out" / "quality").columns)
     assert "calibration" not in SETTINGS.to_dict()
+    assert len({SETTINGS, calibrated(SETTINGS)}) == 2  # settings are keys of caches
     assert calibrated(SETTINGS).digest() != SETTINGS.digest()
     assert calibrated(SETTINGS).digest() != calibrated(SETTINGS, judge="other").digest()
 
