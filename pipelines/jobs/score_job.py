@@ -11,9 +11,12 @@ from fiqa_core import storage
 from fiqa_core.devices import resolve_device
 from fiqa_core.models import EMBEDDED, NOTICE
 from fiqa_core.networks.checkpoints import LoadedNetwork, load_checkpoint, require_quality
+from fiqa_core.networks.exits import Exits
+from fiqa_core.scoring.scorer import exits_of
 from fiqa_core.scoring.scorer_sources import CheckpointScorer, ScorerSource
 from fiqa_core.scoring.settings import ScoreSettings
 from pipelines.cli import table_options
+from pipelines.cli.exit_options import AutoExit, exit_policy
 from pipelines.cli.log_format import Lines
 from pipelines.cli.parser import Parser
 from pipelines.jobs.alignment import align_settings, aligner_source
@@ -35,6 +38,7 @@ _log = logging.getLogger("score_dataset")
 def run(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser, source: ScorerSource | None) -> int:
     """Score; `rest`: Beam's options. `source`: makes the scorer instead of a network."""
     options = command_options(arguments, rest, parser)
+    exit_policy(arguments)  # what does not go together is refused before anything is read
     workers = prepare_workers(arguments, options, resolve_device)
     aligner = aligner_source(arguments)
     settings = _settings(arguments, options, workers.device, source)
@@ -64,7 +68,15 @@ def _settings(
     if loaded is None:
         return ScoreSettings(getattr(source, "name", "none"), "none", "0" * 64, **choices)
     dim = loaded.embedding_dim if arguments.embedding_type != "none" else 0
-    return ScoreSettings(loaded.arch, loaded.mode, loaded.sha256, dim, **choices)
+    exits = exits_of(loaded, _asked_exits(arguments))
+    return ScoreSettings(loaded.arch, loaded.mode, loaded.sha256, dim, exit=exits.exit, fuse=exits.fuse, **choices)
+
+
+def _asked_exits(arguments: argparse.Namespace) -> Exits:
+    """The exits of the command line; the first one where `auto` will find it, so that a network without is refused."""
+    if isinstance(arguments.exit, AutoExit):
+        return Exits(1)
+    return Exits(arguments.exit or 0, arguments.fuse)
 
 
 def _loaded(arguments: argparse.Namespace) -> LoadedNetwork:
