@@ -76,3 +76,10 @@ def normal(exits: Exits, depth: int) -> Exits:
     """
     exits.weights(depth)
     return LAST if exits.exit == depth else exits
+
+
+def mode_read_at(mode: str, exit_: int, fuse: str) -> str:
+    """A network's mode and where its scores are read: two exits' scores are as unlike as two networks'."""
+    if fuse != "none":
+        return f"{mode}, fuse {fuse}"
+    return f"{mode}, exit {exit_}" if exit_ else mode

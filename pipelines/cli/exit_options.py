@@ -63,6 +63,8 @@ def exit_policy(arguments: argparse.Namespace) -> Policy | None:
         return None
     if not given:
         raise OptionError("--exit auto:SHARE compares decisions: say by which policy, with --policy or --drop-worst")
+    if arguments.calibration is not None:
+        raise OptionError("--calibration is of one exit's scores, and --exit auto:SHARE finds it later: name the exit")
     policy = read_policy(arguments.policy) if arguments.policy is not None else Policy()
     if arguments.drop_worst is not None:
         policy = replaced(policy, {"quality": {"drop_fraction": arguments.drop_worst}})

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from fiqa_core import QualityScorer
+from pipelines import filter_dataset
 from pipelines.score_dataset import EXIT_BAD_INPUT, run
 from tests.makers.faces import lfw_faces
 
@@ -79,6 +80,8 @@ def test_auto_takes_the_earliest_exit_that_decides_as_the_whole_network_and_says
         (["--exit", "auto:0.9"], "say by which policy, with --policy or --drop-worst"),
         (["--exit", "2", "--fuse", "mean"], "give only one of the two"),
         (["--drop-worst", "0.1"], "--drop-worst says what --exit auto:SHARE goes by"),
+        (["--exit", "2", "--calibration", "embedded"], "was made for another network (mode token, here token, exit 2)"),
+        (["--exit", "auto:0.9", "--drop-worst", "0.1", "--calibration", "embedded"], "name the exit"),
         (["--exit", "7"], "exit 7: this network has 4 blocks; expected 1 to 4"),
         (["--exit", "auto:0.9", "--drop-worst", "0"], "the policy drops none"),
     ],
@@ -107,3 +110,12 @@ def test_a_network_without_exits_is_refused_by_its_file(folder, tmp_path, caplog
     torch.save(tensors, tmp_path / "backbone.pth")
     assert score(folder, tmp_path / "out", "--model", tmp_path / "backbone.pth", "--exit", "1") == EXIT_BAD_INPUT
     assert "exits and fusion exist for ViT networks only" in caplog.text
+
+
+def test_tables_of_two_exits_are_not_mixed_by_the_filter(folder, tmp_path, capsys, caplog):
+    assert score(folder, tmp_path / "a", "--exit", "2", "--limit", "4") == 0
+    assert score(folder, tmp_path / "b", "--fuse", "mean", "--limit", "4") == 0
+    options = ["--quality", str(tmp_path / "a"), str(tmp_path / "b"), "--drop-worst", "0.1", "--dry-run"]
+    assert filter_dataset.run(options) == EXIT_BAD_INPUT
+    assert "exit: 2 in" in caplog.text
+    assert "fuse: none in" in caplog.text
