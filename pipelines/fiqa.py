@@ -37,6 +37,8 @@ COMMANDS = {
     "import-scores": Command("pipelines.import_scores", "a score file of another tool as a quality table"),
     "prepare-benchmark": Command("pipelines.prepare_benchmark", "a benchmark's own files as a folder with pairs"),
     "original-scores": Command("pipelines.original_scores", "the original's getQualityScore: its options, its files"),
+    "networks": Command("pipelines.list_networks", "networks that --network knows: licence, input, where to get them"),
+    "export-onnx": Command("pipelines.export_onnx", "a ViT-FIQA or CR-FIQA checkpoint as an ONNX file"),
     "doctor": Command("pipelines.cli.doctor", "check this installation: versions, devices, stores, extras, disk"),
 }
 

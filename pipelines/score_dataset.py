@@ -63,6 +63,7 @@ def make_parser() -> Parser:
         "package, for demonstration)",
         required=False,
     )
+    network_options.add_network_option(network)
     network_options.add_checkpoint_options(
         network, "vit_s, vit_t, vit_b, iresnet50, iresnet100", ("token", "full", "crfiqa")
     )

@@ -14,13 +14,13 @@ import torch
 from fiqa_core.alignment.aligner import Aligner
 from fiqa_core.alignment.first_look import FirstInputs
 from fiqa_core.devices import resolve_device
-from fiqa_core.images.admission import ImageRejected
 from fiqa_core.models import EMBEDDED
 from fiqa_core.networks.checkpoints import LoadedNetwork, load_checkpoint, require_quality
 from fiqa_core.networks.exits import LAST, ExitError, Exits, Fuse, normal
 from fiqa_core.networks.int8 import Int8UnavailableError, quantise_blocks
 from fiqa_core.networks.vit_fiqa import ViTFIQA
 from fiqa_core.scoring.batch_scorer import BatchScorer, FaceBatch, Scores, joined
+from fiqa_core.scoring.image_list import score_images
 from fiqa_core.scoring.precision import dtype_of, keeps_half_weights, resolve_precision, set_matrix_precision
 
 _log = logging.getLogger(__name__)
@@ -139,48 +139,8 @@ class QualityScorer(BatchScorer):
             CheckpointError: the network has no quality head.
             TypeError: one image was given, not a list; or an item is not an image.
         """
-        from fiqa_core.images.preprocess import from_image, is_one_image
-
-        if is_one_image(images):
-            raise TypeError("score() takes a list of images, and this is one image: give it as score([image])[0]")
-        if errors not in ("raise", "nan"):
-            raise ValueError(f"errors is {errors!r}; expected 'raise' or 'nan'")
         require_quality(self.loaded)
-        qualities: list[float] = []
-        batch: list[np.ndarray] = []
-        places: list[int] = []
-
-        def score_batch() -> None:
-            found = self.score_pixels(np.stack(batch)).quality
-            for place, quality in zip(places, np.asarray(found), strict=True):
-                qualities[place] = quality
-            batch.clear()
-            places.clear()
-
-        for number, image in enumerate(images):
-            qualities.append(np.nan)
-            try:
-                batch.append(from_image(image, align=None if aligner is None else aligner.crop))
-                if aligner is None:
-                    self._first.see(batch[-1])
-                places.append(number)
-            except ImageRejected as error:
-                message = f"image {number}: {error.message}"
-                if errors == "raise":
-                    raise ImageRejected(error.status, message, error.width, error.height) from error
-                _log.warning("%s", message)
-            except OSError as error:
-                if errors == "raise":
-                    raise
-                _log.warning("image %d: %s", number, error)
-            except TypeError as error:
-                raise TypeError(f"image {number}: {error}") from error
-            if len(batch) == self.batch_size:
-                score_batch()
-        if batch:
-            score_batch()
-        self._first.warn()
-        return np.array(qualities, np.float32)
+        return score_images(self, images, errors, aligner, self._first)
 
     def _score_parts(self, pixels: np.ndarray) -> list[Scores]:
         parts: list[Scores] = []

@@ -44,6 +44,19 @@ def add_exit_options(network: argparse._ArgumentGroup) -> None:
     )
 
 
+def add_fixed_exit_options(network: argparse._ArgumentGroup) -> None:
+    """Which block's score is used, where no images are at hand to find it."""
+    network.add_argument(
+        "--exit", type=_block, metavar="N", help="read a ViT's score after block N (default: the last)"
+    )
+    network.add_argument(
+        "--fuse",
+        choices=FUSES,
+        default="none",
+        help="average a ViT's scores after all blocks, each alike or by depth",
+    )
+
+
 def exit_policy(arguments: argparse.Namespace) -> Policy | None:
     """The policy that `--exit auto:SHARE` goes by; None where the exit is not to be found.
 
@@ -80,6 +93,10 @@ def _exit(text: str) -> "int | AutoExit":
         if 0.5 < share <= 1:
             return AutoExit(share)
         raise argparse.ArgumentTypeError(f"expected auto:SHARE with a share of more than 0.5 up to 1, found {text!r}")
+    return _block(text, ", or auto:SHARE")
+
+
+def _block(text: str, others: str = "") -> int:
     if re.fullmatch(r"0*[1-9][0-9]{0,3}", text, re.ASCII):
         return int(text)
-    raise argparse.ArgumentTypeError(f"expected the number of a block from 1, or auto:SHARE, found {text!r}")
+    raise argparse.ArgumentTypeError(f"expected the number of a block from 1{others}, found {text!r}")

@@ -15,7 +15,7 @@ def calibrated(settings: ScoreSettings, place: str | None) -> ScoreSettings:
     """
     if place is None:
         return settings
-    if settings.onnx is not None and settings.onnx.kind != "quality":
+    if settings.onnx is not None and not settings.onnx.is_quality:
         raise CalibrationError("--calibration is for scores: this network gives embeddings (see --output-kind)")
     calibration = read_calibration(place)
     mode = mode_read_at(settings.mode, settings.exit, settings.fuse)
