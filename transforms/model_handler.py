@@ -26,7 +26,8 @@ class FaceQualityModelHandler(ModelHandler[np.ndarray, PredictionResult, BatchSc
         batch_size: images a batch.
         heads: attention heads, as in `QualityScorer.from_checkpoint`.
         network: name of a known ONNX network (`fiqa networks`), which says what it is fed with.
-        onnx: what another ONNX network is fed with; its `kind` must be `quality` or `norm`.
+        onnx: what another ONNX network is fed with (default: what `fiqa export-onnx` writes is); its `kind` must be
+            `quality` or `norm`.
         exits: where a ViT's score is read.
 
     An ONNX file has its own precision: `precision`, `heads` and `exits` are for checkpoints.
@@ -57,8 +58,9 @@ class FaceQualityModelHandler(ModelHandler[np.ndarray, PredictionResult, BatchSc
     def load_model(self) -> BatchScorer:
         """The scorer; Beam calls this once a process."""
         if self._network or self._onnx is not None or self._checkpoint.lower().endswith(".onnx"):
+            options = self._onnx or (None if self._network else OnnxOptions(kind="quality"))
             scorer = OnnxScorer.from_file(
-                self._checkpoint, self._network, self._onnx, self._device, batch_size=self._batch_size
+                self._checkpoint, self._network, options, self._device, batch_size=self._batch_size
             )
             if not scorer.network.input.is_quality:
                 raise OnnxError(f"{scorer.network.file.uri}: gives embeddings, not a quality (kind of `onnx`)")
