@@ -16,6 +16,7 @@ from fiqa_core.evaluation.errors import EvaluationError
 from fiqa_core.evaluation.named import parse_named
 from fiqa_core.evaluation.pairs import Pairs, read_pairs
 from fiqa_core.evaluation.sources import Embeddings, Qualities, read_embeddings, read_qualities
+from fiqa_core.networks.exits import mode_read_at
 from fiqa_core.scoring.calibration import CalibrationError, parse_calibration
 from fiqa_core.tables.whole_tables import whole_tables
 from fiqa_core.wording import counted
@@ -72,7 +73,10 @@ def _network_of(table: str, allow_incomplete: bool) -> dict[str, str]:
             f"--quality {table}: does not say which network its scores are of. Expected the output of score_dataset, "
             "embed_dataset or measure_baselines."
         )
-    return {name: str(settings.get(name, "")) for name in ("arch", "mode", "checkpoint_sha256")}
+    network = {name: str(settings.get(name, "")) for name in ("arch", "mode", "checkpoint_sha256")}
+    return network | {
+        "mode": mode_read_at(network["mode"], int(settings.get("exit", 0)), str(settings.get("fuse", "none")))
+    }
 
 
 def _judged(

@@ -72,8 +72,9 @@ def make_parser() -> Parser:
     network_options.add_model_option(
         network,
         "the network: an .onnx file; or a checkpoint (.pt, .pth, .safetensors), or a folder with one",
-        required=True,
+        required=False,
     )
+    network_options.add_network_option(network)
     network_options.add_embedding_type(
         network, ("float16", "float32"), "float32", "numbers that embeddings are stored as"
     )
@@ -129,9 +130,10 @@ def _add_onnx_options(parser: Parser) -> None:
     )
     onnx.add_argument(
         "--output-kind",
-        choices=("embedding", "quality"),
+        choices=("embedding", "quality", "norm"),
         default="embedding",
-        help="quality: the output is one number an image, higher = more useful, for the column quality",
+        help="quality: the output is one number an image, higher = more useful, for the column quality; norm: the "
+        "length of the embedding is the quality",
     )
 
 

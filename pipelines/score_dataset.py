@@ -17,6 +17,7 @@ from pipelines.cli.command import (
     run_command,
 )
 from pipelines.cli.dataflow_options import add_dataflow_options
+from pipelines.cli.exit_options import add_exit_options
 from pipelines.cli.parser import Parser
 from pipelines.cli.precision_options import add_precision_options
 
@@ -62,10 +63,12 @@ def make_parser() -> Parser:
         "package, for demonstration)",
         required=False,
     )
+    network_options.add_network_option(network)
     network_options.add_checkpoint_options(
         network, "vit_s, vit_t, vit_b, iresnet50, iresnet100", ("token", "full", "crfiqa")
     )
     table_options.add_heads_option(network)
+    add_exit_options(network)
     table_options.add_calibration_option(network)
     network_options.add_embedding_type(
         network, ("none", "float16", "float32"), "none", "also write the network's embeddings, as these numbers"

@@ -1,9 +1,9 @@
 """8-bit integer arithmetic for a ViT's linear layers on CPUs, by torch's oneDNN kernels.
 
-The four linear layers of every block but the last are quantised; the rest stays float32 (the last block computes
-one token only). Weights: symmetric, one scale for each output channel, chosen by least squared error. Activations:
-one scale for each token, computed for each image. So a score depends on its image only (not on its batch or on
-calibration data), and every CPU gives the same integers.
+The four linear layers of every block but the last computed one are quantised; the rest stays float32 (that block
+computes one token only). Weights: symmetric, one scale for each output channel, chosen by least squared error.
+Activations: one scale for each token, computed for each image. So a score depends on its image only (not on its batch
+or on calibration data), and every CPU gives the same integers.
 
 Source of the scheme: Jacob et al., arXiv 1712.05877, section 2 (affine quantisation with integer products);
 per-token activation scales as in Yao et al., ZeroQuant, arXiv 2206.01861, section 4.1.
@@ -33,8 +33,10 @@ class Int8UnavailableError(FiqaError, ValueError):
     """int8 cannot be had for this network, device or torch build; the message says what to use."""
 
 
-def quantise_blocks(network: "ViTFIQA | IResNet") -> None:
+def quantise_blocks(network: "ViTFIQA | IResNet", last: int = 0) -> None:
     """Replace, in place, every block of a ViT but the last by its int8 form. CPU, float32, eval mode.
+
+    `last`: the number (from 1) of the last block that will be computed; 0: all will be. It and those after it are left.
 
     Raises:
         Int8UnavailableError: an IResNet, or a torch build without oneDNN's int8 kernels.
@@ -46,7 +48,7 @@ def quantise_blocks(network: "ViTFIQA | IResNet") -> None:
         raise Int8UnavailableError(
             f"precision int8 needs a torch build with oneDNN, which torch {torch.__version__} here is not; use fp32"
         )
-    for place in range(len(network.blocks) - 1):
+    for place in range((last or len(network.blocks)) - 1):
         network.blocks[place] = Int8Block(cast(Block, network.blocks[place]))
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 Layout = Literal["nchw", "nhwc"]
 Color = Literal["rgb", "bgr"]
-OutputKind = Literal["embedding", "quality"]
+OutputKind = Literal["embedding", "quality", "norm"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class OnnxInput:
         layout: order of the input's axes; size: its side in pixels; color: rgb or bgr, by its first channel.
         mean, std: the input is (x - mean) / std of pixels x from 0 to 255; one number, or one for each channel in
             the order of `color`.
-        output: name of the output to read; kind: an embedding, or one quality per image.
+        output: name of the output to read; kind: an embedding, one quality per image, or `norm`: an
+            embedding whose length is the quality.
         batch: images per call if the network takes only this number, 0 if it takes any number.
     """
 
@@ -28,6 +29,11 @@ class OnnxInput:
     output: str
     kind: OutputKind
     batch: int
+
+    @property
+    def is_quality(self) -> bool:
+        """Whether a quality is read, and not an embedding."""
+        return self.kind != "embedding"
 
 
 @dataclass(frozen=True)

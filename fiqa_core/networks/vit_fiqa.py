@@ -3,12 +3,15 @@
 Tensor names are those of the original checkpoints, so their state dicts load unchanged.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (torch's own convention)
+
+from fiqa_core.networks.exits import LAST, Exits
 
 Mode = Literal["token", "full", "crfiqa"]
 MODES: tuple[Mode, ...] = ("token", "full", "crfiqa")
@@ -199,34 +202,77 @@ class ViTFIQA(nn.Module):
             scores: Tensor = self.head_qs(features.float())
         return scores
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Faces -> (embedding (B, D), quality (B, 1)), both float32, the embedding not normalised.
-
-        Raises RuntimeError on a network built with `embeddings=False`.
-        """
+    def _embedding(self, tokens: Tensor) -> Tensor:
+        """Normed tokens (B, N, D) -> embedding (B, D)."""
         if self.feature is None:
             raise RuntimeError(
                 "this network was built with embeddings=False: call quality(x), or build it with embeddings"
             )
-        tokens = self.tokens(x)
-        for block in self.blocks:
-            tokens = block(tokens)
-        tokens = self._final_norm(tokens)
         seen = tokens[:, 1:] if self.config.mode == "token" else tokens
         embedding: Tensor = self.feature(seen.flatten(1)).float()
-        return embedding, self._score(tokens[:, 0] if self.config.mode == "token" else embedding)
+        return embedding
 
-    def quality(self, x: Tensor) -> Tensor:
+    def _read(self, tokens: Tensor) -> Tensor:
+        """The score (B, 1) of a block's output (B, N, D), or of its first row (B, 1, D) in mode `token`."""
+        if self.config.mode == "token":
+            return self._score(self._final_norm(tokens[:, :1]).squeeze(1))
+        return self._score(self._embedding(self._final_norm(tokens)))
+
+    def forward(self, x: Tensor, exits: Exits = LAST) -> tuple[Tensor, Tensor]:
+        """Faces -> (embedding (B, D), quality (B, 1)), both float32, the embedding not normalised.
+
+        The embedding is always that of the last block; `exits` says where the quality is read. Raises RuntimeError on a
+        network built with `embeddings=False`.
+        """
+        depth = self.config.depth
+        weights = exits.weights(depth)
+        tokens = self.tokens(x)
+        scores: dict[int, Tensor] = {}
+        for number, block in enumerate(self.blocks, start=1):
+            tokens = block(tokens)
+            if number in weights and number < depth:
+                scores[number] = self._read(tokens)
+        tokens = self._final_norm(tokens)
+        embedding = self._embedding(tokens)
+        if depth in weights:
+            scores[depth] = self._score(tokens[:, 0] if self.config.mode == "token" else embedding)
+        return embedding, _fused(scores, weights)
+
+    def quality(self, x: Tensor, exits: Exits = LAST) -> Tensor:
         """Faces -> quality (B,), float32, higher = better: the score of `forward`, computed without unneeded
         work.
 
-        Mode `token` never runs `feature`, and its last block computes the quality token only.
+        Blocks after the last exit are not computed. Mode `token` never runs `feature`, and the last block that it
+        computes is computed for the quality token only.
         """
-        if self.config.mode != "token":
-            scores: Tensor = self(x)[1]
-            return scores.squeeze(1)
+        weights = exits.weights(self.config.depth)
+        scores = self._scores_after(x, tuple(weights))
+        return _fused(scores, weights).squeeze(1)
+
+    def quality_after_each(self, x: Tensor) -> Tensor:
+        """Faces -> quality (B, depth), float32: the score at every exit, in one pass."""
+        scores = self._scores_after(x, tuple(range(1, self.config.depth + 1)))
+        return torch.cat(list(scores.values()), dim=1)
+
+    def _scores_after(self, x: Tensor, read: tuple[int, ...]) -> dict[int, Tensor]:
+        """The scores (B, 1) after some blocks, by number from 1."""
+        last = max(read)
         tokens = self.tokens(x)
-        for block in self.blocks[:-1]:
-            tokens = block(tokens)
-        row = cast(Block, self.blocks[-1]).first_row(tokens)
-        return self._score(self._final_norm(row).squeeze(1)).squeeze(1)
+        scores: dict[int, Tensor] = {}
+        for number, block in enumerate(self.blocks[:last], start=1):
+            # An int8 block has no way to compute one row only.
+            if number == last and self.config.mode == "token" and isinstance(block, Block):
+                tokens = block.first_row(tokens)
+            else:
+                tokens = block(tokens)
+            if number in read:
+                scores[number] = self._read(tokens)
+        return scores
+
+
+def _fused(scores: Mapping[int, Tensor], weights: Mapping[int, float]) -> Tensor:
+    """Weighted average of scores (B, 1), in float32; a single score stays as it is."""
+    if len(scores) == 1:
+        return next(iter(scores.values()))
+    parts = [score * weights[number] for number, score in scores.items()]
+    return torch.stack(parts).sum(0)

@@ -14,11 +14,13 @@ import torch
 from fiqa_core.alignment.aligner import Aligner
 from fiqa_core.alignment.first_look import FirstInputs
 from fiqa_core.devices import resolve_device
-from fiqa_core.images.admission import ImageRejected
 from fiqa_core.models import EMBEDDED
 from fiqa_core.networks.checkpoints import LoadedNetwork, load_checkpoint, require_quality
+from fiqa_core.networks.exits import LAST, ExitError, Exits, Fuse, normal
 from fiqa_core.networks.int8 import Int8UnavailableError, quantise_blocks
+from fiqa_core.networks.vit_fiqa import ViTFIQA
 from fiqa_core.scoring.batch_scorer import BatchScorer, FaceBatch, Scores, joined
+from fiqa_core.scoring.image_list import score_images
 from fiqa_core.scoring.precision import dtype_of, keeps_half_weights, resolve_precision, set_matrix_precision
 
 _log = logging.getLogger(__name__)
@@ -45,6 +47,7 @@ class QualityScorer(BatchScorer):
         embeddings: bool = False,
         flip: bool = False,
         compiled: bool = False,
+        exits: Exits = LAST,
     ) -> None:
         if not isinstance(loaded, LoadedNetwork):
             given = repr(loaded) if isinstance(loaded, str | os.PathLike) else "..."
@@ -59,6 +62,7 @@ class QualityScorer(BatchScorer):
         if not embeddings:
             require_quality(loaded)
         self.loaded = loaded
+        self.exits = exits_of(loaded, exits)
         self.device = resolve_device(device)
         precision = resolve_precision(precision, self.device.type, loaded.arch)
         if precision == "int8" and self.device.type != "cpu":
@@ -71,12 +75,13 @@ class QualityScorer(BatchScorer):
         self._first = FirstInputs()
         self._network: Any = loaded.network.to(self.device).eval()
         if precision == "int8":
-            quantise_blocks(self._network)
+            # Embeddings need all blocks.
+            quantise_blocks(self._network, 0 if embeddings else self.exits.exit)
         if self.device.type == "cuda":
             set_matrix_precision(precision)
         # Autocast, for networks whose weights stay as they are.
         self._autocast = None if keeps_half_weights(self._network, precision, self.device.type) else dtype_of(precision)
-        self._outputs: Callable[[torch.Tensor], _Outputs] = self._compute
+        self._outputs: Callable[[torch.Tensor], Outputs] = self._compute
         self.compiled = compiled
         if compiled:
             self._outputs = torch.compile(self._compute, dynamic=False)
@@ -94,17 +99,23 @@ class QualityScorer(BatchScorer):
         flip: bool = False,
         heads: int | None = None,
         compiled: bool = False,
+        exit: int = 0,
+        fuse: Fuse = "none",
     ) -> "QualityScorer":
         """Load a checkpoint (file or folder, any store; by default the package's small one) and put it on a device.
 
         `heads`: attention heads of a ViT whose file does not name them and whose size is not one of the original's.
+        `exit`: the block of a ViT, from 1, after which its score is read (0: the last one). `fuse`: `mean` or `depth`,
+        an average over the scores after every block (`fiqa_core.networks.exits`).
 
         Raises:
+            ExitError: the network has no such exit, or none at all.
             CheckpointError: the file is not a checkpoint of a known network, or not of the one named.
             DeviceError: the device is not there.
         """
+        exits = Exits(exit, fuse)
         loaded = load_checkpoint(uri, arch, mode, embeddings, heads)
-        return cls(loaded, device, precision, batch_size, embeddings, flip, compiled)
+        return cls(loaded, device, precision, batch_size, embeddings, flip, compiled, exits)
 
     def score_pixels(self, pixels: np.ndarray) -> Scores:
         """Score uint8 RGB (B, 112, 112, 3). With `flip`, an embedding is followed by that of the mirror image: (B, 2D);
@@ -128,48 +139,8 @@ class QualityScorer(BatchScorer):
             CheckpointError: the network has no quality head.
             TypeError: one image was given, not a list; or an item is not an image.
         """
-        from fiqa_core.images.preprocess import from_image, is_one_image
-
-        if is_one_image(images):
-            raise TypeError("score() takes a list of images, and this is one image: give it as score([image])[0]")
-        if errors not in ("raise", "nan"):
-            raise ValueError(f"errors is {errors!r}; expected 'raise' or 'nan'")
         require_quality(self.loaded)
-        qualities: list[float] = []
-        batch: list[np.ndarray] = []
-        places: list[int] = []
-
-        def score_batch() -> None:
-            found = self.score_pixels(np.stack(batch)).quality
-            for place, quality in zip(places, np.asarray(found), strict=True):
-                qualities[place] = quality
-            batch.clear()
-            places.clear()
-
-        for number, image in enumerate(images):
-            qualities.append(np.nan)
-            try:
-                batch.append(from_image(image, align=None if aligner is None else aligner.crop))
-                if aligner is None:
-                    self._first.see(batch[-1])
-                places.append(number)
-            except ImageRejected as error:
-                message = f"image {number}: {error.message}"
-                if errors == "raise":
-                    raise ImageRejected(error.status, message, error.width, error.height) from error
-                _log.warning("%s", message)
-            except OSError as error:
-                if errors == "raise":
-                    raise
-                _log.warning("image %d: %s", number, error)
-            except TypeError as error:
-                raise TypeError(f"image {number}: {error}") from error
-            if len(batch) == self.batch_size:
-                score_batch()
-        if batch:
-            score_batch()
-        self._first.warn()
-        return np.array(qualities, np.float32)
+        return score_images(self, images, errors, aligner, self._first)
 
     def _score_parts(self, pixels: np.ndarray) -> list[Scores]:
         parts: list[Scores] = []
@@ -207,7 +178,7 @@ class QualityScorer(BatchScorer):
             return self._at_once(pixels)
         if self.device.type != "cuda":
             return functools.partial(_to_numpy, outputs)
-        copies = _Outputs(*(None if each is None else each.to("cpu", non_blocking=True) for each in outputs))
+        copies = Outputs(*(None if each is None else each.to("cpu", non_blocking=True) for each in outputs))
         event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
         event.record()
 
@@ -225,33 +196,54 @@ class QualityScorer(BatchScorer):
         return _to_numpy(self._launched(pixels))
 
     @torch.inference_mode()
-    def _launched(self, pixels: np.ndarray) -> "_Outputs":
+    def _launched(self, pixels: np.ndarray) -> "Outputs":
         images = torch.from_numpy(pixels).to(self.device, non_blocking=True)
         count = len(images)
         if self.compiled and count < self.batch_size:
             # It was compiled for one size; scores do not depend on what else is in the batch.
             images = torch.cat((images, images.new_zeros((self.batch_size - count, *images.shape[1:]))))
         outputs = self._outputs(images)
-        return _Outputs(*(None if each is None else each[:count] for each in outputs))
+        return Outputs(*(None if each is None else each[:count] for each in outputs))
 
-    def _compute(self, images: torch.Tensor) -> "_Outputs":
+    def _compute(self, images: torch.Tensor) -> "Outputs":
         # The order of operations is the original's: (x / 255 - 0.5) / 0.5.
         x = images.permute(0, 3, 1, 2).float().div_(255).sub_(0.5).div_(0.5).contiguous()
         with torch.autocast(self.device.type, dtype=self._autocast, enabled=self._autocast is not None):
-            if not self.embeddings:
-                return _Outputs(self._network.quality(x).float(), None)
-            embedding, quality = self._network(x)
-            if self.flip:
-                embedding = torch.cat((embedding, self._network(x.flip(-1))[0]), dim=1)
-        return _Outputs(None if quality is None else quality.float().flatten(), embedding.float())
+            return self._network_outputs(x)
+
+    def _network_outputs(self, x: torch.Tensor) -> "Outputs":
+        """What the network gives for its input, float32 (B, 3, 112, 112)."""
+        asked = () if self.exits.is_last else (self.exits,)  # an IResNet has no exits to choose from
+        if not self.embeddings:
+            return Outputs(self._network.quality(x, *asked).float(), None)
+        embedding, quality = self._network(x, *asked)
+        if self.flip:
+            embedding = torch.cat((embedding, self._network(x.flip(-1))[0]), dim=1)
+        return Outputs(None if quality is None else quality.float().flatten(), embedding.float())
 
 
-class _Outputs(NamedTuple):
+def exits_of(loaded: LoadedNetwork, exits: Exits) -> Exits:
+    """The exits that a network has, under one name each: its last block's number is the ordinary score.
+
+    Raises:
+        ExitError: the network has no such exit, or is not a ViT.
+    """
+    if exits.is_last:
+        return exits
+    if not isinstance(loaded.network, ViTFIQA):
+        raise ExitError(f"{loaded.uri}: exits and fusion exist for ViT networks only, and this is an {loaded.arch}")
+    try:
+        return normal(exits, loaded.network.config.depth)
+    except ExitError as error:
+        raise ExitError(f"{loaded.uri} ({loaded.arch}): {error}") from error
+
+
+class Outputs(NamedTuple):
     """`Scores` as tensors on the device."""
 
     quality: torch.Tensor | None
     embedding: torch.Tensor | None
 
 
-def _to_numpy(outputs: _Outputs) -> Scores:
+def _to_numpy(outputs: Outputs) -> Scores:
     return Scores(*(None if each is None else each.cpu().numpy() for each in outputs))

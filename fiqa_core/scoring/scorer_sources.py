@@ -78,6 +78,8 @@ class CheckpointScorer:
             flip=self.settings.flip,
             compiled=self.settings.compiled,
             heads=heads_named(self.settings.arch),
+            exit=self.settings.exit,
+            fuse=self.settings.fuse,
         )
         if scorer.loaded.sha256 != self.settings.checkpoint_sha256:
             raise CheckpointError(_changed(self.uri, "checkpoint", scorer.loaded.sha256, self.settings))

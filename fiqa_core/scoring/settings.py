@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from fiqa_core.alignment.settings import AlignSettings, CropSettings
+from fiqa_core.networks.exits import Fuse
 from fiqa_core.networks.onnx_input import OnnxInput
 from fiqa_core.scoring.calibration import Calibration
 from fiqa_core.scoring.precision import is_half
@@ -13,7 +14,7 @@ from fiqa_core.shards.sample import Sample
 from fiqa_core.shards.unit import ReadSettings
 from schemas import versions
 
-_LATER = ("flip", "onnx", "phash", "batch_size", "compiled", "align", "crops", "sample", "calibration")
+_LATER = ("flip", "onnx", "phash", "batch_size", "compiled", "align", "crops", "sample", "calibration", "exit", "fuse")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class ScoreSettings:
         calibration: what scores mean; adds the columns `percentile` and `predicted_fnmr`. None: they are left out.
         batch_size: images a forward pass, where it changes scores (`batch_that_counts`); else 0.
         sample: which part of the dataset was scored, where it was not the whole.
+        exit: the block of a ViT after which its score was read, 0: the last; fuse: none, or how the scores after all
+            blocks were averaged (`fiqa_core.networks.exits`).
     """
 
     arch: str
@@ -58,6 +61,8 @@ class ScoreSettings:
     crops: CropSettings | None = None
     sample: Sample | None = None
     calibration: Calibration | None = None
+    exit: int = 0
+    fuse: Fuse = "none"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON. Settings that were added later are included only if they are used, so that older

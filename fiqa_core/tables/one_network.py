@@ -21,7 +21,7 @@ _SHOWN = 5
 # Whether a set had to be aligned does not either: its faces are compared with those of a set that is aligned already.
 _NOT_OF_EMBEDDINGS = {
     "read", "min_side", "max_side", "max_pixels", "channel_order", "embeddings", "phash", "align", "sample",
-    "calibration",
+    "calibration", "exit", "fuse",
 }  # fmt: skip
 
 
@@ -29,6 +29,7 @@ _NOT_OF_EMBEDDINGS = {
 _COMPARABLE = ("set", "set_digest", "judge", "fmr")
 # With a calibration networks may differ in these, and in nothing that decides which images are admitted.
 _OF_NETWORK = {"arch", "mode", "checkpoint_sha256", "precision", "onnx", "preprocessing", "batch_size", "compiled"}
+_OF_NETWORK |= {"exit", "fuse"}
 _OF_NETWORK |= {"embeddings", "embedding_dim", "flip", "phash"}
 
 
@@ -173,9 +174,14 @@ def _table_name(file: Footer, names: Mapping[str, str]) -> str:
 
 
 def networks_of(files: Sequence[Footer]) -> int:
-    """Number of networks whose scores are in the files (`checkpoint_sha256` and mode)."""
+    """Number of networks whose scores are in the files (`checkpoint_sha256` and mode, exit and fusion)."""
     known = [file.settings for file in files if file.settings is not None]
-    return len({(each.get("arch"), each.get("mode"), each.get("checkpoint_sha256")) for each in known})
+    return len(
+        {
+            (each.get("arch"), each.get("mode"), each.get("checkpoint_sha256"), each.get("exit"), each.get("fuse"))
+            for each in known
+        }
+    )
 
 
 def _calibration(file: Footer) -> Mapping[str, Any] | None:

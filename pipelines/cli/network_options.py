@@ -14,6 +14,16 @@ def add_model_option(network: argparse._ArgumentGroup, text: str, required: bool
     network.add_argument("--model", type=named, required=required, metavar="URI", help=text)
 
 
+def add_network_option(network: argparse._ArgumentGroup) -> None:
+    """A network by name."""
+    network.add_argument(
+        "--network",
+        metavar="NAME",
+        help="a known network (fiqa networks lists them): sets what it is fed with; its file is taken from --model, "
+        "the folder of networks or an installed package",
+    )
+
+
 def add_checkpoint_options(network: argparse._ArgumentGroup, architectures: str, modes: Sequence[str]) -> None:
     """What a checkpoint holds, where its tensors do not show it."""
     network.add_argument(

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from fiqa_core.networks.exits import mode_read_at
 from fiqa_core.scoring.calibration import CalibrationError, read_calibration
 from fiqa_core.scoring.settings import ScoreSettings
 
@@ -14,8 +15,9 @@ def calibrated(settings: ScoreSettings, place: str | None) -> ScoreSettings:
     """
     if place is None:
         return settings
-    if settings.onnx is not None and settings.onnx.kind != "quality":
+    if settings.onnx is not None and not settings.onnx.is_quality:
         raise CalibrationError("--calibration is for scores: this network gives embeddings (see --output-kind)")
     calibration = read_calibration(place)
-    calibration.check_network(settings.arch, settings.mode, settings.checkpoint_sha256, place)
+    mode = mode_read_at(settings.mode, settings.exit, settings.fuse)
+    calibration.check_network(settings.arch, mode, settings.checkpoint_sha256, place)
     return dataclasses.replace(settings, calibration=calibration)

@@ -11,14 +11,22 @@ from fiqa_core import storage
 from fiqa_core.devices import resolve_device
 from fiqa_core.models import EMBEDDED, NOTICE
 from fiqa_core.networks.checkpoints import LoadedNetwork, load_checkpoint, require_quality
-from fiqa_core.scoring.scorer_sources import CheckpointScorer, ScorerSource
+from fiqa_core.networks.exits import Exits
+from fiqa_core.networks.known import KNOWN, known_network
+from fiqa_core.networks.onnx_session import onnx_device, onnxruntime
+from fiqa_core.scoring.scorer import exits_of
+from fiqa_core.scoring.scorer_sources import CheckpointScorer, OnnxSource, ScorerSource
 from fiqa_core.scoring.settings import ScoreSettings
 from pipelines.cli import table_options
+from pipelines.cli.errors import OptionError
+from pipelines.cli.exit_options import AutoExit, exit_policy
 from pipelines.cli.log_format import Lines
 from pipelines.cli.parser import Parser
 from pipelines.jobs.alignment import align_settings, aligner_source
 from pipelines.jobs.calibration import calibrated
+from pipelines.jobs.named_network import take_network, warn_of_file
 from pipelines.jobs.network_settings import settle_precision
+from pipelines.jobs.onnx_settings import onnx_settings
 from pipelines.jobs.table_job import (
     TableJob,
     by_quality,
@@ -35,16 +43,43 @@ _log = logging.getLogger("score_dataset")
 def run(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser, source: ScorerSource | None) -> int:
     """Score; `rest`: Beam's options. `source`: makes the scorer instead of a network."""
     options = command_options(arguments, rest, parser)
-    workers = prepare_workers(arguments, options, resolve_device)
+    exit_policy(arguments)  # what does not go together is refused before anything is read
+    network = take_network(arguments)
+    is_onnx = network is not None and known_network(network).onnx is not None
+    if is_onnx:
+        onnxruntime()  # refused here where it is missing, before anything else
+    workers = prepare_workers(arguments, options, onnx_device if is_onnx else resolve_device)
     aligner = aligner_source(arguments)
-    settings = _settings(arguments, options, workers.device, source)
+    settings = _onnx(arguments) if is_onnx else _settings(arguments, options, workers.device, source)
+    warn_of_file(network, settings.checkpoint_sha256)
     settings = dataclasses.replace(settings, align=align_settings(aligner))
     settings = calibrated(settings, arguments.calibration)
     if source is None:
         threads = arguments.threads or workers.threads or network_threads(options, arguments)
         model = EMBEDDED if arguments.model is None else storage.absolute(arguments.model)
-        source = CheckpointScorer(model, settings, workers.device, arguments.batch_size, threads, workers.gpus)
+        make: type[OnnxSource] | type[CheckpointScorer] = OnnxSource if is_onnx else CheckpointScorer
+        source = make(model, settings, workers.device, arguments.batch_size, threads, workers.gpus)
     return run_table(TableJob(arguments, options, settings, source, workers, _log, quality_lines, by_quality, aligner))
+
+
+def _onnx(arguments: argparse.Namespace) -> ScoreSettings:
+    """The settings of a run with a known network in an ONNX file."""
+    if arguments.output_kind == "embedding":
+        known = f"{arguments.network}-norm"
+        hint = f"; its length is a quality: --network {known}" if known in KNOWN else ""
+        raise OptionError(f"--network {arguments.network} gives embeddings: embed with it (fiqa embed){hint}")
+    asked = {
+        "--exit": arguments.exit is not None,
+        "--fuse": arguments.fuse != "none",
+        "--embedding-type": arguments.embedding_type != "none",
+        "--arch": arguments.arch is not None,
+        "--mode": arguments.mode is not None,
+    }
+    given = [option for option, is_given in asked.items() if is_given]
+    if given:
+        raise OptionError(f"{', '.join(given)}: for checkpoints, and --network {arguments.network} is an ONNX file")
+    arguments.flip = False
+    return onnx_settings(arguments, _log)
 
 
 def _settings(
@@ -64,7 +99,15 @@ def _settings(
     if loaded is None:
         return ScoreSettings(getattr(source, "name", "none"), "none", "0" * 64, **choices)
     dim = loaded.embedding_dim if arguments.embedding_type != "none" else 0
-    return ScoreSettings(loaded.arch, loaded.mode, loaded.sha256, dim, **choices)
+    exits = exits_of(loaded, _asked_exits(arguments))
+    return ScoreSettings(loaded.arch, loaded.mode, loaded.sha256, dim, exit=exits.exit, fuse=exits.fuse, **choices)
+
+
+def _asked_exits(arguments: argparse.Namespace) -> Exits:
+    """The exits of the command line; the first one where `auto` will find it, so that a network without is refused."""
+    if isinstance(arguments.exit, AutoExit):
+        return Exits(1)
+    return Exits(arguments.exit or 0, arguments.fuse)
 
 
 def _loaded(arguments: argparse.Namespace) -> LoadedNetwork:

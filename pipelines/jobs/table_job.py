@@ -37,6 +37,7 @@ from pipelines.cli.log_format import report
 from pipelines.cli.program import python, runnable
 from pipelines.cli.table_options import DEFAULT_UNIT_SIZE, sample_of
 from pipelines.jobs.dry_run import look_first
+from pipelines.jobs.exit_choice import settle_exit
 from pipelines.jobs.network_settings import settle_compile
 from pipelines.runners import dataflow, dataflow_job
 from pipelines.runners.beam_options import is_in_process, is_local, refuse_memory, run_job, worker_processes
@@ -109,11 +110,12 @@ def _run_on(output: str, job: TableJob) -> int:
     earlier_unit_size = scoring_run.prepare_output(output, arguments.resume, arguments.overwrite)
     unit_size = arguments.unit_size or earlier_unit_size or DEFAULT_UNIT_SIZE
     plan = plan_dataset(arguments.input, arguments.format, unit_size, storage.join(output, "plan"), settings.read)
+    settings, source = settle_exit(arguments, options, settings, job.source, plan, job.aligner)
     plan, settings = _sampled(plan, settings)
     _log_plan(plan, job.log)
     if settings.sample is not None:
         job.log.info("%s", settings.sample.in_words())
-    settings, source = settle_compile(arguments, options, settings, job.source, plan)
+    settings, source = settle_compile(arguments, options, settings, source, plan)
     job = dataclasses.replace(job, settings=settings, source=source)
     finished = scoring_run.begin(output, arguments.input, unit_size, settings, plan, arguments.overwrite)
     if finished is not None:
