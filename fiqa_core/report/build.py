@@ -20,7 +20,9 @@ from fiqa_core.report.provenance import provenance
 from fiqa_core.report.settings import MOST_BYTES, MOST_FACE_BYTES, ReportError, ReportSettings
 from fiqa_core.tables.quality_files import TableFile
 from fiqa_core.wording import counted
+from schemas.label_verdicts import LabelVerdict
 
+SUSPECTS = "suspects"  # in place of a reason, for faces that are not removed
 _log = logging.getLogger(__name__)
 
 
@@ -43,6 +45,7 @@ class Choice:
 
     ranked: samples.Ranked
     dropped: dict[str, list[int]]
+    suspects: tuple[list[int], int]
     reviewed: list[int]
     splits: list[identities.Split]
     merges: list[identities.Merge]
@@ -50,7 +53,7 @@ class Choice:
 
     def rids(self) -> list[int]:
         """Every row, the most telling ones first."""
-        groups: list[Sequence[int]] = [*self.dropped.values(), self.reviewed]
+        groups: list[Sequence[int]] = [*self.dropped.values(), self.suspects[0], self.reviewed]
         groups += [(*split.larger, *split.smaller) for split in self.splits]
         groups += [(*merge.faces, *merge.other_faces) for merge in self.merges]
         groups += [tenth.rids for tenth in self.ranked.tenths]
@@ -82,7 +85,8 @@ def make_report(settings: ReportSettings, parts: Sequence[TableFile], workspace:
     places = rows_at(parts, _places_beside(shown))
     more = {*best.values(), *places.values()} - shown.keys()
     shown |= chosen_rows(parts, decided, more)
-    items = {code: [item_of(rid, shown[rid], best, places) for rid in rids] for code, rids in choice.dropped.items()}
+    explained = choice.dropped | {SUSPECTS: choice.suspects[0]}
+    items = {code: [item_of(rid, shown[rid], best, places) for rid in rids] for code, rids in explained.items()}
     order = _order(items, choice)
     _log.info("reading %s", counted(len(order), "face"))
     images = pictures(shown, order, settings.quality, settings.moved, MOST_FACE_BYTES)
@@ -99,6 +103,7 @@ def make_report(settings: ReportSettings, parts: Sequence[TableFile], workspace:
             "has_rest": found.thresholds is not None and found.thresholds.rest is not None,
             "least_images": threshold.LEAST_IMAGES,
             "identities": (len(found.identities[0]), found.identities[1]),
+            "suspects": choice.suspects[1],
             "splits": choice.splits,
             "merges": choice.merges,
             "found": choice.found,
@@ -139,6 +144,7 @@ def _choose(db: Any, found: Counts, faces: int, own: float | None) -> Choice:
     return Choice(
         samples.ranked(db, faces, own),
         {reason.code: samples.of_reason(db, reason.code, faces) for reason in found.reasons},
+        samples.of_suspects(db, faces),
         samples.of_reviewed(db),
         identities.splits(db),
         identities.merges(db),
@@ -147,7 +153,7 @@ def _choose(db: Any, found: Counts, faces: int, own: float | None) -> Choice:
 
 
 def _labels_beside(rows: Mapping[int, Mapping[str, Any]]) -> set[str]:
-    wrong = [row for row in rows.values() if row.get("reason") == "wrong_label"]
+    wrong = [row for row in rows.values() if row.get("label_verdict") == LabelVerdict.WRONG_LABEL]
     return {str(row[name]) for row in wrong for name in ("label", "nearest_label") if row.get(name) is not None}
 
 

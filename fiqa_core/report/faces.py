@@ -7,6 +7,7 @@ from typing import Any
 from fiqa_core.report.pictures import Picture
 from fiqa_core.report.threshold import text_of
 from schemas.drops import Drop
+from schemas.label_verdicts import LabelVerdict
 
 # A longer label is shown shortened and cannot be chosen with one click.
 _MOST_NAME = 300
@@ -47,7 +48,7 @@ def item_of(
         best: row of best quality by label. places: rows by shard and index.
     """
     reason = row.get("reason")
-    if reason == Drop.WRONG_LABEL:
+    if reason in (None, Drop.WRONG_LABEL) and row.get("label_verdict") == LabelVerdict.WRONG_LABEL:
         return _wrong(rid, row, best)
     if row.get("duplicate_of_shard") is not None:
         other = places.get((row["duplicate_of_shard"], row["duplicate_of_index"]))

@@ -16,7 +16,7 @@ from fiqa_core.report.decided import Decided
 from fiqa_core.report.settings import ReportError
 from fiqa_core.tables.quality_files import TableFile
 from fiqa_core.tables.row_batches import read_batches, read_part
-from schemas.drops import Drop
+from schemas.label_verdicts import LabelVerdict
 from schemas.reasons import Status
 
 _BASE = [("rid", pa.int64()), ("label", pa.string()), ("quality", pa.float32()), ("status", pa.string())]
@@ -83,7 +83,7 @@ def _labelled(part: TableFile) -> list[str]:
 def _beside(url: str, decided: Decided | None, more: Sequence[str]) -> Iterator[pa.RecordBatch]:
     if decided is None:
         return
-    wanted = ["label", "reason", "centre_cosine", "nearest_cosine", "reviewed", *more]
+    wanted = ["label", "reason", "centre_cosine", "nearest_cosine", "label_verdict", "reviewed", *more]
     yield from read_batches(url, [name for name in dict.fromkeys(wanted) if name in decided.columns])
 
 
@@ -101,6 +101,7 @@ def _rows(
     quality = column(batch, "quality", pa.float32())
     scored = pc.fill_null(pc.and_(pc.equal(status, Status.SCORED.value), pc.is_finite(quality)), False)
     reason = column(extra, "reason", pa.string())
+    verdict = column(extra, "label_verdict", pa.string())
     odd = pc.subtract(column(extra, "nearest_cosine", pa.float32()), column(extra, "centre_cosine", pa.float32()))
     columns = [
         pa.array(np.arange(first, first + count)),
@@ -109,7 +110,7 @@ def _rows(
         pc.if_else(scored, quality, None),
         status,
         reason,
-        pc.if_else(pc.fill_null(pc.equal(reason, Drop.WRONG_LABEL.value), False), odd, None),
+        pc.if_else(pc.fill_null(pc.equal(verdict, LabelVerdict.WRONG_LABEL.value), False), odd, None),
         column(extra, "reviewed", pa.string()),
     ]
     for number, name in enumerate(group_by):

@@ -64,6 +64,13 @@ def of_reason(db: Any, reason: str, most: int) -> list[int]:
     return _rids(db, f"SELECT rid FROM rows WHERE reason = ? ORDER BY {order} LIMIT {most}", reason)
 
 
+def of_suspects(db: Any, most: int) -> tuple[list[int], int]:
+    """Kept rows whose label the embeddings judge wrong, most certain first, and how many there are."""
+    kept = "FROM rows WHERE odd IS NOT NULL AND reason IS NULL"
+    total = int(scalar(db, f"SELECT count(*) {kept}"))
+    return _rids(db, f"SELECT rid {kept} ORDER BY odd DESC, rid LIMIT {most}"), total
+
+
 def of_reviewed(db: Any) -> list[int]:
     """Rows that a person has judged."""
     query = f"SELECT rid FROM rows WHERE reviewed IS NOT NULL ORDER BY reviewed, rid LIMIT {_MOST_REVIEWED}"

@@ -10,7 +10,7 @@ function whenNear(node, make) {
 
 function itemOf(item) {
   const box = element("div", "item");
-  box.append(tile(item.rid, item.beside.length ? "dropped" : "", item.looksLike));
+  box.append(tile(item.rid, item.beside.length ? (data.faces[item.rid].reason ? "dropped" : "kept") : "", item.looksLike));
   for (const other of item.beside) box.append(tile(other.rid, other.role));
   box.append(element("p", "", visible(item.why)));
   return box;

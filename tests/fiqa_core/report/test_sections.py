@@ -85,6 +85,20 @@ def test_a_wrong_label_stands_beside_its_identitys_best_face_and_the_identity_it
     assert set(best.values()) & set(data["faces"]) >= {best["p0"], best["p1"]}
 
 
+def test_a_label_that_looks_wrong_is_shown_also_where_no_rule_removes_it(table, tmp_path):
+    options = ["--quality", str(table), "--output", str(tmp_path / "out"), "--embeddings", "table"]
+    assert filter_dataset.run([*options, "--label-cosine", "0.3"]) == 0
+    place = tmp_path / "report.html"
+    options = ["--quality", str(table), "--decisions", str(tmp_path / "out"), "--output", str(place)]
+    assert report_dataset.run(options) == 0
+    data = data_of(place)
+    assert "wrong_label" not in data["dropped"]
+    decided = pd.concat(map(pd.read_parquet, (tmp_path / "out/decisions").iterdir()))
+    judged = set(decided.reset_index().index[decided.label_verdict == "wrong_label"])
+    assert {item["rid"] for item in data["dropped"]["suspects"]} == judged >= {PLANTED}
+    assert f"label looks wrong: {len(judged)}</h3>" in place.read_text("utf-8")
+
+
 def test_labels_of_two_people_and_two_labels_of_one_person_are_shown_with_faces(report, table):
     data, rows = data_of(report), pd.read_parquet(table)
     ((larger, smaller),) = data["splits"]
