@@ -37,11 +37,24 @@ def run(arguments: argparse.Namespace, _rest: Sequence[str]) -> int:
     )
     with tempfile.TemporaryDirectory(prefix="fiqa-") as folder:
         html = make_report(settings, parts_of(whole.urls), Path(folder))
-    folder_of_output = output.rpartition("/")[0]
-    storage.publish_bytes(html, folder_of_output, output)
-    storage.sweep(folder_of_output)
+        _publish(html, output, Path(folder))
     report([f"written: {arguments.output} ({len(html) / 1e6:.1f} MB)"])
     return EXIT_OK
+
+
+def _publish(html: bytes, output: str, workspace: Path) -> None:
+    """Put the file in place whole. It may lie in the folder of a run that is at work: nothing else there is touched."""
+    if not storage.is_local(output):
+        path = workspace / "report.html"
+        path.write_bytes(html)
+        storage.publish(path, output)
+        return
+    beside = Path(storage.filesystem(output)[1]).parent
+    beside.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".fiqa-", dir=beside) as own:
+        path = Path(own) / "report.html"
+        path.write_bytes(html)
+        storage.publish(path, output)
 
 
 def _output(arguments: argparse.Namespace) -> str:
