@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -100,7 +100,7 @@ def curve_chart(title: str, lines: Mapping[str, tuple[np.ndarray, np.ndarray]]) 
 
 
 @contextmanager
-def _figure(height: float = _HEIGHT) -> Iterator[tuple[Any, Any]]:
+def _figure(height: float = _HEIGHT) -> Iterator[tuple[Any, Callable[[str], Chart]]]:
     """The panel of a figure, and what makes a chart of it once it is drawn."""
     import matplotlib
     from matplotlib.figure import Figure

@@ -63,7 +63,8 @@ def item_of(
 
 
 def _wrong(rid: int, row: Mapping[str, Any], best: Mapping[str, int]) -> Item:
-    own, other = row.get("label"), row.get("nearest_label")
+    own: Any = row.get("label")
+    other: Any = row.get("nearest_label")
     why = f"cosine {_3(row.get('centre_cosine'))} to its identity"
     beside = []
     if own in best:
@@ -94,7 +95,8 @@ def face_data(rows: Mapping[int, Mapping[str, Any]], pictures: Mapping[int, Pict
 
 
 def _face(row: Mapping[str, Any], picture: Picture) -> dict[str, Any]:
-    quality, digest = row.get("quality"), row.get("sha256")
+    quality: Any = row.get("quality")
+    digest = row.get("sha256")
     scored = row.get("status") == "scored" and quality is not None
     found: dict[str, Any] = {
         "key": _name(row.get("key")),

@@ -6,7 +6,7 @@ from fiqa_core import storage
 from pipelines.cli.command import named, positive
 from pipelines.cli.parser import Parser
 
-MEMORY_MB = 1024
+MEMORY_MB = 512
 MOST_FACES = 200
 
 
