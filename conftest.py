@@ -1,6 +1,7 @@
 """Makes the repository root importable, so that tests can share makers; how the suite is shared out to workers."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,3 +19,10 @@ LONG_FILES_FIRST = ("pipelines", "fiqa_core/networks", "stores", "faults")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long test files before the many short ones, so that no worker is left with a long one at the end."""
     items.sort(key=lambda item: not any(item.path.is_relative_to(TESTS / folder) for folder in LONG_FILES_FIRST))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Places of records are kept in a folder of this run of the tests, not in the user's cache."""
+    folder = tempfile.TemporaryDirectory(prefix="fiqa-cache-")
+    os.environ["FIQA_CACHE"] = folder.name
+    config.add_cleanup(folder.cleanup)

@@ -22,11 +22,13 @@ from fiqa_core.shards.webdataset.sample import MAX_SIDECAR_BYTES, Sample
 from fiqa_core.shards.webdataset.tar_index import read_index
 from fiqa_core.shards.webdataset.writer import WebDatasetShards
 from fiqa_core.storage import StoredFile, open_read
+from fiqa_core.storage.reading import BLOCK_BYTES
 from schemas.reasons import Status
 
 _log = logging.getLogger(__name__)
 
 _TELL_EVERY = 4  # every fourth record says how far the shard is read: asking the stream costs a microsecond
+_ONE_RECORD = 64 << 10  # bytes a request on a store, where single records are wanted
 _MOST_BESIDE = 1 << 20  # bytes of a member's headers and padding
 _END = bytes(2 * BLOCK)  # of an archive
 _KEYS_COMPARED = 1000  # incomplete samples of a shard that are remembered, to notice files that lie apart
@@ -81,7 +83,7 @@ class WebDataset(Container):
         them, and a `.tar.gz` is read from its start, as far as the last of them."""
         places = _places(unit, settings, wanted[-1]) if wanted and not unit.listing else None
         if places is None:
-            return picked(self, unit, settings, wanted)
+            return picked(_SMALL_BLOCKS if unit.listing else self, unit, settings, wanted)
         return _in_place(unit, settings, places, wanted)
 
     def reads_in_place(self, unit: Unit) -> bool:
@@ -132,6 +134,17 @@ def read_samples(unit: Unit, settings: ReadSettings) -> Iterator[tuple[Record, M
         yield from zip(records, others, strict=True)
 
 
+class _SmallBlocks(WebDataset):
+    """Reads a range for single records: of a store little more is fetched than these."""
+
+    def read(self, unit: Unit, settings: ReadSettings) -> Iterator[Record]:
+        for records, _ in _read(unit, settings, MAX_SIDECAR_BYTES, _ONE_RECORD):
+            yield from records
+
+
+_SMALL_BLOCKS = _SmallBlocks()
+
+
 def _places(unit: Unit, settings: ReadSettings, last: int) -> Places | None:
     """Where the images of a tar lie, at least up to this record; None if it is compressed."""
 
@@ -172,10 +185,12 @@ def _in_place(unit: Unit, settings: ReadSettings, places: Places, wanted: Sequen
                 break
 
 
-def _read(unit: Unit, settings: ReadSettings, sidecar_bytes: int) -> Iterator[tuple[list[Record], Sample | None]]:
+def _read(
+    unit: Unit, settings: ReadSettings, sidecar_bytes: int, block_bytes: int = BLOCK_BYTES
+) -> Iterator[tuple[list[Record], Sample | None]]:
     """The records of each sample; the record of lost bytes has no sample. Indices do not depend on the limit."""
     index = unit.first_index
-    with open_read(unit.url, unit.version) as stream:
+    with open_read(unit.url, unit.version, block_bytes) as stream:
         for part in parts(_members(stream, unit, settings.max_stored_bytes), sidecar_bytes):
             if isinstance(part, Sample):
                 records = records_of(part, index, settings)

@@ -178,13 +178,13 @@ def test_rows_without_an_image_say_so(tmp_path):
 def test_the_second_look_at_a_tar_reads_only_the_wanted_bytes(tmp_path, cache, monkeypatch):
     out = scored_tar(tmp_path, samples(face_records(400, 5, 40)))
     rows = rows_of(out)[100:400:60]
-    first = [face.data for face in read_faces(rows, out)]
+    first = [face.data for face in read_faces(rows)]
     assert None not in first
     assert len(list((cache / "places").glob("*.npy"))) == 1
     places.forget_places()
     monkeypatch.setattr(WebDataset, "read", _refuse)
     monkeypatch.setattr("fiqa_core.shards.webdataset.reader.sample_blocks", _refuse)
-    assert [face.data for face in read_faces(rows, out)] == first
+    assert [face.data for face in read_faces(rows)] == first
 
 
 def _refuse(*_: object) -> None:
@@ -194,21 +194,21 @@ def _refuse(*_: object) -> None:
 def test_a_damaged_or_foreign_cache_file_is_made_again(tmp_path, cache):
     out = scored_tar(tmp_path, samples(face_records(20, 5, 40)))
     rows = rows_of(out)
-    expected = [face.data for face in read_faces(rows, out)]
+    expected = [face.data for face in read_faces(rows)]
     (kept,) = (cache / "places").glob("*.npy")
     for damage in (b"", b"no array", kept.read_bytes()[:-9], gzip.compress(b"x")):
         kept.write_bytes(damage)
         places.forget_places()
-        assert [face.data for face in read_faces(rows, out)] == expected
+        assert [face.data for face in read_faces(rows)] == expected
     np.save(kept, np.full((3, 4), 1 << 60))
     places.forget_places()
-    assert [face.data for face in read_faces(rows, out)] == expected
+    assert [face.data for face in read_faces(rows)] == expected
     (cache / "places" / "mine.txt").write_text("not ours")
     kept.unlink()
     (cache / "places").chmod(0o500)
     places.forget_places()
     try:
-        assert [face.data for face in read_faces(rows, out)] == expected
+        assert [face.data for face in read_faces(rows)] == expected
     finally:
         (cache / "places").chmod(0o700)
     assert (cache / "places" / "mine.txt").exists()
@@ -218,9 +218,10 @@ def test_a_tar_that_was_written_again_is_looked_through_again(tmp_path):
     some = face_records(30, 5, 40)
     out = scored_tar(tmp_path, samples(some))
     rows = rows_of(out)
-    assert all(face.data for face in read_faces(rows, out))
+    assert all(face.data for face in [*read_faces(rows, out), *read_faces(rows)])
     write_tar(tmp_path / "a.tar", [("zero.json", b"{}" * 600), *samples(some)])
-    found = list(read_faces(rows, out))
+    assert all(face.data is None and face.problem for face in read_faces(rows, out))
+    found = list(read_faces(rows))
     assert all(face.data is None and "changed" in face.problem for face in found)
 
 
