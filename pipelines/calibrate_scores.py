@@ -61,7 +61,7 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser) -> 
     name = arguments.set or parse_named([arguments.quality], "--quality")[0].name
     judged = _judged(arguments, name, judges[0].name, quality, embeddings)
     data = calibration_file(judged, network, (name, judges[0].name), arguments.fmr, arguments.bootstrap, arguments.seed)
-    storage.publish_bytes(data, storage.above(output) or output.rpartition("/")[0], output)
+    storage.publish_alone(data, output)
     report(_lines(data, arguments.output, judged))
     return EXIT_OK
 

@@ -40,6 +40,7 @@ def test_a_table_embeddings_and_labels_become_a_calibration(scored, capsys):
     assert content["network"]["checkpoint_sha256"] == "0" * 64
     assert content["mated_pairs"] == 4 * 28
     assert "predicted FNMR" in capsys.readouterr().out
+    assert sorted(path.name for path in folder.iterdir()) == ["c.json", "embeddings.parquet", "in", "q"]
     assert run(flags) == EXIT_BAD_INPUT  # the file is there
     assert run([*flags, "--overwrite"]) == 0
 
