@@ -2,6 +2,8 @@
 
 import pyarrow as pa
 
+from schemas.component_measures import COMPONENTS
+
 EMBEDDING_TYPES: dict[str, pa.DataType] = {"float16": pa.float16(), "float32": pa.float32()}
 
 THUMB_BYTES = 1024
@@ -70,6 +72,7 @@ def quality_schema(
     alignment: bool = False,
     crops: bool = False,
     calibrated: bool = False,
+    measures: bool = False,
 ) -> pa.Schema:
     """Arrow schema of the quality table.
 
@@ -81,6 +84,7 @@ def quality_schema(
         alignment: whether there are the columns of the face that was found, `faces` to `warped`.
         crops: whether there is the column `crops`.
         calibrated: whether there are `percentile` and `predicted_fnmr`.
+        measures: whether there are the columns of `component_measures`, with unit and direction in their metadata.
 
     Digests and thumbnails are plain `binary`, and a hash is text: Hugging Face datasets cannot open fixed-size binary,
     and a plain `pandas.read_parquet` turns whole numbers with gaps into floats, which round a 64-bit number.
@@ -102,6 +106,8 @@ def quality_schema(
         types["quantisation"] = pa.float32()
     if calibrated:
         types |= CALIBRATION_TYPES
+    if measures:
+        types |= dict.fromkeys(COMPONENTS, pa.float32())
     if phash:
         types["phash"] = pa.string()
         types["thumb"] = pa.binary()
@@ -113,8 +119,13 @@ def quality_schema(
         types["embedding"] = pa.list_(EMBEDDING_TYPES[embedding_type], embedding_dim)
     required = {"shard", "index", "status"}
     return pa.schema(
-        [
-            pa.field(name, kind, nullable=name not in required, metadata={"description": COLUMNS[name]})
-            for name, kind in types.items()
-        ]
+        [pa.field(name, kind, nullable=name not in required, metadata=_metadata(name)) for name, kind in types.items()]
     )
+
+
+def _metadata(name: str) -> dict[str, str]:
+    if name not in COMPONENTS:
+        return {"description": COLUMNS[name]}
+    component = COMPONENTS[name]
+    direction = component.direction or "neither end is better"
+    return {"description": component.description, "unit": component.unit, "direction": direction}

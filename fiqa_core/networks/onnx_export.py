@@ -1,7 +1,8 @@
 """A quality network as an ONNX file that gives the same scores, for any number of images a call."""
 
-import io
+import tempfile
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,21 +40,21 @@ def export_quality(loaded: LoadedNetwork, exits: Exits = LAST) -> bytes:
     """
     runtime = onnxruntime()
     module = _Quality(loaded.network, exits).eval()
-    stream = io.BytesIO()
-    with warnings.catch_warnings():
+    with tempfile.TemporaryDirectory(prefix="fiqa-onnx-") as folder, warnings.catch_warnings():
+        place = Path(folder) / "network.onnx"
         # torch's newer exporter needs another package (onnxscript); the traced graph is checked below.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             module,
             (torch.zeros(2, 3, _SIDE, _SIDE),),
-            stream,
+            place,
             dynamo=False,
             opset_version=OPSET,
             input_names=["faces"],
             output_names=["quality"],
             dynamic_axes={"faces": {0: "batch"}, "quality": {0: "batch"}},
         )
-    data = stream.getvalue()
+        data = place.read_bytes()
     _check(runtime, data, module, loaded.uri)
     return data
 

@@ -46,7 +46,9 @@ def score_every_exit(
 
     A unit that cannot be read is left out: the run itself reports it. Returns the URLs of the table files.
     """
-    settings = replace(settings, embeddings="float32", embedding_dim=scorer.depth, phash=False, crops=None)
+    settings = replace(
+        settings, embeddings="float32", embedding_dim=scorer.depth, phash=False, measures=False, crops=None
+    )
     make_folder(f"{folder}/quality")
     written: list[str] = []
     for unit in units:

@@ -14,7 +14,20 @@ from fiqa_core.shards.sample import Sample
 from fiqa_core.shards.unit import ReadSettings
 from schemas import versions
 
-_LATER = ("flip", "onnx", "phash", "batch_size", "compiled", "align", "crops", "sample", "calibration", "exit", "fuse")
+_LATER = (
+    "flip",
+    "onnx",
+    "phash",
+    "batch_size",
+    "compiled",
+    "align",
+    "crops",
+    "sample",
+    "calibration",
+    "exit",
+    "measures",
+    "fuse",
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +51,7 @@ class ScoreSettings:
         sample: which part of the dataset was scored, where it was not the whole.
         exit: the block of a ViT after which its score was read, 0: the last; fuse: none, or how the scores after all
             blocks were averaged (`fiqa_core.networks.exits`).
+        measures: whether the table has the columns of `schemas.component_measures`.
     """
 
     arch: str
@@ -63,6 +77,7 @@ class ScoreSettings:
     calibration: Calibration | None = None
     exit: int = 0
     fuse: Fuse = "none"
+    measures: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON. Settings that were added later are included only if they are used, so that older

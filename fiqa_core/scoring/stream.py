@@ -17,6 +17,7 @@ from fiqa_core.alignment.choice import FaceRule
 from fiqa_core.alignment.crops import Crop, make_crops
 from fiqa_core.alignment.prepared import prepare_aligned
 from fiqa_core.alignment.settings import CropSettings
+from fiqa_core.images.components import component_measures
 from fiqa_core.images.decode import ImageLimits, ImageRejected
 from fiqa_core.images.phash import perceptual_hash
 from fiqa_core.images.preprocess import ChannelOrder, Prepared, prepare
@@ -45,6 +46,7 @@ class Row:
         "embedding",
         "face",
         "height",
+        "measures",
         "message",
         "phash",
         "pixels",
@@ -72,6 +74,7 @@ class Row:
         self.quantisation: float | None = None
         self.pixels: np.ndarray | None = None
         self.embedding: np.ndarray | None = None
+        self.measures: np.ndarray | None = None
         self.face: AlignedFace | None = None
         self.crops: list[Crop] = []
         self.crop_keys: list[str] = []
@@ -178,9 +181,14 @@ def score_batch(
 
 
 def begin_batch(
-    batch: list[Row], scorer: BatchScorer, pixels: np.ndarray, embedding_type: str = "float32"
+    batch: list[Row],
+    scorer: BatchScorer,
+    pixels: np.ndarray,
+    embedding_type: str = "float32",
+    measures: bool = False,
 ) -> Callable[[], list[Row]]:
-    """As `score_batch`, but what is returned waits for the scores; `pixels` are in use until then.
+    """As `score_batch`, but what is returned waits for the scores; `pixels` are in use until then. `measures`: fill in
+    the component measures too.
 
     A scorer that computes elsewhere works meanwhile; any other, which threads may share, computes before this returns.
     """
@@ -194,6 +202,9 @@ def begin_batch(
         row.pixels = None
     images = FaceBatch(gathered, np.array([row.stored for row in usable], np.int64))
     scores_of = scorer.begin_batch(images) if scorer.computes_elsewhere else _at_once(scorer.score_batch(images))
+    if measures:
+        for row, measured in zip(usable, component_measures(gathered), strict=True):
+            row.measures = measured
 
     def finish() -> list[Row]:
         _fill_in(usable, scores_of(), embedding_type)
@@ -259,7 +270,7 @@ def _scored(
     under_way: deque[Callable[[], list[Row]]] = deque()
     try:
         for batch in prepared:
-            under_way.append(begin_batch(batch, *next(places), embedding_type))
+            under_way.append(begin_batch(batch, *next(places), embedding_type, settings.measures))
             if len(under_way) == len(scorers):  # the next batch needs the place of the oldest one
                 yield under_way.popleft()()
         while under_way:

@@ -21,6 +21,7 @@ from fiqa_core.scoring.summary import Summary, merge, summarise
 from fiqa_core.shards.names import printable
 from fiqa_core.shards.unit import Unit
 from schemas import provenance, versions
+from schemas.component_measures import COMPONENTS
 from schemas.quality import quality_schema
 
 _ROWS_AT_ONCE = 8192
@@ -41,6 +42,7 @@ class QualityWriter:
             settings.phash,
             alignment=settings.align is not None,
             crops=settings.crops is not None,
+            measures=settings.measures,
             calibrated=settings.calibration is not None,
         )
         self._settings = settings
@@ -102,6 +104,11 @@ def to_table(rows: list[Row], shard: str, schema: pa.Schema, settings: ScoreSett
         scores = np.array([row.quality for row in rows], np.float64)  # NaN for None
         columns["percentile"] = pa.array(settings.calibration.percentiles(scores), from_pandas=True)
         columns["predicted_fnmr"] = pa.array(settings.calibration.predicted_fnmr(scores), from_pandas=True)
+    if settings.measures:
+        columns |= {
+            name: pa.array([None if row.measures is None else row.measures[place] for row in rows], pa.float32())
+            for place, name in enumerate(COMPONENTS)
+        }
     if settings.phash:
         columns["phash"] = [None if row.phash is None else f"{row.phash:016x}" for row in rows]
         columns["thumb"] = [row.thumb for row in rows]

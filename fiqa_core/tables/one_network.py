@@ -21,7 +21,7 @@ _SHOWN = 5
 # Whether a set had to be aligned does not either: its faces are compared with those of a set that is aligned already.
 _NOT_OF_EMBEDDINGS = {
     "read", "min_side", "max_side", "max_pixels", "channel_order", "embeddings", "phash", "align", "sample",
-    "calibration", "exit", "fuse",
+    "calibration", "exit", "fuse", "measures",
 }  # fmt: skip
 
 
@@ -29,7 +29,7 @@ _NOT_OF_EMBEDDINGS = {
 _COMPARABLE = ("set", "set_digest", "judge", "fmr")
 # With a calibration networks may differ in these, and in nothing that decides which images are admitted.
 _OF_NETWORK = {"arch", "mode", "checkpoint_sha256", "precision", "onnx", "preprocessing", "batch_size", "compiled"}
-_OF_NETWORK |= {"exit", "fuse"}
+_OF_NETWORK |= {"exit", "fuse", "measures"}
 _OF_NETWORK |= {"embeddings", "embedding_dim", "flip", "phash"}
 
 

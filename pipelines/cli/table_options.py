@@ -112,6 +112,11 @@ def add_image_options(parser: Parser) -> None:
     )
     add_min_side(images)
     images.add_argument(
+        "--measures",
+        action="store_true",
+        help="add columns that say why: exposure, contrast, sharpness, noise, colour ... (docs/measures.md)",
+    )
+    images.add_argument(
         "--phash",
         action="store_true",
         help="add the columns phash and thumb (1 KiB a row), by which near duplicates are found",

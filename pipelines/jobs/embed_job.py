@@ -78,6 +78,7 @@ def _checkpoint_settings(arguments: argparse.Namespace, options: PipelineOptions
         read=table_options.read_settings(arguments),
         flip=arguments.flip,
         phash=arguments.phash,
+        measures=arguments.measures,
         batch_size=table_options.batch_setting(arguments),
     )
 

@@ -28,6 +28,7 @@ def run(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser) -> i
         min_side=arguments.min_side,
         read=table_options.read_settings(arguments),
         phash=arguments.phash,
+        measures=arguments.measures,
         align=align_settings(aligner),
     )
     source = MeasureSource(arguments.measure)

@@ -65,6 +65,7 @@ def onnx_settings(arguments: argparse.Namespace, log: logging.Logger) -> ScoreSe
         flip=arguments.flip,
         onnx=found,
         phash=arguments.phash,
+        measures=arguments.measures,
     )
 
 

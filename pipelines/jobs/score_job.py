@@ -94,6 +94,7 @@ def _settings(
         "min_side": arguments.min_side,
         "read": table_options.read_settings(arguments),
         "phash": arguments.phash,
+        "measures": arguments.measures,
         "batch_size": table_options.batch_setting(arguments),
     }
     if loaded is None:
