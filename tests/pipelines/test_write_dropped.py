@@ -11,7 +11,6 @@ import pytest
 from fiqa_core.curation.dropped import write_part as writing
 from fiqa_core.curation.dropped.names import stem_of
 from fiqa_core.runs.plan import plan_dataset
-from fiqa_core.shards import places
 from pipelines.filter_dataset import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_OK
 from pipelines.filter_dataset import run as filter_dataset
 from tests.makers.containers import FaceRecord, face_records, samples, write_tar
@@ -20,11 +19,6 @@ from tests.makers.runs import score_shards
 from tests.pipelines.test_every_container import WRITERS
 
 HOSTILE = ["../../evil", "/etc/x", "a/b/c", "CON", "x" * 300, "Zoë", ".hidden", "a\\b", "~tilde", "<b>&"]
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv(places.CACHE_VARIABLE, str(tmp_path / "cache"))
 
 
 def source() -> list[FaceRecord]:
@@ -110,7 +104,7 @@ def test_hostile_names_and_labels_stay_inside_and_apart(tmp_path):
     assert len({name.casefold() for name in found}) == len(found)
     assert {hashlib.sha256(data).digest() for data in found.values()} == set(dropped(out).sha256)
     assert all(name.count("/") == 2 and ".." not in name for name in found)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar", "cache", "out", "q"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar", "out", "q"]
 
 
 def test_a_stem_has_reason_identity_and_name():
