@@ -71,7 +71,8 @@ def make_parser() -> Parser:
     network = parser.add_argument_group("network")
     network_options.add_model_option(
         network,
-        "the network: an .onnx file; or a checkpoint (.pt, .pth, .safetensors), or a folder with one",
+        "the network: an .onnx file; or a checkpoint (.pt, .pth, .safetensors), or a folder with one (default: the "
+        "file of --network)",
         required=False,
     )
     network_options.add_network_option(network)

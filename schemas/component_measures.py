@@ -35,8 +35,8 @@ COMPONENTS: dict[str, ComponentColumn] = {
     ),
     "grey": ComponentColumn("Share of pixels whose three channels differ by 8 levels at most.", "share", ""),
     "detail": ComponentColumn(
-        "Share of the spectrum's energy (without its mean) above half the highest frequency; an enlarged or blurred "
-        "image has next to none.",
+        "Share of the luminance's energy (without its mean) at the finest scale, that of single pixels (Haar); an "
+        "enlarged or blurred image has next to none.",
         "share",
         "higher = better",
     ),

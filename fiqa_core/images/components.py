@@ -48,7 +48,7 @@ def _of_edges(grey: np.ndarray) -> dict[str, float]:
     """What differences of neighbours and the spectrum show."""
     exact = grey.astype(np.float32)
     spread = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))[1]
-    residue = np.ascontiguousarray(cv2.filter2D(grey, cv2.CV_32F, _IMMERKAER)[1:-1, 1:-1])
+    residue = np.ascontiguousarray(cv2.filter2D(grey, cv2.CV_16S, _IMMERKAER)[1:-1, 1:-1])
     return {
         "sharpness": float(spread[0, 0]) ** 2,
         "noise": _NOISE_SCALE * cv2.norm(residue, cv2.NORM_L1) / residue.size,
@@ -58,13 +58,12 @@ def _of_edges(grey: np.ndarray) -> dict[str, float]:
 
 
 def _detail(grey: np.ndarray) -> float:
-    # The cosine transform: no jump at the borders, which a Fourier transform would see as detail.
-    cosines = cv2.dct(grey - np.float32(cv2.mean(grey)[0]))
-    cosines[0, 0] = 0.0
+    # A Haar transform is orthogonal: what means of 2x2 pixels do not hold is in the finest scale.
+    centred = grey - np.float32(cv2.mean(grey)[0])
     height, width = (side // 2 for side in grey.shape)
-    whole = cv2.norm(cosines, cv2.NORM_L2SQR)
-    coarse = cv2.norm(np.ascontiguousarray(cosines[:height, :width]), cv2.NORM_L2SQR)
-    return 1.0 - coarse / whole if whole > 1 else 0.0  # less is rounding
+    coarse = cv2.resize(centred, (width, height), interpolation=cv2.INTER_AREA)
+    whole = cv2.norm(centred, cv2.NORM_L2SQR)
+    return max(0.0, 1.0 - 4 * cv2.norm(coarse, cv2.NORM_L2SQR) / whole) if whole > 1 else 0.0  # less is rounding
 
 
 def _blocking(grey: np.ndarray) -> float:

@@ -36,11 +36,16 @@ def add_exit_options(network: argparse._ArgumentGroup) -> None:
         "--fuse",
         choices=FUSES,
         default="none",
-        help="average a ViT's scores after all blocks, each alike or by depth",
+        help="average a ViT's scores after all blocks, each alike or by depth (default: none)",
     )
-    network.add_argument("--policy", type=named, metavar="FILE", help="policy that --exit auto:SHARE goes by")
     network.add_argument(
-        "--drop-worst", type=from_text(fraction), metavar="SHARE", help="share dropped that --exit auto:SHARE goes by"
+        "--policy", type=named, metavar="FILE", help="policy that --exit auto:SHARE goes by (default: none)"
+    )
+    network.add_argument(
+        "--drop-worst",
+        type=from_text(fraction),
+        metavar="SHARE",
+        help="share dropped that --exit auto:SHARE goes by (default: none)",
     )
 
 
@@ -53,7 +58,7 @@ def add_fixed_exit_options(network: argparse._ArgumentGroup) -> None:
         "--fuse",
         choices=FUSES,
         default="none",
-        help="average a ViT's scores after all blocks, each alike or by depth",
+        help="average a ViT's scores after all blocks, each alike or by depth (default: none)",
     )
 
 

@@ -20,7 +20,7 @@ def add_network_option(network: argparse._ArgumentGroup) -> None:
         "--network",
         metavar="NAME",
         help="a known network (fiqa networks lists them): sets what it is fed with; its file is taken from --model, "
-        "the folder of networks or an installed package",
+        "the folder of networks or an installed package (default: none, the file of --model is all)",
     )
 
 

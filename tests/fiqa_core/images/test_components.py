@@ -44,6 +44,13 @@ def test_exposure_range_and_sides_by_hand():
     assert found["side_light"] == pytest.approx(1)
 
 
+def test_detail_is_all_of_a_chessboard_and_none_of_an_enlarged_one():
+    board = np.indices((1, 112, 112)).sum(0).astype(np.uint8) % 2 * 200
+    fine = board[..., None].repeat(3, axis=3)
+    coarse = fine[:, :56, :56].repeat(2, axis=1).repeat(2, axis=2)
+    assert measured(np.concatenate([fine, coarse]), "detail") == pytest.approx([1, 0], abs=1e-5)
+
+
 def test_noise_is_estimated_in_grey_levels():
     rng = np.random.default_rng(0)
     noisy = np.clip(128 + rng.normal(0, 10, (4, 112, 112, 1)), 0, 255).astype(np.uint8).repeat(3, axis=3)
