@@ -18,7 +18,7 @@ MANY_IMAGES = 130_000
 
 NOTES = (
     "How --input is resolved: a folder of shards gives its shards, any other folder all its image files; a pattern "
-    "gives what it matches. README.md, Formats.",
+    "gives what it matches. docs/formats.md.",
     "Beam's own options are passed on: --runner, --direct_running_mode, --direct_num_workers, --project, --region, "
     "--temp_location ... (docs/runners.md).",
     "Exit code: 0 every record is accounted for; 2 bad input or option, or the run broke off; 3 finished, but units "
