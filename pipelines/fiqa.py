@@ -114,7 +114,9 @@ def _overview(prog: str) -> list[str]:
 
 def _unknown(name: str, prog: str) -> str:
     kind = "unknown option" if name.startswith("-") else "unknown command"
-    close = [] if name.startswith("-") else difflib.get_close_matches(name, [*COMMANDS, "help", "version"], 1)
+    known = [*COMMANDS, "help", "version"]
+    begun = [each for each in known if name and each.startswith(name)]  # `import` for import-scores
+    close = [] if name.startswith("-") else begun or difflib.get_close_matches(name, known, 1)
     hint = f" Did you mean {close[0]}?" if close else ""
     return f"{prog}: {kind} {name!r}.{hint}\nAll commands: {prog} --help"
 

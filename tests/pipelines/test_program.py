@@ -105,6 +105,11 @@ def test_a_command_that_does_not_exist_is_refused_with_the_nearest(capsys):
     )
 
 
+def test_the_beginning_of_a_commands_name_is_answered_with_that_command(capsys):
+    assert main(["import", "--scores", "x"]) == 2
+    assert "Did you mean import-scores?" in capsys.readouterr().err
+
+
 def test_usage_and_errors_call_the_command_as_its_user_did(capsys):
     assert main(["score", "--input", "x"]) == 2
     assert capsys.readouterr().err.startswith("fiqa score: the following arguments are required: --output\n")
