@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 
 from fiqa_core import storage
-from fiqa_core.devices import resolve_device
+from fiqa_core.devices import TorchGpus
 from fiqa_core.images.preprocess import ChannelOrder
 from fiqa_core.images.red_and_blue import RedAndBlue
 from fiqa_core.networks.checkpoints import load_checkpoint, require_quality
@@ -22,8 +22,7 @@ _SHOWN = 10
 
 def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:  # noqa: ARG001  # nothing is passed on
     """Score every dataset; those whose images can all be read get their file."""
-    device = "cpu" if arguments.gpu_id == -1 else f"cuda:{arguments.gpu_id}"
-    resolve_device(device)
+    device = _device(arguments.gpu_id)
     lists = {dataset: read_list(arguments.data_dir, dataset) for dataset in arguments.datasets}
     scorer = _scorer(arguments, device)
     order = ChannelOrder.RGB if arguments.color_channel == "RGB" else ChannelOrder.BGR_FILES
@@ -39,6 +38,18 @@ def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:  # noqa: ARG
         write_scores(place, scores)
         report([f"written: {place} ({counted(len(paths), 'score')})"])
     return EXIT_INCOMPLETE if incomplete else EXIT_OK
+
+
+def _device(gpu_id: int) -> str:
+    if gpu_id == -1:
+        return "cpu"
+    count = TorchGpus().count()
+    if gpu_id >= count:
+        raise OptionError(
+            f"--gpu_id {gpu_id}: there is no such GPU; torch sees {counted(count, 'GPU')} here. Check the driver and "
+            "that torch is a CUDA build, or run with --gpu_id -1, on the CPU."
+        )
+    return f"cuda:{gpu_id}"
 
 
 def _scorer(arguments: argparse.Namespace, device: str) -> QualityScorer:

@@ -113,7 +113,7 @@ def test_the_wrong_color_channel_is_warned_of_and_the_right_one_is_not(faces, mo
         (["--datasets", "none"], "Expected the list of the dataset's images"),
         (["--backbone", "iresnet50"], "holds vit_t"),
         (["--model_id", "77"], "there is no"),
-        (["--gpu_id", "7"], "GPU|CUDA|cuda"),
+        (["--gpu_id", "7"], "or run with --gpu_id -1"),
     ],
 )
 def test_what_is_not_there_is_an_error_before_anything_is_written(data, model, options, message, caplog):
