@@ -1,19 +1,15 @@
 """Which files below `dropped` a run wrote: only these are ever removed, and nothing behind a link."""
 
-import hashlib
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fiqa_core.curation.dropped.settings import DROPPED, DROPPED_INDEX, NAMES, index_place
 from fiqa_core.curation.subset.settings import SubsetError
-from fiqa_core.storage import filesystem, is_local, join, list_names, open_read, publish_bytes, read_bytes, remove
-from fiqa_core.storage.places import store_of
+from fiqa_core.curation.written_paths import PathSet, files_below
+from fiqa_core.storage import join, list_names, open_read, publish_bytes, read_bytes, remove
 from fiqa_core.wording import one_line
 
 INDEX_FILES = re.compile(r"part-\d{6,}\.parquet|names-\d{6,}-\d+\.txt|plan\.json|summary\.json|repeated_names\.npy")
@@ -67,38 +63,12 @@ def refuse_foreign(output: str) -> None:
 def _foreign(output: str) -> Iterator[str]:
     names = list_names(index_place(output))
     yield from (f"{DROPPED_INDEX}/{name}" for name in names if not INDEX_FILES.fullmatch(name))
-    written: np.ndarray | None = None
-    for path, is_link in _everything(join(output, DROPPED)):
+    written: PathSet | None = None
+    for path, is_link in files_below(join(output, DROPPED)):
         if written is None:
-            written = _written(output, names)
-        if is_link or not _holds(written, path):
+            written = PathSet(_paths(output, names))
+        if is_link or path not in written:
             yield f"{DROPPED}/{path}"
-
-
-def _everything(folder: str) -> Iterator[tuple[str, bool]]:
-    """Every file below a folder, hidden ones too, and whether it is a link (to a folder, too: none is followed)."""
-    if not is_local(folder):
-        store, path = store_of(folder)
-        prefix = path.rstrip("/") + "/"
-        paths = (listed.path for listed in store.entries(prefix, deep=True))
-        yield from ((path[len(prefix) :], False) for path in paths if not path.endswith("/"))
-        return
-    root = Path(filesystem(folder)[1])
-    waiting = [root] if root.is_dir() else []
-    while waiting:
-        with os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(Path(entry.path))
-                else:
-                    yield os.path.relpath(entry.path, root), entry.is_symlink()
-
-
-def _written(output: str, names: Sequence[str]) -> np.ndarray:
-    """Hashes of the paths of all images that were written, sorted; 8 bytes an image."""
-    hashes = np.fromiter(map(_hash, _paths(output, names)), np.uint64)
-    hashes.sort()
-    return hashes
 
 
 def _paths(output: str, names: Sequence[str]) -> Iterable[str]:
@@ -116,13 +86,3 @@ def _paths(output: str, names: Sequence[str]) -> Iterable[str]:
                     f"{url}: damaged, so whose the files in {join(output, DROPPED)} are is not known. Remove the "
                     f"folder yourself, or choose another --output. ({one_line(error, 200)})"
                 ) from error
-
-
-def _hash(path: str) -> int:
-    return int.from_bytes(hashlib.blake2b(path.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "big")
-
-
-def _holds(hashes: np.ndarray, path: str) -> bool:
-    wanted = np.uint64(_hash(path))
-    at = int(np.searchsorted(hashes, wanted))
-    return bool(at < len(hashes) and hashes[at] == wanted)

@@ -1,21 +1,16 @@
 """Which files below `subset` a run wrote: only these are ever removed, and nothing behind a link."""
 
-import hashlib
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fiqa_core.curation.subset.settings import DATA, INDEX, LABELS, PLAN, REPORT, WORK, SubsetError, place
+from fiqa_core.curation.written_paths import PathSet, files_below
 from fiqa_core.shards.formats import SAME, output_formats, output_of
 from fiqa_core.shards.output import SetOutput, ShardOutput
 from fiqa_core.storage import (
-    filesystem,
-    is_local,
     join,
     list_names,
     open_read,
@@ -23,7 +18,6 @@ from fiqa_core.storage import (
     read_bytes,
     remove,
 )
-from fiqa_core.storage.places import store_of
 from fiqa_core.wording import one_line
 
 _ROWS_AT_ONCE = 65_536
@@ -102,13 +96,13 @@ def _foreign(output: str) -> Iterator[str]:
         yield from (f"{folder}/{name}" for name in names if not ours.fullmatch(name))
     if DATA not in present:
         return
-    written: np.ndarray | None = None
-    for path, is_link in _everything(place(output, DATA)):
+    written: PathSet | None = None
+    for path, is_link in files_below(place(output, DATA)):
         if not is_link and shard.fullmatch(path):
             continue
         if written is None:
-            written = _written(output)
-        if is_link or not _holds(written, path):
+            written = PathSet(_names(output))
+        if is_link or path not in written:
             yield f"{DATA}/{path}"
 
 
@@ -121,32 +115,6 @@ def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
     sets = "|".join(re.escape(kind.name) for kind in kinds if isinstance(kind, SetOutput))
     shard = r"shard-\d{6,}"
     return re.compile(rf"{shard}({suffixes})|{files}"), re.compile(rf"({shard}|{sets})\.parquet")
-
-
-def _everything(folder: str) -> Iterator[tuple[str, bool]]:
-    """Every file below a folder, hidden ones too, and whether it is a link (to a folder, too: none is followed)."""
-    if not is_local(folder):
-        store, path = store_of(folder)
-        prefix = path.rstrip("/") + "/"
-        paths = (listed.path for listed in store.entries(prefix, deep=True))
-        yield from ((path[len(prefix) :], False) for path in paths if not path.endswith("/"))
-        return
-    root = Path(filesystem(folder)[1])
-    waiting = [root]
-    while waiting:
-        with os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(Path(entry.path))
-                else:
-                    yield os.path.relpath(entry.path, root), entry.is_symlink()
-
-
-def _written(output: str) -> np.ndarray:
-    """Hashes of the paths below `data` of all images that were written there, sorted; 8 bytes an image."""
-    hashes = np.fromiter(map(_hash, _names(output)), np.uint64)
-    hashes.sort()
-    return hashes
 
 
 def _names(output: str) -> Iterable[str]:
@@ -165,13 +133,3 @@ def _names(output: str) -> Iterable[str]:
     for name in list_names(place(output, WORK)):
         if name.startswith("names-"):
             yield from read_bytes(join(place(output, WORK), name)).decode().split("\n")
-
-
-def _hash(path: str) -> int:
-    return int.from_bytes(hashlib.blake2b(path.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "big")
-
-
-def _holds(hashes: np.ndarray, path: str) -> bool:
-    wanted = np.uint64(_hash(path))
-    at = int(np.searchsorted(hashes, wanted))
-    return bool(at < len(hashes) and hashes[at] == wanted)
