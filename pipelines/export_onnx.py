@@ -67,7 +67,7 @@ def _export(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     require_quality(loaded)
     exits = exits_of(loaded, Exits(arguments.exit or 0, arguments.fuse))
     data = export_quality(loaded, exits)
-    storage.publish_bytes(data, storage.above(output) or output.rpartition("/")[0], output)
+    storage.publish_alone(data, output)
     report(
         [
             f"{arguments.output}: {loaded.arch}, mode {loaded.mode}, {len(data):,} bytes; checked: equal to 1e-5",

@@ -11,7 +11,7 @@ from fiqa_core.images.admission import ImageLimits, ImageRejected
 from fiqa_core.images.preprocess import ChannelOrder, prepare
 from fiqa_core.images.red_and_blue import RedAndBlue
 from fiqa_core.scoring.batch_scorer import BatchScorer
-from fiqa_core.storage import absolute, in_flight, is_local, join, publish_bytes, read_bytes
+from fiqa_core.storage import absolute, in_flight, is_local, join, publish_alone, read_bytes
 
 LISTS, SCORES, LIST = "quality_data", "quality_data_clean", "image_path_list.txt"
 _READ_AT_ONCE = 4
@@ -103,7 +103,7 @@ def write_scores(place: str, scores: ListScores) -> None:
     if scores.problems:
         raise ValueError(f"{place}: {len(scores.problems)} images have no score")
     lines = [f"{path} {quality!s}\n" for path, quality in zip(scores.paths, scores.quality, strict=True)]
-    publish_bytes("".join(lines).encode(*_UTF8), place.rpartition("/")[0], place)
+    publish_alone("".join(lines).encode(*_UTF8), place)
 
 
 def _loaded(data_dir: str, paths: Sequence[str], order: ChannelOrder) -> Iterator[np.ndarray | str]:

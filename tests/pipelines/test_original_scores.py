@@ -73,6 +73,7 @@ def test_an_earlier_score_file_is_replaced_and_not_appended_to(data, model):
     first = file.read_bytes()
     assert original(data, model) == 0
     assert file.read_bytes() == first
+    assert [path.name for path in file.parent.iterdir()] == [file.name]  # no leftovers in the original's folder
 
 
 @pytest.mark.parametrize("fault", ["missing", "damaged"])
