@@ -12,7 +12,7 @@ from fiqa_core.alignment.errors import AlignmentError
 from fiqa_core.alignment.first_look import LOOK_AT, FirstLook, look_at_first
 from fiqa_core.images.decode import ImageLimits, ImageRejected, decode_rgb
 from fiqa_core.scoring.settings import ScoreSettings
-from fiqa_core.shards.formats import container_of
+from fiqa_core.shards.sample import records_of
 from fiqa_core.shards.unit import Unit
 
 _log = logging.getLogger(__name__)
@@ -36,7 +36,8 @@ def first_look(units: Sequence[Unit], settings: ScoreSettings) -> FirstLook | No
 
 def _pictures(units: Sequence[Unit], settings: ScoreSettings) -> Iterator[np.ndarray]:
     limits = ImageLimits(settings.min_side, settings.max_side, settings.max_pixels)
-    records = chain.from_iterable(container_of(unit).read(unit, settings.read) for unit in units)
+    # Of a sample only what is in it: the warning is about the pictures of this table.
+    records = chain.from_iterable(records_of(unit, settings.read, settings.sample) for unit in units)
     for record in islice(records, _MOST_RECORDS):
         if record.data is None or record.fault is not None:
             continue

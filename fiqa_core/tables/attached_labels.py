@@ -6,6 +6,7 @@ import io
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -116,12 +117,25 @@ class AttachedLabels:
         return np.asarray(pd.util.hash_array(values, categorize=False))
 
 
-def read_label_list(url: str, key_column: str = "", label_column: str = "") -> LabelList:
+class ColumnOptions(NamedTuple):
+    """The options that name the columns of a file, for errors."""
+
+    key: str = "--labels-key"
+    label: str = "--labels-column"
+
+
+OF_LABELS = ColumnOptions()
+
+
+def read_label_list(
+    url: str, key_column: str = "", label_column: str = "", options: ColumnOptions = OF_LABELS
+) -> LabelList:
     """Read a file of labels: Parquet by its name, else CSV with a header line. A label is text or a number, an empty
     one is none; numbers of a Hugging Face ClassLabel are replaced by their names.
 
     Args:
         key_column, label_column: names of the columns; "" finds them by name (`KEY_FIELDS`, `LABEL_FIELDS`).
+        options: what errors tell the user to name them by.
 
     Raises:
         TableError: not such a file, or no such columns (it names those that are there).
@@ -130,7 +144,7 @@ def read_label_list(url: str, key_column: str = "", label_column: str = "") -> L
         with open_read(url) as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
         reading = _of_parquet if without_query(url).lower().endswith(".parquet") else _of_csv
-        keys, labels = reading(url, key_column, label_column)
+        keys, labels = reading(url, key_column, label_column, options)
     except FileNotFoundError as error:
         raise TableError(f"{url}: no such file of labels.") from error
     if not len(keys):
@@ -199,13 +213,13 @@ def _matched(parts: Sequence[TableFile], labels: AttachedLabels) -> tuple[int, i
     return rows, with_label, shared, example
 
 
-def _of_parquet(url: str, key_column: str, label_column: str) -> tuple[pa.Array, pa.Array]:
+def _of_parquet(url: str, key_column: str, label_column: str, options: ColumnOptions) -> tuple[pa.Array, pa.Array]:
     try:
         with open_read(url) as stream:
             file = pq.ParquetFile(stream, page_checksum_verification=True)
             schema = file.schema_arrow
-            key = _column(url, schema.names, key_column, KEY_FIELDS, "--labels-key", "keys")
-            label = _label_column(url, schema, label_column, key)
+            key = _column(url, schema.names, key_column, KEY_FIELDS, options.key, "keys")
+            label = _label_column(url, schema, label_column, key, options)
             keys, labels = list[pa.Array](), list[pa.Array]()
             for batch in file.iter_batches(_ROWS_AT_ONCE, columns=list(dict.fromkeys((key, label.column)))):
                 keys.append(pa.array(texts(batch.column(key)), pa.string()))
@@ -220,28 +234,28 @@ def _of_parquet(url: str, key_column: str, label_column: str) -> tuple[pa.Array,
     return pa.chunked_array(keys, pa.string()).combine_chunks(), pa.chunked_array(labels, pa.string()).combine_chunks()
 
 
-def _label_column(url: str, schema: pa.Schema, named: str, key: str) -> LabelColumn:
+def _label_column(url: str, schema: pa.Schema, named: str, key: str, options: ColumnOptions) -> LabelColumn:
     names = [name for name in schema.names if name != key and holds_label(schema.field(name).type)]
-    return find_label(schema, _column(url, names, named, LABEL_FIELDS, "--labels-column", "labels"), key, "")
+    return find_label(schema, _column(url, names, named, LABEL_FIELDS, options.label, "labels"), key, "")
 
 
-def _of_csv(url: str, key_column: str, label_column: str) -> tuple[pa.Array, pa.Array]:
+def _of_csv(url: str, key_column: str, label_column: str, options: ColumnOptions) -> tuple[pa.Array, pa.Array]:
     keys, labels = list[pa.Array](), list[pa.Array]()
-    for rows in _csv_rows(url, key_column, label_column):
+    for rows in _csv_rows(url, key_column, label_column, options):
         keys.append(pa.array([key for key, _ in rows], pa.string()))
         labels.append(pa.array([label or None for _, label in rows], pa.string()))
     return pa.chunked_array(keys, pa.string()).combine_chunks(), pa.chunked_array(labels, pa.string()).combine_chunks()
 
 
-def _csv_rows(url: str, key_column: str, label_column: str) -> Iterator[list[tuple[str, str]]]:
+def _csv_rows(url: str, key_column: str, label_column: str, options: ColumnOptions) -> Iterator[list[tuple[str, str]]]:
     """Key and label of each row, some rows at a time."""
     with open_read(url) as stream, io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
         reader = csv.reader(text, strict=True)
         try:
             header = [name.strip() for name in next(reader, [])]
-            key = header.index(_column(url, header, key_column, KEY_FIELDS, "--labels-key", "keys"))
+            key = header.index(_column(url, header, key_column, KEY_FIELDS, options.key, "keys"))
             others = [name for place, name in enumerate(header) if place != key]
-            label = header.index(_column(url, others, label_column, LABEL_FIELDS, "--labels-column", "labels"))
+            label = header.index(_column(url, others, label_column, LABEL_FIELDS, options.label, "labels"))
             rows: list[tuple[str, str]] = []
             for row in reader:
                 if len(row) != len(header):

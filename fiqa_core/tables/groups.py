@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from fiqa_core.storage import stat
-from fiqa_core.tables.attached_labels import AttachedLabels, read_label_list
+from fiqa_core.tables.attached_labels import AttachedLabels, ColumnOptions, read_label_list
 from fiqa_core.tables.quality_files import TableError, TableFile
 from fiqa_core.tables.row_batches import read_part
 
@@ -43,7 +43,8 @@ def read_groups(
             f"--group-by {given}: neither a column of the table nor a file. The table has {columns}; a file is CSV or "
             "Parquet with a key and a group in each row."
         )
-    listed = read_label_list(given, key_column, group_column or DEFAULT_COLUMN)
+    options = ColumnOptions("--group-key", "--group-column")
+    listed = read_label_list(given, key_column, group_column or DEFAULT_COLUMN, options)
     for without_ending in (False, True):
         groups = Groups(group_column or DEFAULT_COLUMN, AttachedLabels(listed, without_ending))
         if any(batch.column("group").null_count < batch.num_rows for batch in group_batches(parts, groups)):

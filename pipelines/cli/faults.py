@@ -8,8 +8,8 @@ from fiqa_core.errors import FiqaError
 from pipelines.cli.log_format import Lines
 
 REPORT = (
-    "this is a fault of the program, not of your input: please report it with the lines above (and the command). What "
-    "is finished is kept; --resume goes on from it."
+    "this is a fault of the program, not of your input: please report it with the lines above (and the command). A "
+    "command with --resume goes on from what is finished."
 )
 _OURS = ("fiqa_core", "pipelines", "transforms", "schemas")
 _REMEDIES = {

@@ -119,3 +119,12 @@ def test_other_groups_are_another_run_for_resume(table, caplog):
     assert run([*again, "--group-by", str(folder / "groups.csv")]) == 0
     assert run([*again, "--group-by", "label"]) == EXIT_BAD_INPUT
     assert "groups" in caplog.text
+
+
+def test_a_file_without_a_column_of_groups_names_the_option_for_it(table, caplog):
+    folder, _ = table
+    (folder / "other.csv").write_text("key,skin\nk1,light\n")
+    words = ["--quality", str(folder / "q"), "--group-by", str(folder / "other.csv"), "--dry-run"]
+    assert run(words) == EXIT_BAD_INPUT
+    assert "--group-column" in caplog.text
+    assert "--labels-column" not in caplog.text
