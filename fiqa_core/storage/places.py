@@ -109,8 +109,8 @@ def forget_stores() -> None:
 
 def is_local(uri: str) -> bool:
     """Whether a URI is on this machine's disk."""
-    uri = look_into(uri)[1]
-    return _cloud(uri)[0] is None and isinstance(filesystem(uri)[0], LocalFileSystem)
+    place = look_into(uri)[1] or uri
+    return _cloud(place)[0] is None and isinstance(filesystem(place)[0], LocalFileSystem)
 
 
 def in_this_process_only(uri: str) -> bool:
@@ -120,7 +120,8 @@ def in_this_process_only(uri: str) -> bool:
 
 def absolute(uri: str) -> str:
     """The URI in a form that is valid in every process: local paths become absolute paths."""
-    members, uri = look_into(uri)
+    members, archive = look_into(uri)
+    uri = archive or uri
     if members:
         return f"{_INSIDE}{members}::{absolute(uri)}"
     kind, rest = _cloud(uri)

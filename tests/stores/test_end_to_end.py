@@ -179,7 +179,7 @@ def test_a_unit_scored_twice_at_once_leaves_one_file_with_the_same_content(store
 
 
 def test_an_image_gone_since_planning_is_a_row_and_a_refused_one_fails_the_unit(stored):
-    stored.proxy.plan = FirstThen(lambda method, path: gets(method, path) and "face_00007" in path, ["404"])
+    stored.proxy.plan = FirstThen(lambda method, path: gets(method, path) and "face_00007" in path, ["404"] * 100)
     assert score(f"{stored.uri}/in/folder", f"{stored.uri}/out/a") == EXIT_OK
     table = comparable(f"{stored.uri}/out/a").set_index("key")
     assert table.status["1/face_00007.png"] == "unreadable"

@@ -131,7 +131,7 @@ def test_reading_a_large_shard_takes_a_bounded_share_of_memory(bucket, tmp_path)
         "from fiqa_core.runs.plan import plan_dataset\n"
         "from fiqa_core.shards.formats import container_of\n"
         "from fiqa_core.shards.unit import ReadSettings\n"
-        "(unit,) = plan_dataset([sys.argv[1]], 'auto', 10, sys.argv[2]).units\n"
+        "(unit,) = plan_dataset([sys.argv[1]], 'auto', 1000, sys.argv[2]).units\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "count = sum(len(record.data) == 1 << 20 for record in container_of(unit).read(unit, ReadSettings()))\n"
         "print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"

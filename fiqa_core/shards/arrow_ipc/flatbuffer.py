@@ -6,8 +6,10 @@ is not set has offset 0.
 
 import struct
 
+from fiqa_core.errors import FiqaError
 
-class FlatbufferError(ValueError):
+
+class FlatbufferError(FiqaError, ValueError):
     """An offset leads out of the buffer."""
 
 

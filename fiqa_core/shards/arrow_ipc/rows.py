@@ -10,6 +10,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from fiqa_core.errors import FiqaError
 from fiqa_core.shards.arrow_ipc.messages import Batch
 
 _WINDOW_BYTES = 4 << 20
@@ -17,11 +18,11 @@ _MOST_ROWS = 1024
 _MOST_BYTES = 256 << 20  # of values that are held at a time
 
 
-class BadRowsError(ValueError):
+class BadRowsError(FiqaError, ValueError):
     """The buffers of a column cannot be what their type says."""
 
 
-class UnreadTypeError(ValueError):
+class UnreadTypeError(FiqaError, ValueError):
     """A type whose buffers are not known here."""
 
 

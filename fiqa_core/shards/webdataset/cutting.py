@@ -14,7 +14,7 @@ from fiqa_core.shards.tar.header import BLOCK
 from fiqa_core.shards.tar.outline import Walk
 from fiqa_core.shards.webdataset.marks import Mark, estimated_records, find_marks
 from fiqa_core.shards.webdataset.tar_index import TarIndex, TarIndexError, index_url, read_index, write_index
-from fiqa_core.storage import StoredFile, exists, open_ahead, open_read
+from fiqa_core.storage import StorageError, StoredFile, exists, open_ahead, open_read
 from fiqa_core.wording import counted
 
 _log = logging.getLogger(__name__)
@@ -40,10 +40,10 @@ def index_for(file: StoredFile, unit_size: int, max_bytes: int, around: Surround
 
     Returns:
         None for a tar that stays one unit: compressed, or with fewer than two units of records, or of fewer bytes than
-        a gigabyte among 64 shards and more.
+        a gigabyte among 64 shards and more, or one that the store does not give: that fails its unit, not the run.
 
     Raises:
-        OSError: the store failed.
+        OSError: the plan folder cannot be read or written.
     """
     many = around.shards >= _MANY
     if 0 <= file.size < (_LARGE_AMONG_MANY if many else 2 * unit_size * _LEAST_RECORD):
@@ -53,6 +53,24 @@ def index_for(file: StoredFile, unit_size: int, max_bytes: int, around: Surround
         # One that is not readable is made anew.
         with contextlib.suppress(TarIndexError):
             return read_index(url)
+    try:
+        found = _found(file, unit_size, max_bytes, many)
+    except StorageError as error:
+        _log.warning("%s is one unit, since it could not be looked through: %s", printable(file.shown), error)
+        return None
+    if found is None:
+        return None
+    marks, records, size = found
+    read_index.cache_clear()
+    return write_index(url, around.workspace, marks, records, size)
+
+
+def _found(file: StoredFile, unit_size: int, max_bytes: int, many: bool) -> tuple[list[Mark], int, int] | None:
+    """Where a tar is to be cut, its records and its bytes; None where it is not to be cut.
+
+    Raises:
+        StorageError: the store does not give it.
+    """
     with open_read(file.url, file.version, _LOOK_AT) as stream:
         compressed = stream.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
         size = stream.seek(0, 2)
@@ -66,8 +84,7 @@ def index_for(file: StoredFile, unit_size: int, max_bytes: int, around: Surround
         walk = Walk(_jumping(stream) if large else stream, size, max_bytes)
         found = find_marks(walk, None if large else stream, max_bytes, unit_size)
         marks, records = _gathered(file, walk, found, size, unit_size)
-    read_index.cache_clear()
-    return write_index(url, around.workspace, marks, records, size)
+    return marks, records, size
 
 
 def _jumping(stream: IO[bytes]) -> IO[bytes]:

@@ -61,16 +61,17 @@ def train_twice(results, config):
     """The command; between its whole run and one that goes on from the third step, the sharded softmax."""
     once = train_job._run
 
-    def twice(settings, device, resume):
-        assert once(settings, device, resume) == 0
+    def twice(settings, device, resume, overwrite):
+        assert once(settings, device, resume, overwrite) == 0
         share_results(results)
         if process() == 0:
             third = "checkpoints/step-00000003"
             shutil.copytree(results / "whole" / third, results / "cut" / third)
+            shutil.copy(results / "whole" / "settings.json", results / "cut")
         dist.barrier()
         note_started_processes(results)
         cut = replace(settings, run=replace(settings.run, output=str(results / "cut")))
-        return once(replace(cut, data=replace(cut.data, workers=1)), device, resume=True)
+        return once(replace(cut, data=replace(cut.data, workers=1)), device, resume=True, overwrite=False)
 
     train_job._run = twice  # a process meets the others once
     return train_fiqa.run(["--config", config, "--output", str(results / "whole")])
