@@ -15,8 +15,8 @@ from pipelines.cli.command import (
     positive,
     run_command,
 )
-from pipelines.cli.filter_options import moved
 from pipelines.cli.parser import Parser
+from pipelines.cli.stored_table_options import add_allow_incomplete, add_moved
 
 __all__ = ["EXIT_BAD_INPUT", "EXIT_INCOMPLETE", "EXIT_INTERRUPTED", "EXIT_OK", "make_parser", "run"]
 
@@ -73,20 +73,8 @@ def _add_data(parser: Parser) -> None:
         help="show rows of this instead: output of filter_dataset over these tables, or its removed.csv (default: the "
         "rows of the quality tables)",
     )
-    data.add_argument(
-        "--moved",
-        nargs="+",
-        default=[],
-        type=moved,
-        metavar="OLD=NEW",
-        help="the shards were moved since they were scored: how their URLs began and how they begin now (default: not "
-        "moved)",
-    )
-    data.add_argument(
-        "--allow-incomplete",
-        action="store_true",
-        help="go on with tables of runs that are not finished or could not read everything",
-    )
+    add_moved(data)
+    add_allow_incomplete(data)
 
 
 def _add_choice(parser: Parser) -> None:

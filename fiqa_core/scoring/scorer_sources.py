@@ -7,7 +7,7 @@ loads only what its own needs.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 from fiqa_core.devices import worker_device
 from fiqa_core.scoring.batch_scorer import BatchScorer
@@ -33,8 +33,8 @@ class DeviceSource(ScorerSource, Protocol):
 
 
 @dataclass(frozen=True)
-class CheckpointScorer:
-    """Loads a network from a checkpoint; refuses one that is not the file the driver saw.
+class _NetworkFile:
+    """A network in a file, which must be the one that the driver saw.
 
     `threads`: CPU threads of the network in this process, 0 = leave torch's own choice. `gpus`: GPUs of the
     worker that this process takes, with one network on each (device `cuda` only).
@@ -47,9 +47,14 @@ class CheckpointScorer:
     threads: int = 0
     gpus: int = 1
 
-    def on(self, device: str) -> "CheckpointScorer":
+    def on(self, device: str) -> Self:
         """The same on one device: `cpu` or `cuda:N`."""
         return replace(self, device=device, gpus=1)
+
+
+@dataclass(frozen=True)
+class CheckpointScorer(_NetworkFile):
+    """Loads a network from a checkpoint; refuses one that is not the file the driver saw."""
 
     def load(self) -> BatchScorer:
         """Read the checkpoint and put it on the device.
@@ -88,19 +93,8 @@ class CheckpointScorer:
 
 
 @dataclass(frozen=True)
-class OnnxSource:
-    """Loads an ONNX network; refuses one that is not the file the driver saw. Fields as of `CheckpointScorer`."""
-
-    uri: str
-    settings: ScoreSettings
-    device: str = "auto"
-    batch_size: int | None = None
-    threads: int = 0
-    gpus: int = 1
-
-    def on(self, device: str) -> "OnnxSource":
-        """The same on one device: `cpu` or `cuda:N`."""
-        return replace(self, device=device, gpus=1)
+class OnnxSource(_NetworkFile):
+    """Loads an ONNX network; refuses one that is not the file the driver saw."""
 
     def load(self) -> BatchScorer:
         """Read the model and put it on the device.

@@ -1,10 +1,9 @@
 """The options of calibrate_scores."""
 
-import argparse
-
 from fiqa_core.evaluation.comparisons import SCORES
-from pipelines.cli.command import positive
+from pipelines.cli.command import positive, rate
 from pipelines.cli.parser import Parser
+from pipelines.cli.stored_table_options import add_allow_incomplete
 
 
 def make_parser() -> Parser:
@@ -42,28 +41,14 @@ def make_parser() -> Parser:
         metavar="N",
         help="without --pairs: at most so many images of one person",
     )
-    data.add_argument(
-        "--allow-incomplete",
-        action="store_true",
-        help="go on with tables of runs that are not finished or could not read everything",
-    )
+    add_allow_incomplete(data)
     data.add_argument("--output", required=True, metavar="FILE", help="the JSON file to write")
     data.add_argument("--overwrite", action="store_true", help="replace that file")
     how = parser.add_argument_group("measuring")
-    how.add_argument("--fmr", type=_rate, default=1e-3, metavar="RATE", help="the judge's false match rate")
+    how.add_argument("--fmr", type=rate, default=1e-3, metavar="RATE", help="the judge's false match rate")
     how.add_argument("--score", choices=SCORES, default="arccos", help="dissimilarity of two embeddings")
     how.add_argument(
         "--bootstrap", type=positive, default=200, metavar="N", help="resamples of the subjects for the 95 %% band"
     )
     how.add_argument("--seed", type=int, default=0, metavar="N", help="seed of resamples and of drawn images")
     return parser
-
-
-def _rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = -1.0
-    if not 0 < rate < 1:
-        raise argparse.ArgumentTypeError(f"expected a rate between 0 and 1, found {text!r}")
-    return rate

@@ -137,6 +137,17 @@ def whole(text: str) -> int:
     return int(text)
 
 
+def rate(text: str) -> float:
+    """An error rate between 0 and 1, neither of them, for argparse."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not 0 < found < 1:
+        raise argparse.ArgumentTypeError(f"expected a rate between 0 and 1, found {text!r}")
+    return found
+
+
 def named(text: str) -> str:
     """A file, folder or URI, for argparse: not the empty text that an unset shell variable leaves."""
     if not text.strip():

@@ -9,8 +9,10 @@ from fiqa_core.evaluation.edc import PROTOCOLS
 from fiqa_core.evaluation.errors import EvaluationError
 from fiqa_core.evaluation.evaluate import plot_stem
 from fiqa_core.evaluation.named import Named, check_datasets, for_dataset, parse_named
+from pipelines.cli.command import rate
 from pipelines.cli.label_options import add_group_options, add_labels_columns
 from pipelines.cli.parser import Parser
+from pipelines.cli.stored_table_options import add_allow_incomplete
 from pipelines.cli.table_options import add_again_options
 
 
@@ -151,11 +153,7 @@ def _add_data(options: Parser) -> None:
     )
     add_labels_columns(data)
     add_group_options(data, several=True)
-    data.add_argument(
-        "--allow-incomplete",
-        action="store_true",
-        help="go on with tables of runs that are not finished or could not read everything",
-    )
+    add_allow_incomplete(data)
     data.add_argument("--output", required=True, metavar="URI", help="folder for the results; must be empty or new")
     add_again_options(data, "finish an evaluation of the same options that broke off")
 
@@ -220,7 +218,7 @@ def _add_choice(options: Parser) -> None:
     choice.add_argument(
         "--target-fnmr",
         nargs="+",
-        type=_rate,
+        type=rate,
         default=[],
         metavar="RATE",
         help="false non-match rates to reach, 0 to 1 (default: half of that without discarding)",
@@ -232,16 +230,6 @@ def _add_choice(options: Parser) -> None:
         metavar="NAME=TABLE",
         help="count the costs on this table of the measure NAME (default: on --quality)",
     )
-
-
-def _rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = -1.0
-    if not 0 < rate < 1:
-        raise argparse.ArgumentTypeError(f"expected a rate between 0 and 1, found {text!r}")
-    return rate
 
 
 def _count(text: str) -> int:

@@ -2,7 +2,6 @@
 
 import argparse
 
-from fiqa_core import storage
 from fiqa_core.curation.subset.settings import DEFAULT_SHARD_SIZE, is_subset, layouts_of
 from fiqa_core.shards.formats import SAME, output_formats
 from pipelines.cli.command import named, positive
@@ -10,6 +9,7 @@ from pipelines.cli.errors import OptionError
 from pipelines.cli.label_options import add_group_options, add_labels_columns
 from pipelines.cli.parser import Parser
 from pipelines.cli.policy_options import add_policy_options
+from pipelines.cli.stored_table_options import add_allow_incomplete, add_moved
 from pipelines.cli.table_options import add_again_options
 
 MANIFEST_ROWS = 1_000_000
@@ -99,11 +99,7 @@ def _add_data(parser: Parser) -> None:
         help="what a person decided, before every rule: a CSV file with sha256, verdict (keep, drop or empty), label "
         "(the right one, or empty) and note, as the page of a report saves it (default: none; docs/report.md)",
     )
-    data.add_argument(
-        "--allow-incomplete",
-        action="store_true",
-        help="go on with tables of runs that are not finished or could not read everything",
-    )
+    add_allow_incomplete(data)
     data.add_argument(
         "--output",
         type=named,
@@ -182,15 +178,7 @@ def _add_writing(parser: Parser) -> None:
         help="insightface: with InsightFace's header and identity records (default: up to 2^24 records); plain: the "
         "images alone, as mxnet's ImageRecordIter and DALI read them",
     )
-    writing.add_argument(
-        "--moved",
-        nargs="+",
-        default=[],
-        type=moved,
-        metavar="OLD=NEW",
-        help="the shards were moved since they were scored: how their URLs began and how they begin now (default: not "
-        "moved)",
-    )
+    add_moved(writing)
 
 
 def _add_running(parser: Parser) -> None:
@@ -207,11 +195,3 @@ def _add_running(parser: Parser) -> None:
         help="worker processes on this machine, for searches and for writing images (default: 1)",
     )
     add_again_options(running, "keep finished files of an earlier run, do the others")
-
-
-def moved(text: str) -> tuple[str, str]:
-    """`OLD=NEW` as two absolute addresses, for argparse."""
-    old, equals, new = text.partition("=")
-    if not (old and equals and new):
-        raise argparse.ArgumentTypeError(f"expected OLD=NEW, found {text!r}")
-    return storage.absolute(old), storage.absolute(new)

@@ -2,9 +2,9 @@
 
 import argparse
 
-from fiqa_core import storage
 from pipelines.cli.command import named, positive
 from pipelines.cli.parser import Parser
+from pipelines.cli.stored_table_options import add_allow_incomplete, add_moved
 
 MEMORY_MB = 512
 MOST_FACES = 200
@@ -41,20 +41,8 @@ def make_parser() -> Parser:
     data.add_argument("--edc", type=named, metavar="URI", help="output of evaluate_quality (default: none)")
     data.add_argument("--output", type=named, required=True, metavar="FILE.html", help="file to write")
     data.add_argument("--overwrite", action="store_true", help="replace an existing file")
-    data.add_argument(
-        "--allow-incomplete",
-        action="store_true",
-        help="go on with tables of runs that are not finished or could not read everything",
-    )
-    data.add_argument(
-        "--moved",
-        nargs="+",
-        default=[],
-        type=_moved,
-        metavar="OLD=NEW",
-        help="the shards were moved since they were scored: how their URLs began and how they begin now (default: not "
-        "moved)",
-    )
+    add_allow_incomplete(data)
+    add_moved(data)
     shown = parser.add_argument_group("what is shown")
     shown.add_argument(
         "--group-by",
@@ -81,10 +69,3 @@ def _faces(text: str) -> int:
     if number > MOST_FACES:
         raise argparse.ArgumentTypeError(f"expected a whole number up to {MOST_FACES}, found {text!r}")
     return number
-
-
-def _moved(text: str) -> tuple[str, str]:
-    old, equals, new = text.partition("=")
-    if not (old and equals and new):
-        raise argparse.ArgumentTypeError(f"expected OLD=NEW, found {text!r}")
-    return storage.absolute(old), storage.absolute(new)

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fiqa_core.curation.dropped.settings import DROPPED, DROPPED_INDEX, NAMES, index_place
+from fiqa_core.curation.subset.own_files import refuse_first
 from fiqa_core.curation.subset.settings import SubsetError
 from fiqa_core.curation.written_paths import PathSet, files_below
 from fiqa_core.storage import join, list_names, open_read, publish_bytes, read_bytes, remove
@@ -52,12 +53,7 @@ def refuse_foreign(output: str) -> None:
     Raises:
         SubsetError: it names the first.
     """
-    foreign = next(_foreign(output), None)
-    if foreign is not None:
-        raise SubsetError(
-            f"{output}: only what a filter run wrote is ever removed, but there is also {foreign!r}. "
-            "Move it away or choose another --output."
-        )
+    refuse_first(output, _foreign(output))
 
 
 def _foreign(output: str) -> Iterator[str]:

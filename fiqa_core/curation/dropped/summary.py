@@ -7,8 +7,8 @@ from typing import Any
 
 from fiqa_core.curation.dropped.plan import DroppedPlan
 from fiqa_core.curation.dropped.settings import REPORT, index_place
-from fiqa_core.curation.subset.settings import SubsetError
-from fiqa_core.storage import publish_bytes, read_bytes
+from fiqa_core.curation.subset.report import read_last_step
+from fiqa_core.storage import publish_bytes
 from fiqa_core.wording import counted
 
 
@@ -76,11 +76,5 @@ def read_dropped_report(output: str, plan: DroppedPlan) -> dict[str, Any]:
     Raises:
         SubsetError: there is none.
     """
-    url = index_place(output, REPORT)
-    try:
-        return dict(json.loads(read_bytes(url)))
-    except FileNotFoundError as error:
-        raise SubsetError(
-            f"{url}: the job ended without it, so its last step did not run ({counted(plan.images, 'image')} to "
-            "write). What is finished is kept: run again with --resume."
-        ) from error
+    kept = f"{counted(plan.images, 'image')} to write; what is finished is kept"
+    return read_last_step(index_place(output, REPORT), kept)

@@ -79,10 +79,19 @@ def refuse_foreign(output: str) -> None:
     Raises:
         SubsetError: it names the first.
     """
-    foreign = next(_foreign(output), None)
-    if foreign is not None:
+    refuse_first(place(output), _foreign(output))
+
+
+def refuse_first(folder: str, foreign: Iterator[str]) -> None:
+    """Refuse to go on where a folder holds files that are not a run's own.
+
+    Raises:
+        SubsetError: it names the first of them.
+    """
+    first = next(foreign, None)
+    if first is not None:
         raise SubsetError(
-            f"{place(output)}: only what a filter run wrote is ever removed, but there is also {foreign!r}. "
+            f"{folder}: only what a filter run wrote is ever removed, but there is also {first!r}. "
             "Move it away or choose another --output."
         )
 

@@ -82,11 +82,21 @@ def read_report(output: str) -> dict[str, Any]:
     Raises:
         SubsetError: there is none.
     """
-    url = place(output, REPORT)
+    return read_last_step(place(output, REPORT), "Finished shards are kept")
+
+
+def read_last_step(url: str, kept: str) -> dict[str, Any]:
+    """What the last step of a job published.
+
+    Args:
+        kept: what of the job is not lost, for the error.
+
+    Raises:
+        SubsetError: there is nothing.
+    """
     try:
         return dict(json.loads(read_bytes(url)))
     except FileNotFoundError as error:
         raise SubsetError(
-            f"{url}: the job ended without it, so its last step did not run. Finished shards are kept: run again with "
-            "--resume."
+            f"{url}: the job ended without it, so its last step did not run. {kept}: run again with --resume."
         ) from error
