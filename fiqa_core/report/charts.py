@@ -73,7 +73,7 @@ def histogram_chart(
         ends = meaning.at(np.array([found.edges[0], found.edges[-1]]))
         text += (
             f" The axis at the top has percentile and predicted FNMR: {ends['percentile'][0]:.3g} and "
-            f"{ends['fnmr'][0]:.3g} at the left end, {ends['percentile'][1]:.3g} and {ends['fnmr'][1]:.3g} at the right."
+            f"{ends['fnmr'][0]:.3g} at the left, {ends['percentile'][1]:.3g} and {ends['fnmr'][1]:.3g} at the right."
         )
     return result(text)
 

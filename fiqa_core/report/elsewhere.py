@@ -1,5 +1,7 @@
-"""Rows of another dataset (`--against`) that own rows overlap with: known by their place only, and shown if the image is
-still there."""
+"""Rows of another dataset (`--against`) that own rows overlap with.
+
+Only their places are known; they are shown if the image is still there.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +15,7 @@ _STATUS = "in the other dataset"
 def rows_elsewhere(
     rows: Mapping[int, Mapping[str, Any]],
 ) -> tuple[dict[int, dict[str, Any]], dict[tuple[str, int], int]]:
-    """The rows of other datasets that these rows overlap with, by numbers below 0; and their numbers by shard and index.
+    """The rows of other datasets that these rows overlap with, by numbers below 0; and these by shard and index.
 
     Of an exact overlap the SHA-256 is known, so that a file that has changed since is not shown.
     """

@@ -26,8 +26,8 @@ class Beside:
 
 @dataclass(frozen=True)
 class Item:
-    """A face, why it stands here in words, the rows beside it, the label it may belong to ("" if none is known), and what
-    becomes of it ("" where nothing is beside it)."""
+    """A face, why it stands here in words, the rows beside it, the label it may belong to ("" if none is known), and
+    what becomes of it ("" where nothing is beside it)."""
 
     rid: int
     why: str

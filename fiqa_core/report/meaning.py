@@ -142,8 +142,8 @@ def _said(footers: Sequence[Footer]) -> Mapping[str, Any] | None:
 
 def _warnings(name: str, shares: Mapping[str, float]) -> tuple[str, ...]:
     return tuple(
-        f"{share:.1%} of the scores lie at or {side} the {end} score of {name}: their percentile and predicted FNMR are "
-        "not measured. Calibrate on a set that is like these images."
+        f"{share:.1%} of the scores lie at or {side} the {end} score of {name}: their percentile and predicted FNMR "
+        "are not measured. Calibrate on a set that is like these images."
         for (side, share), end in zip(shares.items(), ("lowest", "highest"), strict=True)
         if share > _MOST_OUTSIDE
     )

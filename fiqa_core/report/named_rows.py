@@ -10,7 +10,6 @@ from fiqa_core.evaluation.keys import KeyIndex
 from fiqa_core.tables.quality_files import TableFile
 from fiqa_core.tables.row_batches import read_part
 
-
 _ENDING = r"(?i)\.[a-z0-9]{1,5}$"
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from fiqa_core.curation.decisions.database import MEMORY_BYTES
 from fiqa_core.lines_error import LinesError
 
-# One file that opens at once on a laptop. Faces (pictures, names and what is said of them) take most of it; the rest has
-# its own limits below.
+# One file that opens at once on a laptop. Faces (pictures, names and what is said of them) take most of it; the rest
+# has its own limits below.
 MOST_BYTES = 15_000_000
 MOST_FACE_BYTES = 11_000_000
 MOST_IDENTITIES = 30_000

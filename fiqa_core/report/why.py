@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from fiqa_core.storage import open_read
 from fiqa_core.tables.quality_files import TableFile
 from fiqa_core.tables.row_batches import read_part
-from fiqa_core.wording import visible
+from fiqa_core.wording import counted, visible
 
 _SAMPLE = 100_000  # rows that the ranks are read off
 _WORST = 0.1  # a measure that has a bad end is named where it is among this share at that end
@@ -37,7 +37,7 @@ class Measure:
     size_only: bool = False
 
 
-# What a face with a low or a high value is called. The direction, which the column's metadata has, decides which counts.
+# What a face with a low or a high value is called; the direction in the metadata decides which of them counts.
 _WORDS: dict[str, tuple[str, str]] = {
     "luminance_mean": ("dark", "bright"),
     "luminance_spread": ("flat", ""),
@@ -81,7 +81,7 @@ class Ranks:
             return ""
         found = sorted(self._faults(known), key=lambda fault: fault[0])[:_MOST]
         if not found:
-            return f"None of {len(known)} measures is among the worst {_WORST:.0%} of the set."
+            return f"None of {counted(len(known), 'measure')} is among the worst {_WORST:.0%} of the set."
         words = _joined(list(dict.fromkeys(word for _, word, _ in found)))
         return f"{words[:1].upper()}{words[1:]}: {', '.join(text for _, _, text in found)}."
 

@@ -51,7 +51,7 @@ def make_parser() -> Parser:
         "--calibration",
         type=named,
         metavar="FILE",
-        help="say what scores mean by this calibration, or by embedded or embedded-mixed (default: what the tables say)",
+        help="say what scores mean by this file, or by embedded or embedded-mixed (default: by what the tables say)",
     )
     data.add_argument("--output", type=named, required=True, metavar="FILE.html", help="file to write")
     data.add_argument("--overwrite", action="store_true", help="replace an existing file")
