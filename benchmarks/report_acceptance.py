@@ -1,6 +1,7 @@
 """Does a person find planted wrong labels, duplicates and blurred faces from the report alone?
 
-    python -m benchmarks.report_acceptance [--shards FOLDER] [--models FOLDER] [--seed 0] [--images N] [--folder FOLDER]
+    python -m benchmarks.report_acceptance [--shards FOLDER] [--models FOLDER] [--seed 0] [--images N]
+        [--least-images N] [--folder FOLDER]
 
 Real faces with planted noise (`planted_faces`): 5 % of the labels swapped; copies of 4 % each with the same bytes,
 nearly the same picture, blurred, half occluded. The commands make the tables, decisions and reports; then Chromium
@@ -70,7 +71,7 @@ def plant(faces: Sequence[Face], folder: Path, seed: int) -> Planted:
     labels = swapped([face.person for face in every], _SWAPPED, random)
     order = random.permutation(len(every)).tolist()
     keys = {place: f"{number:06d}" for number, place in enumerate(order)}
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for first in range(0, len(order), _A_SHARD):
         with tarfile.open(folder / f"faces-{first // _A_SHARD:06d}.tar", "w") as archive:
             for place in order[first : first + _A_SHARD]:
@@ -87,7 +88,11 @@ def plant(faces: Sequence[Face], folder: Path, seed: int) -> Planted:
 
 
 def make_reports(shards: Path, folder: Path, network: Path) -> dict[str, Path]:
-    """Score, embed, filter and report, by the commands; the report and the decisions (`<name>`) of each policy."""
+    """Score, embed, filter and report, by the commands (once in a folder); the report of each policy, whose decisions
+    lie beside it."""
+    reports = {name: folder / f"{name}.html" for name in ("drops", "cautious")}
+    if all(report.exists() for report in reports.values()):
+        return reports
     images = ["--input", str(shards)]
     _run(score_dataset.run, [*images, "--output", f"{folder}/scores", "--phash", "--measures", "--device", "cpu"])
     embedding = ["--output", f"{folder}/embeddings", "--model", str(network), "--onnx-std", "127.5"]
@@ -100,7 +105,7 @@ def make_reports(shards: Path, folder: Path, network: Path) -> dict[str, Path]:
     for name, more in (("drops", []), ("cautious", found)):
         options = ["--decisions", f"{folder}/{name}", *more, "--output", f"{folder}/{name}.html"]
         _run(report_dataset.run, [*quality, *options])
-    return {name: folder / f"{name}.html" for name in ("drops", "cautious")}
+    return reports
 
 
 def _run(command: Callable[[Sequence[str]], int], words: Sequence[str]) -> None:
@@ -187,6 +192,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=DEFAULT_SHARDS.parent / "models")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--images", type=int, default=1_000_000)
+    parser.add_argument("--least-images", type=int, default=1, help="leave identities with fewer out")
     parser.add_argument("--folder", type=Path, help="where everything is made (kept there); default: temporary")
     arguments = parser.parse_args()
     chromium = shutil.which("chromium")
@@ -194,7 +200,7 @@ def main() -> None:
         raise SystemExit("needs Chromium: apt-get install -y --no-install-recommends chromium")
     with tempfile.TemporaryDirectory() as name:
         folder = arguments.folder or Path(name)
-        faces = read_faces(arguments.shards, arguments.images)
+        faces = read_faces(arguments.shards, arguments.images, "test", arguments.least_images)
         planted = plant(faces, folder / "faces", arguments.seed)
         reports = make_reports(folder / "faces", folder, arguments.models / "fr_edgeface_xxs.onnx")
         for policy, report in reports.items():

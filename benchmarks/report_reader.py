@@ -8,11 +8,11 @@ from typing import Any
 
 # What an item of a gallery shows: of each face the lines under it, and why it stands there.
 _ITEMS = """(gallery) => [...gallery.children].filter((node) => node.matches(".item, .face")).map((node) => ({
-  why: [...node.children].filter((child) => child.tagName === "P").map((child) => child.innerText).join(" "),
+  why: [...node.children].filter((child) => child.tagName === "P").map((child) => child.textContent).join(" "),
   faces: [...(node.matches(".face") ? [node] : node.querySelectorAll(".face"))].map((face) => ({
-    names: [...face.querySelectorAll("figcaption > span > bdi")].map((name) => name.innerText),
-    role: (face.querySelector(".role") || {}).innerText || "",
-    sentence: (face.querySelector(".why") || {}).innerText || "",
+    names: [...face.querySelectorAll("figcaption > span > bdi")].map((name) => name.textContent),
+    role: (face.querySelector(".role") || {}).textContent || "",
+    sentence: (face.querySelector(".why") || {}).textContent || "",
     picture: (face.querySelector("img") || {}).src || "",
   })),
 }))"""

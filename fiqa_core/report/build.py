@@ -23,7 +23,8 @@ from fiqa_core.report.provenance import provenance
 from fiqa_core.report.settings import MOST_BYTES, MOST_FACE_BYTES, ReportError, ReportSettings
 from fiqa_core.report.the_rest import where_the_rest_is
 from fiqa_core.report.why import read_ranks
-from fiqa_core.tables.footers import Footer
+from fiqa_core.storage import in_flight
+from fiqa_core.tables.footers import Footer, read_footer
 from fiqa_core.tables.quality_files import TableFile
 from fiqa_core.wording import counted
 
@@ -45,17 +46,19 @@ class Counts:
 
 
 def make_report(
-    settings: ReportSettings, parts: Sequence[TableFile], footers: Sequence[Footer], workspace: Path
+    settings: ReportSettings, parts: Sequence[TableFile], workspace: Path, footers: Sequence[Footer] = ()
 ) -> bytes:
     """The report as one HTML file.
 
     Args:
-        parts, footers: the files of `settings.quality`, checked. workspace: a local folder for nothing else.
+        parts: the files of `settings.quality`, checked. workspace: a local folder for nothing else.
+        footers: of these files, if they were read already.
 
     Raises:
         ReportError: inputs that do not go together. TableError: a damaged file. CalibrationError: of another network.
     """
     charts.require_matplotlib()
+    footers = footers or list(in_flight([part.url for part in parts], read_footer))
     decided = read_decided(settings.decisions, parts, settings.findings) if settings.decisions else None
     evaluation = read_evaluation(settings.edc) if settings.edc else None
     own = _own_threshold(decided)

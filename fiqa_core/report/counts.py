@@ -155,8 +155,8 @@ def _grouped(db: Any, shown: str, order: str, by: str) -> list[Group]:
     )
     lost = losses(db, by)
     return [
-        Group(_NONE if name is None else visible(str(name)), rows, kept, mean, *quantiles, lost[value])
-        for name, value, rows, kept, mean, quantiles in db.execute(query).fetchall()
+        Group(_NONE if name is None else visible(str(name)), rows, kept, mean, low, median, high, lost[value])
+        for name, value, rows, kept, mean, (low, median, high) in db.execute(query).fetchall()
     ]
 
 

@@ -112,15 +112,13 @@ def _comparisons(rows: Sequence[Mapping[str, str]]) -> Iterator[Comparison]:
         found.setdefault(key, []).append(row)
     for (dataset, model, protocol, fmr, against), own in found.items():
         title = f"{_name(dataset)}, {_name(model)}, FMR {_number(fmr):g} ({_name(protocol)}), against {_name(against)}"
-        differences = tuple(
-            Difference(
-                _name(row["method"]),
-                *(_number(row[name]) for name in ("auc_30", "auc_30_low", "auc_30_high")),
-                _name(row["verdict"]),
-            )
-            for row in own
-        )
+        differences = tuple(map(_difference, own))
         yield Comparison(title, _name(against), differences)
+
+
+def _difference(row: Mapping[str, str]) -> Difference:
+    value, low, high = (_number(row[name]) for name in ("auc_30", "auc_30_low", "auc_30_high"))
+    return Difference(_name(row["method"]), value, low, high, _name(row["verdict"]))
 
 
 def _differences(rows: Sequence[Mapping[str, str]]) -> Table:
@@ -141,8 +139,8 @@ def _groups(rows: Sequence[Mapping[str, str]]) -> Table:
     for row in rows:
         lines.setdefault(tuple(row[name] for name in _BY_GROUP), {})[row["discard"]] = row
     shares = list(dict.fromkeys(row["discard"] for row in rows))
-    heads = ("dataset", "recogniser", "measure", "FMR", "group", "mated pairs")
-    heads += tuple(f"FNMR at {float(share):.0%} discarded" for share in shares)
+    rates = tuple(f"FNMR at {float(share):.0%} discarded" for share in shares)
+    heads = ("dataset", "recogniser", "measure", "FMR", "group", "mated pairs", *rates)
     found = []
     for key, by_share in list(lines.items())[:_MOST_ROWS]:
         cells = [_rate(by_share.get(share)) for share in shares]

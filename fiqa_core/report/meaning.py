@@ -9,7 +9,7 @@ import numpy as np
 from fiqa_core.curation.decisions.database import row, scalar
 from fiqa_core.networks.exits import mode_read_at
 from fiqa_core.report.settings import ReportError
-from fiqa_core.scoring.calibration import Calibration, read_calibration
+from fiqa_core.scoring.calibration import read_calibration
 from fiqa_core.tables.footers import Footer
 from fiqa_core.wording import visible
 
@@ -106,25 +106,22 @@ def _by_file(db: Any, place: str, footers: Sequence[Footer]) -> Meaning:
     )
     name = _text(calibration.set)
     shares = {"below": below / max(total, 1), "above": above / max(total, 1)}
+    scores = np.union1d(calibration.quality, calibration.knots)  # both curves on the scores of both
+    fnmr, low, high = (
+        np.interp(scores, calibration.knots, values) for values in (calibration.fnmr, calibration.low, calibration.high)
+    )
     return Meaning(
         name,
         _text(calibration.judge),
         calibration.fmr,
         f"--calibration {visible(place)}{known}",
-        *_curves(calibration),
-        warnings=_warnings(name, shares),
+        scores,
+        np.interp(scores, calibration.quality, calibration.percentile),
+        fnmr,
+        low,
+        high,
+        _warnings(name, shares),
     )
-
-
-def _curves(calibration: Calibration) -> tuple[np.ndarray, ...]:
-    """Both curves on the scores of both, with the band."""
-    scores = np.union1d(calibration.quality, calibration.knots)
-    curves = ((calibration.quality, calibration.percentile), *((calibration.knots, y) for y in _fnmrs(calibration)))
-    return scores, *(np.interp(scores, x, y) for x, y in curves)
-
-
-def _fnmrs(calibration: Calibration) -> tuple[Sequence[float], ...]:
-    return calibration.fnmr, calibration.low, calibration.high
 
 
 def _network(settings: Mapping[str, Any]) -> tuple[str, str, str]:

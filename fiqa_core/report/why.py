@@ -81,7 +81,7 @@ class Ranks:
             return ""
         found = sorted(self._faults(known), key=lambda fault: fault[0])[:_MOST]
         if not found:
-            return f"None of {counted(len(known), 'measure')} is among the worst {_WORST:.0%} of the set."
+            return f"None of {counted(len(known), 'measure')} is among the worst {100 * _WORST:.0f} % of the set."
         words = _joined(list(dict.fromkeys(word for _, word, _ in found)))
         return f"{words[:1].upper()}{words[1:]}: {', '.join(text for _, _, text in found)}."
 

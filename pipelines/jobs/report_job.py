@@ -32,20 +32,20 @@ def run(arguments: argparse.Namespace, _rest: Sequence[str]) -> int:
         storage.absolute(arguments.decisions) if arguments.decisions else "",
         storage.absolute(arguments.edc) if arguments.edc else "",
         tuple(dict.fromkeys(arguments.group_by)),
-        arguments.group_key,
-        arguments.group_column,
-        storage.absolute(arguments.findings) if arguments.findings else "",
-        arguments.calibration or "",
-        "percentile" if networks_of(whole.files) > 1 else "quality",
         arguments.examples,
         tuple(arguments.moved),
         _command(arguments),
         arguments.title,
         arguments.memory_mb << 20,
         arguments.threads or 0,
+        group_key=arguments.group_key,
+        group_column=arguments.group_column,
+        findings=storage.absolute(arguments.findings) if arguments.findings else "",
+        calibration=arguments.calibration or "",
+        scale="percentile" if networks_of(whole.files) > 1 else "quality",
     )
     with tempfile.TemporaryDirectory(prefix="fiqa-") as folder:
-        html = make_report(settings, parts_of(whole.urls), whole.files, Path(folder))
+        html = make_report(settings, parts_of(whole.urls), Path(folder), whole.files)
         _publish(html, output, Path(folder))
     report([f"written: {arguments.output} ({len(html) / 1e6:.1f} MB)"])
     return EXIT_OK
