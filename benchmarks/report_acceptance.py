@@ -9,7 +9,8 @@ opens the HTML, looks at every gallery, turns every page, and nothing else is re
 what is found, and of a cautious one that drops exact duplicates only and shows the rest as findings.
 
 A planted face counts as found where it is shown with what a person needs to judge it:
-wrong label  under a heading about labels, beside a face of the identity that it looks like
+wrong label  under a heading about labels, beside a face of the identity that it looks like; or dropped for another
+             reason, with the words that its label looks wrong too
 exact, near  beside the other copy, with "the same bytes" or the similarity
 blurred      with a sentence that calls it blurred
 
@@ -141,6 +142,8 @@ def compare(seen: Sequence[SeenItem], planted: Planted) -> Result:
                 shown[kind] += 1
                 right[kind] += bool(judged)
                 found[kind] |= judged & truth[kind]
+        if "the label looks wrong too" in item.why:  # dropped for another reason
+            found["wrong label"] |= {keys[0]} & truth["wrong label"]
         if len(keys) == 1 and "blurred" in item.faces[0].sentence.lower():
             found["blurred"] |= set(keys) & truth["blurred"]
             blurred |= set(keys) if item.section in _OF_QUALITY else set()

@@ -59,6 +59,10 @@ def item_of(
         best: row of best quality by label. places: own rows by shard and index; elsewhere: those of other datasets.
     """
     found = _item_of(rid, row, best, places, elsewhere)
+    if row.get("label_verdict") == LabelVerdict.WRONG_LABEL and not found.looks_like:
+        wrong = _wrong(rid, row, best)  # dropped for another reason, and the label looks wrong too
+        also = f"{found.why}; the label looks wrong too: {wrong.why}" if found.why else wrong.why
+        found = replace(found, why=also, looks_like=wrong.looks_like)
     return replace(found, role="dropped" if row.get("reason") else "kept") if found.beside else found
 
 

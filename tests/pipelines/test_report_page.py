@@ -286,6 +286,7 @@ def test_a_column_of_measures_with_a_hostile_name_is_text_in_the_sentence_under_
 @needs_browser
 def test_identities_are_sorted_and_searched(report, clean, opened):
     page = opened(report)
+    page.scroll_through()  # galleries are made as they come near; afterwards nothing moves under the pointer
     scored = rows_of(clean).groupby("label").quality
     means = page.page.locator("#identity-table tbody tr td:nth-child(4)")
     expected = sorted(f"{mean:.4f}" for mean in scored.mean())

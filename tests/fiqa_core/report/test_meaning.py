@@ -1,5 +1,7 @@
 """What a report says of scores and faces in words: calibrated scores, why a face is poor, what groups lose."""
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -165,7 +167,7 @@ def test_a_face_of_which_no_measure_stands_out_is_said_to_be_so_and_each_measure
         if row == 3:
             assert sentence.count(":") <= 1
             continue
-        named = [name for name in COMPONENTS if f"{name} " in sentence.partition(":")[2]]
+        named = re.findall(r"(?:: |, )(\w+) [0-9.e+-]+", sentence)
         assert set(named) <= set(faults)
         assert len(named) == min(3, len(faults)) or HOSTILE in sentence
         if not faults and HOSTILE not in sentence:
@@ -208,6 +210,16 @@ def test_groups_by_a_file_lose_what_pandas_counts_and_their_band_is_that_of_iden
         assert high == pytest.approx(expected[1], abs=0.04)
         narrow = 1.96 * np.sqrt(own.mean() * (1 - own.mean()) / len(own))
         assert high - low > 2.5 * 2 * narrow  # single images are not independent here
+
+
+def test_the_price_of_a_budget_that_the_filter_kept_is_said(tmp_path):
+    table = write(tmp_path / "quality", columns_of(np.linspace(0.1, 0.9, ROWS)))
+    options = ["--quality", str(table), "--output", str(tmp_path / "out"), "--group-by", "label"]
+    assert filter_dataset.run([*options, "--group-budget", "0.5", "--min-quality", "0.3"]) == 0
+    price = json.loads((tmp_path / "out" / "summary.json").read_text())["groups"]["budget"]["rows_kept_for_it"]
+    assert price == 10  # of each of the two worst identities, all ten are below
+    text = text_of(reported(table, tmp_path / "r.html", "--decisions", str(tmp_path / "out")))
+    assert f"none loses more than 50 % to the rules of quality. Its price: {price} images kept" in text
 
 
 def test_the_band_of_a_group_that_loses_nothing_is_not_of_width_zero():

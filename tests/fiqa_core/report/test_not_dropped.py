@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fiqa_core.tables.faces import read_faces
@@ -86,6 +88,21 @@ def test_what_was_found_stands_beside_the_image_that_would_stay(report):
     assert near == {(20, 24), (21, 25), (22, 26), (23, 27), (40, 41), (50, 51)}
     assert {item["role"] for code in ("found_exact", "found_near") for item in found[code]} == {"would go"}
     assert {item["beside"][0]["role"] for item in found["found_exact"]} == {"would stay"}
+
+
+def test_a_duplicate_whose_label_looks_wrong_says_both(table, searched, tmp_path):
+    first, second = pq.read_table(table / "part-000000.parquet"), tmp_path / "quality"
+    digests = first["sha256"].to_pylist()
+    digests[3] = digests[13]  # row 3 shows the person of row 13, and now has its bytes too
+    second.mkdir()
+    place = first.schema.get_field_index("sha256")
+    pq.write_table(first.set_column(place, first.schema.field("sha256"), pa.array([digests])), second / "p.parquet")
+    findings = ["--findings", str(searched / "findings")]
+    decided = filtered(second, tmp_path / "out", *findings, "--exact-duplicates", "all")
+    data = data_of(reported(second, decided, tmp_path / "r.html", *findings))
+    (item,) = [item for item in data["dropped"]["duplicate_exact"] if item["rid"] == 3]
+    assert item["why"].startswith("the same bytes; the label looks wrong too: cosine ")
+    assert (item["looksLike"], item["beside"][0]["rid"]) == ("p1", 13)
 
 
 def test_nothing_further_is_found_where_every_rule_is_on(table, searched, tmp_path):
