@@ -84,9 +84,11 @@ def test_the_next_step_is_the_last_thing_that_a_run_says(tmp_path, monkeypatch, 
     monkeypatch.setattr(logging.Handler, "handle", lambda _, record: said.append(record.getMessage()))
     members = [(f"{n}.png", png_bytes(n, 24)) for n in range(3)]
     members += [("0.cls", b"Ann")] if labelled else []
+    source = write_tar(tmp_path / "a.tar", members)
+    caplog.set_level("INFO")
     for more in ([], ["--resume"]):  # a run, and one that finds nothing left to do
         said.clear()
-        assert score(write_tar(tmp_path / "a.tar", members), tmp_path / "out", *more) == 0
+        assert score(source, tmp_path / "out", *more) == 0
         assert any(line.startswith("labels: " if labelled else "no labels found") for line in said)
         assert [line.partition(":")[0] for line in said[-2:]] == ["next", "then"]
 

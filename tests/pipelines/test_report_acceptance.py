@@ -26,8 +26,8 @@ def test_a_person_finds_what_was_planted_from_the_report_alone(tmp_path):
         with opened(report, CHROMIUM) as page:
             result = compare(everything_shown(page), planted)
         assert all(result.planted[kind] for kind in KINDS)
-        # What is left over is no fault of the page: a label on a face too poor to judge, a pair whose other half is gone
-        # for its wrong label, a copy that was changed too much.
+        # What the page cannot show: a label on a face too poor to judge, a pair whose other half is gone for its wrong
+        # label, a copy that was changed too much.
         for kind, least in (("wrong label", 0.8), ("exact", 0.8), ("near", 0.6), ("blurred", 0.9)):
             assert len(result.found[kind]) >= least * len(result.planted[kind]), kind
         assert result.right["exact"] == result.shown["exact"]
