@@ -163,7 +163,7 @@ def _judged(kind: str, item: SeenItem, planted: Planted) -> set[str]:
         return set()
     one, other = (_original(key, planted) for key in keys[:2])
     same = planted.faces[keys[0]].data == planted.faces[keys[1]].data
-    explained = item.why == "the same bytes" if same else "similarity" in item.why
+    explained = item.why.startswith("the same bytes") if same else "similarity" in item.why
     is_pair = same if kind == "exact" else one == other
     return set(keys[:2]) if explained and is_pair else set()
 

@@ -121,16 +121,21 @@ def load_pairs(db: Any, findings: Findings, own_rows: int, all_rows: int) -> Non
 
 def _exact(db: Any, most: int) -> tuple[int, tuple[Link, ...]]:
     """Kept rows with the bytes of another kept row; one of each group stays."""
+    # In two steps: only plain counts of millions of digests go to disk where memory is short.
     db.execute(
-        f"CREATE TABLE same AS SELECT s0, s1, arg_min(rid, {_BEST}) AS best, count(*) AS n FROM rows "
-        f"WHERE s0 IS NOT NULL AND {_KEPT} GROUP BY s0, s1 HAVING count(*) > 1"
+        f"CREATE TABLE twice AS SELECT s0, s1 FROM rows WHERE s0 IS NOT NULL AND {_KEPT} "
+        "GROUP BY s0, s1 HAVING count(*) > 1"
+    )
+    db.execute(
+        f"CREATE TABLE same AS SELECT s0, s1, arg_min(rid, {_BEST}) AS best, count(*) AS n "
+        f"FROM rows SEMI JOIN twice USING (s0, s1) WHERE {_KEPT} GROUP BY s0, s1"
     )
     images = int(scalar(db, "SELECT coalesce(sum(n - 1), 0) FROM same"))
     links = db.execute(
         f"SELECT rid, best FROM rows JOIN same USING (s0, s1) WHERE {_KEPT} AND rid <> best "
         f"ORDER BY hash(rid), rid LIMIT {most}"
     ).fetchall()
-    db.execute("DROP TABLE same")
+    db.execute("DROP TABLE same; DROP TABLE twice")
     return images, tuple(Link(rid, other, 1.0) for rid, other in links)
 
 
