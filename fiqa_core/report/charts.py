@@ -84,7 +84,7 @@ def _add_meaning(panel: Any, meaning: Meaning) -> None:
     places = np.linspace(low, high, 7)[1:-1]
     found = meaning.at(places)
     top = panel.secondary_xaxis("top")
-    texts = [f"{p:.3g}\n{100 * f:.2g} %" for p, f in zip(found["percentile"], found["fnmr"], strict=True)]
+    texts = [f"{p:.3g}\n{100 * f:.3g} %" for p, f in zip(found["percentile"], found["fnmr"], strict=True)]
     top.set_xticks(places, texts)
     top.set_xlabel("percentile, predicted FNMR")
 

@@ -96,7 +96,9 @@ def test_a_duplicate_whose_label_looks_wrong_says_both(table, searched, tmp_path
     digests[3] = digests[13]  # row 3 shows the person of row 13, and now has its bytes too
     second.mkdir()
     place = first.schema.get_field_index("sha256")
-    pq.write_table(first.set_column(place, first.schema.field("sha256"), pa.array([digests])), second / "p.parquet")
+    pq.write_table(
+        first.set_column(place, first.schema.field("sha256"), pa.array(digests, pa.binary())), second / "p.parquet"
+    )
     findings = ["--findings", str(searched / "findings")]
     decided = filtered(second, tmp_path / "out", *findings, "--exact-duplicates", "all")
     data = data_of(reported(second, decided, tmp_path / "r.html", *findings))
