@@ -93,6 +93,13 @@ def test_the_next_step_is_the_last_thing_that_a_run_says(tmp_path, monkeypatch, 
         assert [line.partition(":")[0] for line in said[-2:]] == ["next", "then"]
 
 
+def test_a_dry_run_says_nothing_of_the_packages_own_network_and_ends_with_the_next_step(tmp_path, caplog, capsys):
+    source = write_tar(tmp_path / "a.tar", [(f"{n}.png", png_bytes(n, 24)) for n in range(3)])
+    assert run(["--input", str(source), "--output", str(tmp_path / "out"), "--dry-run"]) == 0
+    assert "comes with this package" not in caplog.text
+    assert capsys.readouterr().out.splitlines()[-1].startswith("dry run: nothing was written. next:")
+
+
 def test_a_run_whose_label_field_is_nowhere_ends_with_what_to_do_about_it(tmp_path, capsys):
     shard = [one for n in range(70) for one in ((f"{n}.png", png_bytes(n % 5, 24)), (f"{n}.json", b'{"identity": 3}'))]
     assert score(write_tar(tmp_path / "a.tar", shard), tmp_path / "out", "--label-field", "who") == EXIT_BAD_INPUT
