@@ -52,7 +52,7 @@ PIXEL_COMPONENTS: dict[str, ComponentColumn] = {
     **_with_quality(
         "natural_colour",
         "How far the mean colour of both cheeks is from the colours of skin (a* 5..25, b* 5..35 of CIELAB); 100 if a* or "
-        "b* is negative. Grey skin has 7.1, skin of exchanged red and blue 100.",
+        "b* is negative, as in grey images and where red and blue are exchanged.",
         "CIELAB units",
         LOWER,
     ),

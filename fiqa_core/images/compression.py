@@ -24,7 +24,7 @@ def _mean_step(setting: int) -> float:
 _MEAN_STEPS = np.array([_mean_step(int(setting)) for setting in _SETTINGS])
 
 # Medians of `blocking` of 1,000 faces of LFW (train split) recompressed at each quality; finer settings leave no blocks.
-_BLOCKING = np.array([1.00, 1.10, 1.24, 1.27, 1.37, 1.44, 1.56, 1.81, 2.04, 2.53, 4.11, 9.17])
+_BLOCKING = np.array([1.00, 1.10, 1.23, 1.27, 1.36, 1.44, 1.56, 1.80, 2.03, 2.49, 3.98, 8.70])
 _BLOCKED_AT = np.array([100, 80, 70, 60, 50, 40, 30, 20, 15, 10, 5, 2])
 
 

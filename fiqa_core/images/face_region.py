@@ -26,9 +26,9 @@ _HALF_OUTLINE = (
     (7.2, 120.9),
 )
 
-# From pixels of OFIQ's 616x616 template to those of the ArcFace template: the similarity transform between their points.
-_SCALE = 0.312826
-_SHIFT = -40.4127, -33.3778
+FROM_OFIQ = np.array([[0.312826, 0, -40.4127], [0, 0.312826, -33.3778]])
+"""From x, y of OFIQ's 616x616 template to those of the ArcFace template: the similarity transform between their points."""
+
 # OFIQ's squares below its template's eyes (251, 272) and (364, 272): int(0.3 * 113) pixels wide, half of the eyes'
 # distance from the mouth (130 pixels) below them.
 _CHEEK = 33
@@ -54,9 +54,7 @@ _ROWS, _COLUMNS = (np.flatnonzero(FACE.any(axis=axis)) for axis in (1, 0))
 BOX = slice(int(_ROWS[0]), int(_ROWS[-1]) + 1), slice(int(_COLUMNS[0]), int(_COLUMNS[-1]) + 1)
 """Rows and columns of the smallest box around the face."""
 
-_CHEEK_MATRICES = [
-    np.array([[_SCALE, 0, _SCALE * x + _SHIFT[0]], [0, _SCALE, _SCALE * y + _SHIFT[1]]]) for x, y in _CHEEKS_AT
-]
+_CHEEK_MATRICES = [np.column_stack([FROM_OFIQ[:, :2], FROM_OFIQ @ (x, y, 1)]) for x, y in _CHEEKS_AT]
 
 
 def cheeks(image: np.ndarray) -> np.ndarray:

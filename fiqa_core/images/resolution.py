@@ -25,8 +25,8 @@ _SLOPE = 2.5  # the power of aligned faces falls about so steeply
 
 # Median centre of gravity of 1,000 faces of LFW (train split) that were sampled down to so many pixels a side and
 # enlarged by Lanczos' kernel; the last as they are. The first pair is the end of the scale.
-_CENTRES = np.array([4.0, 8.33, 10.45, 12.91, 14.82, 18.14])
-_SIDES = np.array([8.0, 28.0, 40.0, 56.0, 84.0, 112.0])
+_CENTRES = np.array([4.0, 5.16, 8.29, 10.29, 12.89, 14.86, 18.14])
+_SIDES = np.array([8.0, 14.0, 28.0, 40.0, 56.0, 84.0, 112.0])
 
 # Peaks of steps at 1/4, 3/8 and 1/2 of the frequency of pixels.
 _PEAKS = np.array([28, 42, 56])
