@@ -3,8 +3,8 @@
 python -m benchmarks.measures [--shards FOLDER] [--faces 400] [--ofiqpy FOLDER]
 
 CPU time is that of a batch of 64 random images, and of 64 faces, the fastest of 20 rounds each. --ofiqpy: where PyPI's
-`ofiqpy` lies (`pip install --no-deps --target FOLDER ofiqpy==0.2.2`), a Python port of OFIQ 1.1.0; its measures run on the
-same pixels and the same region, without its networks.
+`ofiqpy` lies (`pip install --no-deps --target FOLDER ofiqpy==0.2.2`), a Python port of OFIQ 1.1.0; its measures run on
+the same pixels and the same region, without its networks.
 """
 
 import argparse
@@ -111,7 +111,9 @@ def print_ladders(faces: np.ndarray) -> None:
             rungs[name] = [measured(faces)] + [measured(degraded(faces, degrade, each)) for each in SEVERITIES[1:]]
         values = np.stack([rung[measure] for rung in rungs[name]], axis=1) * (1 if rises else -1)
         each = np.array([spearman(row, np.array(SEVERITIES)) if np.ptp(row) else 0.0 for row in values])
-        print(f"| {name} | {measure} {'rises' if rises else 'falls'} | {each.mean():.3f} | {(each >= 0.9).mean():.0%} |")
+        print(
+            f"| {name} | {measure} {'rises' if rises else 'falls'} | {each.mean():.3f} | {(each >= 0.9).mean():.0%} |"
+        )
     print()
 
 
@@ -123,8 +125,12 @@ def degraded(faces: np.ndarray, degrade: Callable[..., np.ndarray], severity: fl
 def print_enlarged(faces: np.ndarray) -> None:
     """How well `resolution` tells faces that were enlarged to 112 pixels from natural ones."""
     natural = measured(faces)["resolution"]
-    print(f"resolution of natural faces: median {np.median(natural):.0f}, 5th percentile {np.percentile(natural, 5):.0f}")
-    print("| enlarged from | kernel | median | AUC | AUC, then JPEG 90 | AUC, then JPEG 75 |\n|---|---|---|---|---|---|")
+    print(
+        f"resolution of natural faces: median {np.median(natural):.0f}, 5th percentile {np.percentile(natural, 5):.0f}"
+    )
+    print(
+        "| enlarged from | kernel | median | AUC | AUC, then JPEG 90 | AUC, then JPEG 75 |\n|---|---|---|---|---|---|"
+    )
     for side in (84, 56, 28):
         for name, kernel in KERNELS.items():
             larger = np.stack([enlarged(face, side, kernel) for face in faces])

@@ -30,13 +30,16 @@ _GEOMETRY = {
 def compare(faces: np.ndarray, folder: Path) -> None:
     """Print differences of own values and of quality components.
 
-    `same pixels`: OFIQ's formulas on the 112x112 crop (on the cheeks as it enlarges them). `enlarged`: on the crop warped
-    to OFIQ's 616x616, where a face has 30 times as many pixels.
+    `same pixels`: OFIQ's formulas on the 112x112 crop (on the cheeks as it enlarges them). `enlarged`: on the crop
+    warped to OFIQ's 616x616, where a face has ten times as many pixels.
     """
     sys.path.insert(0, str(folder))
     found = dict(zip(PIXEL_COMPONENTS, component_measures(faces).T.astype(np.float64), strict=True))
-    theirs = {"same pixels": [_measured(face, False) for face in faces], "enlarged": [_measured(f, True) for f in faces]}
-    print("| component | pixels | own value, largest difference | quality, mean and largest difference |\n|---|---|---|---|")
+    theirs = {
+        "same pixels": [_measured(face, False) for face in faces],
+        "enlarged": [_measured(f, True) for f in faces],
+    }
+    print("| component | pixels | own value, largest difference | quality, mean and largest |\n|---|---|---|---|")
     for name in theirs["enlarged"][0]:
         for pixels, values in theirs.items():
             if name in values[0]:

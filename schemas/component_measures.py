@@ -1,4 +1,4 @@
-"""Columns that say why a face scores as it does: simple measures of the face, its file and its landmarks (`--measures`).
+"""Columns that say why a face scores as it does: simple measures of face, file and landmarks (`--measures`).
 
 A component of ISO/IEC 29794-5 has two columns: its own value, and the quality component made of it, 0..100, with
 `QUALITY` behind its name. The names are OFIQ's in snake case. The other measures are ours, and have one column.
@@ -37,10 +37,16 @@ PIXEL_COMPONENTS: dict[str, ComponentColumn] = {
     ),
     **_with_quality("luminance_variance", f"Variance of the linear luminance {_FACE}.", "squared share", NEITHER),
     **_with_quality(
-        "under_exposure_prevention", f"Share of the pixels {_FACE} with linear luminance 25 of 255 or less.", _SHARE, LOWER
+        "under_exposure_prevention",
+        f"Share of the pixels {_FACE} with linear luminance 25 of 255 or less.",
+        _SHARE,
+        LOWER,
     ),
     **_with_quality(
-        "over_exposure_prevention", f"Share of the pixels {_FACE} with linear luminance 247 of 255 or more.", _SHARE, LOWER
+        "over_exposure_prevention",
+        f"Share of the pixels {_FACE} with linear luminance 247 of 255 or more.",
+        _SHARE,
+        LOWER,
     ),
     **_with_quality("dynamic_range", f"Entropy of the 256 levels of linear luminance {_FACE}.", "bits, 0..8", HIGHER),
     **_with_quality(
@@ -51,8 +57,8 @@ PIXEL_COMPONENTS: dict[str, ComponentColumn] = {
     ),
     **_with_quality(
         "natural_colour",
-        "How far the mean colour of both cheeks is from the colours of skin (a* 5..25, b* 5..35 of CIELAB); 100 if a* or "
-        "b* is negative, as in grey images and where red and blue are exchanged.",
+        "How far the mean colour of both cheeks is from the colours of skin (a* 5..25, b* 5..35 of CIELAB); 100 if a* "
+        "or b* is negative, as in grey images and where red and blue are exchanged.",
         "CIELAB units",
         LOWER,
     ),
@@ -68,7 +74,9 @@ PIXEL_COMPONENTS: dict[str, ComponentColumn] = {
         HIGHER,
     ),
     "noise": ComponentColumn(
-        "Standard deviation of noise, estimated after Immerkaer (1996); fine texture raises it too.", "grey levels", LOWER
+        "Standard deviation of noise, estimated after Immerkaer (1996); fine texture raises it too.",
+        "grey levels",
+        LOWER,
     ),
     "detail": ComponentColumn(
         "Share of the luminance's energy (without its mean) at the finest scale, that of single pixels (Haar).",
@@ -76,14 +84,14 @@ PIXEL_COMPONENTS: dict[str, ComponentColumn] = {
         HIGHER,
     ),
     "resolution": ComponentColumn(
-        "Pixels a side that hold all that the 112x112 image shows, estimated from its spectrum; 112 = all of them, less = "
-        "enlarged (or blurred).",
+        "Pixels a side that hold all that the 112x112 image shows, found in its spectrum; 112 = all of them, less "
+        "= enlarged (or blurred).",
         "pixels, 1..112",
         HIGHER,
     ),
     "blocking": ComponentColumn(
-        "Mean luminance step across the borders of 8x8 blocks over that inside them; 1 = no JPEG blocks. Null unless the "
-        "stored image is 112x112 and was not warped: elsewhere blocks do not lie where they were coded.",
+        "Mean luminance step across the borders of 8x8 blocks over that inside them; 1 = no JPEG blocks. Null unless "
+        "the stored image is 112x112 and was not warped: elsewhere blocks do not lie where they were coded.",
         "ratio",
         LOWER,
     ),
@@ -95,8 +103,8 @@ PIXEL_COMPONENTS: dict[str, ComponentColumn] = {
 
 FILE_COMPONENTS: dict[str, ComponentColumn] = {
     "compression_quality": ComponentColumn(
-        "Quality setting of a JPEG writer (IJG) that the file's quantisation tables stand for; for a file without tables "
-        "the one that blocks in the pixels look like (`blocking`). Null where neither shows it.",
+        "Quality setting of a JPEG writer (IJG) that the file's quantisation tables stand for; for a file without "
+        "tables the one that blocks in the pixels look like (`blocking`). Null where neither shows it.",
         "JPEG quality, 1..100",
         HIGHER,
     ),
@@ -147,11 +155,7 @@ LANDMARK_COMPONENTS: dict[str, ComponentColumn] = {
         _EYES,
         HIGHER,
     ),
-    **_with_quality(
-        "margin_above_of_the_face_image", "Room from the picture's upper edge to the eyes.", _CHIN, HIGHER
-    ),
-    **_with_quality(
-        "margin_below_of_the_face_image", "Room from the eyes to the picture's lower edge.", _CHIN, HIGHER
-    ),
+    **_with_quality("margin_above_of_the_face_image", "Room from the picture's upper edge to the eyes.", _CHIN, HIGHER),
+    **_with_quality("margin_below_of_the_face_image", "Room from the eyes to the picture's lower edge.", _CHIN, HIGHER),
 }
 """What `--measures` adds where `--align` found landmarks."""

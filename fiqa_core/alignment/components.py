@@ -1,8 +1,8 @@
 """Pose, eye distance, head size and margins after ISO/IEC 29794-5, from the five landmarks of a detected face.
 
-OFIQ measures 98 landmarks and the pose with networks. Given the same eye centres, chin and angles the values are OFIQ's;
-its whole-pixel eye centres are kept. Here the pose is that of `pose.py`, and five landmarks have no chin: it lies where
-the average face has it.
+OFIQ finds 98 landmarks and the pose with networks. Given the same eye centres, chin and angles the values are OFIQ's,
+which rounds eye centres to whole pixels. Here the pose is that of `pose.py`, and five landmarks have no chin: it is
+taken to be where the average face has it.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from fiqa_core.alignment.face import LEFT_EYE, LEFT_MOUTH, RIGHT_EYE, RIGHT_MOUT
 from fiqa_core.images.components import qualities
 from fiqa_core.images.iso_quality import rounded
 
-# Distance of the chin from the middle of the eyes, in distances of the mouth from there: MediaPipe's canonical face model.
+# Distance of the chin from the middle of the eyes over that of the mouth, in MediaPipe's canonical face model.
 CHIN = 1.726
 
 
@@ -43,8 +43,9 @@ def margins(
     """Eye distance, head size and margins of faces seen from the front, float64 (N,) each; NaN where eyes coincide.
 
     Args:
-        left_eye, right_eye: centres (N, 2) in pixels, left as the viewer sees it. to_chin: distance of the chin from the
-            middle of the eyes, in pixels. width, height: of the picture, in pixels.
+        left_eye, right_eye: centres (N, 2) in pixels, left as the viewer sees it.
+        to_chin: distance of the chin from the middle of the eyes, (N,), in pixels.
+        width, height: of the picture, (N,), in pixels.
     """
     left, right = rounded(left_eye), rounded(right_eye)
     apart = np.hypot(*(right - left).T)

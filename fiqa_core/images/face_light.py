@@ -73,7 +73,7 @@ def _histogram(levels: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray
 
 
 def _distance_from_skin(colour: np.ndarray) -> np.ndarray:
-    """How far a*, b* (CIELAB) of mean colours (N, 3), 0..1, are from the range of skin; 100 if one of them is negative."""
+    """How far a*, b* (CIELAB) of mean colours (N, 3), 0..1, are from those of skin; 100 if one of them is negative."""
     light = _linear(colour)
     ratio = (light[:, None, :] * _XYZ).sum(axis=2) / _WHITE
     x, y, z = np.where(ratio > _SMALL, np.cbrt(ratio), (_SLOPE * ratio + 16) / 116).T

@@ -1,8 +1,8 @@
-"""Which pixels of an aligned 112x112 crop are face: one region for all faces, since no network looks for landmarks here.
+"""Which pixels of an aligned 112x112 crop are face: one region for all faces, since no network finds landmarks here.
 
 OFIQ takes the convex hull of 98 landmarks of each face, and two squares on the cheeks. Here both lie where the average
-face has them: the outline is jaw and brows of MediaPipe's canonical face model (Apache 2.0) seen from 60 cm and fitted to
-the ArcFace template by eyes and mouth corners; the squares are OFIQ's own, for its template of 616x616 pixels.
+face has them: the outline is jaw and brows of MediaPipe's canonical face model (Apache 2.0), seen from 60 cm and fitted
+to the ArcFace template by eyes and mouth corners; the squares are OFIQ's own, for its template of 616x616 pixels.
 """
 
 import cv2
@@ -26,8 +26,8 @@ _HALF_OUTLINE = (
     (7.2, 120.9),
 )
 
-FROM_OFIQ = np.array([[0.312826, 0, -40.4127], [0, 0.312826, -33.3778]])
-"""From x, y of OFIQ's 616x616 template to those of the ArcFace template: the similarity transform between their points."""
+FROM_OFIQ = np.array([[0.3128255, 0.0002631, -40.412717], [-0.0002631, 0.3128255, -33.377836]])
+"""From x, y of OFIQ's 616x616 template to those of the ArcFace template: the similarity transform of their points."""
 
 # OFIQ's squares below its template's eyes (251, 272) and (364, 272): int(0.3 * 113) pixels wide, half of the eyes'
 # distance from the mouth (130 pixels) below them.

@@ -1,7 +1,7 @@
 """Quality components of ISO/IEC 29794-5: from a component's own value to 0..100, higher = better.
 
-The mappings are those of OFIQ 1.1 (github.com/BSI-OFIQ/OFIQ-Project, the standard's reference implementation, MIT), with
-the constants of its `ofiq_config.jaxn`. They take and give float64 arrays of any shape; NaN stays NaN. Results are whole
+The mappings are those of OFIQ 1.1 (github.com/BSI-OFIQ/OFIQ-Project, the standard's reference implementation), with the
+constants of its `ofiq_config.jaxn`. They take and give float64 arrays of any shape; NaN stays NaN. Results are whole
 numbers.
 """
 

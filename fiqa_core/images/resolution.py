@@ -2,8 +2,8 @@
 
 Three signs, of which the lowest counts:
 
-- Interpolation passes no fine detail: the spectrum ends early. Its centre of gravity, weighted so that every octave of an
-  aligned face counts, is compared with that of faces that were enlarged from known sizes.
+- Interpolation passes no fine detail: the spectrum ends early. Its centre of gravity, weighted so that every frequency
+  of an aligned face counts, is compared with that of faces that were enlarged from known sizes.
 - An image that was enlarged twice has steps between neighbours that are large and small in turn: a peak at the highest
   frequency of the steps. (8x8 blocks of a JPEG have it too, but also peaks at 1/4 and 3/8 of the frequency of pixels.)
 - Pixels that were only repeated are seen directly: no step between neighbours.
@@ -78,7 +78,7 @@ def _repeated(steps: np.ndarray) -> np.ndarray:
 
 
 def _power(grey: np.ndarray) -> np.ndarray:
-    """Power of the rows' spectra, float32 (112,): that of frequency 0, then pairs, then that of half a period a pixel."""
+    """Power of the rows' spectra, float32 (112,): of frequency 0, then pairs, then that of half a period a pixel."""
     spectrum = cv2.dft(cv2.multiply(grey, _WINDOWS), flags=cv2.DFT_ROWS)
     return cv2.reduce(cv2.multiply(spectrum, spectrum), 0, cv2.REDUCE_SUM).ravel()
 

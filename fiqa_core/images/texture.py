@@ -41,7 +41,7 @@ def neighbour_steps(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def blocking(steps: np.ndarray) -> np.ndarray:
-    """Steps at the edges of 8x8 blocks over those inside, float64 (B,), of steps (B, 2, 111); 1 where nothing changes."""
+    """Steps at edges of 8x8 blocks over those inside, float64 (B,), of steps (B, 2, 111); 1 where nothing changes."""
     at_border = steps[:, :, _BLOCK - 1 :: _BLOCK]
     inside = (steps.sum(axis=2) - at_border.sum(axis=2)) / (steps.shape[2] - at_border.shape[2])
     border, inside = at_border.mean(axis=2).sum(axis=1), inside.sum(axis=1)

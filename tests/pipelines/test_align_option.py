@@ -23,7 +23,17 @@ from tests.makers.onnx_models import write_linear
 from tests.makers.photographs import float_model, needs_packaged_detector, photograph_files
 
 pytestmark = needs_packaged_detector
-FACES = ("faces", "face_score", "face_box", "landmarks", "eye_distance", "pose_yaw", "pose_pitch", "pose_roll", "warped")
+FACES = (
+    "faces",
+    "face_score",
+    "face_box",
+    "landmarks",
+    "eye_distance",
+    "pose_yaw",
+    "pose_pitch",
+    "pose_roll",
+    "warped",
+)
 
 
 @pytest.fixture(scope="module")
