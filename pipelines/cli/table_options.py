@@ -114,7 +114,7 @@ def add_image_options(parser: Parser) -> None:
     images.add_argument(
         "--measures",
         action="store_true",
-        help="add columns that say why: exposure, contrast, sharpness, noise, colour ... (docs/measures.md)",
+        help="add columns that say why: light, sharpness, noise, resolution, colour ... (docs/measures.md)",
     )
     images.add_argument(
         "--phash",
