@@ -116,7 +116,10 @@ def quality_schema(
         types["embedding"] = pa.list_(EMBEDDING_TYPES[embedding_type], embedding_dim)
     required = {"shard", "index", "status"}
     return pa.schema(
-        [pa.field(name, kind, nullable=name not in required, metadata=_metadata(name)) for name, kind in types.items()]
+        [
+            pa.field(name, kind, nullable=name not in required, metadata=column_metadata(name))
+            for name, kind in types.items()
+        ]
     )
 
 
@@ -124,7 +127,8 @@ MEASURES: dict[str, ComponentColumn] = COMPONENTS | LANDMARK_COMPONENTS | POSE
 """Columns whose unit and direction are in the table's metadata."""
 
 
-def _metadata(name: str) -> dict[str, str]:
+def column_metadata(name: str) -> dict[str, str]:
+    """Description of a column; unit and direction too, of those that `MEASURES` has."""
     if name not in MEASURES:
         return {"description": COLUMNS[name]}
     component = MEASURES[name]

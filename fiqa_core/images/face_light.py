@@ -32,7 +32,7 @@ _SUM = np.ones((1, 3), np.float32)
 
 def luminance(image: np.ndarray) -> np.ndarray:
     """Linear luminance (Rec. 709), uint8 (H, W), 255 = white, of uint8 (H, W, 3) RGB."""
-    return cv2.convertScaleAbs(cv2.transform(cv2.LUT(image, _LIGHT), _SUM))
+    return np.asarray(cv2.convertScaleAbs(cv2.transform(cv2.LUT(image, _LIGHT), _SUM)))
 
 
 class FaceLight:
@@ -69,7 +69,7 @@ class FaceLight:
 
 
 def _histogram(levels: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-    return cv2.calcHist([levels], [0], mask, [256], [0, 256]).ravel()
+    return np.asarray(cv2.calcHist([levels], [0], mask, [256], [0, 256])).ravel()
 
 
 def _distance_from_skin(colour: np.ndarray) -> np.ndarray:

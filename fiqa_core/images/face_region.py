@@ -60,4 +60,5 @@ _CHEEK_MATRICES = [np.column_stack([FROM_OFIQ[:, :2], FROM_OFIQ @ (x, y, 1)]) fo
 def cheeks(image: np.ndarray) -> np.ndarray:
     """The two squares, side by side, at OFIQ's size: uint8 (33, 66, 3) of uint8 (112, 112, 3); bilinear."""
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.hconcat([cv2.warpAffine(image, matrix, (_CHEEK, _CHEEK), flags=flags) for matrix in _CHEEK_MATRICES])
+    squares = [cv2.warpAffine(image, matrix, (_CHEEK, _CHEEK), flags=flags) for matrix in _CHEEK_MATRICES]
+    return np.asarray(cv2.hconcat(squares))

@@ -19,7 +19,7 @@ def quality_of(component: str, values: np.ndarray) -> np.ndarray:
 
 def rounded(values: np.ndarray) -> np.ndarray:
     """To whole numbers, halves away from zero, as C's `round`."""
-    return np.copysign(np.floor(np.abs(values) + 0.5), values)
+    return np.asarray(np.copysign(np.floor(np.abs(values) + 0.5), values))
 
 
 def _sigmoid(values: np.ndarray, centre: float, width: float) -> np.ndarray:

@@ -51,7 +51,8 @@ class Spectra:
 
         `steps`: mean steps between neighbouring columns and rows of the images, float32 (number of images, 2, 111).
         """
-        return np.minimum(self._end_of_spectrum(), np.minimum(_alternating(steps), _repeated(steps)))
+        lowest = np.minimum(_alternating(steps), _repeated(steps))
+        return np.asarray(np.minimum(self._end_of_spectrum(), lowest))
 
     def _end_of_spectrum(self) -> np.ndarray:
         pairs = self._power[:, :, 1:-1].reshape(len(self._power), 2, -1, 2).sum(axis=3)  # real and imaginary parts
@@ -80,10 +81,10 @@ def _repeated(steps: np.ndarray) -> np.ndarray:
 def _power(grey: np.ndarray) -> np.ndarray:
     """Power of the rows' spectra, float32 (112,): of frequency 0, then pairs, then that of half a period a pixel."""
     spectrum = cv2.dft(cv2.multiply(grey, _WINDOWS), flags=cv2.DFT_ROWS)
-    return cv2.reduce(cv2.multiply(spectrum, spectrum), 0, cv2.REDUCE_SUM).ravel()
+    return np.asarray(cv2.reduce(cv2.multiply(spectrum, spectrum), 0, cv2.REDUCE_SUM)).ravel()
 
 
 def _smoothed(steps: np.ndarray, width: int) -> np.ndarray:
     """Running mean along the last axis."""
     lines = steps.reshape(-1, steps.shape[-1])
-    return cv2.blur(lines, (width, 1)).reshape(steps.shape)
+    return np.asarray(cv2.blur(lines, (width, 1))).reshape(steps.shape)
