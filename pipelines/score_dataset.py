@@ -54,6 +54,7 @@ def make_parser() -> Parser:
         ["--input 'shards/*.tar' --output scores --model model.pt", "--input faces/ --output scores --phash --resume"],
         table_options.NOTES,
         network_options.RENAMED,
+        usual=("--model", "--network", "--calibration", "--device", "--precision", *table_options.USUAL),
     )
     table_options.add_data_options(parser)
     network = parser.add_argument_group("network")
