@@ -51,6 +51,8 @@ def _table() -> list[str]:
         ]
         if network.sha256:
             lines.append(f"{'':<16} sha256 {' or '.join(network.sha256)}")
+        if network.unconfirmed:
+            lines.append(f"{'':<16} not confirmed: {network.unconfirmed}")
     return lines
 
 
