@@ -90,7 +90,11 @@ def _groups(found: Mapping[str, Any] | None) -> list[str]:
     budget = found.get("budget")
     if budget is not None:
         kept = counted(budget["rows_kept_for_it"], "row")
-        price = f"  budget: no group loses more than {budget['share']:.4g} to the rules of quality; price: {kept} kept"
+        price = (
+            f"  budget: no group loses more than {budget['share']:.4g} to the rules of quality; "
+            f"{counted(budget['kept_with_it'], 'image')} kept, {budget['kept_without_it']:,} without it; price: {kept} "
+            "kept"
+        )
         if budget["rows_kept_for_it"]:
             price += (
                 f" that the policy drops (quality from {budget['least_quality_kept_for_it']:.4g}; mean of all kept "

@@ -25,6 +25,7 @@ from fiqa_core.curation.decisions.recognised import check_compared
 from fiqa_core.curation.decisions.review import Review
 from fiqa_core.curation.decisions.rules import check_needs, decide
 from fiqa_core.curation.decisions.statistics import counts, counts_of_review, statistics
+from fiqa_core.tables.calibration_reach import Reach
 from fiqa_core.tables.condition_rows import RowConditions
 from fiqa_core.tables.groups import Groups
 from fiqa_core.tables.quality_files import TableFile
@@ -46,7 +47,7 @@ class Tables:
             their dataset only, in words. review: what a person decided about own rows; the labels that it gives are
             attached to `own` already. scale: the column that orders rows: `quality`, or `percentile` where the tables
             are of several networks that were calibrated on one set. groups: which group each own row belongs to; None:
-            there are none.
+            there are none. reaches: how the scores lie in the sets that they are calibrated on.
     """
 
     own: tuple[TableFile, ...]
@@ -58,6 +59,7 @@ class Tables:
     scale: str = "quality"
     review: Review | None = None
     groups: Groups | None = None
+    reaches: tuple[Reach, ...] = ()
 
     @property
     def own_rows(self) -> int:
@@ -125,6 +127,8 @@ def apply_policy(
             counts(db) | reviewed | {"spared": {str(drop): rows for drop, rows in spared.items()}} | _incomplete(tables)
         )
         summary |= group_summary(db, tables.groups, policy) | condition_summary(db, matches)
+        if tables.reaches:
+            summary["calibrations"] = [each.to_dict() for each in tables.reaches]
         if tables.scale != "quality":
             summary["quality_is"] = tables.scale
         db.execute("DROP TABLE raw")
