@@ -71,8 +71,9 @@ class RemovedFile:
         status = pc.binary_join_element_wise("Not scored: ", table["status"].cast(pa.string()), "")
         texts = pc.if_else(pc.equal(reason.cast(pa.string()), Drop.NOT_SCORED.value), status, texts)
         held = pc.equal(reason.cast(pa.string()), DROP_WHERE)
-        named = pc.binary_join_element_wise("The condition holds for it: ", table["condition"].cast(pa.string()), "")
-        texts = pc.if_else(held, named, texts)
+        if pc.any(held).as_py():
+            condition = table["condition"].cast(pa.string())
+            texts = pc.if_else(held, pc.binary_join_element_wise("The condition holds for it: ", condition, ""), texts)
         unread = pc.equal(reason.cast(pa.string()), Drop.NOT_READ.value)
         if not (self._breaks and pc.any(unread).as_py()):
             return texts

@@ -220,8 +220,16 @@ def test_every_command_that_reads_scores_refuses_two_networks_without_a_calibrat
     for command in (
         ["filter", "--quality", *both, "--dry-run"],
         ["report", "--quality", *both, "--output", str(tmp_path / "o.html")],
-        ["show", "--quality", str(tmp_path / "*" / "quality"), "--output", str(tmp_path / "o.png")],
-        ["export", "--quality", str(tmp_path / "*" / "quality"), "--to", "csv", "--output", str(tmp_path / "o.csv")],
+        ["show", "--quality", str(tmp_path / "*" / "quality" / "*.parquet"), "--output", str(tmp_path / "o.png")],
+        [
+            "export",
+            "--quality",
+            str(tmp_path / "*" / "quality" / "*.parquet"),
+            "--to",
+            "csv",
+            "--output",
+            str(tmp_path / "o.csv"),
+        ],
     ):
         caplog.clear()
         assert main(command) == EXIT_BAD_INPUT, command
