@@ -257,7 +257,7 @@ def picked(container: Container, unit: Unit, settings: ReadSettings, wanted: Seq
 def at_places(
     items: Iterable[_Item], places: Iterator[int], always: Callable[[_Item], bool] = lambda _: False
 ) -> Iterator[_Item]:
-    """The items at some places (ascending, counted from 0), and before the last of them those that `always` holds for."""
+    """The items at some places (ascending, from 0), and before the last of them those that `always` holds for."""
     wanted = next(places, None)
     if wanted is None:
         return
