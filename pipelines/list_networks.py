@@ -33,7 +33,7 @@ def make_parser() -> Parser:
     return Parser(
         "list_networks",
         "List the networks that --network knows, with licence, input and where to get their files.",
-        ["--debug", ""],
+        ["", "--debug"],
     )
 
 

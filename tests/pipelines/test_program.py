@@ -157,7 +157,7 @@ def test_the_help_of_a_command_has_two_examples_and_they_parse(name):
     assert len(parser.examples) == 2
     shown = parser.format_all()
     for example in parser.examples:
-        assert f"  {parser.prog} {example}\n" in shown
+        assert f"  {parser.prog} {example}".rstrip() + "\n" in shown
         assert parser.parse_known_args(shlex.split(example))[1] == []
 
 
