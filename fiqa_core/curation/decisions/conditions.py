@@ -55,10 +55,11 @@ def load_matches(db: Any, texts: Sequence[str], conditions: RowConditions | None
         TableError: a damaged file, or a value that cannot be compared.
     """
     if conditions is None or not texts:
-        db.execute("CREATE TABLE matched (rid BIGINT, condition UTINYINT)")
         return Matches()
     insert(db, "answers", _ANSWERS, _answers(conditions))
-    db.execute("CREATE TABLE matched AS SELECT rid, min(condition) AS condition FROM answers WHERE holds GROUP BY rid")
+    db.execute(
+        "CREATE OR REPLACE TABLE matched AS SELECT rid, min(condition) AS condition FROM answers WHERE holds GROUP BY rid"
+    )
     counts = db.execute(
         "SELECT condition, count(*) FILTER (holds), count(*) FILTER (holds IS NULL) FROM answers JOIN raw USING (rid) "
         "WHERE quality IS NOT NULL GROUP BY condition"

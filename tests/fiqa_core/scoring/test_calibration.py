@@ -220,6 +220,7 @@ def test_every_command_that_reads_scores_refuses_two_networks_without_a_calibrat
     for command in (
         ["filter", "--quality", *both, "--dry-run"],
         ["report", "--quality", *both, "--output", str(tmp_path / "o.html")],
+        ["show", "--quality", *both, "--where", "quality < 2", "--output", str(tmp_path / "o.png")],
         ["show", "--quality", str(tmp_path / "*" / "quality" / "*.parquet"), "--output", str(tmp_path / "o.png")],
         [
             "export",
