@@ -102,8 +102,8 @@ def open_database(folder: Path, memory_bytes: int = MEMORY_BYTES, threads: int =
 
 
 def load_rows(db: Any, own: Sequence[TableFile], against: Sequence[TableFile], scale: str = "quality") -> None:
-    """Fill `raw` and `labels`; `reviewed` and `matched` are empty until
-    `load_review` and `conditions.load_matches`. `scale`: the column that is their quality.
+    """Fill `raw` and `labels`; `scale`: the column that is their quality. `reviewed` and `matched` are empty until
+    `load_review` and `conditions.load_matches` fill them.
 
     Raises:
         TableError: a damaged file, or a scored row without a quality.
