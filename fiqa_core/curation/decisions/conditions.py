@@ -57,9 +57,8 @@ def load_matches(db: Any, texts: Sequence[str], conditions: RowConditions | None
     if conditions is None or not texts:
         return Matches()
     insert(db, "answers", _ANSWERS, _answers(conditions))
-    db.execute(
-        "CREATE OR REPLACE TABLE matched AS SELECT rid, min(condition) AS condition FROM answers WHERE holds GROUP BY rid"
-    )
+    first = "SELECT rid, min(condition) AS condition FROM answers WHERE holds GROUP BY rid"
+    db.execute(f"CREATE OR REPLACE TABLE matched AS {first}")
     counts = db.execute(
         "SELECT condition, count(*) FILTER (holds), count(*) FILTER (holds IS NULL) FROM answers JOIN raw USING (rid) "
         "WHERE quality IS NOT NULL GROUP BY condition"
