@@ -66,6 +66,11 @@ def make_parser() -> Parser:
         ],
         table_options.NOTES,
         network_options.RENAMED,
+        usual=(
+            *("--model", "--network", "--output-kind", "--onnx-color", "--onnx-mean", "--onnx-std"),
+            "--device",
+            *(option for option in table_options.USUAL if option != "--measures"),
+        ),
     )
     table_options.add_data_options(parser)
     network = parser.add_argument_group("network")

@@ -39,6 +39,7 @@ def make_parser() -> Parser:
             "--measure stored-size --input faces/ --output sizes",
         ],
         table_options.NOTES,
+        usual=table_options.USUAL,
     )
     measure = parser.add_argument_group("measure")
     measure.add_argument(

@@ -41,7 +41,7 @@ def make_parser() -> Parser:
         "Show the faces of chosen rows of a quality table, or of what a filter run decided, as one picture.",
         [
             '--quality scores --where "quality < 0.1" --order quality --limit 100 --output sheet.png',
-            "--quality scores --decisions clean --where \"reason = 'near_duplicate'\" --output duplicates.png",
+            "--quality scores --decisions clean --where \"reason = 'duplicate_near'\" --output duplicates.png",
         ],
         [
             "Conditions are DuckDB's, over the columns of the table: label = '7' AND width >= 112. They read no files.",

@@ -92,6 +92,8 @@ GROUP_COLUMNS: dict[str, str] = {
     "discarded": "Share of them that goes.",
     "failed": "Of those that remain, pairs that are not accepted.",
     "fnmr": "Their share; empty where no pair remains.",
+    "fnmr_low": "Lower end of its 95 % band over resampled subjects (--bootstrap); empty without one.",
+    "fnmr_high": "Upper end of that band.",
 }
 
 RECOMMENDATION_COLUMNS: dict[str, str] = {

@@ -15,4 +15,4 @@ PLAN_VERSION = 4
 POLICY_VERSION = 1
 
 # Raised when a column of the decisions table changes, or the same policy would decide otherwise.
-DECISIONS_VERSION = 3
+DECISIONS_VERSION = 4

@@ -87,6 +87,11 @@ def parser() -> Parser:
             "Exit code: 0 done; 2 bad input or option, and nothing was written; 4 a bug; 130 interrupted. "
             "docs/exit_codes.md.",
         ],
+        usual=(
+            *("--quality", "--judges", "--pairs", "--labels", "--group-by", "--output", "--resume", "--overwrite"),
+            *("--lower-is-better", "--against-measure", "--fmr", "--protocol", "--bootstrap", "--no-plots"),
+            *("--recommend", "--target-fnmr", "--images"),
+        ),
     )
     _add_data(options)
     _add_measures(options)

@@ -15,6 +15,13 @@ from pipelines.cli.table_options import add_again_options
 MANIFEST_ROWS = 1_000_000
 MEMORY_MB = 1024
 OWN_COLUMN = "table"
+# What --help shows beside the options that must be given.
+_USUAL = (
+    *("--output", "--embeddings", "--policy"),
+    *("--drop-wrong-labels", "--exact-duplicates", "--min-quality", "--drop-worst", "--keep-at-least"),
+    *("--protect-recognised", "--drop-where", "--min-per-identity"),
+    *("--write", "--dry-run", "--resume", "--overwrite"),
+)
 
 
 def make_parser() -> Parser:
@@ -34,6 +41,7 @@ def make_parser() -> Parser:
             "Exit code: 0 every row is accounted for; 2 bad input or option, or the run broke off; 3 finished, but "
             "images could not be written; 4 a bug; 130 interrupted. docs/exit_codes.md.",
         ],
+        usual=_USUAL,
     )
     _add_data(parser)
     _add_embeddings(parser)

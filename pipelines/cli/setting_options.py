@@ -33,10 +33,10 @@ def add_option(
         return
     if found.check is names:
         more = {"nargs": "+", **more}
+    more = {"type": from_text(_one_name if found.check is names else found.check), **more}
     group.add_argument(
         found.flag,
         dest=destination,
-        type=from_text(_one_name if found.check is names else found.check),
         metavar=found.argument,
         default=argparse.SUPPRESS,
         help=text,
@@ -78,7 +78,7 @@ def _destination(section: str, key: str) -> str:
 
 def _shown_default(item: "Field[Any]") -> str:
     value = item.default
-    if value is None or value is MISSING or value == "":
+    if value is None or value is MISSING or value in ("", ()):
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -27,6 +27,13 @@ NOTES = (
 )
 
 
+# What --help of the commands that write a table shows of these options.
+USUAL = (
+    *("--format", "--measures", "--phash", "--align", "--workers"),
+    *("--limit", "--sample", "--dry-run", "--resume", "--overwrite"),
+)
+
+
 def read_settings(arguments: argparse.Namespace) -> ReadSettings:
     """How records are read: the fields of label, image and key, and the most bytes of one image."""
     return ReadSettings(arguments.label_field, arguments.image_field, MAX_STORED_BYTES, arguments.key_field)

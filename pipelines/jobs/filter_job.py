@@ -13,7 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from fiqa_core import storage
 from fiqa_core.curation.decisions import filter_run as filter_output
-from fiqa_core.curation.decisions.apply_policy import Resources, Tables, apply_policy
+from fiqa_core.curation.decisions.apply_policy import Resources, Tables, apply_policy, check_tables
 from fiqa_core.curation.decisions.database import Findings
 from fiqa_core.curation.decisions.decision_files import DECISIONS
 from fiqa_core.curation.decisions.filter_run import Writing
@@ -52,6 +52,7 @@ def run(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser) -> i
     _check_places(arguments, options)
     tables = _tables(arguments)
     source, tables = read_embedding_source(arguments, tables)
+    check_tables(policy, tables)
     search = _search(arguments, policy, tables, source)
     if search is None and tables.own_rows:
         check_needs(policy, tables.findings, bool(tables.against))
