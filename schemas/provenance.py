@@ -30,3 +30,6 @@ DECISIONS_VERSION = b"fiqa.decisions_version"
 POLICY_DIGEST = b"fiqa.policy_digest"
 QUALITY_FILE = b"fiqa.quality_file"
 QUALITY_DIGEST = b"fiqa.quality_digest"
+
+# An atlas: one JSON object with its settings, seed, library and tables.
+ATLAS = b"fiqa.atlas"

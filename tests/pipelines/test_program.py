@@ -14,6 +14,7 @@ import pytest
 
 from pipelines import (
     align_dataset,
+    atlas_dataset,
     calibrate_scores,
     embed_dataset,
     evaluate_quality,
@@ -54,6 +55,7 @@ PARSERS = {
     "prepare-benchmark": prepare_benchmark.make_parser,
     "original-scores": original_scores.make_parser,
     "report": report_dataset.make_parser,
+    "atlas": atlas_dataset.make_parser,
 }
 # Enough for the options that a command needs.
 NEEDED = {
@@ -71,6 +73,7 @@ NEEDED = {
     "prepare-benchmark": ["--pairs", "p", "--data-dir", "d", "--name", "n"],
     "original-scores": ["--datasets", "a", "--model_path", "m"],
     "report": ["--quality", "q", "--output", "o.html"],
+    "atlas": ["--quality", "q", "--output", "o"],
 }
 
 
