@@ -53,7 +53,7 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser) -> 
     judges = parse_named([arguments.embeddings], "--embeddings")
     if is_network(judges[0].path):
         raise CalibrationError(
-            f"--embeddings {judges[0].path}: a network; embed the set with embed_dataset, and give its output"
+            f"--embeddings {judges[0].path}: a network; embed the set with fiqa embed, and give its output"
         )
     network = _network_of(arguments.quality, arguments.allow_incomplete)
     quality = read_qualities(arguments.quality, arguments.allow_incomplete)
@@ -70,8 +70,8 @@ def _network_of(table: str, allow_incomplete: bool) -> dict[str, str]:
     settings = next((file.settings for file in whole_tables([table], allow_incomplete).files if file.settings), None)
     if settings is None:
         raise CalibrationError(
-            f"--quality {table}: does not say which network its scores are of. Expected the output of score_dataset, "
-            "embed_dataset or measure_baselines."
+            f"--quality {table}: does not say which network its scores are of. Expected the output of fiqa score, "
+            "fiqa embed or fiqa baselines."
         )
     network = {name: str(settings.get(name, "")) for name in ("arch", "mode", "checkpoint_sha256")}
     return network | {

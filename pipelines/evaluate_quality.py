@@ -55,7 +55,7 @@ def _refuse_unknown(arguments: argparse.Namespace, rest: Sequence[str], proposal
         meant = nearest(rest[0], proposals)
         hint = f" Did you mean {meant}?" if meant else ""
         raise OptionError(
-            f"not an option: {' '.join(rest)}.{hint} (Options of embed_dataset go with a network in --embeddings, and "
+            f"not an option: {' '.join(rest)}.{hint} (Options of fiqa embed go with a network in --embeddings, and "
             "there is none.)"
         )
     from pipelines.embed_dataset import make_parser

@@ -64,13 +64,13 @@ def _add_data(parser: Parser) -> None:
         nargs="+",
         required=True,
         metavar="URI",
-        help="quality tables: outputs of score_dataset, whose plans say where the images lie",
+        help="quality tables: outputs of fiqa score, whose plans say where the images lie",
     )
     data.add_argument(
         "--decisions",
         type=named,
         metavar="URI",
-        help="show rows of this instead: output of filter_dataset over these tables, or its removed.csv (default: the "
+        help="show rows of this instead: output of fiqa filter over these tables, or its removed.csv (default: the "
         "rows of the quality tables)",
     )
     add_moved(data)

@@ -1,5 +1,6 @@
 """Coordinates of embeddings in the plane: t-SNE by openTSNE, the same numbers for any number of cores."""
 
+import logging
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -51,6 +52,7 @@ def place(vectors: np.ndarray, seed: int, perplexity: float) -> Layout:
     library = require_open_tsne()
     from threadpoolctl import threadpool_limits
 
+    logging.getLogger("openTSNE").setLevel(logging.WARNING)  # it logs how it begins
     with threadpool_limits(1):
         components = _components(vectors)
         if len(vectors) < LEAST_POINTS:

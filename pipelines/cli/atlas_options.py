@@ -50,13 +50,13 @@ def _add_data(parser: Parser) -> None:
         nargs="+",
         required=True,
         metavar="URI",
-        help="quality tables: outputs of score_dataset, whose plans say where the images lie",
+        help="quality tables: outputs of fiqa score, whose plans say where the images lie",
     )
     data.add_argument(
         "--decisions",
         type=named,
         metavar="URI",
-        help="output of filter_dataset over the same tables, in the same order: adds what it decided of each face "
+        help="output of fiqa filter over the same tables, in the same order: adds what it decided of each face "
         "(default: none)",
     )
     data.add_argument("--output", type=named, required=True, metavar="URI", help="folder to write to; must be empty")

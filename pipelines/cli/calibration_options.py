@@ -17,7 +17,7 @@ def make_parser() -> Parser:
             "--quality scores --embeddings edgeface=embeddings --pairs pairs.txt --set lfw --output lfw.json",
         ],
         [
-            "Then: score_dataset --calibration lfw.json. docs/calibration.md.",
+            "Then: fiqa score --calibration lfw.json. docs/calibration.md.",
             "Exit code: 0 done; 2 bad input or option, and nothing was written; 4 a bug; 130 interrupted. "
             "docs/exit_codes.md.",
         ],

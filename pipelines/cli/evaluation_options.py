@@ -118,7 +118,7 @@ def _add_data(options: Parser) -> None:
         nargs="+",
         default=[],
         metavar="DATASET=URI",
-        help="what a network in --embeddings embeds; options of embed_dataset (--flip, --onnx-mean ...) go to it "
+        help="what a network in --embeddings embeds; options of fiqa embed (--flip, --onnx-mean ...) go to it "
         "(default: none)",
     )
     data.add_argument(

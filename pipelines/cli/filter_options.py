@@ -72,7 +72,7 @@ def _add_data(parser: Parser) -> None:
         nargs="+",
         required=True,
         metavar="URI",
-        help="quality tables: outputs of score_dataset; several, if different shards of one dataset were scored by "
+        help="quality tables: outputs of fiqa score; several, if different shards of one dataset were scored by "
         "several runs",
     )
     data.add_argument(
@@ -128,7 +128,7 @@ def add_embedding_options(group: argparse._ArgumentGroup, also: str = "", more: 
         nargs="+",
         default=[],
         metavar="URI",
-        help=f"tables of embeddings: outputs of embed_dataset{also}, other Parquet, one .npy, or `{OWN_COLUMN}` for "
+        help=f"tables of embeddings: outputs of fiqa embed{also}, other Parquet, one .npy, or `{OWN_COLUMN}` for "
         f"the quality tables' own column.{more} (default: the quality tables' own column if they have one)",
     )
     group.add_argument(

@@ -149,7 +149,8 @@ def _say(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> None:
         settings = summary["settings"]
         report([f"a sample: {points} of {summary['with_embedding']:,} (--sample {settings['points']} "
                 f"--seed {settings['seed']})"])  # fmt: skip
-    report([f"  not on the map: {reason:<24}{count:>9,}" for reason, count in summary["left_out"].items()])
+    for reason, count in summary["left_out"].items():
+        report([f"  not on the map: {reason:<24}{count:>9,}"])
     if summary["thumbnails_missing"]:
         without = counted(summary["thumbnails_missing"], "point has", "points have")
         report([f"{without} no picture: the image is missing or changed; the column thumbnail_problem says why"])

@@ -58,7 +58,7 @@ def test_no_more_embeddings_are_held_than_the_sample_and_a_block(tmp_path, monke
 
 
 def test_rows_without_a_usable_embedding_are_counted_by_reason(tmp_path):
-    digests = [bytes([number]) * 32 for number in range(6)]
+    digests = [bytes([number]) * 32 for number in range(1, 7)]
     write_quality(tmp_path / "t", ["a"] * 6, None, sha256=digests)
     place = next((tmp_path / "t" / "quality").iterdir())
     table = pq.read_table(place)
