@@ -58,7 +58,7 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser) -> 
     network = _network_of(arguments.quality, arguments.allow_incomplete)
     quality = read_qualities(arguments.quality, arguments.allow_incomplete)
     embeddings = read_embeddings(judges[0].path, arguments.allow_incomplete)
-    name = arguments.set or parse_named([arguments.quality], "--quality")[0].name
+    name = arguments.name or parse_named([arguments.quality], "--quality")[0].name
     judged = _judged(arguments, name, judges[0].name, quality, embeddings)
     data = calibration_file(judged, network, (name, judges[0].name), arguments.fmr, arguments.bootstrap, arguments.seed)
     storage.publish_alone(data, output)
@@ -88,7 +88,7 @@ def _judged(
         raise CalibrationError(f"--quality {arguments.quality}: no image has a score")
     pairs = read_pairs(arguments.pairs) if arguments.pairs else _labelled_pairs(arguments, quality, embeddings)
     dataset = Dataset(name, pairs, None, None)
-    comparisons = dataset.compare([embeddings], judge, arguments.score)
+    comparisons = dataset.compare([embeddings], judge, arguments.dissimilarity)
     scores = dataset.qualities(quality, name)
     subjects = subjects_of(pairs, dataset.labels([quality, embeddings]))
     if subjects.max() == 0:

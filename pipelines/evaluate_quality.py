@@ -119,7 +119,7 @@ def _options(arguments: argparse.Namespace) -> EvaluationOptions:
         arguments.embedding_norm,
         arguments.lower_is_better,
         arguments.unscored,
-        arguments.score,
+        arguments.dissimilarity,
         study,
         arguments.against_measure,
         plots=not arguments.no_plots,

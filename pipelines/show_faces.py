@@ -97,7 +97,7 @@ def _add_sheet(parser: Parser) -> None:
         "--output", type=_picture, required=True, metavar="FILE", help="picture to write: .png, .jpg or .webp"
     )
     sheet.add_argument("--overwrite", action="store_true", help="replace the file if it is there")
-    sheet.add_argument("--columns", type=positive, metavar="N", help="faces in a row (default: about a square sheet)")
+    sheet.add_argument("--per-row", type=positive, metavar="N", help="faces in a row (default: about a square sheet)")
     sheet.add_argument("--side", type=_side, default=112, metavar="PIXELS", help="largest side of a face")
 
 

@@ -194,7 +194,7 @@ def _add_curves(options: Parser) -> None:
     how.add_argument(
         "--protocol", type=_protocols, default=list(PROTOCOLS), help="crfiqa, fixed or both (default: both)"
     )
-    how.add_argument("--score", choices=SCORES, default="arccos", help="dissimilarity of two embeddings")
+    how.add_argument("--dissimilarity", choices=SCORES, default="arccos", help="how two embeddings are compared")
     how.add_argument(
         "--allow-unmeasurable", action="store_true", help="also target rates below 1 / number of non-mated pairs"
     )

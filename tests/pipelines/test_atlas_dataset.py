@@ -216,6 +216,7 @@ def test_a_second_run_with_other_settings_is_refused_without_overwrite(scored, t
 
 
 def test_a_finished_atlas_is_not_made_again_and_a_damaged_one_is(scored, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
     output = tmp_path / "a"
     assert atlas(scored, output, "--sample", 12) == 0
     whole = (output / "atlas.parquet").read_bytes()

@@ -32,7 +32,7 @@ def scored(tmp_path):
 
 def test_a_table_embeddings_and_labels_become_a_calibration(scored, capsys):
     folder, embeddings = scored
-    flags = ["--quality", str(folder / "q"), "--embeddings", f"eye={embeddings}", "--set", "grey", "--fmr", "0.02"]
+    flags = ["--quality", str(folder / "q"), "--embeddings", f"eye={embeddings}", "--name", "grey", "--fmr", "0.02"]
     flags += ["--bootstrap", "5", "--output", str(folder / "c.json")]
     assert run(flags) == 0
     content = json.loads((folder / "c.json").read_text())
