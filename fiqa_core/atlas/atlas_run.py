@@ -1,6 +1,5 @@
 """The output folder of an atlas: `atlas.parquet` and `summary.json`, both or nothing that looks whole."""
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -73,8 +72,3 @@ def _finished(output: str) -> dict[str, Any] | None:
     if summary is None or ATLAS not in storage.list_names(output):
         return None
     return summary if footer_digest(storage.join(output, ATLAS)) == summary.get("file_digest") else None
-
-
-def digest_of(names: Mapping[str, str]) -> str:
-    """One digest for the files of a table: their names and footers."""
-    return hashlib.sha256(json.dumps(sorted(names.items())).encode()).hexdigest()[:16]

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from types import ModuleType
+from typing import cast
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from fiqa_core.extras import install_extra
 # Fewer points have no neighbourhoods to show: they lie where their first two principal components put them.
 LEAST_POINTS = 10
 _EXACT_BELOW = 1000  # all pairs are compared; above, Annoy's trees look for neighbours
+_BLOCK = 4096
 _START_SPREAD = 1e-4  # of the first coordinates, as openTSNE's own start
 _NOISE = 1e-6  # equal embeddings must not start in one place: nothing would ever part them
 
@@ -37,7 +39,7 @@ def require_open_tsne() -> ModuleType:
         raise AtlasError(
             f"an atlas needs a package that is not here ({error.name}): {install_extra('atlas')}"
         ) from error
-    return openTSNE
+    return cast(ModuleType, openTSNE)
 
 
 def place(vectors: np.ndarray, seed: int, perplexity: float) -> Layout:
@@ -80,11 +82,15 @@ def _components(vectors: np.ndarray) -> np.ndarray:
         return np.zeros((0, 2))
     mean = vectors.mean(axis=0, dtype=np.float64)
     dim = vectors.shape[1]
-    scatter = vectors.T.astype(np.float64) @ vectors - len(vectors) * np.outer(mean, mean)
-    _, directions = np.linalg.eigh((scatter + scatter.T) / 2)
+    blocks = range(0, len(vectors), _BLOCK)  # in 64 bits they take twice the memory
+    scatter = np.zeros((dim, dim))
+    for start in blocks:
+        centred = vectors[start : start + _BLOCK] - mean
+        scatter += centred.T @ centred
+    _, directions = np.linalg.eigh(scatter)
     two = directions[:, ::-1][:, : min(2, dim)]
     two = two * np.where(two[np.abs(two).argmax(axis=0), np.arange(two.shape[1])] < 0, -1, 1)
-    found = (vectors - mean) @ two
+    found = np.concatenate([(vectors[start : start + _BLOCK] - mean) @ two for start in blocks])
     return np.pad(found, ((0, 0), (0, 2 - two.shape[1])))
 
 

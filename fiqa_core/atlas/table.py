@@ -15,6 +15,7 @@ from fiqa_core.atlas.settings import AtlasSettings
 from fiqa_core.errors import FiqaError
 from fiqa_core.images.decode import ImageRejected
 from fiqa_core.report.decided import Decided
+from fiqa_core.tables.face_sources import FaceSources
 from fiqa_core.tables.face_view import small_jpeg
 from fiqa_core.tables.faces import Face, read_faces
 from fiqa_core.tables.quality_files import TableFile
@@ -77,12 +78,13 @@ def write_atlas(
     extra = extra_columns(settings.columns, sources.parts, sources.decided)
     columns = atlas_schema(sources.decided is not None, extra, made)
     groups = duplicate_groups(sources.parts, sources.decided, rids)
+    places = FaceSources(list(sources.tables), sources.moved)  # it reads the plans once
     missing, named, done = 0, list[Missing](), 0
     compression = {leaf: "none" if leaf == "thumbnail.bytes" else "zstd" for leaf in _leaves(columns)}
     with pq.ParquetWriter(path, columns, compression=compression, write_page_checksum=True) as writer:
         for rows in _grouped(rows_of_points(sources.parts, sources.decided, rids, list(extra))):
             written = []
-            for row, face in zip(rows, read_faces(rows, list(sources.tables), sources.moved), strict=True):
+            for row, face in zip(rows, read_faces(rows, places), strict=True):
                 thumbnail, problem = _thumbnail(face, settings.side)
                 if problem is not None:
                     missing += 1

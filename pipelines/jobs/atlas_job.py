@@ -1,8 +1,9 @@
 """What atlas_dataset does once its command line is read."""
 
 import argparse
+import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
 from typing import Any
@@ -86,7 +87,6 @@ def _embeddings(arguments: argparse.Namespace, parts: Sequence[TableFile]) -> tu
 
 def _description(settings: AtlasSettings, sources: Sources, source: EmbeddingSource) -> dict[str, Any]:
     """All that decides what is written, for `run.json` and the metadata of the file."""
-    embeddings = [file.url for file in embedding_files(source, sources.parts)] if source.kind != "npy" else []
     return {
         "kind": ATLAS_KIND,
         "atlas_version": versions.ATLAS_VERSION,
@@ -98,10 +98,21 @@ def _description(settings: AtlasSettings, sources: Sources, source: EmbeddingSou
             "kind": source.kind,
             "column": source.column,
             "join": source.join,
-            "files": [[url.rpartition("/")[2], footer_digest(url)] for url in embeddings if source.kind != "column"],
+            "files": [[url.rpartition("/")[2], digest] for url, digest in _digests(source, sources.parts)],
         },
         "decisions": None if sources.decided is None else sources.decided.run.get("digest"),
     }
+
+
+def _digests(source: EmbeddingSource, parts: Sequence[TableFile]) -> Iterator[tuple[str, str]]:
+    """The files of the embeddings, each with a digest; none where they are a column of the quality table."""
+    if source.kind == "npy":
+        for url in (*source.places, source.keys):
+            with storage.open_read(url) as stream:
+                yield url, hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
+    elif source.kind != "column":
+        for file in embedding_files(source, parts):
+            yield file.url, footer_digest(file.url)
 
 
 def _make(

@@ -281,11 +281,24 @@ def test_numbers_out_of_range_are_refused(option, capsys):
     assert option[0] in capsys.readouterr().err
 
 
+def test_embeddings_of_an_npy_file_are_taken_and_a_changed_one_is_another_run(scored, tmp_path, caplog):
+    keys = pd.read_parquet(scored[0] / "quality")["key"].tolist()
+    (tmp_path / "keys.txt").write_text("\n".join(keys) + "\n")
+    array = tmp_path / "e.npy"
+    np.save(array, people_images(6, 10, dim=8)[0])
+    words = ["--embedding-keys", tmp_path / "keys.txt"]
+    assert atlas((scored[0], array), tmp_path / "a", *words) == 0
+    assert summary_of(tmp_path / "a")["points"] == FACES
+    np.save(array, people_images(6, 10, dim=8, seed=1)[0])
+    assert atlas((scored[0], array), tmp_path / "a", *words, "--resume") == 2
+    assert "embeddings.files" in caplog.text
+
+
 @needs_shared
 def test_real_faces_of_one_person_lie_together(tmp_path):
     faces = lfw_faces(2000)
     counts = pd.Series([face.label for face in faces]).value_counts()
-    chosen = [face for face in faces if counts[face.label] >= 4][:160]
+    chosen = [face for face in faces if counts[face.label] >= 4][:120]
     members = [
         (f"{number}.{kind}", data)
         for number, face in enumerate(chosen)
