@@ -58,7 +58,11 @@ def make_parser() -> Parser:
     )
     table = parser.add_argument_group("--to csv")
     table.add_argument(
-        "--columns", nargs="+", default=[], metavar="NAME", help="(default: all but embedding and thumb)"
+        "--columns",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="columns of the CSV file (default: all but embedding and thumb)",
     )
     return parser
 
