@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:  # noqa: ARG
             _log.info("the atlas in %s is finished already: nothing to do", arguments.output)
             summary = finished
         else:
-            unknown = {"incomplete": described(whole.gaps)} if whole.gaps else {}
+            unknown: dict[str, Any] = {"incomplete": described(whole.gaps)} if whole.gaps else {}
             unknown |= {"incomplete_embeddings": described(gaps)} if gaps else {}
             unknown |= {"samples": list(whole.samples)} if whole.samples else {}
             summary = _make(output, settings, sources, source, made, unknown)
