@@ -59,7 +59,7 @@ def make_parser() -> Parser:
     parser = Parser(
         "embed_dataset",
         "Embed every image of a sharded face dataset with a face recognition network; write a Parquet table with the "
-        "columns of score_dataset's.",
+        "columns of fiqa score's.",
         [
             "--input 'shards/*.tar' --output embeddings --model recognition.onnx",
             "--input faces/ --output scores --model quality.onnx --output-kind quality --onnx-mean 128 --onnx-std 128",

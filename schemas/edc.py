@@ -103,7 +103,7 @@ RECOMMENDATION_COLUMNS: dict[str, str] = {
     "fmr": COLUMNS["fmr"],
     "kind": "`stops_paying`: below it pairs fail more often than the average pair; `target`: the FNMR falls to it.",
     "target_fnmr": "The FNMR asked for (`target` only).",
-    "min_quality": "For filter_dataset's --min-quality; empty where no threshold does it.",
+    "min_quality": "For fiqa filter's --min-quality; empty where no threshold does it.",
     "min_quality_low": "Lower end of its 95 % band; empty without one.",
     "min_quality_high": "Upper end of that band.",
     "discard": "Share of the mated pairs that go.",

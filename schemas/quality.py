@@ -53,7 +53,7 @@ COLUMNS: dict[str, str] = {
     **{name: column.description for name, column in POSE.items()},
     "warped": "Whether the face was warped to the 112x112 template; false: the picture is an aligned crop already and "
     "was used as it is.",
-    "crops": "Keys of the aligned faces in the tar of the same name in `crops/` (align_dataset); null for none. The "
+    "crops": "Keys of the aligned faces in the tar of the same name in `crops/` (fiqa align); null for none. The "
     "columns before are of the first.",
     "embedding": "Face recognition embedding as the network gives it (not normalised); null unless scored.",
 }

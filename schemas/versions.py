@@ -16,3 +16,6 @@ POLICY_VERSION = 1
 
 # Raised when a column of the decisions table changes, or the same policy would decide otherwise.
 DECISIONS_VERSION = 4
+
+# Raised when a column of the atlas changes, or the same settings would place the points elsewhere.
+ATLAS_VERSION = 1

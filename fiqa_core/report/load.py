@@ -71,7 +71,7 @@ def _batches(
         for batch in rows:
             extra = next(beside, None) if decided else None
             if decided and (extra is None or extra.num_rows != batch.num_rows):
-                raise ReportError(f"{url}: its rows do not go with {part.url}. Run filter_dataset again.")
+                raise ReportError(f"{url}: its rows do not go with {part.url}. Run fiqa filter again.")
             yield _rows(batch, extra, first, group_by, schema)
             first += batch.num_rows
 

@@ -23,6 +23,8 @@ SEAL = "digest_of_this_account"
 
 _RUN_KEYS = {"inputs", "unit_size", "plan_version", "package_version", "units", "settings"}
 FILTER_KIND = "filter_dataset"
+ATLAS_KIND = "atlas_dataset"
+ATLAS = "atlas.parquet"
 _FILTER_KEYS = {
     "kind", "decisions_version", "digest", "policy", "write", "shard_size", "quality", "against", "findings",
 }  # fmt: skip
@@ -59,6 +61,18 @@ def parse_filter_run(data: bytes) -> dict[str, Any]:
     for name in ("quality", "against", "findings"):
         if not isinstance(run[name], list) or not all(_is_file(file) for file in run[name]):
             raise ValueError(f"its {name} is not a list of files")
+    return run
+
+
+def parse_atlas_run(data: bytes) -> dict[str, Any]:
+    """What the `run.json` of an atlas says.
+
+    Raises:
+        ValueError: it is not one that an atlas run wrote.
+    """
+    run = own_json(data)
+    if run.get("kind") != ATLAS_KIND or not isinstance(run.get("settings"), dict):
+        raise ValueError("not what an atlas run writes")
     return run
 
 

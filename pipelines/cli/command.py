@@ -17,6 +17,7 @@ from pipelines.cli.faults import as_ours, log_bug, log_error
 from pipelines.cli.interrupts import watched
 from pipelines.cli.log_format import Lines, VisibleFormatter
 from pipelines.cli.parser import Parser
+from pipelines.cli.program import called_commands
 
 __all__ = [
     "EXIT_BAD_INPUT",
@@ -109,7 +110,7 @@ def set_up_logging(level: int = logging.INFO) -> None:
         if type(handler) is logging.StreamHandler:
             root.removeHandler(handler)
     ours = logging.StreamHandler(sys.stderr)
-    ours.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
+    ours.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s", called_commands()))
     ours.addFilter(_is_wanted)
     logging.basicConfig(level=level, handlers=[ours])
     logging.getLogger("apache_beam").setLevel(logging.WARNING)

@@ -131,4 +131,4 @@ def without_threshold(methods: Sequence[str]) -> list[str]:
     if not methods:
         return []
     names = ", ".join(dict.fromkeys(methods))
-    return [f"no threshold for {names}: filter_dataset filters by a table's column `quality` in which higher is better"]
+    return [f"no threshold for {names}: fiqa filter filters by a table's column `quality` in which higher is better"]

@@ -30,15 +30,15 @@ def make_parser() -> Parser:
         nargs="+",
         required=True,
         metavar="URI",
-        help="quality tables: outputs of score_dataset",
+        help="quality tables: outputs of fiqa score",
     )
     data.add_argument(
         "--decisions",
         type=named,
         metavar="URI",
-        help="output of filter_dataset over the same tables, in the same order (default: none)",
+        help="output of fiqa filter over the same tables, in the same order (default: none)",
     )
-    data.add_argument("--edc", type=named, metavar="URI", help="output of evaluate_quality (default: none)")
+    data.add_argument("--edc", type=named, metavar="URI", help="output of fiqa evaluate (default: none)")
     data.add_argument("--output", type=named, required=True, metavar="FILE.html", help="file to write")
     data.add_argument("--overwrite", action="store_true", help="replace an existing file")
     add_allow_incomplete(data)

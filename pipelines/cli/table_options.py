@@ -93,7 +93,7 @@ def add_calibration_option(group: argparse._ArgumentGroup) -> None:
         "--calibration",
         type=named,
         metavar="FILE",
-        help="add percentile and predicted_fnmr by a file of calibrate_scores (embedded or "
+        help="add percentile and predicted_fnmr by a file of fiqa calibrate (embedded or "
         "embedded-mixed: those of this package's network, on LFW and on its copy of mixed quality; default: none)",
     )
 

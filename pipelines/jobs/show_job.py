@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:  # noqa: ARG
         raise OptionError(f"there is no row{fits}: nothing was written")
     lost: list[Face] = []
     faces = _watched(read_faces(rows, arguments.quality, arguments.moved), lost)
-    sheet = contact_sheet(faces, rows.num_rows, arguments.columns or 0, arguments.side)
+    sheet = contact_sheet(faces, rows.num_rows, arguments.per_row or 0, arguments.side)
     storage.publish_alone(_encoded(sheet, arguments.output), output)
     for face in lost[:_NAMED]:
         _log.warning("%s: %s: %s", face.row.get("shard"), face.row.get("key"), face.problem)

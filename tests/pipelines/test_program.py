@@ -14,6 +14,7 @@ import pytest
 
 from pipelines import (
     align_dataset,
+    atlas_dataset,
     calibrate_scores,
     embed_dataset,
     evaluate_quality,
@@ -58,6 +59,7 @@ PARSERS = {
     "report": report_dataset.make_parser,
     "networks": list_networks.make_parser,
     "export-onnx": export_onnx.make_parser,
+    "atlas": atlas_dataset.make_parser,
 }
 # Enough for the options that a command needs.
 NEEDED = {
@@ -77,6 +79,7 @@ NEEDED = {
     "report": ["--quality", "q", "--output", "o.html"],
     "networks": [],
     "export-onnx": ["--output", "o.onnx"],
+    "atlas": ["--quality", "q", "--output", "o"],
 }
 
 

@@ -227,7 +227,7 @@ def _shape(batch: pa.RecordBatch, url: str) -> list[pa.Array]:
 def _without_quality(part: TableFile) -> str:
     if part.embedding_dim:
         return (
-            "It looks like an output of embed_dataset, which has no quality: give it as --embeddings, and a table with "
+            "It looks like an output of fiqa embed, which has no quality: give it as --embeddings, and a table with "
             "scores here."
         )
     return "Score its part again."

@@ -184,7 +184,7 @@ class Quality:
             stored=True,
         ),
         optional(Number("a percentile from 0 to 100", least=0, most=100)),
-        "drop rows below this percentile of the set that the scores are calibrated on (score_dataset --calibration)",
+        "drop rows below this percentile of the set that the scores are calibrated on (fiqa score --calibration)",
         "--min-percentile",
         "P",
     )
@@ -197,7 +197,7 @@ class Quality:
             stored=True,
         ),
         optional(Number("a rate from 0 to 1", least=0, most=1)),
-        "drop rows whose predicted false non-match rate is above this (score_dataset --calibration)",
+        "drop rows whose predicted false non-match rate is above this (fiqa score --calibration)",
         "--max-predicted-fnmr",
         "RATE",
     )

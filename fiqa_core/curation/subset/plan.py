@@ -172,7 +172,7 @@ def _unit(part: TableFile, settings: SubsetSettings) -> Unit:
     if part.unit is None:
         raise SubsetError(
             f"{part.url}: the place of its images is unknown: there is no plan/units.parquet beside the table. A "
-            "subset is written from the output folder of score_dataset; write a manifest for a table from elsewhere."
+            "subset is written from the output folder of fiqa score; write a manifest for a table from elsewhere."
         )
     unit = part.unit
     for old, new in settings.moved:
