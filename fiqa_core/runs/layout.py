@@ -26,6 +26,7 @@ FILTER_KIND = "filter_dataset"
 _FILTER_KEYS = {
     "kind", "decisions_version", "digest", "policy", "write", "shard_size", "quality", "against", "findings",
 }  # fmt: skip
+CLEAN_KIND = "clean_dataset"
 MOST_BYTES = 64 << 20
 _MOST_UNIT_SIZE = 1 << 40
 
@@ -59,6 +60,19 @@ def parse_filter_run(data: bytes) -> dict[str, Any]:
     for name in ("quality", "against", "findings"):
         if not isinstance(run[name], list) or not all(_is_file(file) for file in run[name]):
             raise ValueError(f"its {name} is not a list of files")
+    return run
+
+
+def parse_clean_run(data: bytes) -> dict[str, Any]:
+    """What the `run.json` of a run of clean_dataset says.
+
+    Raises:
+        ValueError: it is not one that such a run wrote.
+    """
+    run = own_json(data)
+    inputs = run.get("input")
+    if run.get("kind") != CLEAN_KIND or not isinstance(inputs, list) or not all(isinstance(uri, str) for uri in inputs):
+        raise ValueError("not what clean_dataset writes")
     return run
 
 

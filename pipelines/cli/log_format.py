@@ -12,7 +12,7 @@ _OURS = frozenset(
     {
         *("fiqa_core", "pipelines", "transforms", "examples", "benchmarks", "__main__"),
         *("score_dataset", "embed_dataset", "filter_dataset", "evaluate_quality", "train_fiqa", "measure_baselines"),
-        "show_faces",
+        *("show_faces", "clean_dataset"),
     }
 )
 
