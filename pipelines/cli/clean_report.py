@@ -47,8 +47,8 @@ def print_account(
 def no_room(needed: int, free: int, output: str) -> str:
     """The error where the images do not fit."""
     return (
-        f"{output}: the images need about {_size(needed)}, and {_size(free)} are free. No image was written. Make room and "
-        "run the same command again, or write less: a stricter policy, or `write: none`"
+        f"{output}: the images need about {_size(needed)}, and {_size(free)} are free. No image was written. Make room "
+        "and run the same command again, or write less: a stricter policy, or `write: none`"
     )
 
 

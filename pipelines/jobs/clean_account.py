@@ -1,4 +1,4 @@
-"""The account of clean_dataset before images are written: what further rules would take, and the room that is needed."""
+"""The account of clean_dataset before images are written: what is kept, and what further rules would take."""
 
 import argparse
 import hashlib

@@ -13,10 +13,15 @@ from typing import Any
 
 from fiqa_core import storage
 from fiqa_core.curation.recipe import clean_run
-from fiqa_core.curation.recipe.recipe_file import located_everywhere, new_recipe, read_recipe, with_line
+from fiqa_core.curation.recipe.recipe_file import (
+    OWN_CALIBRATION,
+    located_everywhere,
+    new_recipe,
+    read_recipe,
+    with_line,
+)
 from fiqa_core.curation.recipe.reconcile import reconcile
 from fiqa_core.curation.recipe.sections import Recipe
-from fiqa_core.models import EMBEDDED
 from fiqa_core.report.charts import require_matplotlib
 from fiqa_core.runs.layout import SUMMARY, sealed, unsealed
 from fiqa_core.runs.lock import hold_output
@@ -108,7 +113,7 @@ def _place(arguments: argparse.Namespace, output: str | None) -> tuple[str | Non
 def _with_own_calibration(recipe: Recipe) -> Recipe:
     score = recipe.score
     if score.model is None and score.network is None and score.calibration is None and not score.options:
-        return replace(recipe, score=replace(score, calibration=EMBEDDED))
+        return replace(recipe, score=replace(score, calibration=OWN_CALIBRATION))
     return recipe
 
 
@@ -235,11 +240,8 @@ def _report(clean: Clean, decisions: str, further: str) -> tuple[str, bool]:
     shows = hashlib.sha256(json.dumps([decisions, further, settings]).encode()).hexdigest()
     place = storage.join(output, SUMMARY)
     earlier = unsealed(place) if storage.stat(place) is not None else None
-    if (
-        earlier is not None
-        and earlier.get("report_of") == shows
-        and storage.stat(storage.join(output, clean_run.REPORT))
-    ):
+    page = storage.stat(storage.join(output, clean_run.REPORT))
+    if page is not None and earlier is not None and earlier.get("report_of") == shows:
         _log.info("the report is there already")
         return shows, False
     if stage is not None:

@@ -98,11 +98,8 @@ def further_rules(
         changed = replace(
             policy, duplicates=replace(policy.duplicates, near="all"), near=replace(policy.near, by=near_by)
         )
-        name = (
-            "duplicates: {near: all}"
-            if near_by == policy.near.by
-            else f"near: {{by: {near_by}}}, duplicates: {{near: all}}"
-        )
+        by = "" if near_by == policy.near.by else f"near: {{by: {near_by}}}, "
+        name = f"{by}duplicates: {{near: all}}"
         yield FurtherRule(name, "nearly the same picture is in another row", changed, _MOST_ALIKE_FIRST)
     quality = policy.quality
     if not quality.drop_fraction:

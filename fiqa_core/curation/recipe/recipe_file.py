@@ -10,12 +10,16 @@ import yaml
 
 from fiqa_core.curation.decisions.policy import SECTIONS as POLICY_SECTIONS
 from fiqa_core.curation.recipe.sections import ORDER, POLICY, SECTIONS, Recipe, cautious_policy, policy_key
+from fiqa_core.models import EMBEDDED
 from fiqa_core.settings.fields import SettingError, declared, replaced
 from fiqa_core.settings.yaml_file import FileKind, Values, located, parse_settings, read_file, refuse_missing
 from fiqa_core.storage import absolute
 from schemas.versions import POLICY_VERSION
 
 RECIPE = "recipe.yaml"
+# A calibration, and a network, that are no files of the user's.
+OWN_CALIBRATION = "embedded"
+IN_THE_PACKAGE = frozenset({OWN_CALIBRATION, "embedded-mixed", EMBEDDED})
 _VERSION = 1
 _KIND = FileKind(
     "recipe",
@@ -80,25 +84,22 @@ def with_line(error: SettingError, url: str) -> SettingError:
 def located_everywhere(recipe: Recipe) -> Recipe:
     """The recipe with absolute places, so that it can be run again from any folder."""
     data, score, embed, decide = recipe.data, recipe.score, recipe.embed, recipe.decide
-    own = {"embedded", "embedded-mixed"}
     return replace(
         recipe,
         data=replace(data, input=tuple(map(absolute, data.input)), output=absolute(data.output)),
-        score=replace(
-            score,
-            model=score.model and absolute(score.model),
-            calibration=score.calibration
-            if score.calibration in own
-            else score.calibration and absolute(score.calibration),
-        ),
-        embed=replace(embed, model=embed.model and absolute(embed.model)),
+        score=replace(score, model=_absolute(score.model), calibration=_absolute(score.calibration)),
+        embed=replace(embed, model=_absolute(embed.model)),
         decide=replace(
             decide,
-            review=decide.review and absolute(decide.review),
-            labels=decide.labels and absolute(decide.labels),
+            review=_absolute(decide.review),
+            labels=_absolute(decide.labels),
             against=tuple(map(absolute, decide.against)),
         ),
     )
+
+
+def _absolute(place: str | None) -> str | None:
+    return place if place is None or place in IN_THE_PACKAGE else absolute(place)
 
 
 def without_secrets(uri: str) -> str:
@@ -114,7 +115,8 @@ def to_yaml(recipe: Recipe) -> str:
     lines = [
         "# Recipe of fiqa clean (docs/clean.md). Edit it and run it again:",
         "#   fiqa clean --recipe THIS_FILE",
-        "# Stages whose settings and input did not change are kept; changed ones and what depends on them are done again.",
+        "# Stages whose settings and input did not change are kept; changed ones, and what depends on them, are done",
+        "# again.",
         f"version: {_VERSION}",
     ]
     for section in ORDER:
@@ -137,7 +139,8 @@ def _keys(kind: Any, values: Mapping[str, Any], indent: str) -> Iterator[str]:
             yield f"{indent}# one of: " + ", ".join(word or "''" for word in choices)
         value = values[item.name]
         if _plain(value) != (list(value) if isinstance(value, tuple) else value):
-            yield f"{indent}# Left out here, for it may be a secret: a user name, or what gives access. Give it as {declared(item).flag or 'before'}."
+            option = declared(item).flag or "it"
+            yield f"{indent}# What gives access is left out here (a user name, a signature): give {option} with it again."
         yield f"{indent}{item.name}: {_flow(value)}"
 
 
