@@ -42,11 +42,11 @@ def make_parser() -> Parser:
         ],
         [
             "Without options it is cautious: exact copies and what cannot be decoded go, and the account says what "
-            "each further rule would take. The recipe, with every setting, is OUTPUT/recipe.yaml: edit it and run it again. "
-            "Options stand above the recipe. Every stage goes on from where it stopped. docs/clean.md.",
+            "each further rule would take. The recipe, with every setting, is OUTPUT/recipe.yaml: edit it and run it "
+            "again. Options stand above the recipe. Every stage goes on from where it stopped. docs/clean.md.",
             "Exit code: 0 done, every record is accounted for; 2 bad input or option, or a stage broke off; 3 "
-            "finished, but shards could not be read or images not written; 4 a bug; 5 no yes, so no image was written; 130 "
-            "interrupted. docs/exit_codes.md.",
+            "finished, but shards could not be read or images not written; 4 a bug; 5 no yes, so no image was written; "
+            "130 interrupted. docs/exit_codes.md.",
         ],
         passes_on=False,
     )

@@ -36,7 +36,7 @@ def print_account(
     for each in taken:
         whole = f", {each.whole:,} as a whole" if each.whole else ""
         of = f"{counted(each.images, 'image')} of {counted(each.identities, 'identity', 'identities')}{whole}"
-        lines += [f"  {each.name:<40} {of}", f"      where {each.meaning}"]
+        lines += [f"  {each.name:<44} {of}", f"      where {each.meaning}"]
     if needed is not None:
         room = "" if free is None else f"; free in {output}: {_size(free)}"
         lines.append(f"room on disk for the images: about {_size(needed)}{room}")

@@ -197,7 +197,9 @@ def _write(
     worst: int,
 ) -> int:
     recipe, output = clean.recipe, clean.output
-    planned = clean_write.plan_writing(recipe, output, looked, decided["rows"] - decided["kept"])
+    asked = hashlib.sha256(json.dumps([decided["decisions_run"], asdict(recipe.subset)]).encode()).hexdigest()
+    agreed = _earlier(output).get("agreed") == asked
+    planned = clean_write.plan_writing(recipe, output, looked, decided["rows"] - decided["kept"], agreed)
     summary = {
         "records": scores["records"],
         "status": scores["status"],
@@ -207,13 +209,14 @@ def _write(
         "account": clean_account.counts_of(looked),
     }
     clean_write.account(planned, scores, clean.shown)
-    if recipe.writes and decided["rows"] and not clean_write.agreed(planned, clean.yes):
+    if recipe.writes and not clean_write.has_yes(planned, clean.yes):
         _finish(output, summary | {"complete": False})
         report(unanswered_lines(recipe, clean.shown))
         return EXIT_UNANSWERED
     done: dict[str, Any] = {}
     total = len(clean.stages.all()) + 1
     if recipe.writes:
+        summary["agreed"] = asked
         _finish(output, summary | {"complete": False})
         with _named(total, total, "write"):
             done = clean_write.write(planned)
@@ -228,6 +231,11 @@ def _write(
     return EXIT_OK if complete else EXIT_INCOMPLETE
 
 
+def _earlier(output: str) -> dict[str, Any]:
+    """The summary that the last run left; empty if there is none of ours."""
+    return unsealed(storage.join(output, SUMMARY)) or {}
+
+
 def _finish(output: str, summary: dict[str, Any]) -> None:
     storage.publish_bytes(sealed(summary), output, storage.join(output, SUMMARY))
     storage.sweep(output)
@@ -238,10 +246,8 @@ def _report(clean: Clean, decisions: str, further: str) -> tuple[str, bool]:
     stage, output = clean.stages.report, clean.output
     settings = [asdict(clean.recipe.report), stage.line if stage is not None else "", PACKAGE_VERSION]
     shows = hashlib.sha256(json.dumps([decisions, further, settings]).encode()).hexdigest()
-    place = storage.join(output, SUMMARY)
-    earlier = unsealed(place) if storage.stat(place) is not None else None
     page = storage.stat(storage.join(output, clean_run.REPORT))
-    if page is not None and earlier is not None and earlier.get("report_of") == shows:
+    if page is not None and _earlier(output).get("report_of") == shows:
         _log.info("the report is there already")
         return shows, False
     if stage is not None:

@@ -1,5 +1,6 @@
 """The last stage of clean_dataset: the images, after a yes; an earlier recipe's images stay until then."""
 
+import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,12 +10,12 @@ from fiqa_core import storage
 from fiqa_core.curation.decisions.decision_files import DECISIONS
 from fiqa_core.curation.decisions.filter_run import Writing
 from fiqa_core.curation.dropped.plan import check_dropped_source
-from fiqa_core.curation.dropped.settings import DROPPED_INDEX
+from fiqa_core.curation.dropped.settings import DROPPED
 from fiqa_core.curation.recipe.clean_run import DECIDED
 from fiqa_core.curation.recipe.room import free_bytes, needed_bytes
 from fiqa_core.curation.recipe.sections import NO_IMAGES, Recipe
 from fiqa_core.curation.subset.plan import EarlierSubset, check_source, earlier_subset
-from fiqa_core.curation.subset.settings import AnotherSubsetError, SubsetSettings
+from fiqa_core.curation.subset.settings import SUBSET, AnotherSubsetError, SubsetSettings
 from fiqa_core.tables.quality_files import TableFile
 from pipelines.cli.clean_report import no_room, print_account, question
 from pipelines.cli.errors import OptionError
@@ -23,32 +24,38 @@ from pipelines.jobs.clean_account import Looked
 from pipelines.jobs.filter_job import refuse_two_kinds_of_labels
 from pipelines.runners.beam_options import beam_options
 
+_log = logging.getLogger("clean_dataset")
+
 
 @dataclass(frozen=True)
 class Planned:
-    """What is to be written. earlier: what of the kept images lies there; None: they are not asked for.
-    images: that were decided to go, for those that are written by reason."""
+    """What is to be written.
+
+    Attributes:
+        earlier: what of the kept images lies there; None: they are not asked for. dropped: images that go, which are
+            written by reason if that is asked for. agreed: somebody said yes to exactly this before.
+    """
 
     recipe: Recipe
     output: str
     looked: Looked
     earlier: EarlierSubset | None
     dropped: int
+    agreed: bool
 
     @property
     def needs_yes(self) -> bool:
         """Whether images would be written that nobody agreed to."""
+        if self.agreed:
+            return False
         if self.earlier is not None and self.earlier.state in ("none", "other"):
             return bool(self.earlier.images or self.earlier.state == "other")
-        return bool(self.recipe.subset.dropped and self.dropped and not self._has_dropped())
+        return bool(self.recipe.subset.dropped and self.dropped)
 
     @property
     def is_new(self) -> bool:
         """Whether the images are not all there."""
-        return self.needs_yes or (self.earlier is not None and self.earlier.state == "begun")
-
-    def _has_dropped(self) -> bool:
-        return bool(storage.list_names(storage.join(self.output, DROPPED_INDEX)))
+        return self.needs_yes or (self.earlier is not None and self.earlier.state != "complete")
 
 
 def check_writing(recipe: Recipe, parts: tuple[TableFile, ...]) -> None:
@@ -63,8 +70,8 @@ def check_writing(recipe: Recipe, parts: tuple[TableFile, ...]) -> None:
         check_dropped_source(parts, ())
 
 
-def plan_writing(recipe: Recipe, output: str, looked: Looked, dropped: int) -> Planned:
-    """What is to be written, compared with what lies there; nothing is written.
+def plan_writing(recipe: Recipe, output: str, looked: Looked, dropped: int, agreed: bool) -> Planned:
+    """What is to be written, compared with what lies there; nothing is written. Arguments as of `Planned`.
 
     Raises:
         SubsetError: the kept images cannot be written as asked. OptionError: labels of two kinds.
@@ -76,7 +83,7 @@ def plan_writing(recipe: Recipe, output: str, looked: Looked, dropped: int) -> P
         refuse_two_kinds_of_labels(looked.tables, recipe.policy, writing)
         decisions = storage.join(output, DECIDED, DECISIONS)
         earlier = earlier_subset(looked.tables.own, decisions, _settings(recipe), output)
-    return Planned(recipe, output, looked, earlier, dropped)
+    return Planned(recipe, output, looked, earlier, dropped, agreed)
 
 
 def account(planned: Planned, scores: dict[str, Any], shown: str) -> None:
@@ -100,7 +107,7 @@ def account(planned: Planned, scores: dict[str, Any], shown: str) -> None:
         raise OptionError(no_room(needed, free, shown))
 
 
-def agreed(planned: Planned, yes: bool, ask: Callable[[str], str] = input) -> bool:
+def has_yes(planned: Planned, yes: bool, ask: Callable[[str], str] = input) -> bool:
     """Whether the images may be written: they are what was begun, `--yes`, or the answer on a terminal is yes."""
     if yes or not planned.needs_yes:
         return True
@@ -122,6 +129,7 @@ def write(planned: Planned) -> dict[str, Any]:
     parts, decisions = planned.looked.tables.own, storage.join(output, DECIDED, DECISIONS)
     done: dict[str, Any] = {}
     workers = recipe.run.workers
+    _warn_of_earlier(planned)
     if recipe.subset.write != NO_IMAGES:
         resume = planned.earlier is None or planned.earlier.state != "other"
         done["subset"] = subset_job.write_subset(
@@ -135,6 +143,16 @@ def write(planned: Planned) -> dict[str, Any]:
             report = dropped_job.write_dropped(parts, decisions, (), output, options, resume=False)
         done["dropped_images"] = report
     return done
+
+
+def _warn_of_earlier(planned: Planned) -> None:
+    subset = planned.recipe.subset
+    for folder, wanted in ((SUBSET, subset.write != NO_IMAGES), (DROPPED, subset.dropped)):
+        if not wanted and storage.list_names(storage.join(planned.output, folder)):
+            _log.warning(
+                "%s: left as it is, with the images of an earlier recipe; this one writes none there",
+                storage.join(planned.output, folder),
+            )
 
 
 def _settings(recipe: Recipe) -> SubsetSettings:

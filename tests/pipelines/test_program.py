@@ -15,6 +15,7 @@ import pytest
 from pipelines import (
     align_dataset,
     calibrate_scores,
+    clean_dataset,
     embed_dataset,
     evaluate_quality,
     export_scores,
@@ -54,6 +55,7 @@ PARSERS = {
     "prepare-benchmark": prepare_benchmark.make_parser,
     "original-scores": original_scores.make_parser,
     "report": report_dataset.make_parser,
+    "clean": clean_dataset.make_parser,
 }
 # Enough for the options that a command needs.
 NEEDED = {
@@ -71,6 +73,7 @@ NEEDED = {
     "prepare-benchmark": ["--pairs", "p", "--data-dir", "d", "--name", "n"],
     "original-scores": ["--datasets", "a", "--model_path", "m"],
     "report": ["--quality", "q", "--output", "o.html"],
+    "clean": ["--input", "i", "--output", "o"],
 }
 
 

@@ -116,7 +116,8 @@ def further_rules(
 
 def _of_quality(policy: Policy, key: str, value: float, meaning: str) -> FurtherRule:
     # Its own action counts: with `weight` a rule of quality takes nothing.
-    changed = replace(policy, quality=replace(policy.quality, **{key: value}))
+    rule: dict[str, Any] = {key: value}
+    changed = replace(policy, quality=replace(policy.quality, **rule))
     return FurtherRule(f"quality: {{{key}: {value:g}}}", meaning, changed)
 
 

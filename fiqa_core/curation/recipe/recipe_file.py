@@ -140,7 +140,7 @@ def _keys(kind: Any, values: Mapping[str, Any], indent: str) -> Iterator[str]:
         value = values[item.name]
         if _plain(value) != (list(value) if isinstance(value, tuple) else value):
             option = declared(item).flag or "it"
-            yield f"{indent}# What gives access is left out here (a user name, a signature): give {option} with it again."
+            yield f"{indent}# What gives access is left out (a user name, a signature): give {option} with it."
         yield f"{indent}{item.name}: {_flow(value)}"
 
 
