@@ -2,7 +2,6 @@
 
 import logging
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,7 +106,7 @@ def account(planned: Planned, scores: dict[str, Any], shown: str) -> None:
         raise OptionError(no_room(needed, free, shown))
 
 
-def has_yes(planned: Planned, yes: bool, ask: Callable[[str], str] = input) -> bool:
+def has_yes(planned: Planned, yes: bool) -> bool:
     """Whether the images may be written: they are what was begun, `--yes`, or the answer on a terminal is yes."""
     if yes or not planned.needs_yes:
         return True
@@ -117,7 +116,7 @@ def has_yes(planned: Planned, yes: bool, ask: Callable[[str], str] = input) -> b
     images = (earlier.images if earlier is not None else 0) + (planned.dropped if planned.recipe.subset.dropped else 0)
     what = f"as {planned.recipe.subset.write}" if earlier is not None else "that go, by reason,"
     try:
-        answer = ask(question(images, what, earlier is not None and earlier.state == "other"))
+        answer = input(question(images, what, earlier is not None and earlier.state == "other"))
     except EOFError:
         return False
     return answer.strip().lower() in ("y", "yes")
