@@ -32,7 +32,7 @@ from pipelines.cli.clean_options import settings_of
 from pipelines.cli.clean_report import next_line, unanswered_lines
 from pipelines.cli.errors import OptionError
 from pipelines.cli.exit_codes import EXIT_INCOMPLETE, EXIT_OK, EXIT_UNANSWERED
-from pipelines.cli.filter_report import written
+from pipelines.cli.filter_report import print_account, written
 from pipelines.cli.log_format import report
 from pipelines.jobs import clean_account, clean_write, embed_job, filter_job, report_job, score_job
 from pipelines.jobs.clean_stages import (
@@ -152,9 +152,7 @@ def _run_on(clean: Clean) -> int:
     total = len(stages.all()) + recipe.writes
     with _numbered(1, total, stages.score):
         code = run_again(stages.score, functools.partial(_score, parser=stages.score.parser))
-    if code != EXIT_OK and not (code == EXIT_INCOMPLETE and recipe.data.allow_incomplete):
-        if code == EXIT_INCOMPLETE:
-            report(["the scores are not complete, so nothing more was done. --allow-incomplete goes on without"])
+    if not _goes_on(code, recipe):
         return code
     scores, worst = stages.score.finished(), code
     if not scores["records"]:
@@ -168,7 +166,7 @@ def _run_on(clean: Clean) -> int:
     if stages.embed is not None:
         with _numbered(2, total, stages.embed):
             code = run_again(stages.embed, functools.partial(_embed, parser=stages.embed.parser))
-        if code != EXIT_OK and not (code == EXIT_INCOMPLETE and recipe.data.allow_incomplete):
+        if not _goes_on(code, recipe):
             return code
         embeddings, worst = stages.embed.finished(), max(worst, code)
     number = len(stages.all()) - (stages.report is not None)
@@ -185,6 +183,13 @@ def _run_on(clean: Clean) -> int:
             page, is_new = _report(clean, decided["decisions_run"], looked.digest)
             changed |= is_new
     return _write(clean, scores, decided, looked, changed, page, worst)
+
+
+def _goes_on(code: int, recipe: Recipe) -> bool:
+    """Whether a stage that ended with this code lets the next one begin."""
+    if code == EXIT_INCOMPLETE and not recipe.data.allow_incomplete:
+        report(["the table is not complete, so nothing more was done. --allow-incomplete goes on without what is lost"])
+    return code == EXIT_OK or (code == EXIT_INCOMPLETE and recipe.data.allow_incomplete)
 
 
 def _write(
@@ -208,6 +213,7 @@ def _write(
         "report_of": page,
         "account": clean_account.counts_of(looked),
     }
+    print_account(clean.stages.decide.arguments, decided)
     clean_write.account(planned, scores, clean.shown)
     if recipe.writes and not clean_write.has_yes(planned, clean.yes):
         _finish(output, summary | {"complete": False})

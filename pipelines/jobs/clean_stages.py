@@ -132,9 +132,9 @@ def run_again(stage: Stage, run: Callable[[argparse.Namespace], int]) -> int:
     try:
         return run(stage.arguments)
     except AnotherRunError as error:
-        _log.info("%s is done again, for something changed:", stage.name)
+        _log.warning("%s is done again, for something changed:", stage.name)
         for difference in error.differences:
-            _log.info("  %s", difference)
+            _log.warning("  %s", difference)
     stage.arguments.resume, stage.arguments.overwrite = False, True
     return run(stage.arguments)
 

@@ -86,10 +86,10 @@ def plan_writing(recipe: Recipe, output: str, looked: Looked, dropped: int, agre
 
 
 def account(planned: Planned, scores: dict[str, Any], shown: str) -> None:
-    """Print the account.
+    """Print the account, after that of the decisions, and refuse what does not fit.
 
     Args:
-        shown: the output as the user calls it.
+        scores: summary of the scoring run. shown: the output as the user calls it.
 
     Raises:
         OptionError: the images do not fit on the disk.

@@ -46,8 +46,8 @@ _log = logging.getLogger("filter_dataset")
 def run(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser, stage: bool = False) -> int:
     """Filter; `rest`: Beam's options.
 
-    `stage`: as a step of another command, which says itself what comes next. With --overwrite, findings of the same
-    search are used again.
+    `stage`: as a step of another command, which prints the account and says what comes next. With --overwrite, findings
+    of the same search are used again.
     """
     options = command_options(arguments, rest, parser)
     refuse_contradictions(arguments)
@@ -94,8 +94,8 @@ def _run_on(
     finished = filter_output.begin(output, described, arguments.overwrite, tables.review, keep_findings=stage)
     if finished is not None and not is_subset(writing.what) and not arguments.write_dropped:
         _log.info("the run in %s is complete already: nothing to do", arguments.output)
-        print_account(arguments, finished)
         if not stage:
+            print_account(arguments, finished)
             print_end(arguments, finished)
         return EXIT_OK
     tables, found = _find(search, tables, output, options)
@@ -106,7 +106,7 @@ def _run_on(
             _resources(arguments, folder),
             output,
             described,
-            lambda decided: print_account(arguments, decided | {"findings": found}),
+            None if stage else lambda decided: print_account(arguments, decided | {"findings": found}),
         )
     summary |= {"complete": True, "policy": policy.to_dict(), "decisions_run": described.digest(), "findings": found}
     if is_subset(writing.what):
