@@ -6,6 +6,7 @@ from dataclasses import fields
 from fiqa_core.curation.decisions.policy import SECTIONS as POLICY_SECTIONS
 from fiqa_core.curation.decisions.policy_file import read_policy
 from fiqa_core.curation.recipe.sections import SECTIONS, policy_key
+from fiqa_core.settings.fields import declared
 from fiqa_core.settings.yaml_file import Values
 from pipelines.cli.command import named
 from pipelines.cli.parser import Parser
@@ -36,8 +37,7 @@ def make_parser() -> Parser:
         "Clean a dataset by one recipe: score, embed (where a network is named), find wrong labels and duplicates, "
         "decide, report, and, after an account and a yes, write the kept images.",
         [
-            "--input 'shards/*.tar' --output cleaned",
-            "--input 'shards/*.tar' --output cleaned --embedding-model recognition.onnx --drop-wrong-labels --yes",
+            "--input 'shards/*.tar' --output cleaned --embedding-model recognition.onnx",
             "--recipe cleaned/recipe.yaml",
         ],
         [
@@ -60,7 +60,9 @@ def make_parser() -> Parser:
     for section, title in _TITLES.items():
         group = parser.add_argument_group(title)
         for item in fields(SECTIONS[section]):
-            add_option(parser, group, section, item)
+            # The words of these are those of the other commands' options, which argparse checks.
+            words = getattr(declared(item).check, "words", ()) if item.name in ("format", "write") else ()
+            add_option(parser, group, section, item, **({"choices": words} if words else {}))
         if section == "decide":
             _add_rules(parser, group)
         if section == "run":

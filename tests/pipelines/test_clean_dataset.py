@@ -363,6 +363,11 @@ def test_a_recipe_holds_no_secrets():
         ("drop_fraction: 0.0", "drop_fracton: 0.0", "quality has no key 'drop_fracton'. Did you mean 'drop_fraction'?"),
         ("drop_fraction: 0.0", "drop_fraction: 2", "quality.drop_fraction is 2; expected"),
         ("drop_wrong: false", "drop_wrong: true", "takes a face recognition network"),
+        (
+            "    near: 'off'",
+            "    near: all",
+            "near duplicates by auto (not near: {by: phash}) takes a face recognition",
+        ),
         ("    mode: uniform", "    mode: linear", "weights: linear needs `low` and `high`"),
     ],
 )

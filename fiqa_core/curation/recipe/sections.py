@@ -11,6 +11,7 @@ from fiqa_core.settings.fields import SettingError, required, setting
 from fiqa_core.shards.formats import SAME, input_formats, output_formats
 
 NO_IMAGES = "none"
+_OWN_EMBEDDINGS = "--embedding-type"  # among the options of scoring: the quality network's own
 
 
 def _names_or_none(value: Any) -> tuple[str, ...]:
@@ -188,14 +189,24 @@ class Recipe:
     run: Run = field(default_factory=Run)
 
     def __post_init__(self) -> None:
-        if not self.embeds and self.policy.needs_labels():
-            rule = "labels: drop_wrong" if self.policy.labels.drop_wrong else "quality: protect_recognised"
+        rule = self._rule_on_embeddings()
+        if rule is not None and not self.embeds and _OWN_EMBEDDINGS not in self.score.options:
             raise SettingError(
                 f"policy: {rule} takes a face recognition network: name it in `embed:` (--embedding-model FILE or "
                 "--embedding-network NAME)"
             )
         if not self.embeds and self.embed.options:
             raise SettingError("embed: options are given, but neither model nor network")
+
+    def _rule_on_embeddings(self) -> str | None:
+        """A rule of the policy that takes embeddings."""
+        if self.policy.labels.drop_wrong:
+            return "labels: drop_wrong"
+        if self.policy.quality.protect_recognised is not None:
+            return "quality: protect_recognised"
+        if self.policy.needs_pairs() and self.policy.near.by != "phash":
+            return f"near duplicates by {self.policy.near.by} (not near: {{by: phash}})"
+        return None
 
     @property
     def embeds(self) -> bool:
