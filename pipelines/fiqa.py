@@ -38,6 +38,7 @@ COMMANDS = {
     "original-scores": Command("pipelines.original_scores", "the original's getQualityScore: its options, its files"),
     "report": Command("pipelines.report_dataset", "one HTML file to look at the scores, the decisions and the faces"),
     "atlas": Command("pipelines.atlas_dataset", "a map of the embeddings with faces, for embedding-atlas and FiftyOne"),
+    "clean": Command("pipelines.clean_dataset", "score, decide, write the kept images and report, by one recipe"),
     "networks": Command("pipelines.list_networks", "networks that --network knows: licence, input, where to get them"),
     "export-onnx": Command("pipelines.export_onnx", "a ViT-FIQA or CR-FIQA checkpoint as an ONNX file"),
     "doctor": Command("pipelines.cli.doctor", "check this installation: versions, devices, stores, extras, disk"),

@@ -13,6 +13,7 @@ from fiqa_core.report.curves import Evaluation, read_evaluation
 from fiqa_core.report.decided import Decided, read_decided
 from fiqa_core.report.earlier_review import earlier_review
 from fiqa_core.report.faces import Item, face_data, in_turn, item_of
+from fiqa_core.report.further import code_of, further_items, read_further, rids_of
 from fiqa_core.report.load import load
 from fiqa_core.report.page_file import Page, render
 from fiqa_core.report.pictures import pictures
@@ -80,13 +81,15 @@ def make_report(settings: ReportSettings, parts: Sequence[TableFile], workspace:
         identities.load_findings(db, decided.identities if decided else "")
         found = _count(db, decided, settings.group_by, own)
         choice = _choose(db, found, settings.faces, own)
-        shown = chosen_rows(parts, decided, choice.rids())
+        further = read_further(settings.further, rows) if settings.further else []
+        shown = chosen_rows(parts, decided, [*choice.rids(), *rids_of(further)])
         best = samples.best_of(db, sorted(_labels_beside(shown)))
     places = rows_at(parts, _places_beside(shown))
     more = {*best.values(), *places.values()} - shown.keys()
     shown |= chosen_rows(parts, decided, more)
     explained = choice.dropped | {SUSPECTS: choice.suspects[0]}
     items = {code: [item_of(rid, shown[rid], best, places) for rid in rids] for code, rids in explained.items()}
+    items |= further_items(further, shown, best)
     order = _order(items, choice)
     _log.info("reading %s", counted(len(order), "face"))
     images = pictures(shown, order, settings.quality, settings.moved, MOST_FACE_BYTES)
@@ -104,6 +107,7 @@ def make_report(settings: ReportSettings, parts: Sequence[TableFile], workspace:
             "least_images": threshold.LEAST_IMAGES,
             "identities": (len(found.identities[0]), found.identities[1]),
             "suspects": choice.suspects[1],
+            "further": [(code_of(number), taken) for number, taken in enumerate(further)],
             "splits": choice.splits,
             "merges": choice.merges,
             "found": choice.found,

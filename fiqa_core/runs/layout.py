@@ -28,6 +28,7 @@ ATLAS = "atlas.parquet"
 _FILTER_KEYS = {
     "kind", "decisions_version", "digest", "policy", "write", "shard_size", "quality", "against", "findings",
 }  # fmt: skip
+CLEAN_KIND = "clean_dataset"
 MOST_BYTES = 64 << 20
 _MOST_UNIT_SIZE = 1 << 40
 
@@ -73,6 +74,19 @@ def parse_atlas_run(data: bytes) -> dict[str, Any]:
     run = own_json(data)
     if run.get("kind") != ATLAS_KIND or not isinstance(run.get("settings"), dict):
         raise ValueError("not what an atlas run writes")
+    return run
+
+
+def parse_clean_run(data: bytes) -> dict[str, Any]:
+    """What the `run.json` of a run of clean_dataset says.
+
+    Raises:
+        ValueError: it is not one that such a run wrote.
+    """
+    run = own_json(data)
+    inputs = run.get("input")
+    if run.get("kind") != CLEAN_KIND or not isinstance(inputs, list) or not all(isinstance(uri, str) for uri in inputs):
+        raise ValueError("not what clean_dataset writes")
     return run
 
 

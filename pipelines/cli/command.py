@@ -12,6 +12,7 @@ from pipelines.cli.exit_codes import (
     EXIT_INCOMPLETE,
     EXIT_INTERRUPTED,
     EXIT_OK,
+    EXIT_UNANSWERED,
 )
 from pipelines.cli.faults import as_ours, log_bug, log_error
 from pipelines.cli.interrupts import watched
@@ -25,6 +26,7 @@ __all__ = [
     "EXIT_INCOMPLETE",
     "EXIT_INTERRUPTED",
     "EXIT_OK",
+    "EXIT_UNANSWERED",
     "Body",
     "guarded",
     "named",

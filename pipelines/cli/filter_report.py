@@ -106,7 +106,7 @@ def _groups(found: Mapping[str, Any] | None) -> list[str]:
 
 def print_end(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> None:
     """Print what was written, and the next step."""
-    report([*_written(summary), _next_step(arguments, summary)])
+    report([*written(summary), _next_step(arguments, summary)])
 
 
 def _found(summary: Mapping[str, Any], is_dry_run: bool) -> list[str]:
@@ -125,7 +125,8 @@ def _found(summary: Mapping[str, Any], is_dry_run: bool) -> list[str]:
     return lines
 
 
-def _written(summary: Mapping[str, Any]) -> list[str]:
+def written(summary: Mapping[str, Any]) -> list[str]:
+    """What was written of the images that are kept (`subset`) and of those that go (`dropped_images`)."""
     return [*_written_subset(summary), *_written_dropped(summary)]
 
 

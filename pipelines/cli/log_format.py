@@ -15,7 +15,7 @@ _OURS = frozenset(
         # The commands, by their modules.
         *("score_dataset", "embed_dataset", "align_dataset", "measure_baselines", "original_scores", "filter_dataset"),
         *("evaluate_quality", "calibrate_scores", "train_fiqa", "show_faces", "report_dataset", "atlas_dataset"),
-        *("export_scores", "import_scores", "prepare_benchmark", "list_networks", "export_onnx", "doctor"),
+        *("export_scores", "import_scores", "prepare_benchmark", "list_networks", "export_onnx", "clean_dataset", "doctor"),
     }
 )
 

@@ -39,6 +39,12 @@ def make_parser() -> Parser:
         help="output of fiqa filter over the same tables, in the same order (default: none)",
     )
     data.add_argument("--edc", type=named, metavar="URI", help="output of fiqa evaluate (default: none)")
+    data.add_argument(
+        "--further",
+        type=named,
+        metavar="FILE",
+        help="`further.json` of fiqa clean: faces that further rules would take (default: none)",
+    )
     data.add_argument("--output", type=named, required=True, metavar="FILE.html", help="file to write")
     data.add_argument("--overwrite", action="store_true", help="replace an existing file")
     add_allow_incomplete(data)

@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace, _rest: Sequence[str]) -> int:
         arguments.title,
         arguments.memory_mb << 20,
         arguments.threads or 0,
+        storage.absolute(arguments.further) if arguments.further else "",
     )
     with tempfile.TemporaryDirectory(prefix="fiqa-") as folder:
         html = make_report(settings, parts_of(whole.urls), Path(folder))
@@ -73,6 +74,7 @@ def _command(arguments: argparse.Namespace) -> str:
     words = ["--quality", *arguments.quality]
     words += ["--decisions", arguments.decisions] if arguments.decisions else []
     words += ["--edc", arguments.edc] if arguments.edc else []
+    words += ["--further", arguments.further] if arguments.further else []
     words += ["--group-by", *arguments.group_by] if arguments.group_by else []
     words += ["--moved", *(f"{old}={new}" for old, new in arguments.moved)] if arguments.moved else []
     return f"fiqa report {shlex.join([*words, '--output', arguments.output])}"

@@ -16,6 +16,7 @@ from pipelines import (
     align_dataset,
     atlas_dataset,
     calibrate_scores,
+    clean_dataset,
     embed_dataset,
     evaluate_quality,
     export_onnx,
@@ -60,6 +61,7 @@ PARSERS = {
     "networks": list_networks.make_parser,
     "export-onnx": export_onnx.make_parser,
     "atlas": atlas_dataset.make_parser,
+    "clean": clean_dataset.make_parser,
 }
 # Enough for the options that a command needs.
 NEEDED = {
@@ -80,6 +82,7 @@ NEEDED = {
     "networks": [],
     "export-onnx": ["--output", "o.onnx"],
     "atlas": ["--quality", "q", "--output", "o"],
+    "clean": ["--input", "i", "--output", "o"],
 }
 
 
