@@ -20,9 +20,9 @@ def read_further(url: str, rows: int) -> list[Taken]:
         found = [Taken.of_dict(values) for values in (content or {})["rules"]]
         rids = rids_of(found)
     except (KeyError, TypeError, ValueError) as error:
-        raise ReportError(f"{url}: not what clean_dataset writes. Run it again.") from error
+        raise ReportError(f"{url}: not what `fiqa clean` writes. Run it again.") from error
     if rids and max(rids) >= rows:
-        raise ReportError(f"{url}: is about other tables. Run clean_dataset again.")
+        raise ReportError(f"{url}: is about other tables. Run `fiqa clean` again.")
     return found
 
 

@@ -86,7 +86,7 @@ def parse_clean_run(data: bytes) -> dict[str, Any]:
     run = own_json(data)
     inputs = run.get("input")
     if run.get("kind") != CLEAN_KIND or not isinstance(inputs, list) or not all(isinstance(uri, str) for uri in inputs):
-        raise ValueError("not what clean_dataset writes")
+        raise ValueError("not what fiqa clean writes")
     return run
 
 

@@ -92,7 +92,7 @@ def _add_rules(parser: Parser, group: argparse._ArgumentGroup) -> None:
         "--policy",
         type=named,
         metavar="FILE",
-        help="a policy of filter_dataset in place of that of the recipe (default: none)",
+        help="a policy of fiqa filter in place of that of the recipe (default: none)",
     )
     for section, names in _RULES.items():
         for item in fields(POLICY_SECTIONS[section]):

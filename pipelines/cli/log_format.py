@@ -14,8 +14,9 @@ _OURS = frozenset(
         *("fiqa_core", "pipelines", "transforms", "examples", "benchmarks", "__main__"),
         # The commands, by their modules.
         *("score_dataset", "embed_dataset", "align_dataset", "measure_baselines", "original_scores", "filter_dataset"),
-        *("evaluate_quality", "calibrate_scores", "train_fiqa", "show_faces", "report_dataset", "atlas_dataset"),
-        *("export_scores", "import_scores", "prepare_benchmark", "list_networks", "export_onnx", "clean_dataset", "doctor"),
+        *("evaluate_quality", "calibrate_scores", "train_fiqa", "show_faces", "report_dataset"),
+        *("atlas_dataset", "clean_dataset"),
+        *("export_scores", "import_scores", "prepare_benchmark", "list_networks", "export_onnx", "doctor"),
     }
 )
 
