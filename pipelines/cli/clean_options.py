@@ -29,6 +29,13 @@ _RULES = {
     "size": ("min_per_identity",),
 }
 
+_USUAL = (
+    *("--recipe", "--input", "--output", "--model", "--network", "--align", "--embedding-model", "--embedding-network"),
+    *("--review", "--policy", "--drop-wrong-labels", "--exact-duplicates", "--near-duplicates", "--min-quality"),
+    *("--keep-at-least", "--max-predicted-fnmr", "--min-per-identity", "--write", "--write-dropped", "--device"),
+    *("--workers", "--yes", "--dry-run"),
+)
+
 
 def make_parser() -> Parser:
     """Every option of the command."""
@@ -49,6 +56,7 @@ def make_parser() -> Parser:
             "130 interrupted. docs/exit_codes.md.",
         ],
         passes_on=False,
+        usual=_USUAL,
     )
     recipe = parser.add_argument_group("recipe")
     recipe.add_argument(
