@@ -6,15 +6,17 @@ if TYPE_CHECKING:
     from fiqa_core.alignment.aligner import Aligner
     from fiqa_core.images.decode import ImageLimits, ImageRejected
     from fiqa_core.images.preprocess import ChannelOrder
+    from fiqa_core.scoring.onnx_scorer import OnnxScorer
     from fiqa_core.scoring.scorer import QualityScorer
 
-__all__ = ["Aligner", "ChannelOrder", "ImageLimits", "ImageRejected", "QualityScorer"]
+__all__ = ["Aligner", "ChannelOrder", "ImageLimits", "ImageRejected", "OnnxScorer", "QualityScorer"]
 
 _HOMES = {
     "Aligner": "fiqa_core.alignment.aligner",
     "ChannelOrder": "fiqa_core.images.preprocess",
     "ImageLimits": "fiqa_core.images.decode",
     "ImageRejected": "fiqa_core.images.decode",
+    "OnnxScorer": "fiqa_core.scoring.onnx_scorer",
     "QualityScorer": "fiqa_core.scoring.scorer",
 }
 

@@ -53,12 +53,12 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser) -> 
     judges = parse_named([arguments.embeddings], "--embeddings")
     if is_network(judges[0].path):
         raise CalibrationError(
-            f"--embeddings {judges[0].path}: a network; embed the set with embed_dataset, and give its output"
+            f"--embeddings {judges[0].path}: a network; embed the set with fiqa embed, and give its output"
         )
     network = _network_of(arguments.quality, arguments.allow_incomplete)
     quality = read_qualities(arguments.quality, arguments.allow_incomplete)
     embeddings = read_embeddings(judges[0].path, arguments.allow_incomplete)
-    name = arguments.set or parse_named([arguments.quality], "--quality")[0].name
+    name = arguments.name or parse_named([arguments.quality], "--quality")[0].name
     judged = _judged(arguments, name, judges[0].name, quality, embeddings)
     data = calibration_file(judged, network, (name, judges[0].name), arguments.fmr, arguments.bootstrap, arguments.seed)
     storage.publish_alone(data, output)
@@ -70,8 +70,8 @@ def _network_of(table: str, allow_incomplete: bool) -> dict[str, str]:
     settings = next((file.settings for file in whole_tables([table], allow_incomplete).files if file.settings), None)
     if settings is None:
         raise CalibrationError(
-            f"--quality {table}: does not say which network its scores are of. Expected the output of score_dataset, "
-            "embed_dataset or measure_baselines."
+            f"--quality {table}: does not say which network its scores are of. Expected the output of fiqa score, "
+            "fiqa embed or fiqa baselines."
         )
     network = {name: str(settings.get(name, "")) for name in ("arch", "mode", "checkpoint_sha256")}
     return network | {
@@ -88,7 +88,7 @@ def _judged(
         raise CalibrationError(f"--quality {arguments.quality}: no image has a score")
     pairs = read_pairs(arguments.pairs) if arguments.pairs else _labelled_pairs(arguments, quality, embeddings)
     dataset = Dataset(name, pairs, None, None)
-    comparisons = dataset.compare([embeddings], judge, arguments.score)
+    comparisons = dataset.compare([embeddings], judge, arguments.dissimilarity)
     scores = dataset.qualities(quality, name)
     subjects = subjects_of(pairs, dataset.labels([quality, embeddings]))
     if subjects.max() == 0:

@@ -59,13 +59,18 @@ def make_parser() -> Parser:
     parser = Parser(
         "embed_dataset",
         "Embed every image of a sharded face dataset with a face recognition network; write a Parquet table with the "
-        "columns of score_dataset's.",
+        "columns of fiqa score's.",
         [
             "--input 'shards/*.tar' --output embeddings --model recognition.onnx",
             "--input faces/ --output scores --model quality.onnx --output-kind quality --onnx-mean 128 --onnx-std 128",
         ],
         table_options.NOTES,
         network_options.RENAMED,
+        usual=(
+            *("--model", "--network", "--output-kind", "--onnx-color", "--onnx-mean", "--onnx-std"),
+            "--device",
+            *(option for option in table_options.USUAL if option != "--measures"),
+        ),
     )
     table_options.add_data_options(parser)
     network = parser.add_argument_group("network")

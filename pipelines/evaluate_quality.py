@@ -55,7 +55,7 @@ def _refuse_unknown(arguments: argparse.Namespace, rest: Sequence[str], proposal
         meant = nearest(rest[0], proposals)
         hint = f" Did you mean {meant}?" if meant else ""
         raise OptionError(
-            f"not an option: {' '.join(rest)}.{hint} (Options of embed_dataset go with a network in --embeddings, and "
+            f"not an option: {' '.join(rest)}.{hint} (Options of fiqa embed go with a network in --embeddings, and "
             "there is none.)"
         )
     from pipelines.embed_dataset import make_parser
@@ -119,7 +119,7 @@ def _options(arguments: argparse.Namespace) -> EvaluationOptions:
         arguments.embedding_norm,
         arguments.lower_is_better,
         arguments.unscored,
-        arguments.score,
+        arguments.dissimilarity,
         study,
         arguments.against_measure,
         plots=not arguments.no_plots,

@@ -34,7 +34,10 @@ def make_parser() -> Parser:
             "--quality scores --to scores --list data/quality_data/lfw/image_path_list.txt --output ViT-FIQA_lfw.txt",
             "--quality scores --to csv --output scores.csv",
         ],
-        ["The way back: import_scores. Exit code: 0 written; 2 bad input or option, nothing was written; 4 a bug."],
+        [
+            "The way back: fiqa import-scores. Exit code: 0 written; 2 bad input or option, nothing was written; 4 a "
+            "bug."
+        ],
         passes_on=False,
     )
     data = parser.add_argument_group("data")
@@ -55,7 +58,11 @@ def make_parser() -> Parser:
     )
     table = parser.add_argument_group("--to csv")
     table.add_argument(
-        "--columns", nargs="+", default=[], metavar="NAME", help="(default: all but embedding and thumb)"
+        "--columns",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="columns of the CSV file (default: all but embedding and thumb)",
     )
     return parser
 

@@ -28,7 +28,7 @@ def make_parser() -> Parser:
     parser = Parser(
         "import_scores",
         "Make a quality table of a score file (lines `path score`), for filtering by scores of another tool. "
-        "(evaluate_quality reads score files themselves.)",
+        "(fiqa evaluate reads score files themselves.)",
         ["--scores CR-FIQA_lfw.txt --like scores --output imported", "--scores s.txt --output imported"],
         ["Exit code: 0 written; 2 bad input or option; 4 a bug."],
         passes_on=False,
@@ -40,7 +40,7 @@ def make_parser() -> Parser:
         type=named,
         metavar="URI",
         help="quality table of the same images: its shards, digests and labels are taken over, so that the result can "
-        "be filtered (default: the table has key, quality and status only, which evaluate_quality takes)",
+        "be filtered (default: the table has key, quality and status only, which fiqa evaluate takes)",
     )
     data.add_argument(
         "--output", type=named, required=True, metavar="FOLDER", help="folder for the table; must be empty or not exist"

@@ -33,7 +33,7 @@ def make_parser() -> Parser:
     return Parser(
         "list_networks",
         "List the networks that --network knows, with licence, input and where to get their files.",
-        [""],
+        ["", "--debug"],
     )
 
 
@@ -51,6 +51,8 @@ def _table() -> list[str]:
         ]
         if network.sha256:
             lines.append(f"{'':<16} sha256 {' or '.join(network.sha256)}")
+        if network.unconfirmed:
+            lines.append(f"{'':<16} not confirmed: {network.unconfirmed}")
     return lines
 
 

@@ -33,12 +33,13 @@ def make_parser() -> Parser:
     """Every option of the command but Beam's own: those of score_dataset that mean something without a network."""
     parser = Parser(
         "measure_baselines",
-        "Score every image by a simple measure, for comparison in evaluate_quality; write a Parquet quality table.",
+        "Score every image by a simple measure, for comparison in fiqa evaluate; write a Parquet quality table.",
         [
             "--measure laplacian --input 'shards/*.tar' --output sharpness",
             "--measure stored-size --input faces/ --output sizes",
         ],
         table_options.NOTES,
+        usual=table_options.USUAL,
     )
     measure = parser.add_argument_group("measure")
     measure.add_argument(

@@ -18,6 +18,7 @@ from pipelines.cli.command import (
 )
 from pipelines.cli.dataflow_options import add_dataflow_options
 from pipelines.cli.exit_options import add_exit_options
+from pipelines.cli.label_options import add_group_options
 from pipelines.cli.parser import Parser
 from pipelines.cli.precision_options import add_precision_options
 
@@ -54,6 +55,7 @@ def make_parser() -> Parser:
         ["--input 'shards/*.tar' --output scores --model model.pt", "--input faces/ --output scores --phash --resume"],
         table_options.NOTES,
         network_options.RENAMED,
+        usual=("--model", "--network", "--calibration", "--device", "--precision", *table_options.USUAL),
     )
     table_options.add_data_options(parser)
     network = parser.add_argument_group("network")
@@ -80,6 +82,7 @@ def make_parser() -> Parser:
     add_dataflow_options(parser)
     table_options.add_trial_options(parser)
     table_options.add_running_options(parser)
+    add_group_options(parser.add_argument_group("summary"), says="at the end how scores fall in each group")
     return parser
 
 

@@ -64,13 +64,13 @@ def _add_data(parser: Parser) -> None:
         nargs="+",
         required=True,
         metavar="URI",
-        help="quality tables: outputs of score_dataset, whose plans say where the images lie",
+        help="quality tables: outputs of fiqa score, whose plans say where the images lie",
     )
     data.add_argument(
         "--decisions",
         type=named,
         metavar="URI",
-        help="show rows of this instead: output of filter_dataset over these tables, or its removed.csv (default: the "
+        help="show rows of this instead: output of fiqa filter over these tables, or its removed.csv (default: the "
         "rows of the quality tables)",
     )
     add_moved(data)
@@ -97,7 +97,7 @@ def _add_sheet(parser: Parser) -> None:
         "--output", type=_picture, required=True, metavar="FILE", help="picture to write: .png, .jpg or .webp"
     )
     sheet.add_argument("--overwrite", action="store_true", help="replace the file if it is there")
-    sheet.add_argument("--columns", type=positive, metavar="N", help="faces in a row (default: about a square sheet)")
+    sheet.add_argument("--per-row", type=positive, metavar="N", help="faces in a row (default: about a square sheet)")
     sheet.add_argument("--side", type=_side, default=112, metavar="PIXELS", help="largest side of a face")
 
 

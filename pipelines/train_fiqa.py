@@ -40,7 +40,7 @@ def make_parser() -> Parser:
     """Every option of the command."""
     parser = Parser(
         "train_fiqa",
-        "Train a ViT-FIQA on labelled shards of aligned faces; writes model.pt, which score_dataset loads.",
+        "Train a ViT-FIQA on labelled shards of aligned faces; writes model.pt, which fiqa score loads.",
         [
             "--config configs/vit_s_ms1mv2.yaml --input 'faces/*.tar' --output runs/mine",
             "--config configs/nano_lfw.yaml --teacher-model recognition.onnx --output runs/small --resume",

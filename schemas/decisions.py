@@ -59,6 +59,10 @@ COLUMNS: dict[str, Column] = {
         "What a person decided (--review): `keep`, `drop`, or `label` where only the label is another one; null: "
         "nothing.",
     ),
+    "condition": Column(
+        pa.dictionary(pa.int32(), pa.string()),
+        "The first condition of --drop-where that holds for it; null unless its reason is `drop_where`.",
+    ),
 }
 
 SCHEMA = schema_of(COLUMNS)

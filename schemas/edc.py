@@ -92,6 +92,8 @@ GROUP_COLUMNS: dict[str, str] = {
     "discarded": "Share of them that goes.",
     "failed": "Of those that remain, pairs that are not accepted.",
     "fnmr": "Their share; empty where no pair remains.",
+    "fnmr_low": "Lower end of its 95 % band over resampled subjects (--bootstrap); empty without one.",
+    "fnmr_high": "Upper end of that band.",
 }
 
 RECOMMENDATION_COLUMNS: dict[str, str] = {
@@ -101,7 +103,7 @@ RECOMMENDATION_COLUMNS: dict[str, str] = {
     "fmr": COLUMNS["fmr"],
     "kind": "`stops_paying`: below it pairs fail more often than the average pair; `target`: the FNMR falls to it.",
     "target_fnmr": "The FNMR asked for (`target` only).",
-    "min_quality": "For filter_dataset's --min-quality; empty where no threshold does it.",
+    "min_quality": "For fiqa filter's --min-quality; empty where no threshold does it.",
     "min_quality_low": "Lower end of its 95 % band; empty without one.",
     "min_quality_high": "Upper end of that band.",
     "discard": "Share of the mated pairs that go.",

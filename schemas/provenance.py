@@ -28,5 +28,9 @@ FACES = b"fiqa.faces"  # which of several faces was taken: --faces
 DECISIONS_RUN = b"fiqa.decisions_run"
 DECISIONS_VERSION = b"fiqa.decisions_version"
 POLICY_DIGEST = b"fiqa.policy_digest"
+DROP_WHERE = b"fiqa.drop_where"  # JSON list of the conditions of --drop-where, where there are any
 QUALITY_FILE = b"fiqa.quality_file"
 QUALITY_DIGEST = b"fiqa.quality_digest"
+
+# An atlas: one JSON object with its settings, seed, library and tables.
+ATLAS = b"fiqa.atlas"

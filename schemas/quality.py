@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.component_measures import COMPONENTS
+from schemas.component_measures import COMPONENTS, LANDMARK_COMPONENTS, POSE, ComponentColumn
 
 EMBEDDING_TYPES: dict[str, pa.DataType] = {"float16": pa.float16(), "float32": pa.float32()}
 
@@ -17,9 +17,7 @@ ALIGNMENT_TYPES: dict[str, pa.DataType] = {
     "face_box": pa.list_(pa.float32()),
     "landmarks": pa.list_(pa.float32()),
     "eye_distance": pa.float32(),
-    "yaw": pa.float32(),
-    "pitch": pa.float32(),
-    "roll": pa.float32(),
+    **dict.fromkeys(POSE, pa.float32()),
     "warped": pa.bool_(),
 }
 
@@ -52,13 +50,10 @@ COLUMNS: dict[str, str] = {
     "landmarks": "x, y of the eyes, nose tip and mouth corners, left before right as the viewer sees them; ten "
     "numbers, in pixels of the upright picture.",
     "eye_distance": "Distance between the eyes in pixels of the upright picture.",
-    "yaw": "Degrees; positive = the face is turned to the viewer's right. From five landmarks: coarse "
-    "(fiqa_core/alignment/pose.py).",
-    "pitch": "Degrees; positive = the face looks up. Relative to the average face of news photographs; coarse.",
-    "roll": "Degrees; positive = the head leans clockwise as the viewer sees it.",
+    **{name: column.description for name, column in POSE.items()},
     "warped": "Whether the face was warped to the 112x112 template; false: the picture is an aligned crop already and "
     "was used as it is.",
-    "crops": "Keys of the aligned faces in the tar of the same name in `crops/` (align_dataset); null for none. The "
+    "crops": "Keys of the aligned faces in the tar of the same name in `crops/` (fiqa align); null for none. The "
     "columns before are of the first.",
     "embedding": "Face recognition embedding as the network gives it (not normalised); null unless scored.",
 }
@@ -84,7 +79,8 @@ def quality_schema(
         alignment: whether there are the columns of the face that was found, `faces` to `warped`.
         crops: whether there is the column `crops`.
         calibrated: whether there are `percentile` and `predicted_fnmr`.
-        measures: whether there are the columns of `component_measures`, with unit and direction in their metadata.
+        measures: whether there are the columns of `component_measures`, with unit and direction in their metadata;
+            with `alignment` also those of landmarks.
 
     Digests and thumbnails are plain `binary`, and a hash is text: Hugging Face datasets cannot open fixed-size binary,
     and a plain `pandas.read_parquet` turns whole numbers with gaps into floats, which round a 64-bit number.
@@ -108,6 +104,7 @@ def quality_schema(
         types |= CALIBRATION_TYPES
     if measures:
         types |= dict.fromkeys(COMPONENTS, pa.float32())
+        types |= dict.fromkeys(LANDMARK_COMPONENTS if alignment else (), pa.float32())
     if phash:
         types["phash"] = pa.string()
         types["thumb"] = pa.binary()
@@ -119,13 +116,21 @@ def quality_schema(
         types["embedding"] = pa.list_(EMBEDDING_TYPES[embedding_type], embedding_dim)
     required = {"shard", "index", "status"}
     return pa.schema(
-        [pa.field(name, kind, nullable=name not in required, metadata=_metadata(name)) for name, kind in types.items()]
+        [
+            pa.field(name, kind, nullable=name not in required, metadata=column_metadata(name))
+            for name, kind in types.items()
+        ]
     )
 
 
-def _metadata(name: str) -> dict[str, str]:
-    if name not in COMPONENTS:
+MEASURES: dict[str, ComponentColumn] = COMPONENTS | LANDMARK_COMPONENTS | POSE
+"""Columns whose unit and direction are in the table's metadata."""
+
+
+def column_metadata(name: str) -> dict[str, str]:
+    """Description of a column; unit and direction too, of those that `MEASURES` has."""
+    if name not in MEASURES:
         return {"description": COLUMNS[name]}
-    component = COMPONENTS[name]
+    component = MEASURES[name]
     direction = component.direction or "neither end is better"
     return {"description": component.description, "unit": component.unit, "direction": direction}

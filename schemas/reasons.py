@@ -40,7 +40,7 @@ DONE: frozenset[Status] = frozenset({Status.SCORED, Status.ALIGNED})
 
 REASONS: dict[Status, str] = {
     Status.SCORED: "The network scored the image.",
-    Status.ALIGNED: "The face was found and its aligned crop written (`align_dataset`, which scores nothing).",
+    Status.ALIGNED: "The face was found and its aligned crop written (`fiqa align`, which scores nothing).",
     Status.MISSING_IMAGE: "The record holds no image: a null field, or a sample of sidecar files only.",
     Status.EMPTY: "The image is zero bytes long.",
     Status.NOT_AN_IMAGE: "The bytes are not of an image format that is read here.",

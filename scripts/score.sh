@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Set up an environment and run score_dataset with the arguments given:  scripts/score.sh --input ... --output ...
+# Set up an environment and run fiqa score with the arguments given:  scripts/score.sh --input ... --output ...
 set -euo pipefail
 here="$(cd "$(dirname "$0")/.." && pwd)"
 venv=${FIQA_VENV:-$here/.venv}

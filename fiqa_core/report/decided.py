@@ -63,7 +63,7 @@ def read_decided(folder: str, parts: Sequence[TableFile], findings: str = "") ->
         run = read_run_file(folder, parse_filter_run)
     except (FileNotFoundError, ValueError) as error:
         raise ReportError(
-            f"{folder}: not the output of filter_dataset ({one_line(error, 200)}). Give the folder that it wrote."
+            f"{folder}: not the output of fiqa filter ({one_line(error, 200)}). Give the folder that it wrote."
         ) from error
     summary = unsealed(storage.join(folder, SUMMARY))
     if summary is None:
@@ -73,7 +73,7 @@ def read_decided(folder: str, parts: Sequence[TableFile], findings: str = "") ->
     if then != now:
         raise ReportError(
             f"{folder}: was made from {len(then)} quality files, and --quality has {len(now)}, which are not the same. "
-            "Give the tables that filter_dataset had, in the same order."
+            "Give the tables that fiqa filter had, in the same order."
         )
     urls = tuple(storage.join(folder, DECISIONS, file_name(part)) for part in parts)
     columns: tuple[str, ...] = ()
@@ -83,9 +83,9 @@ def read_decided(folder: str, parts: Sequence[TableFile], findings: str = "") ->
                 file = pq.ParquetFile(stream)
                 rows, columns = file.metadata.num_rows, tuple(file.schema_arrow.names)
         except (FileNotFoundError, pa.ArrowException) as error:
-            raise ReportError(f"{url}: not readable ({one_line(error, 200)}). Run filter_dataset again.") from error
+            raise ReportError(f"{url}: not readable ({one_line(error, 200)}). Run fiqa filter again.") from error
         if rows != part.rows:
-            raise ReportError(f"{url}: {rows:,} rows, expected {part.rows:,}. Run filter_dataset again.")
+            raise ReportError(f"{url}: {rows:,} rows, expected {part.rows:,}. Run fiqa filter again.")
     place = findings or storage.join(folder, FINDINGS)
     names = storage.list_names(place) if findings or FINDINGS in storage.list_names(folder) else []
     pairs = tuple(storage.join(place, name) for name in names if name.startswith(_PAIRS) and name.endswith(".parquet"))

@@ -75,7 +75,7 @@ def read_tables(folder: str) -> EvaluationTables:
     """What an evaluation's folder has of these; empty where it was not asked for.
 
     Raises:
-        ReportError: a file that is not as evaluate_quality writes it.
+        ReportError: a file that is not as fiqa evaluate writes it.
     """
     names = storage.list_names(folder)
     read = {name: _read(folder, name) for name in (DIFFERENCES, GROUPS, POOR_IMAGES) if name in names}
@@ -89,7 +89,7 @@ def read_tables(folder: str) -> EvaluationTables:
             POOR_IMAGES in read,
         )
     except (KeyError, ValueError) as error:
-        raise ReportError(f"{folder}: a table of it is damaged ({error!r}). Run evaluate_quality again.") from error
+        raise ReportError(f"{folder}: a table of it is damaged ({error!r}). Run fiqa evaluate again.") from error
 
 
 def _read(folder: str, name: str) -> list[dict[str, str]]:

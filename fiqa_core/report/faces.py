@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fiqa_core.report.elsewhere import OVERLAPS
-from fiqa_core.report.further import Link
+from fiqa_core.report.not_dropped import Link
 from fiqa_core.report.pictures import Picture
 from fiqa_core.report.threshold import text_of
 from schemas.drops import Drop

@@ -118,7 +118,7 @@ def _batches(
         for batch in rows:
             judged = next(beside, None) if decided else None
             if decided and (judged is None or judged.num_rows != batch.num_rows):
-                raise ReportError(f"{url}: its rows do not go with {part.url}. Run filter_dataset again.")
+                raise ReportError(f"{url}: its rows do not go with {part.url}. Run fiqa filter again.")
             yield _rows(batch, judged, first, wanted, schema, part.url)
             first += batch.num_rows
 

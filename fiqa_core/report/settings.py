@@ -32,6 +32,7 @@ class ReportSettings:
         moved: how the URLs of the shards began, and how they begin now.
         command: the command line that makes the report, shown in it. title: of the page.
         memory_bytes: of DuckDB (the process needs about 0.5 GB more). threads: 0 = one for each core.
+        further: what clean_dataset found that further rules would take, "" for none.
     """
 
     quality: tuple[str, ...]
@@ -44,6 +45,7 @@ class ReportSettings:
     title: str = "Face image quality"
     memory_bytes: int = MEMORY_BYTES
     threads: int = 0
+    further: str = ""
     group_key: str = ""
     group_column: str = "group"
     findings: str = ""

@@ -8,6 +8,7 @@ import numpy as np
 
 from fiqa_core.curation.decisions.database import row
 from fiqa_core.curation.decisions.policy import ROW_RULES
+from fiqa_core.curation.decisions.written_conditions import DROP_WHERE
 from schemas.drops import Drop
 
 LEAST_IMAGES = (1, 2, 3, 5, 10)
@@ -15,7 +16,7 @@ _STEPS = 400
 _ROWS_AT_ONCE = 1 << 18
 # What a threshold would do in their place.
 _OF_QUALITY = (
-    *(placed.rule.code for placed in ROW_RULES if placed.section == "quality"),
+    *(placed.rule.code for placed in ROW_RULES if placed.section == "quality" and placed.rule.code != DROP_WHERE),
     Drop.BELOW_GLOBAL_QUANTILE.value,
     Drop.BELOW_IDENTITY_QUANTILE.value,
 )

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from fiqa_core.runs.folder import OutputError
+from fiqa_core.runs.folder import AnotherRunError
 
 _LONGEST = 80  # characters of a value that are shown
 SHOWN = 5  # files of one kind that are named
@@ -42,10 +42,10 @@ def refuse_differences(output: str, differences: Sequence[str], advice: Sequence
     `advice`: further lines for the end of the message.
 
     Raises:
-        OutputError: with a line for each difference.
+        AnotherRunError: with a line for each difference.
     """
     if differences:
-        raise OutputError.of_lines(
+        error = AnotherRunError.of_lines(
             [
                 f"{output}: the earlier run was another one, so --resume would mix two:",
                 *(f"  {difference}" for difference in differences),
@@ -53,6 +53,8 @@ def refuse_differences(output: str, differences: Sequence[str], advice: Sequence
                 *advice,
             ]
         )
+        error.differences = tuple(differences)
+        raise error
 
 
 def _shown(value: Any) -> str:

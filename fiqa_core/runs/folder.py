@@ -24,6 +24,12 @@ class OutputError(LinesError):
     """The output folder cannot be used as asked; the message says why and what to do."""
 
 
+class AnotherRunError(OutputError):
+    """The earlier run in an output was of other settings or input; `differences` says which, a line for each."""
+
+    differences: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class RunKind:
     """What one kind of run writes into its output folder. Any other file there is a user's, and is never removed.

@@ -23,9 +23,12 @@ SEAL = "digest_of_this_account"
 
 _RUN_KEYS = {"inputs", "unit_size", "plan_version", "package_version", "units", "settings"}
 FILTER_KIND = "filter_dataset"
+ATLAS_KIND = "atlas_dataset"
+ATLAS = "atlas.parquet"
 _FILTER_KEYS = {
     "kind", "decisions_version", "digest", "policy", "write", "shard_size", "quality", "against", "findings",
 }  # fmt: skip
+CLEAN_KIND = "clean_dataset"
 MOST_BYTES = 64 << 20
 _MOST_UNIT_SIZE = 1 << 40
 
@@ -59,6 +62,31 @@ def parse_filter_run(data: bytes) -> dict[str, Any]:
     for name in ("quality", "against", "findings"):
         if not isinstance(run[name], list) or not all(_is_file(file) for file in run[name]):
             raise ValueError(f"its {name} is not a list of files")
+    return run
+
+
+def parse_atlas_run(data: bytes) -> dict[str, Any]:
+    """What the `run.json` of an atlas says.
+
+    Raises:
+        ValueError: it is not one that an atlas run wrote.
+    """
+    run = own_json(data)
+    if run.get("kind") != ATLAS_KIND or not isinstance(run.get("settings"), dict):
+        raise ValueError("not what an atlas run writes")
+    return run
+
+
+def parse_clean_run(data: bytes) -> dict[str, Any]:
+    """What the `run.json` of a run of clean_dataset says.
+
+    Raises:
+        ValueError: it is not one that such a run wrote.
+    """
+    run = own_json(data)
+    inputs = run.get("input")
+    if run.get("kind") != CLEAN_KIND or not isinstance(inputs, list) or not all(isinstance(uri, str) for uri in inputs):
+        raise ValueError("not what fiqa clean writes")
     return run
 
 

@@ -1,16 +1,25 @@
-"""Which files are a scoring or filter run's own: they never become input."""
+"""Which files are the own ones of a scoring, filter, atlas or cleaning run: they never become input."""
 
 import os
 import re
 from collections.abc import Callable
 
-from fiqa_core.runs.layout import MOST_BYTES, PLAN, QUALITY, RUN, parse_filter_run, parse_run
+from fiqa_core.runs.layout import (
+    MOST_BYTES,
+    PLAN,
+    QUALITY,
+    RUN,
+    parse_atlas_run,
+    parse_clean_run,
+    parse_filter_run,
+    parse_run,
+)
 from fiqa_core.storage import absolute, join, read_bytes, stat
 
 _LISTING = re.compile(r"(?:^|/)plan/(?:files|tar)-[0-9a-f]{12}\.parquet$")
 _OWN_FOLDERS = frozenset({QUALITY, PLAN, "decisions", "findings", "manifest"})
 _IN_OUTPUT = re.compile(
-    r"/(?=(?:run\.json|summary\.json|removed\.csv|policy\.yaml|_lock"
+    r"/(?=(?:run\.json|summary\.json|removed\.csv|policy\.yaml|atlas\.parquet|recipe\.yaml|_lock"
     r"|(?:quality|plan|decisions|findings|manifest|dropped_index)/[^/]+\.(?:parquet|json)|(?:_tmp|_progress|_findings)/.+)$)"
 )
 # Images that a run wrote: input if the user names them, but not input as a part of the folder around the run.
@@ -19,7 +28,7 @@ _QUICK = (b"_tmp/", b"_progress/", b"_findings/", b"subset/", b"crops/", b"dropp
 
 
 def holds_run(folder: str) -> bool:
-    """Whether a folder is the output of a scoring or a filter run that was begun."""
+    """Whether a folder is the output of a scoring, filter, atlas or cleaning run that was begun."""
     place = join(folder, RUN)
     found = stat(place)
     if found is None or found.size > MOST_BYTES:
@@ -28,7 +37,7 @@ def holds_run(folder: str) -> bool:
         data = read_bytes(place)
     except FileNotFoundError:
         return False
-    return any(_parses(parse, data) for parse in (parse_run, parse_filter_run))
+    return any(_parses(parse, data) for parse in (parse_run, parse_filter_run, parse_atlas_run, parse_clean_run))
 
 
 def _parses(parse: Callable[[bytes], object], data: bytes) -> bool:

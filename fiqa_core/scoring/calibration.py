@@ -22,6 +22,7 @@ from fiqa_core.storage import open_read
 FORMAT, VERSION = "fiqa.calibration", 1
 _NETWORK = ("arch", "mode", "checkpoint_sha256")
 _TEXTS = ("set", "set_digest", "judge")
+_APART = 0.2  # a larger distance of two distributions is worth a warning (tables/calibration_reach.py)
 _MOST_BYTES = 4 << 20
 
 
@@ -148,7 +149,8 @@ def parse_calibration(data: bytes, where: str) -> Calibration:
 
 
 def outside_lines(calibration: Calibration, quality: Mapping[str, Any]) -> list[str]:
-    """How scores lie in the set of a calibration, and a warning where more than 5 % lie beyond it at either end.
+    """How scores lie in the set of a calibration; a warning where more than 5 % lie beyond it at either end, or where
+    they are distributed otherwise than the set's (Kolmogorov-Smirnov distance, seen at the quantiles of a summary).
 
     Args:
         quality: `quality` of a summary: `min`, `max`, and `quantiles` by share as text.
@@ -168,6 +170,12 @@ def outside_lines(calibration: Calibration, quality: Mapping[str, Any]) -> list[
                 f"WARNING: more than 5 % of the scores lie {end}, where {name} has none: their percentile and "
                 "predicted FNMR are not measured. Calibrate on a set that is like these images."
             )
+    apart = max(abs(share - float(calibration.percentiles(np.array([value]))[0]) / 100) for share, value in at.items())
+    if apart > _APART:
+        lines.append(
+            f"WARNING: the scores are distributed otherwise than those of {name} (Kolmogorov-Smirnov distance at least "
+            f"{apart:.2f}): predicted FNMR is of pairs within that set. Calibrate on a set that is like these images."
+        )
     return lines
 
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from fiqa_core.alignment.aligner import AlignedFace
 from fiqa_core.networks.onnx_session import onnxruntime
+from fiqa_core.scoring.component_columns import component_columns
 from fiqa_core.scoring.label_counts import origins_text, read_origins, with_origins
 from fiqa_core.scoring.settings import ScoreSettings
 from fiqa_core.scoring.stream import Row
@@ -21,7 +22,6 @@ from fiqa_core.scoring.summary import Summary, merge, summarise
 from fiqa_core.shards.names import printable
 from fiqa_core.shards.unit import Unit
 from schemas import provenance, versions
-from schemas.component_measures import COMPONENTS
 from schemas.quality import quality_schema
 
 _ROWS_AT_ONCE = 8192
@@ -105,10 +105,7 @@ def to_table(rows: list[Row], shard: str, schema: pa.Schema, settings: ScoreSett
         columns["percentile"] = pa.array(settings.calibration.percentiles(scores), from_pandas=True)
         columns["predicted_fnmr"] = pa.array(settings.calibration.predicted_fnmr(scores), from_pandas=True)
     if settings.measures:
-        columns |= {
-            name: pa.array([None if row.measures is None else row.measures[place] for row in rows], pa.float32())
-            for place, name in enumerate(COMPONENTS)
-        }
+        columns |= component_columns(rows, settings.align is not None)
     if settings.phash:
         columns["phash"] = [None if row.phash is None else f"{row.phash:016x}" for row in rows]
         columns["thumb"] = [row.thumb for row in rows]
@@ -133,9 +130,9 @@ def _faces(faces: list[AlignedFace | None]) -> dict[str, list[Any]]:
         "face_box": column(lambda each: each.face.box.astype(np.float32)),
         "landmarks": column(lambda each: each.face.landmarks.astype(np.float32).ravel()),
         "eye_distance": column(lambda each: each.face.eye_distance),
-        "yaw": column(lambda each: each.pose.yaw),
-        "pitch": column(lambda each: each.pose.pitch),
-        "roll": column(lambda each: each.pose.roll),
+        "pose_yaw": column(lambda each: each.pose.yaw),
+        "pose_pitch": column(lambda each: each.pose.pitch),
+        "pose_roll": column(lambda each: each.pose.roll),
         "warped": column(lambda each: each.warped),
     }
 

@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 import yaml
@@ -23,12 +23,14 @@ class FileKind:
     Attributes:
         noun: what errors call such a file, such as "policy". sections: a dataclass of declared fields for each name.
         described: where a person finds more. version: what the key `version` must be; None: the file has no such key.
+        groups: names whose value is itself a mapping of sections; a section of it is called `group.section` below.
     """
 
     noun: str
     sections: Mapping[str, Any]
     described: str
     version: int | None = None
+    groups: Mapping[str, "FileKind"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,9 @@ def parse_settings(data: bytes, name: str, kind: FileKind) -> Values:
         if section == "version" and kind.version is not None:
             _check_version(_plain(node, source), where, kind)
             continue
+        if section in kind.groups:
+            values |= _group(section, node, source, kind.groups[section])
+            continue
         _refuse_unknown_section(section, where, kind)
         if not _is_null(node):
             values[section] = _section(section, node, source, kind)
@@ -127,13 +132,31 @@ def located(error: SettingError, data: bytes, name: str, kind: FileKind) -> Sett
     """An error about a whole section (its message begins with the section's name), with the file and its line there."""
     section = re.split(r"[.:]", str(error), maxsplit=1)[0]
     root = _composed(data.decode("utf-8-sig"), _Source(name))
-    lines = {key: where for key, _, where in _entries(root, _Source(name), f"the {kind.noun}")} if root else {}
+    source = _Source(name)
+    entries = list(_entries(root, source, f"the {kind.noun}")) if root else []
+    lines: dict[str, str] = {}
+    for key, node, _ in entries:
+        if key in kind.groups and not _is_null(node):
+            lines |= {below: where for below, _, where in _entries(node, source, key)}
+    lines |= {key: where for key, _, where in entries}
     return SettingError(f"{lines.get(section, name)}: {error}")
 
 
 def _section(section: str, node: yaml.Node, source: _Source, kind: FileKind) -> dict[str, Any]:
     entries = _entries(node, source, f"section {section}")
     return {key: _checked(section, key, _plain(value, source), where, kind) for key, value, where in entries}
+
+
+def _group(group: str, node: yaml.Node, source: _Source, kind: FileKind) -> Values:
+    values: Values = {}
+    for section, content, where in () if _is_null(node) else _entries(node, source, group):
+        if section == "version" and kind.version is not None:
+            _check_version(_plain(content, source), where, kind)
+            continue
+        _refuse_unknown_section(section, where, kind)
+        if not _is_null(content):
+            values[f"{group}.{section}"] = _section(section, content, source, kind)
+    return values
 
 
 def _checked(section: str, key: str, value: Any, where: str, kind: FileKind) -> Any:
@@ -148,18 +171,26 @@ def _checked(section: str, key: str, value: Any, where: str, kind: FileKind) -> 
 def _refuse_unknown_section(section: str, where: str, kind: FileKind) -> None:
     if section in kind.sections:
         return
+    group = next((name for name, inner in kind.groups.items() if section in inner.sections), None)
+    if group is not None:
+        raise SettingError(f"{where}: {section!r} belongs to {group!r}; write it below `{group}:`.")
+    known = [*kind.sections, *kind.groups]
     home = [name for name, kinds in kind.sections.items() if section in {item.name for item in fields(kinds)}]
     if home:
         raise SettingError(f"{where}: {section!r} is a key of the section {home[0]!r}; write it below `{home[0]}:`.")
     raise SettingError(
-        f"{where}: no section is called {section[:50]!r}.{_nearest(section[:100], kind.sections)} "
-        f"Known: {', '.join(kind.sections)}."
+        f"{where}: no section is called {section[:50]!r}.{_nearest(section[:100], known)} Known: {', '.join(known)}."
     )
 
 
 def _refuse_another_kind_of_file(names: Sequence[str], name: str, kind: FileKind) -> None:
     """Refuse a file without any known name, unless all are misspelt ones: it may be any file, so nothing is quoted."""
-    known = [*kind.sections, "version", *(item.name for kinds in kind.sections.values() for item in fields(kinds))]
+    known = [
+        *kind.sections,
+        *kind.groups,
+        "version",
+        *(item.name for kinds in kind.sections.values() for item in fields(kinds)),
+    ]
     if names and set(known).isdisjoint(names) and not all(_nearest(word[:100], known) for word in names):
         raise SettingError(
             f"{name}: none of its {len(names)} names belongs to a {kind.noun}. Known: {', '.join(kind.sections)}."

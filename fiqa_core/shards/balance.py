@@ -32,5 +32,5 @@ def idle_workers(units: Sequence[Unit], workers: int) -> str | None:
 def _advice(workers: int) -> str:
     return (
         "A smaller --unit-size cuts a tar that is not compressed into more units. Or cut the images into shards of "
-        f"like size, {4 * workers} or more: filter_dataset --write webdataset --shard-size N does that."
+        f"like size, {4 * workers} or more: fiqa filter --write webdataset --shard-size N does that."
     )

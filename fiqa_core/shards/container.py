@@ -186,14 +186,7 @@ class Container(ABC):
         Args:
             places: which, counted from 0 among all records of the unit; ascending.
         """
-        wanted = next(places, None)
-        if wanted is None:
-            return
-        for place, record in enumerate(self.read(unit, settings)):
-            if place == wanted or record.key is None:
-                yield record
-            if place == wanted and (wanted := next(places, None)) is None:
-                return
+        return at_places(self.read(unit, settings), places, lambda record: record.key is None)
 
     # Reading again, for a subset: `index` and sha256 of the wanted records are known then.
 
@@ -261,16 +254,18 @@ def picked(container: Container, unit: Unit, settings: ReadSettings, wanted: Seq
         entry = following
 
 
-def at_places(items: Iterable[_Item], places: Iterator[int]) -> Iterator[_Item]:
-    """The items at some places (ascending, counted from 0)."""
+def at_places(
+    items: Iterable[_Item], places: Iterator[int], always: Callable[[_Item], bool] = lambda _: False
+) -> Iterator[_Item]:
+    """The items at some places (ascending, from 0), and before the last of them those that `always` holds for."""
     wanted = next(places, None)
     if wanted is None:
         return
     for place, item in enumerate(items):
-        if place == wanted:
+        if place == wanted or always(item):
             yield item
-            if (wanted := next(places, None)) is None:
-                return
+        if place == wanted and (wanted := next(places, None)) is None:
+            return
 
 
 class LooseFiles(Container):

@@ -24,7 +24,7 @@ from fiqa_core.tables.quality_files import TableError
 from fiqa_core.tables.row_batches import checked
 from fiqa_core.tables.whole_tables import whole_tables
 from fiqa_core.wording import one_line
-from schemas.quality import COLUMNS
+from schemas.quality import COLUMNS, MEASURES, column_metadata
 from schemas.units import DIRECTIONS, UNITS
 
 FORMS = ("pandas", "arrow", "duckdb")
@@ -129,5 +129,7 @@ def _in_current_types(table: pa.Table) -> pa.Table:
 
 
 def _meaning(name: str) -> dict[str, str]:
+    if name in MEASURES:
+        return column_metadata(name)
     facts = {"description": COLUMNS.get(name, ""), "unit": UNITS.get(name, ""), "direction": DIRECTIONS.get(name, "")}
     return {fact: text for fact, text in facts.items() if text}

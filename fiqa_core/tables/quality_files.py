@@ -126,9 +126,9 @@ def table_files(table: str) -> list[str]:
     elif stat(table) is not None:
         urls = [absolute(table)]
     else:
-        raise TableError(f"{table}: no such file or folder. Expected the output of score_dataset, or its `quality`.")
+        raise TableError(f"{table}: no such file or folder. Expected the output of fiqa score, or its `quality`.")
     if not urls:
-        raise TableError(f"{table}: holds no .parquet files. Expected the output of score_dataset, or its `quality`.")
+        raise TableError(f"{table}: holds no .parquet files. Expected the output of fiqa score, or its `quality`.")
     return urls
 
 

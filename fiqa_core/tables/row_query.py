@@ -22,7 +22,8 @@ DECISIONS, REMOVED = "decisions", "removed.csv"
 _LEFT_OUT = {"embedding", "thumb"}
 _ROWS_AT_ONCE = 16_384
 _FOOTERS_AT_ONCE = 16
-_CONFIG = {
+# Of a database that reads only what it is given.
+LOCKED = {
     "enable_external_access": "false",
     "python_enable_replacements": "false",
     "autoinstall_known_extensions": "false",
@@ -63,7 +64,7 @@ def chosen_rows(
     failures: list[Exception] = []
     rows = pa.RecordBatchReader.from_batches(read.schema, _watched(read, failures))
     try:
-        with duckdb.connect(":memory:", config=_CONFIG) as database:
+        with duckdb.connect(":memory:", config=LOCKED) as database:
             relation = database.from_arrow(rows)
             relation = _step(relation, "filter", where)
             relation = _step(relation, "order", order)
@@ -76,7 +77,7 @@ def chosen_rows(
         if not isinstance(error, duckdb.Error):
             raise
         given = " and ".join(f"{name} {text!r}" for name, text in (("--where", where), ("--order", order)) if text)
-        raise ExpressionError(f"{given or url}: {_reason(error)}. {_listed(rows.schema)}") from error
+        raise ExpressionError(f"{given or url}: {reason_of(error)}. {_listed(rows.schema)}") from error
 
 
 def _watched(batches: Iterable[pa.RecordBatch], failures: list[Exception]) -> Iterator[pa.RecordBatch]:
@@ -94,7 +95,7 @@ def _step(relation: duckdb.DuckDBPyRelation, name: str, expression: str) -> duck
     return found
 
 
-def _reason(error: duckdb.Error) -> str:
+def reason_of(error: duckdb.Error) -> str:
     """DuckDB's message up to the line that it quotes."""
     return one_line(Exception(str(error).split("\n\nLINE")[0]), 300).rstrip(".")
 
@@ -120,14 +121,14 @@ def _schema(url: str) -> pa.Schema:
     with damage_named(url), open_read(url) as stream:
         schema = pq.ParquetFile(stream).schema_arrow
     return pa.schema(
-        [pa.field(field.name, _plain(field.type)) for field in schema if field.name not in _LEFT_OUT],
+        [pa.field(field.name, plain_type(field.type)) for field in schema if field.name not in _LEFT_OUT],
     )
 
 
-def _plain(kind: pa.DataType) -> pa.DataType:
+def plain_type(kind: pa.DataType) -> pa.DataType:
     """The type without what differs between files for the same values."""
     if pa.types.is_dictionary(kind):
-        return _plain(kind.value_type)
+        return plain_type(kind.value_type)
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return pa.string()
     return pa.binary() if pa.types.is_fixed_size_binary(kind) or pa.types.is_large_binary(kind) else kind

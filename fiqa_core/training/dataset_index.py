@@ -204,7 +204,7 @@ def _refuse_unfinished(folder: str, names: Sequence[str]) -> None:
     if storage.stat(storage.join(output, SUMMARY)) is None or len(names) != planned:
         raise TrainingError(
             f"{output}: the filter run is not finished ({len(names)} of {planned} decisions files are there); finish "
-            "it with filter_dataset --resume, then train"
+            "it with fiqa filter --resume, then train"
         )
 
 

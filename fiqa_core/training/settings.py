@@ -50,7 +50,7 @@ class DataSettings:
     decisions: str | None = setting(
         None,
         optional(checks.name),
-        "the `decisions` folder that filter_dataset wrote: rows that it does not keep are left out, and its `weight` "
+        "the `decisions` folder that fiqa filter wrote: rows that it does not keep are left out, and its `weight` "
         "scales a sample's loss; without it all labelled images have weight 1",
     )
     labels: str | None = setting(

@@ -13,11 +13,11 @@ def make_parser() -> Parser:
         "Say what a network's scores mean on a set: percentile, and predicted false non-match rate (FNMR); write a "
         "small JSON file.",
         [
-            "--quality scores --embeddings edgeface=embeddings --set lfw --output lfw.json",
-            "--quality scores --embeddings edgeface=embeddings --pairs pairs.txt --set lfw --output lfw.json",
+            "--quality scores --embeddings edgeface=embeddings --name lfw --output lfw.json",
+            "--quality scores --embeddings edgeface=embeddings --pairs pairs.txt --name lfw --output lfw.json",
         ],
         [
-            "Then: score_dataset --calibration lfw.json. docs/calibration.md.",
+            "Then: fiqa score --calibration lfw.json. docs/calibration.md.",
             "Exit code: 0 done; 2 bad input or option, and nothing was written; 4 a bug; 130 interrupted. "
             "docs/exit_codes.md.",
         ],
@@ -30,7 +30,7 @@ def make_parser() -> Parser:
         metavar="NAME=PATH",
         help="what the judge, a face recognition network, made of the same images; NAME goes into the file",
     )
-    data.add_argument("--set", default="", metavar="NAME", help="name of the set (default: as --quality is called)")
+    data.add_argument("--name", default="", metavar="NAME", help="name of the set (default: as --quality is called)")
     data.add_argument(
         "--pairs", metavar="PATH", help="lines `a b 1` (same person) or `a b 0` (default: pairs by the tables' labels)"
     )
@@ -46,7 +46,7 @@ def make_parser() -> Parser:
     data.add_argument("--overwrite", action="store_true", help="replace that file")
     how = parser.add_argument_group("measuring")
     how.add_argument("--fmr", type=rate, default=1e-3, metavar="RATE", help="the judge's false match rate")
-    how.add_argument("--score", choices=SCORES, default="arccos", help="dissimilarity of two embeddings")
+    how.add_argument("--dissimilarity", choices=SCORES, default="arccos", help="how two embeddings are compared")
     how.add_argument(
         "--bootstrap", type=positive, default=200, metavar="N", help="resamples of the subjects for the 95 %% band"
     )

@@ -12,11 +12,13 @@ from pipelines.cli.exit_codes import (
     EXIT_INCOMPLETE,
     EXIT_INTERRUPTED,
     EXIT_OK,
+    EXIT_UNANSWERED,
 )
 from pipelines.cli.faults import as_ours, log_bug, log_error
 from pipelines.cli.interrupts import watched
 from pipelines.cli.log_format import Lines, VisibleFormatter
 from pipelines.cli.parser import Parser
+from pipelines.cli.program import called_commands
 
 __all__ = [
     "EXIT_BAD_INPUT",
@@ -24,6 +26,7 @@ __all__ = [
     "EXIT_INCOMPLETE",
     "EXIT_INTERRUPTED",
     "EXIT_OK",
+    "EXIT_UNANSWERED",
     "Body",
     "guarded",
     "named",
@@ -109,7 +112,7 @@ def set_up_logging(level: int = logging.INFO) -> None:
         if type(handler) is logging.StreamHandler:
             root.removeHandler(handler)
     ours = logging.StreamHandler(sys.stderr)
-    ours.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
+    ours.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s", called_commands()))
     ours.addFilter(_is_wanted)
     logging.basicConfig(level=level, handlers=[ours])
     logging.getLogger("apache_beam").setLevel(logging.WARNING)

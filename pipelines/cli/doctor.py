@@ -49,6 +49,7 @@ EXTRAS = {
     "onnx": ("onnxruntime", "ONNX networks: fiqa embed --model X.onnx, --teacher-model"),
     "plots": ("matplotlib", "plots of fiqa evaluate (--no-plots goes without)"),
     "report": ("jinja2", "fiqa report"),
+    "atlas": ("openTSNE", "fiqa atlas"),
     "train": ("tensorboard", "TensorBoard files of fiqa train"),
     "s3": ("s3fs", "s3:// inputs and outputs"),
     "gcp": ("google.cloud.dataflow", "--runner DataflowRunner"),

@@ -87,6 +87,11 @@ def parser() -> Parser:
             "Exit code: 0 done; 2 bad input or option, and nothing was written; 4 a bug; 130 interrupted. "
             "docs/exit_codes.md.",
         ],
+        usual=(
+            *("--quality", "--judges", "--pairs", "--labels", "--group-by", "--output", "--resume", "--overwrite"),
+            *("--lower-is-better", "--against-measure", "--fmr", "--protocol", "--bootstrap", "--no-plots"),
+            *("--recommend", "--target-fnmr", "--images"),
+        ),
     )
     _add_data(options)
     _add_measures(options)
@@ -118,7 +123,7 @@ def _add_data(options: Parser) -> None:
         nargs="+",
         default=[],
         metavar="DATASET=URI",
-        help="what a network in --embeddings embeds; options of embed_dataset (--flip, --onnx-mean ...) go to it "
+        help="what a network in --embeddings embeds; options of fiqa embed (--flip, --onnx-mean ...) go to it "
         "(default: none)",
     )
     data.add_argument(
@@ -194,7 +199,7 @@ def _add_curves(options: Parser) -> None:
     how.add_argument(
         "--protocol", type=_protocols, default=list(PROTOCOLS), help="crfiqa, fixed or both (default: both)"
     )
-    how.add_argument("--score", choices=SCORES, default="arccos", help="dissimilarity of two embeddings")
+    how.add_argument("--dissimilarity", choices=SCORES, default="arccos", help="how two embeddings are compared")
     how.add_argument(
         "--allow-unmeasurable", action="store_true", help="also target rates below 1 / number of non-mated pairs"
     )

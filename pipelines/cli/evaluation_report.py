@@ -70,7 +70,10 @@ def groups(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             )
             whole = found[""]
             pairs = counted(whole["n_mated"], "pair")
-            lines.append(f"  {visible(name)}: {100 * whole['fnmr']:.2f} % of {pairs}; {each}")
+            band = ""
+            if not math.isnan(whole["fnmr_low"]):
+                band = f" [{100 * whole['fnmr_low']:.2f} {100 * whole['fnmr_high']:.2f}]"
+            lines.append(f"  {visible(name)}: {100 * whole['fnmr']:.2f}{band} % of {pairs}; {each}")
         if len(by_group) > _MOST_GROUPS:
             lines.append(f"  ... and {counted(len(by_group) - _MOST_GROUPS, 'more group')} in groups.csv")
     return lines
@@ -128,4 +131,4 @@ def without_threshold(methods: Sequence[str]) -> list[str]:
     if not methods:
         return []
     names = ", ".join(dict.fromkeys(methods))
-    return [f"no threshold for {names}: filter_dataset filters by a table's column `quality` in which higher is better"]
+    return [f"no threshold for {names}: fiqa filter filters by a table's column `quality` in which higher is better"]

@@ -15,6 +15,13 @@ from pipelines.cli.table_options import add_again_options
 MANIFEST_ROWS = 1_000_000
 MEMORY_MB = 1024
 OWN_COLUMN = "table"
+# What --help shows beside the options that must be given.
+_USUAL = (
+    *("--output", "--embeddings", "--policy"),
+    *("--drop-wrong-labels", "--exact-duplicates", "--min-quality", "--drop-worst", "--keep-at-least"),
+    *("--protect-recognised", "--drop-where", "--min-per-identity"),
+    *("--write", "--dry-run", "--resume", "--overwrite"),
+)
 
 
 def make_parser() -> Parser:
@@ -34,6 +41,7 @@ def make_parser() -> Parser:
             "Exit code: 0 every row is accounted for; 2 bad input or option, or the run broke off; 3 finished, but "
             "images could not be written; 4 a bug; 130 interrupted. docs/exit_codes.md.",
         ],
+        usual=_USUAL,
     )
     _add_data(parser)
     _add_embeddings(parser)
@@ -72,7 +80,7 @@ def _add_data(parser: Parser) -> None:
         nargs="+",
         required=True,
         metavar="URI",
-        help="quality tables: outputs of score_dataset; several, if different shards of one dataset were scored by "
+        help="quality tables: outputs of fiqa score; several, if different shards of one dataset were scored by "
         "several runs",
     )
     data.add_argument(
@@ -112,14 +120,24 @@ def _add_embeddings(parser: Parser) -> None:
     group = parser.add_argument_group(
         "face recognition embeddings", "For wrong labels and near duplicates (docs/label_noise.md)."
     )
+    add_embedding_options(group, also=" (also of --against)", more=" Labels are judged if it is given")
+    group.add_argument(
+        "--findings",
+        metavar="URI",
+        help="folder `findings` of an earlier filter run over the same tables, instead of --embeddings (default: "
+        "search anew)",
+    )
+
+
+def add_embedding_options(group: argparse._ArgumentGroup, also: str = "", more: str = "") -> None:
+    """Where embeddings come from. `also`, `more`: what the help says beside that."""
     group.add_argument(
         "--embeddings",
         nargs="+",
         default=[],
         metavar="URI",
-        help="tables of embeddings: outputs of embed_dataset (also of --against), other Parquet, one .npy, or "
-        f"`{OWN_COLUMN}` for the quality tables' own column. Labels are judged if it is given (default: the quality "
-        "tables' own column if they have one)",
+        help=f"tables of embeddings: outputs of fiqa embed{also}, other Parquet, one .npy, or `{OWN_COLUMN}` for "
+        f"the quality tables' own column.{more} (default: the quality tables' own column if they have one)",
     )
     group.add_argument(
         "--embedding-column", metavar="NAME", help="column of the embedding in other Parquet (default: embedding)"
@@ -139,12 +157,6 @@ def _add_embeddings(parser: Parser) -> None:
         "--embedding-keys",
         metavar="FILE",
         help="for a .npy: text file with the key of each of its rows, one a line (required there, no default)",
-    )
-    group.add_argument(
-        "--findings",
-        metavar="URI",
-        help="folder `findings` of an earlier filter run over the same tables, instead of --embeddings (default: "
-        "search anew)",
     )
 
 

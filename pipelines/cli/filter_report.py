@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fiqa_core import storage
@@ -23,6 +23,7 @@ def print_account(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> 
     for reason, count in summary["dropped"].items():
         if count:
             lines.append(f"  {reason:<24}{count:>12,}  {summary['rules'][reason]}")
+    lines += _conditions(summary.get("drop_where", ()))
     if summary.get("quality_is") == "percentile":
         lines.append(
             "the tables are of several networks: quality here is the percentile in the set of their calibration"
@@ -60,6 +61,19 @@ def print_account(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> 
     sys.stdout.flush()
 
 
+def _conditions(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What each condition of --drop-where did, and for how many rows it could not be told."""
+    lines = []
+    for each in found:
+        line = f"  --drop-where {each['condition']}: holds for {counted(each['matched'], 'scored row')}"
+        if each["dropped"] != each["matched"]:
+            line += f", {each['dropped']:,} dropped by it"
+        if each["null"]:
+            line += f"; {counted(each['null'], 'row')} not dropped by it, since a value is null there"
+        lines.append(line)
+    return lines
+
+
 def _groups(found: Mapping[str, Any] | None) -> list[str]:
     """What each group loses, those that lose most first; and what a budget costs."""
     if found is None:
@@ -76,7 +90,11 @@ def _groups(found: Mapping[str, Any] | None) -> list[str]:
     budget = found.get("budget")
     if budget is not None:
         kept = counted(budget["rows_kept_for_it"], "row")
-        price = f"  budget: no group loses more than {budget['share']:.4g} to the rules of quality; price: {kept} kept"
+        price = (
+            f"  budget: no group loses more than {budget['share']:.4g} to the rules of quality; "
+            f"{counted(budget['kept_with_it'], 'image')} kept, {budget['kept_without_it']:,} without it; price: {kept} "
+            "kept"
+        )
         if budget["rows_kept_for_it"]:
             price += (
                 f" that the policy drops (quality from {budget['least_quality_kept_for_it']:.4g}; mean of all kept "
@@ -88,7 +106,7 @@ def _groups(found: Mapping[str, Any] | None) -> list[str]:
 
 def print_end(arguments: argparse.Namespace, summary: Mapping[str, Any]) -> None:
     """Print what was written, and the next step."""
-    report([*_written(summary), _next_step(arguments, summary)])
+    report([*written(summary), _next_step(arguments, summary)])
 
 
 def _found(summary: Mapping[str, Any], is_dry_run: bool) -> list[str]:
@@ -107,7 +125,8 @@ def _found(summary: Mapping[str, Any], is_dry_run: bool) -> list[str]:
     return lines
 
 
-def _written(summary: Mapping[str, Any]) -> list[str]:
+def written(summary: Mapping[str, Any]) -> list[str]:
+    """What was written of the images that are kept (`subset`) and of those that go (`dropped_images`)."""
     return [*_written_subset(summary), *_written_dropped(summary)]
 
 

@@ -20,13 +20,17 @@ def add_labels_columns(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def add_group_options(group: argparse._ArgumentGroup, several: bool = False) -> None:
-    """Which group each image belongs to; `several`: one for each of several datasets."""
+def add_group_options(
+    group: argparse._ArgumentGroup,
+    several: bool = False,
+    says: str = "what each group loses, or how often it is refused",
+) -> None:
+    """Which group each image belongs to; `several`: one for each of several datasets. `says`: what it is for."""
     named: dict[str, Any] = {"nargs": "+", "default": []} if several else {}
     group.add_argument(
         "--group-by",
         metavar="COLUMN|FILE",
-        help="say what each group loses, or how often it is refused: a column of the quality table, or a CSV or "
+        help=f"say {says}: a column of the quality table, or a CSV or "
         "Parquet file with a key and a group a row (default: none)",
         **named,
     )

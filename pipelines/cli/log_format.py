@@ -1,8 +1,9 @@
 """How log lines and reports are shown: names come from other people's files, so control characters are escaped."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Number
+from types import MappingProxyType
 from typing import Any
 
 from fiqa_core.wording import visible
@@ -11,8 +12,11 @@ from fiqa_core.wording import visible
 _OURS = frozenset(
     {
         *("fiqa_core", "pipelines", "transforms", "examples", "benchmarks", "__main__"),
-        *("score_dataset", "embed_dataset", "filter_dataset", "evaluate_quality", "train_fiqa", "measure_baselines"),
-        "show_faces",
+        # The commands, by their modules.
+        *("score_dataset", "embed_dataset", "align_dataset", "measure_baselines", "original_scores", "filter_dataset"),
+        *("evaluate_quality", "calibrate_scores", "train_fiqa", "show_faces", "report_dataset"),
+        *("atlas_dataset", "clean_dataset"),
+        *("export_scores", "import_scores", "prepare_benchmark", "list_networks", "export_onnx", "doctor"),
     }
 )
 
@@ -24,12 +28,20 @@ class Lines(str):
 
 
 class VisibleFormatter(logging.Formatter):
-    """Escapes control characters everywhere, and line breaks in the values of our own messages."""
+    """Escapes control characters everywhere, and line breaks in the values of our own messages.
+
+    `commands`: what the user calls the commands, by their modules; a command's lines begin with that.
+    """
+
+    def __init__(self, form: str, commands: Mapping[str, str] = MappingProxyType({})) -> None:
+        super().__init__(form)
+        self._commands = commands
 
     def format(self, record: logging.LogRecord) -> str:
         """The line; the record itself stays as it is (other handlers have it too)."""
         shown = logging.makeLogRecord(record.__dict__)
         ours = record.name.partition(".")[0] in _OURS
+        shown.name = self._commands.get(record.name, record.name)
         if isinstance(record.args, dict):
             shown.args = {name: _shown(value, ours) for name, value in record.args.items()}
         elif record.args:

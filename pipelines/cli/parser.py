@@ -4,8 +4,8 @@ import argparse
 import difflib
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn
 
 from fiqa_core.wording import visible
 from pipelines.cli.exit_codes import EXIT_BAD_INPUT
@@ -25,6 +25,8 @@ class Parser(argparse.ArgumentParser):
         notes: what else the help says, one paragraph each.
         renamed: old spelling -> new spelling of an option. An old one still works, is not shown, and gives a warning.
         passes_on: whether options that this parser does not know are somebody else's; if not, they are refused.
+        usual: the options that --help shows, beside those that must be given; --help-all shows all. None: --help shows
+            all, too.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Parser(argparse.ArgumentParser):
         notes: Sequence[str] = (),
         renamed: Mapping[str, str] | None = None,
         passes_on: bool = True,
+        usual: Sequence[str] | None = None,
     ) -> None:
         prog = called(command)
         shown = [f"  {prog} {example}".rstrip() for example in examples]
@@ -51,7 +54,9 @@ class Parser(argparse.ArgumentParser):
         self._switches: dict[str, str] = {}
         self._passes_on = passes_on
         self._given: Sequence[str] = ()
+        self._usual = None if usual is None else frozenset(usual)
         self._optionals.title = "general"
+        self.add_argument("--help-all", action=_HelpAll, help="show all options and exit")
         self.add_argument("--debug", action="store_true", help="show the trace of every error")
 
     def add_switch(self, group: argparse._ArgumentGroup, name: str, **settings: Any) -> None:
@@ -78,16 +83,49 @@ class Parser(argparse.ArgumentParser):
         lines = [f"{self.prog}: {visible(message)}"]
         if "Did you mean" not in message:
             lines += [f"{visible(name)}: did you mean {meant}?" for name, meant in self._misspelt()]
-        self.exit(EXIT_BAD_INPUT, "\n".join([*lines, f"All options: {self.prog} --help\n"]))
+        self.exit(EXIT_BAD_INPUT, "\n".join([*lines, f"All options: {self.prog} --help-all\n"]))
+
+    @property
+    def usual(self) -> frozenset[str] | None:
+        """The options that --help shows, beside those that must be given; None: all of them."""
+        return self._usual
 
     def format_help(self) -> str:
-        """The help, with the general options last and a usage line of the required options only."""
-        groups = self._action_groups
-        self._action_groups = [group for group in groups if group is not self._optionals] + [self._optionals]
-        try:
-            return super().format_help()
-        finally:
-            self._action_groups = groups
+        """What --help shows: the usual options, and how to see the others."""
+        if self._usual is None:
+            return self.format_all()
+        groups = [_part(group, self._is_usual) for group in self._in_order()]
+        shown = sum(len(group.actions) for group in groups)
+        hidden = sum(len(group._group_actions) for group in self._in_order()) - shown
+        more = f"\n\nThese are the usual options. {hidden} more: {self.prog} --help-all"
+        return self._formatted(groups, more)
+
+    def format_all(self) -> str:
+        """What --help-all shows: every option."""
+        return self._formatted([_part(group, lambda _: True) for group in self._in_order()], "")
+
+    def _in_order(self) -> list[argparse._ArgumentGroup]:
+        """The groups, with the general options last."""
+        return [group for group in self._action_groups if group is not self._optionals] + [self._optionals]
+
+    def _is_usual(self, action: argparse.Action) -> bool:
+        usual = self._usual or frozenset()
+        return (
+            action.required or action in self._optionals._group_actions or not usual.isdisjoint(action.option_strings)
+        )
+
+    def _formatted(self, groups: Sequence["_Part"], more: str) -> str:
+        formatter = self._get_formatter()
+        formatter.add_usage(self.usage, self._actions, self._mutually_exclusive_groups)
+        formatter.add_text(self.description)
+        for group in groups:
+            if group.actions:
+                formatter.start_section(group.title)
+                formatter.add_text(group.description)
+                formatter.add_arguments(group.actions)
+                formatter.end_section()
+        formatter.add_text(f"{self.epilog}{more}")
+        return formatter.format_help()
 
     def format_usage(self) -> str:
         """The usage line."""
@@ -150,6 +188,28 @@ def unknown(token: str, proposals: Mapping[str, str]) -> str:
         return f"unexpected argument {token!r}: it belongs to no option"
     meant = nearest(token, proposals)
     return f"unknown option {token.partition('=')[0]}." + (f" Did you mean {meant}?" if meant else "")
+
+
+class _Part(NamedTuple):
+    """What a help shows of one group."""
+
+    title: str | None
+    description: str | None
+    actions: list[argparse.Action]
+
+
+def _part(group: argparse._ArgumentGroup, shown: Callable[[argparse.Action], bool]) -> _Part:
+    return _Part(group.title, group.description, [action for action in group._group_actions if shown(action)])
+
+
+class _HelpAll(argparse.Action):
+    def __init__(self, option_strings: Sequence[str], dest: str, **more: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, **more)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Print the help with every option, and end."""
+        print(parser.format_all(), end="")  # type: ignore[attr-defined]
+        parser.exit()
 
 
 class _Help(argparse.HelpFormatter):

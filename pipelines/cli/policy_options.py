@@ -7,10 +7,11 @@ from typing import Any
 from fiqa_core.curation.decisions.policy import SECTIONS, Policy
 from fiqa_core.curation.decisions.policy_file import read_policy
 from fiqa_core.curation.decisions.recognised_limits import Recognised, recognised
+from fiqa_core.curation.decisions.written_conditions import condition, conditions
 from fiqa_core.settings.fields import SettingError, declared, replaced
 from pipelines.cli.command import named
 from pipelines.cli.parser import Parser
-from pipelines.cli.setting_options import add_option, given_settings
+from pipelines.cli.setting_options import add_option, from_text, given_settings
 
 _TITLES = {
     "labels": "policy: labels",
@@ -37,6 +38,8 @@ def add_policy_options(parser: Parser) -> None:
         for item in fields(kind):
             # What has limits of its own may also be asked for by its name alone.
             alone: dict[str, Any] = {}
+            if declared(item).check is conditions:
+                alone = {"action": "append", "type": from_text(condition)}
             if declared(item).check is recognised:
                 alone = {"nargs": "?", "const": Recognised()}
             add_option(parser, group, section, item, **alone)

@@ -30,6 +30,11 @@ def called(command: str) -> str:
     return _names.get().get(command, f"python -m pipelines.{command}")
 
 
+def called_commands() -> Mapping[str, str]:
+    """What the user calls the commands, by the names of their modules; empty where each is called by its module."""
+    return _names.get()
+
+
 def runnable(command: str) -> str:
     """The command as it runs in the user's shell, wherever this interpreter is."""
     name = called(command)

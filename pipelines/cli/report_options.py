@@ -32,20 +32,26 @@ def make_parser() -> Parser:
         nargs="+",
         required=True,
         metavar="URI",
-        help="quality tables: outputs of score_dataset",
+        help="quality tables: outputs of fiqa score",
     )
     data.add_argument(
         "--decisions",
         type=named,
         metavar="URI",
-        help="output of filter_dataset over the same tables, in the same order (default: none)",
+        help="output of fiqa filter over the same tables, in the same order (default: none)",
     )
-    data.add_argument("--edc", type=named, metavar="URI", help="output of evaluate_quality (default: none)")
+    data.add_argument("--edc", type=named, metavar="URI", help="output of fiqa evaluate (default: none)")
+    data.add_argument(
+        "--further",
+        type=named,
+        metavar="FILE",
+        help="`further.json` of fiqa clean: faces that further rules would take (default: none)",
+    )
     data.add_argument(
         "--findings",
         type=named,
         metavar="URI",
-        help="folder of the findings that filter_dataset was given by --findings (default: those that it made itself)",
+        help="folder of the findings that fiqa filter was given by --findings (default: those that it made itself)",
     )
     data.add_argument(
         "--calibration",

@@ -22,7 +22,7 @@ def add_option(
     found = declared(item)
     if not found.flag:
         return
-    destination = _destination(section, item.name)
+    destination = setting_destination(section, item.name)
     choices: tuple[str, ...] = getattr(found.check, "words", ())
     words = f" ({', '.join(choices)})" if choices and found.argument != "|".join(choices) else ""
     if "default" not in found.text:
@@ -33,10 +33,10 @@ def add_option(
         return
     if found.check is names:
         more = {"nargs": "+", **more}
+    more = {"type": from_text(_one_name if found.check is names else found.check), **more}
     group.add_argument(
         found.flag,
         dest=destination,
-        type=from_text(_one_name if found.check is names else found.check),
         metavar=found.argument,
         default=argparse.SUPPRESS,
         help=text,
@@ -50,7 +50,7 @@ def given_settings(arguments: argparse.Namespace, sections: Mapping[str, Any]) -
     values: Values = {}
     for section, kind in sections.items():
         for item in fields(kind):
-            if (destination := _destination(section, item.name)) in given:
+            if (destination := setting_destination(section, item.name)) in given:
                 values.setdefault(section, {})[item.name] = declared(item).check(given[destination])
     return values
 
@@ -72,13 +72,14 @@ def _one_name(text: str) -> str:
     return str(found)
 
 
-def _destination(section: str, key: str) -> str:
+def setting_destination(section: str, key: str) -> str:
+    """Under what name the parsed command line has a setting."""
     return f"setting_{section}_{key}"
 
 
 def _shown_default(item: "Field[Any]") -> str:
     value = item.default
-    if value is None or value is MISSING or value == "":
+    if value is None or value is MISSING or value in ("", ()):
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"

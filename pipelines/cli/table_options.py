@@ -27,6 +27,13 @@ NOTES = (
 )
 
 
+# What --help of the commands that write a table shows of these options.
+USUAL = (
+    *("--format", "--measures", "--phash", "--align", "--workers"),
+    *("--limit", "--sample", "--dry-run", "--resume", "--overwrite"),
+)
+
+
 def read_settings(arguments: argparse.Namespace) -> ReadSettings:
     """How records are read: the fields of label, image and key, and the most bytes of one image."""
     return ReadSettings(arguments.label_field, arguments.image_field, MAX_STORED_BYTES, arguments.key_field)
@@ -86,7 +93,7 @@ def add_calibration_option(group: argparse._ArgumentGroup) -> None:
         "--calibration",
         type=named,
         metavar="FILE",
-        help="add percentile and predicted_fnmr by a file of calibrate_scores (embedded or "
+        help="add percentile and predicted_fnmr by a file of fiqa calibrate (embedded or "
         "embedded-mixed: those of this package's network, on LFW and on its copy of mixed quality; default: none)",
     )
 
@@ -114,7 +121,7 @@ def add_image_options(parser: Parser) -> None:
     images.add_argument(
         "--measures",
         action="store_true",
-        help="add columns that say why: exposure, contrast, sharpness, noise, colour ... (docs/measures.md)",
+        help="add columns that say why: light, sharpness, noise, resolution, colour ... (docs/measures.md)",
     )
     images.add_argument(
         "--phash",

@@ -56,6 +56,6 @@ def _no_figures(summary: dict[str, Any]) -> list[str]:  # noqa: ARG001
 
 def _next(table: str) -> str:
     output = table.removesuffix(f"/{QUALITY}")
-    columns = ["key", "status", "face_score", "eye_distance", "yaw", "crops"]
+    columns = ["key", "status", "face_score", "eye_distance", "pose_yaw", "crops"]
     crops = shlex.quote(f"{output}/{CROPS}")
     return f"{show_line(table, columns)}\nthen: {runnable('score_dataset')} --input {crops} --output scores"

@@ -63,7 +63,7 @@ class Sources:
         if not images:
             raise EvaluationError(
                 f"{model}: a network, which needs the images of the pairs: give their dataset with --images (or "
-                "embed them with embed_dataset, and give its output)"
+                "embed them with fiqa embed, and give its output)"
             )
         output = str(self._workspace / f"embeddings-{len(self._embeddings)}")
         flags = ["--model", model, "--input", images, "--output", output, *self._options]

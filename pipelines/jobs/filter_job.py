@@ -13,7 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from fiqa_core import storage
 from fiqa_core.curation.decisions import filter_run as filter_output
-from fiqa_core.curation.decisions.apply_policy import Resources, Tables, apply_policy
+from fiqa_core.curation.decisions.apply_policy import Resources, Tables, apply_policy, check_tables
 from fiqa_core.curation.decisions.database import Findings
 from fiqa_core.curation.decisions.decision_files import DECISIONS
 from fiqa_core.curation.decisions.filter_run import Writing
@@ -43,8 +43,12 @@ from pipelines.runners.beam_options import command_options, is_in_process, refus
 _log = logging.getLogger("filter_dataset")
 
 
-def run(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser) -> int:
-    """Filter; `rest`: Beam's options."""
+def run(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser, stage: bool = False) -> int:
+    """Filter; `rest`: Beam's options.
+
+    `stage`: as a step of another command, which prints the account and says what comes next. With --overwrite, findings
+    of the same search are used again.
+    """
     options = command_options(arguments, rest, parser)
     refuse_contradictions(arguments)
     policy = policy_of(arguments)
@@ -52,6 +56,7 @@ def run(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser) -> i
     _check_places(arguments, options)
     tables = _tables(arguments)
     source, tables = read_embedding_source(arguments, tables)
+    check_tables(policy, tables)
     search = _search(arguments, policy, tables, source)
     if search is None and tables.own_rows:
         check_needs(policy, tables.findings, bool(tables.against))
@@ -63,13 +68,13 @@ def run(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser) -> i
         print_end(arguments, summary)
         return EXIT_OK
     if is_subset(writing.what):
-        _refuse_two_kinds_of_labels(tables, policy, writing)
+        refuse_two_kinds_of_labels(tables, policy, writing)
         check_source(tables.own, _subset_settings(writing, arguments))
     if arguments.write_dropped:
         check_dropped_source(tables.own, arguments.moved)
     output = storage.absolute(arguments.output)
     with hold_output(output):
-        return _run_on(output, arguments, options, policy, tables, search, writing)
+        return _run_on(output, arguments, options, policy, tables, search, writing, stage)
 
 
 def _run_on(
@@ -80,17 +85,19 @@ def _run_on(
     tables: Tables,
     search: Search | None,
     writing: Writing,
+    stage: bool,
 ) -> int:
     filter_output.prepare_output(output, arguments.resume, arguments.overwrite)
     digest = search_digest(search) if search is not None else ""
     described = filter_output.describe_run(
         policy, tables.own, tables.against, tables.findings, digest, writing, tables.review, _of_groups(tables)
     )
-    finished = filter_output.begin(output, described, arguments.overwrite, tables.review)
+    finished = filter_output.begin(output, described, arguments.overwrite, tables.review, keep_findings=stage)
     if finished is not None and not is_subset(writing.what) and not arguments.write_dropped:
         _log.info("the run in %s is complete already: nothing to do", arguments.output)
-        print_account(arguments, finished)
-        print_end(arguments, finished)
+        if not stage:
+            print_account(arguments, finished)
+            print_end(arguments, finished)
         return EXIT_OK
     tables, found = _find(search, tables, output, options)
     with storage.temporary_folder_for(output) as folder:
@@ -100,7 +107,7 @@ def _run_on(
             _resources(arguments, folder),
             output,
             described,
-            lambda decided: print_account(arguments, decided | {"findings": found}),
+            None if stage else lambda decided: print_account(arguments, decided | {"findings": found}),
         )
     summary |= {"complete": True, "policy": policy.to_dict(), "decisions_run": described.digest(), "findings": found}
     if is_subset(writing.what):
@@ -120,11 +127,12 @@ def _run_on(
         )
         summary |= {"dropped_images": report, "complete": summary["complete"] and report["complete"]}
     filter_output.finish(output, summary)
-    print_end(arguments, summary)
+    if not stage:
+        print_end(arguments, summary)
     return EXIT_OK if summary["complete"] else EXIT_INCOMPLETE
 
 
-def _refuse_two_kinds_of_labels(tables: Tables, policy: Policy, writing: Writing) -> None:
+def refuse_two_kinds_of_labels(tables: Tables, policy: Policy, writing: Writing) -> None:
     """Refuse to write images without a label from --labels beside others: a WebDataset sample keeps the label that is
     stored with it, so the output would have labels of two kinds."""
     without = next((part.labels.without for part in tables.own if part.labels is not None), 0)

@@ -1,6 +1,7 @@
 """The input tables of filter_dataset, checked: each is complete, all are of one network, none is there twice."""
 
 import argparse
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from fiqa_core.curation.decisions.review import read_review
 from fiqa_core.curation.decisions.reviewed_labels import with_reviewed_labels
 from fiqa_core.storage import in_flight
 from fiqa_core.tables.attached_labels import attach, read_label_list
+from fiqa_core.tables.calibration_reach import reaches
 from fiqa_core.tables.embedding_files import EmbeddingSource, source_files
 from fiqa_core.tables.footers import footer_digest, read_footer
 from fiqa_core.tables.groups import read_groups
@@ -17,6 +19,8 @@ from fiqa_core.tables.one_network import networks_of, refuse_mixed
 from fiqa_core.tables.quality_files import TableError, TableFile, parts_of
 from fiqa_core.tables.whole_tables import whole_files, whole_tables
 from pipelines.jobs.filter_settings import embedding_source
+
+_log = logging.getLogger("filter_dataset")
 
 
 def read_tables(arguments: argparse.Namespace) -> Tables:
@@ -39,6 +43,9 @@ def read_tables(arguments: argparse.Namespace) -> Tables:
     groups = None
     if arguments.group_by is not None:
         groups = read_groups(arguments.group_by, own, arguments.group_key, arguments.group_column)
+    found = reaches(quality.files)
+    for warning in filter(None, (each.warning for each in found)):
+        _log.warning("%s", warning)
     scale = "percentile" if networks_of(quality.files) > 1 else "quality"
     return Tables(
         own,
@@ -49,6 +56,7 @@ def read_tables(arguments: argparse.Namespace) -> Tables:
         scale=scale,
         review=review,
         groups=groups,
+        reaches=found,
     )
 
 

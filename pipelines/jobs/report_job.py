@@ -38,6 +38,7 @@ def run(arguments: argparse.Namespace, _rest: Sequence[str]) -> int:
         arguments.title,
         arguments.memory_mb << 20,
         arguments.threads or 0,
+        storage.absolute(arguments.further) if arguments.further else "",
         group_key=arguments.group_key,
         group_column=arguments.group_column,
         findings=storage.absolute(arguments.findings) if arguments.findings else "",
@@ -84,6 +85,7 @@ def _command(arguments: argparse.Namespace) -> str:
     words += ["--findings", arguments.findings] if arguments.findings else []
     words += ["--edc", arguments.edc] if arguments.edc else []
     words += ["--calibration", arguments.calibration] if arguments.calibration else []
+    words += ["--further", arguments.further] if arguments.further else []
     words += ["--group-by", *arguments.group_by] if arguments.group_by else []
     words += ["--group-key", arguments.group_key] if arguments.group_key else []
     words += ["--group-column", arguments.group_column] if arguments.group_column != DEFAULT_COLUMN else []

@@ -40,8 +40,17 @@ from pipelines.runners.beam_options import command_options
 _log = logging.getLogger("score_dataset")
 
 
-def run(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser, source: ScorerSource | None) -> int:
-    """Score; `rest`: Beam's options. `source`: makes the scorer instead of a network."""
+def run(
+    arguments: argparse.Namespace,
+    rest: Sequence[str],
+    parser: Parser,
+    source: ScorerSource | None,
+    stage: bool = False,
+) -> int:
+    """Score; `rest`: Beam's options. `source`: makes the scorer instead of a network.
+
+    `stage`: as a step of another command, which says itself what comes next.
+    """
     options = command_options(arguments, rest, parser)
     exit_policy(arguments)  # what does not go together is refused before anything is read
     network = take_network(arguments)
@@ -59,7 +68,8 @@ def run(arguments: argparse.Namespace, rest: Sequence[str], parser: Parser, sour
         model = EMBEDDED if arguments.model is None else storage.absolute(arguments.model)
         make: type[OnnxSource] | type[CheckpointScorer] = OnnxSource if is_onnx else CheckpointScorer
         source = make(model, settings, workers.device, arguments.batch_size, threads, workers.gpus)
-    return run_table(TableJob(arguments, options, settings, source, workers, _log, quality_lines, by_quality, aligner))
+    next_line = None if stage else by_quality
+    return run_table(TableJob(arguments, options, settings, source, workers, _log, quality_lines, next_line, aligner))
 
 
 def _onnx(arguments: argparse.Namespace) -> ScoreSettings:

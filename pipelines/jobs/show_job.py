@@ -11,6 +11,9 @@ from PIL import Image
 from fiqa_core import storage
 from fiqa_core.tables.contact_sheet import SheetError, contact_sheet
 from fiqa_core.tables.faces import Face, read_faces
+from fiqa_core.tables.footers import read_footer
+from fiqa_core.tables.one_network import networks_of, refuse_mixed
+from fiqa_core.tables.quality_files import table_files
 from fiqa_core.tables.row_query import chosen_rows
 from fiqa_core.wording import counted
 from pipelines.cli.errors import OptionError
@@ -19,6 +22,7 @@ from pipelines.cli.log_format import report
 
 _log = logging.getLogger("show_faces")
 _NAMED = 20
+_FOOTERS_AT_ONCE = 16
 # WebP's own limit; JPEG's is four times that.
 _MOST_SIDE = {"WEBP": 16_383, "JPEG": 65_500}
 
@@ -34,7 +38,7 @@ def run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:  # noqa: ARG
         raise OptionError(f"there is no row{fits}: nothing was written")
     lost: list[Face] = []
     faces = _watched(read_faces(rows, arguments.quality, arguments.moved), lost)
-    sheet = contact_sheet(faces, rows.num_rows, arguments.columns or 0, arguments.side)
+    sheet = contact_sheet(faces, rows.num_rows, arguments.per_row or 0, arguments.side)
     storage.publish_alone(_encoded(sheet, arguments.output), output)
     for face in lost[:_NAMED]:
         _log.warning("%s: %s: %s", face.row.get("shard"), face.row.get("key"), face.problem)
@@ -50,6 +54,8 @@ def _rows(arguments: argparse.Namespace) -> pa.Table:
     tables = [arguments.decisions] if arguments.decisions else arguments.quality
     if len(tables) > 1 and arguments.order:
         raise OptionError("--order is for one table: give one --quality, or --decisions")
+    if len(tables) > 1 and arguments.where:
+        _refuse_two_scales(tables)
     found: list[pa.Table] = []
     left = arguments.limit
     for table in tables:
@@ -59,6 +65,18 @@ def _rows(arguments: argparse.Namespace) -> pa.Table:
         if not left:
             break
     return pa.concat_tables(found, promote_options="permissive")
+
+
+def _refuse_two_scales(tables: Sequence[str]) -> None:
+    """Refuse one condition over scores of several networks, unless all were calibrated on one set.
+
+    Raises:
+        TableError: it names the settings and both values.
+    """
+    names = {url: table for table in tables for url in table_files(table)}
+    footers = list(storage.in_flight(list(names), read_footer, _FOOTERS_AT_ONCE))
+    if networks_of(footers) > 1:
+        refuse_mixed(footers, names, embeddings_only=False, calibrated=True)
 
 
 def _watched(faces: Iterator[Face], lost: list[Face]) -> Iterator[Face]:

@@ -39,6 +39,7 @@ from pipelines.cli.table_options import DEFAULT_UNIT_SIZE, sample_of
 from pipelines.jobs.dry_run import look_first
 from pipelines.jobs.exit_choice import settle_exit
 from pipelines.jobs.network_settings import settle_compile
+from pipelines.jobs.score_groups_job import add_groups, check_groups_given, group_lines
 from pipelines.runners import dataflow, dataflow_job
 from pipelines.runners.beam_options import is_in_process, is_local, refuse_memory, run_job, worker_processes
 from pipelines.runners.local_workers import choose_workers, places_of, served
@@ -107,6 +108,7 @@ def run_table(job: TableJob) -> int:
 
 def _run_on(output: str, job: TableJob) -> int:
     arguments, options, settings = job.arguments, job.options, job.settings
+    check_groups_given(arguments)
     earlier_unit_size = scoring_run.prepare_output(output, arguments.resume, arguments.overwrite)
     unit_size = arguments.unit_size or earlier_unit_size or DEFAULT_UNIT_SIZE
     plan = plan_dataset(arguments.input, arguments.format, unit_size, storage.join(output, "plan"), settings.read)
@@ -120,6 +122,7 @@ def _run_on(output: str, job: TableJob) -> int:
     finished = scoring_run.begin(output, arguments.input, unit_size, settings, plan, arguments.overwrite)
     if finished is not None:
         job.log.info("the run in %s is complete already: nothing to do", arguments.output)
+        finished = add_groups(output, arguments, finished)
         return _end(job, finished | NOTHING_NOW, scoring_run.Account(True, ()))
     choose_workers(options, arguments, plan)
     idle = idle_workers(plan.units, worker_processes(options))
@@ -133,6 +136,7 @@ def _run_on(output: str, job: TableJob) -> int:
         with ProgressMonitor(functools.partial(read_progress, output), plan):
             run_job(pipeline)
     summary, account = scoring_run.close_account(output, plan.units, settings)
+    summary = add_groups(output, arguments, summary)
     return _end(job, summary, account)
 
 
@@ -223,7 +227,7 @@ def _print_end(job: TableJob, summary: dict[str, Any], account: scoring_run.Acco
     if job.settings.sample is not None:
         lines.insert(0, job.settings.sample.in_words())
     lines += [f"  {name:<18}{count:>12,}" for name, count in summary["status"].items()]
-    lines += job.figures(summary)
+    lines += [*job.figures(summary), *group_lines(summary)]
     if job.settings.calibration is not None:
         lines += outside_lines(job.settings.calibration, summary["quality"])
     lines.append(f"{counted(summary['records_this_run'], 'record')} this run, {summary['images_per_second']} images/s")

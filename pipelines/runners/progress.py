@@ -5,7 +5,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import NamedTuple
 
@@ -16,6 +18,19 @@ from fiqa_core.wording import counted
 _log = logging.getLogger(__name__)
 _LOG_EVERY_S = 30.0
 _CLEAR = "\r\x1b[K"
+
+
+_stage: ContextVar[str] = ContextVar("stage", default="")
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Within this block every line of progress begins with the name of the stage of a longer command."""
+    token = _stage.set(name)
+    try:
+        yield
+    finally:
+        _stage.reset(token)
 
 
 class Whole(NamedTuple):
@@ -45,6 +60,7 @@ class ProgressMonitor:
         self._read = read
         self._live_every_s = live_every_s
         self._whole = whole_of(plan)
+        self._stage = _stage.get()  # the thread below has no context of its own
         self._live = sys.stderr.isatty()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
@@ -83,7 +99,7 @@ class ProgressMonitor:
                 )
                 warned = True
                 continue
-            line = self._line(done, time.monotonic() - started)
+            line = self._stage + self._line(done, time.monotonic() - started)
             if not done.now.rows:
                 # Workers start and load the network first, which says nothing about their speed.
                 started = time.monotonic()

@@ -6,19 +6,20 @@ import os
 import resource
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.scoring.score_unit import score_unit
 from fiqa_core.scoring.settings import ScoreSettings
-from pipelines import train_fiqa
+from pipelines import clean_dataset, train_fiqa
 from pipelines.score_dataset import run
 from tests.fakes import KilledOnceSource, MeanScorer, MeanScorerSource
 from tests.served import PausingScorer, PausingSource
 
 # Commands import these when they begin; here once, so that a child starts in milliseconds.
-for job in ("score_job", "embed_job", "filter_job", "train_job", "subset_job", "findings_job"):
+for job in ("score_job", "embed_job", "filter_job", "train_job", "subset_job", "findings_job", "clean_job"):
     importlib.import_module(f"pipelines.jobs.{job}")
 with contextlib.suppress(ImportError):
     importlib.import_module("torch.utils.tensorboard")  # seconds, which each child would take
@@ -87,10 +88,27 @@ def train(arguments: list[str]) -> int:
 
 def train_and_be_killed(name: str, arguments: list[str]) -> int:
     """The training command, killed (-9) when a file or folder is about to get this name."""
+    _kill_at(lambda target: Path(target).name == name)
+    return train_fiqa.run(arguments)
+
+
+def clean(arguments: list[str]) -> int:
+    """The cleaning command."""
+    return clean_dataset.run(arguments)
+
+
+def clean_and_be_killed(place: str, arguments: list[str]) -> int:
+    """The cleaning command, killed (-9) when a file is about to get a path that ends like this."""
+    _kill_at(lambda target: str(target).endswith(place))
+    return clean_dataset.run(arguments)
+
+
+def _kill_at(is_there: Callable[[os.PathLike[str] | str], bool]) -> None:
+    """From now on, end this process (-9) when a file or folder is about to be put in such a place."""
     rename, replace = Path.rename, Path.replace
 
     def kill_at(target: os.PathLike[str] | str) -> None:
-        if Path(target).name == name:
+        if is_there(target):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def renamed(path: Path, target: os.PathLike[str] | str) -> Path:
@@ -102,4 +120,3 @@ def train_and_be_killed(name: str, arguments: list[str]) -> int:
         return replace(path, target)
 
     Path.rename, Path.replace = renamed, replaced
-    return train_fiqa.run(arguments)

@@ -45,6 +45,14 @@ def test_arrow_has_it_in_the_fields_metadata(scored):
     assert table.schema.field("quality").metadata[b"direction"] == b"higher = more useful for face recognition"
 
 
+def test_columns_of_measures_keep_description_unit_and_direction():
+    meanings = column_meanings(["resolution", "pose_yaw", "natural_colour_quality"])
+    assert meanings["resolution"]["unit"] == "pixels, 1..112"
+    assert meanings["pose_yaw"]["direction"] == "nearer to 0 = better"
+    assert meanings["natural_colour_quality"]["direction"] == "higher = better"
+    assert all(meaning["description"] for meaning in meanings.values())
+
+
 def test_duckdb_asks_all_files_at_once(scored):
     counted = load_quality(scored, to="duckdb").aggregate("status::varchar as status, count(*) as n").order("status")
     assert counted.fetchall() == [("empty", 1), ("scored", 2), ("truncated", 1)]

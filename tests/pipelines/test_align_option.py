@@ -23,7 +23,17 @@ from tests.makers.onnx_models import write_linear
 from tests.makers.photographs import float_model, needs_packaged_detector, photograph_files
 
 pytestmark = needs_packaged_detector
-FACES = ("faces", "face_score", "face_box", "landmarks", "eye_distance", "yaw", "pitch", "roll", "warped")
+FACES = (
+    "faces",
+    "face_score",
+    "face_box",
+    "landmarks",
+    "eye_distance",
+    "pose_yaw",
+    "pose_pitch",
+    "pose_roll",
+    "warped",
+)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +84,7 @@ def test_each_picture_is_one_row_with_its_face_or_the_reason_why_not(tmp_path, m
                 np.hypot(row["landmarks"][2] - row["landmarks"][0], row["landmarks"][3] - row["landmarks"][1])
             )
             assert 0.7 <= row["face_score"] <= 1
-            assert abs(row["yaw"]) < 90
+            assert abs(row["pose_yaw"]) < 90
         else:
             assert row["quality"] is None
             assert all(row[name] is None for name in FACES)
@@ -157,7 +167,7 @@ def test_embeddings_are_of_the_aligned_face_too(tmp_path, mixed):
             np.testing.assert_allclose(row["embedding"], before, atol=1e-6)
         if key.startswith("photo"):
             assert np.abs(np.subtract(row["embedding"], before)).max() > 1e-3
-            assert row["yaw"] is not None
+            assert row["pose_yaw"] is not None
     footers = [read_footer(str(next((tmp_path / name / "quality").iterdir()))) for name in vectors]
     refuse_mixed(footers, {}, embeddings_only=True)  # photographs against a set that is aligned already
     with pytest.raises(TableError, match=r"align\.faces: largest in .*, none in"):

@@ -32,7 +32,7 @@ def scored(tmp_path):
 
 def test_a_table_embeddings_and_labels_become_a_calibration(scored, capsys):
     folder, embeddings = scored
-    flags = ["--quality", str(folder / "q"), "--embeddings", f"eye={embeddings}", "--set", "grey", "--fmr", "0.02"]
+    flags = ["--quality", str(folder / "q"), "--embeddings", f"eye={embeddings}", "--name", "grey", "--fmr", "0.02"]
     flags += ["--bootstrap", "5", "--output", str(folder / "c.json")]
     assert run(flags) == 0
     content = json.loads((folder / "c.json").read_text())
@@ -63,7 +63,7 @@ def test_scores_that_name_no_network_and_networks_as_embeddings_are_refused(scor
     assert run(["--quality", str(folder / "foreign.parquet"), "--embeddings", f"e={embeddings}", *output]) == 2
     assert "does not say which network" in caplog.text
     assert run(["--quality", str(folder / "q"), "--embeddings", "e=model.onnx", *output]) == EXIT_BAD_INPUT
-    assert "embed_dataset" in caplog.text
+    assert "fiqa embed" in caplog.text
     assert run(["--quality", str(folder / "q"), "--embeddings", f"e={embeddings}", "--fmrs", "1", *output]) == 2
     assert "Did you mean --fmr" in caplog.text
     assert not (folder / "c.json").exists()

@@ -68,8 +68,11 @@ def test_resume_of_a_complete_evaluation_says_so_and_touches_nothing(inputs, cap
 def test_resume_with_other_options_or_inputs_names_what_was_then_and_is_now(inputs, caplog):
     assert run(flags(inputs)) == 0
     before = files(inputs)
-    assert run(flags(inputs, "--resume", "--seed", "5", "--score", "euclidean")) == 2
-    assert "the earlier run was another one, so --resume would mix two:\n  score: arccos then, euclid" in caplog.text
+    assert run(flags(inputs, "--resume", "--seed", "5", "--dissimilarity", "euclidean")) == 2
+    assert (
+        "the earlier run was another one, so --resume would mix two:\n  dissimilarity: arccos then, euclid"
+        in caplog.text
+    )
     assert "  seed: 0 then, 5 now\nUse the earlier settings, or --overwrite, or another --output." in caplog.text
     (inputs / "q.txt").write_text((inputs / "q.txt").read_text().replace("0.5", "0.05"))
     assert run(flags(inputs, "--resume")) == 2

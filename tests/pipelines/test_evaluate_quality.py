@@ -319,7 +319,7 @@ def test_no_threshold_is_recommended_for_noise_nor_without_a_table_to_filter(fac
     said = capsys.readouterr().out
     assert "noise, FMR 0.1: no threshold" in said
     assert "q, FMR 0.1: discarding stops paying at --min-quality" in said
-    assert "no threshold for norm-fr: filter_dataset filters by" in said
+    assert "no threshold for norm-fr: fiqa filter filters by" in said
     rows = pd.read_csv(tmp_path / "out" / "recommendations.csv")
     assert len(rows) == 4
     assert rows[rows.method == "noise"].min_quality.isna().all()

@@ -1,13 +1,19 @@
 """filter_dataset --group-by: what each group loses under a policy, and budgets that are kept exactly."""
 
+import itertools
 import json
+import math
+from collections import Counter
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fiqa_core.curation.decisions.groups import keep_within_budget
+from fiqa_core.curation.decisions.reason_codes import reason_code
 from pipelines.filter_dataset import EXIT_BAD_INPUT, run
 from tests.fiqa_core.curation.tables import frame, write_quality
 
@@ -68,6 +74,7 @@ def test_a_budget_keeps_the_best_of_what_a_group_loses_and_no_more_than_needed(t
         assert set(own.index[~keep[own.index]]) == set(stay.index)
     price = summary["groups"]["budget"]
     assert price["rows_kept_for_it"] == int(back.sum())
+    assert (price["kept_without_it"], price["kept_with_it"]) == (int(plain_keep.sum()), int(keep.sum()))
     if back.any():
         assert price["least_quality_kept_for_it"] == pytest.approx(rows.quality[back].min())
         assert price["mean_quality_without_it"] == pytest.approx(rows.quality[plain_keep].mean(), abs=1e-6)
@@ -128,3 +135,38 @@ def test_a_file_without_a_column_of_groups_names_the_option_for_it(table, caplog
     assert run(words) == EXIT_BAD_INPUT
     assert "--group-column" in caplog.text
     assert "--labels-column" not in caplog.text
+
+
+def best_by_brute_force(groups, quality, dropped, share):
+    """Of all sets of dropped rows that are kept again within the budget: the smallest, and of these the best."""
+    ways = []
+    for number in range(len(dropped) + 1):
+        for back in itertools.combinations(dropped, number):
+            lost = Counter(groups[row] for row in set(dropped) - set(back))
+            if all(lost[name] <= math.floor(share * size + 1e-9) for name, size in Counter(groups).items()):
+                ways.append((sum(quality[row] for row in back), back))
+        if ways:
+            return set(max(ways)[1])
+    raise AssertionError("to keep all is always within the budget")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_budget_is_the_best_of_all_ways_to_keep_within_it(seed):
+    random = np.random.default_rng(seed)
+    groups = random.choice(["a", "b", "c"], 14).tolist()
+    quality = random.permutation(14) / 16
+    dropped = [row for row in range(14) if quality[row] < 0.6]
+    share = float(random.choice([0.0, 0.2, 1 / 3, 0.5]))
+    code = reason_code("below_threshold")
+    with duckdb.connect() as db:
+        db.execute("CREATE TABLE kept_by_budget (rid BIGINT)")
+        db.execute("CREATE TABLE groups (rid BIGINT, grp VARCHAR)")
+        db.execute("CREATE TABLE state (rid BIGINT, quality FLOAT, reason UTINYINT)")
+        for row in range(14):
+            db.execute("INSERT INTO groups VALUES (?, ?)", [row, groups[row]])
+            db.execute("INSERT INTO state VALUES (?, ?, ?)", [row, quality[row], code if row in dropped else 0])
+        keep_within_budget(db, share)
+        back = {row for (row,) in db.execute("SELECT rid FROM kept_by_budget").fetchall()}
+        still = {row for (row,) in db.execute("SELECT rid FROM state WHERE reason > 0").fetchall()}
+    assert back == best_by_brute_force(groups, quality, dropped, share)
+    assert still == set(dropped) - back

@@ -10,7 +10,10 @@ from fiqa_core.runs.folder import OutputError
 from fiqa_core.tables.quality_files import TableError
 from fiqa_core.wording import visible
 from pipelines import score_dataset
+from pipelines.cli.command import set_up_logging
 from pipelines.cli.log_format import Lines, VisibleFormatter, report
+from pipelines.cli.program import called_by
+from pipelines.fiqa import COMMANDS
 
 EVIL = "a\x1b[2J\nERROR forged\r\x85\u2028\u202eb\udcff\x07"
 SHOWN = r"a\x1b[2J\nERROR forged\r\x85\u2028\u202eb\xff\x07"
@@ -63,3 +66,21 @@ def test_the_notice_about_the_small_network_is_shown_as_lines(tmp_path, caplog):
 def test_a_refusal_of_tables_is_shown_as_lines_and_its_names_are_escaped():
     error = TableError.of_lines(["the table is not whole:", f"  {EVIL}: 1 unit is missing", "Mend it"])
     assert line("%s", error).splitlines()[1:] == [f"  {SHOWN}: 1 unit is missing", "Mend it"]
+
+
+def test_the_lines_of_a_command_begin_with_what_its_user_calls_it(monkeypatch, capsys):
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", logging.WARNING)
+    with called_by({"score_dataset": "fiqa score"}):
+        set_up_logging()
+        logging.getLogger("score_dataset").info("planned")
+        logging.getLogger("fiqa_core.shards").info("read")
+    assert capsys.readouterr().err == "INFO fiqa score: planned\nINFO fiqa_core.shards: read\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_a_line_break_in_a_name_is_escaped_in_the_log_of_every_command(command):
+    name = command.module.rpartition(".")[2]
+    record = logging.LogRecord(name, logging.INFO, "x.py", 1, "read %s", ("a\nERROR b",), None)
+    assert VisibleFormatter("%(message)s").format(record) == "read a\\nERROR b"

@@ -9,13 +9,12 @@ import onnxruntime
 import pandas as pd
 import pytest
 
-from fiqa_core import QualityScorer
+from fiqa_core import OnnxScorer, QualityScorer
 from fiqa_core.alignment.detector_file import packaged_detector_path
 from fiqa_core.networks.exits import Exits
 from fiqa_core.networks.known import KNOWN, UnknownNetworkError, found_file, known_network, network_file
 from fiqa_core.networks.onnx_file import OnnxError
 from fiqa_core.networks.onnx_input import OnnxOptions
-from fiqa_core.scoring.onnx_scorer import OnnxScorer
 from pipelines import embed_dataset, export_onnx, score_dataset
 from pipelines.cli.exit_codes import EXIT_BAD_INPUT
 from pipelines.fiqa import main
@@ -153,6 +152,7 @@ def test_the_list_has_every_network_with_licence_and_source(capsys):
     for name, network in KNOWN.items():
         assert f"{name} " in shown
         assert network.licence in shown
+        assert f"not confirmed: {network.unconfirmed}" in shown or not network.unconfirmed
     assert "(x - 128) / 128" in shown
 
 
@@ -163,6 +163,7 @@ def test_every_entry_is_whole():
         assert network.file.endswith(".onnx") == (network.onnx is not None), name
         assert network.onnx is None or network.onnx.layout is not None, name
         assert all(len(each) == 64 for each in network.sha256), name
+        assert network.sha256 or "sha256" in network.unconfirmed, name
     assert known_network("sface").package is not None
     with pytest.raises(UnknownNetworkError, match="put it at"):
         network_file("crfiqa-s")

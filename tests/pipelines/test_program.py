@@ -14,12 +14,16 @@ import pytest
 
 from pipelines import (
     align_dataset,
+    atlas_dataset,
     calibrate_scores,
+    clean_dataset,
     embed_dataset,
     evaluate_quality,
+    export_onnx,
     export_scores,
     filter_dataset,
     import_scores,
+    list_networks,
     measure_baselines,
     original_scores,
     prepare_benchmark,
@@ -54,6 +58,10 @@ PARSERS = {
     "prepare-benchmark": prepare_benchmark.make_parser,
     "original-scores": original_scores.make_parser,
     "report": report_dataset.make_parser,
+    "networks": list_networks.make_parser,
+    "export-onnx": export_onnx.make_parser,
+    "atlas": atlas_dataset.make_parser,
+    "clean": clean_dataset.make_parser,
 }
 # Enough for the options that a command needs.
 NEEDED = {
@@ -71,11 +79,15 @@ NEEDED = {
     "prepare-benchmark": ["--pairs", "p", "--data-dir", "d", "--name", "n"],
     "original-scores": ["--datasets", "a", "--model_path", "m"],
     "report": ["--quality", "q", "--output", "o.html"],
+    "networks": [],
+    "export-onnx": ["--output", "o.onnx"],
+    "atlas": ["--quality", "q", "--output", "o"],
+    "clean": ["--input", "i", "--output", "o"],
 }
 
 
 def test_every_command_is_a_line_of_the_table_with_a_module_that_runs():
-    assert [*COMMANDS][: len(PARSERS)] == [*PARSERS]
+    assert {*COMMANDS} == {*PARSERS, "doctor"}
     for command in COMMANDS.values():
         assert callable(import_module(command.module).run)
 
@@ -149,9 +161,9 @@ def _options(parser: Parser) -> list[argparse.Action]:
 def test_the_help_of_a_command_has_two_examples_and_they_parse(name):
     parser = PARSERS[name]()
     assert len(parser.examples) == 2
-    shown = parser.format_help()
+    shown = parser.format_all()
     for example in parser.examples:
-        assert f"  {parser.prog} {example}\n" in shown
+        assert f"  {parser.prog} {example}".rstrip() + "\n" in shown
         assert parser.parse_known_args(shlex.split(example))[1] == []
 
 
@@ -159,13 +171,51 @@ def test_the_help_of_a_command_has_two_examples_and_they_parse(name):
 def test_every_option_is_in_a_group_and_its_help_says_its_default(name):
     parser = PARSERS[name]()
     general = {action.dest for action in parser._optionals._group_actions}
-    assert general == {"help", "debug"}
+    assert general == {"help", "help_all", "debug"}
     formatter = parser._get_formatter()
     for action in _options(parser):
         assert action.help, action.option_strings
         if action.nargs != 0 and not isinstance(action, argparse.BooleanOptionalAction):
             text = formatter._expand_help(action)
             assert "default" in text or "required" in text, f"{action.option_strings}: {text}"
+
+
+# Two screens of 40 lines, in a window of 100 columns.
+SCREENS, WIDTH = 2 * 40, 100
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_every_command_fits_two_screens_and_names_the_help_with_all_options(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(WIDTH))
+    assert main([name, "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= SCREENS
+    assert any(f"fiqa {name} --help-all" in line or "--help-all  " in line for line in lines)
+
+
+@pytest.mark.parametrize("name", PARSERS)
+def test_every_option_is_in_the_help_with_all_options_and_its_text_is_the_same_in_both(name, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(WIDTH))
+    parser = PARSERS[name]()
+    everything, usual = parser.format_all().splitlines(), parser.format_help().splitlines()
+    for option in {option for action in _options(parser) for option in action.option_strings}:
+        assert any(option in line.replace(",", " ").split() for line in everything), option
+    shown = [line for line in usual if line.startswith("  -")]
+    assert [line for line in everything if line in shown] == shown
+    if parser.usual is None:
+        assert usual == everything
+    else:
+        known = {option for action in _options(parser) for option in action.option_strings}
+        assert parser.usual <= known
+        hidden = sum(line.startswith("  -") for line in everything) - len(shown)
+        assert f"{hidden} more: {parser.prog} --help-all" in usual[-1]
+
+
+def test_help_all_is_printed_without_the_options_that_a_command_needs(capsys):
+    assert main(["score", "--help-all"]) == 0
+    assert "--label-field NAME" in capsys.readouterr().out
+    assert main(["score", "--help"]) == 0
+    assert "--label-field" not in capsys.readouterr().out
 
 
 def test_one_name_is_one_kind_of_thing_in_every_command():
@@ -197,7 +247,7 @@ def test_an_old_spelling_still_works_with_a_warning_and_is_not_in_the_help(name,
     assert rest == []
     spelling = old[0].partition("=")[0]
     assert parser.warnings == [f"{spelling} is now called {new}; the old name goes in the next release"]
-    assert f"{spelling} " not in parser.format_help()
+    assert f"{spelling} " not in parser.format_all()
 
 
 def test_a_command_with_an_old_spelling_warns_once_in_its_log(tmp_path, caplog):

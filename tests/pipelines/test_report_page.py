@@ -151,14 +151,14 @@ def test_decisions_of_another_table_and_columns_that_are_not_there_are_refused(s
     other = write_quality(tmp_path / "other", frame([0.1, 0.2]))
     place = tmp_path / "r.html"
     assert report_dataset.run(["--quality", str(other), "--decisions", str(clean), "--output", str(place)]) == 2
-    assert "Give the tables that filter_dataset had" in caplog.text
+    assert "Give the tables that fiqa filter had" in caplog.text
     options = ["--quality", str(scores), "--output", str(place), "--overwrite"]
     assert report_dataset.run([*options, "--group-by", "nothing"]) == 2
     assert "--group-by nothing" in caplog.text
     assert report_dataset.run([*options, "--decisions", str(scores)]) == 2
-    assert "not the output of filter_dataset" in caplog.text
+    assert "not the output of fiqa filter" in caplog.text
     assert report_dataset.run([*options, "--edc", str(scores)]) == 2
-    assert "not the output of evaluate_quality" in caplog.text
+    assert "not the output of fiqa evaluate" in caplog.text
 
 
 @needs_browser

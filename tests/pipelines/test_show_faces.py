@@ -67,7 +67,7 @@ def test_the_faces_that_fit_are_on_the_sheet_in_the_order_asked(out, tmp_path, c
     assert shown(out, "--where", where, "--order", "quality DESC", "--output", str(tmp_path / "s.png")) == EXIT_OK
     assert levels(tmp_path / "s.png", 5) == [80, 60, 40, 20, 0]
     assert "written: " in capsys.readouterr().out
-    assert shown(out, "--limit", "3", "--columns", "1", "--output", str(tmp_path / "t.png")) == EXIT_OK
+    assert shown(out, "--limit", "3", "--per-row", "1", "--output", str(tmp_path / "t.png")) == EXIT_OK
     assert levels(tmp_path / "t.png", 3) == [0, 20, 40]
     assert not {path.name for path in tmp_path.iterdir()} - {"s.png", "t.png", "cache"}
     for name in ("s.jpg", "s.webp"):
@@ -135,7 +135,7 @@ def test_a_missing_image_has_its_reason_on_the_sheet_and_exit_code_3(out, tmp_pa
     write_tar(tmp_path / "b.tar", members)
     score_shards(tmp_path / "out", [tmp_path / "b.tar"])
     write_tar(tmp_path / "b.tar", [members[0], ("a1.png", grey(9)), members[2]])
-    arguments = ["--columns", "3", "--output", str(tmp_path / "s.png")]
+    arguments = ["--per-row", "3", "--output", str(tmp_path / "s.png")]
     assert shown(tmp_path / "out", *arguments) == EXIT_INCOMPLETE
     assert "a1" in caplog.text
     assert "of 1 face the image is missing or changed" in capsys.readouterr().out

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fiqa_core.curation.decisions.calibrated import check_columns
+from fiqa_core.curation.decisions.conditions import condition_summary, load_matches, row_conditions
 from fiqa_core.curation.decisions.database import (
     MEMORY_BYTES,
     Findings,
@@ -24,6 +25,8 @@ from fiqa_core.curation.decisions.recognised import check_compared
 from fiqa_core.curation.decisions.review import Review
 from fiqa_core.curation.decisions.rules import check_needs, decide
 from fiqa_core.curation.decisions.statistics import counts, counts_of_review, statistics
+from fiqa_core.tables.calibration_reach import Reach
+from fiqa_core.tables.condition_rows import RowConditions
 from fiqa_core.tables.groups import Groups
 from fiqa_core.tables.quality_files import TableFile
 from fiqa_core.tables.run_gaps import Gap
@@ -44,7 +47,7 @@ class Tables:
             their dataset only, in words. review: what a person decided about own rows; the labels that it gives are
             attached to `own` already. scale: the column that orders rows: `quality`, or `percentile` where the tables
             are of several networks that were calibrated on one set. groups: which group each own row belongs to; None:
-            there are none.
+            there are none. reaches: how the scores lie in the sets that they are calibrated on.
     """
 
     own: tuple[TableFile, ...]
@@ -56,6 +59,7 @@ class Tables:
     scale: str = "quality"
     review: Review | None = None
     groups: Groups | None = None
+    reaches: tuple[Reach, ...] = ()
 
     @property
     def own_rows(self) -> int:
@@ -105,8 +109,7 @@ def apply_policy(
     """
     if tables.own_rows:
         check_needs(policy, tables.findings, bool(tables.against))
-        check_columns(policy, tables.own, tables.scale)
-    check_groups(policy, tables.groups)
+    conditions = check_tables(policy, tables)
     with open_database(resources.folder, resources.memory_bytes, resources.threads, tables.all_rows) as db:
         _log.info("reading %s", counted(tables.all_rows, "row"))
         load_rows(db, tables.own, tables.against, tables.scale)
@@ -115,6 +118,7 @@ def apply_policy(
         unknown = load_review(db, tables.review)
         if unknown:
             _log.warning("the review names %s that no row of the tables has", counted(unknown, "image"))
+        matches = load_matches(db, policy.quality.drop_where, conditions)
         check_compared(db, policy.quality.protect_recognised, tables.findings)
         _log.info("deciding")
         explained, spared = decide(db, policy)
@@ -122,7 +126,9 @@ def apply_policy(
         summary = (
             counts(db) | reviewed | {"spared": {str(drop): rows for drop, rows in spared.items()}} | _incomplete(tables)
         )
-        summary |= group_summary(db, tables.groups, policy)
+        summary |= group_summary(db, tables.groups, policy) | condition_summary(db, matches)
+        if tables.reaches:
+            summary["calibrations"] = [each.to_dict() for each in tables.reaches]
         if tables.scale != "quality":
             summary["quality_is"] = tables.scale
         db.execute("DROP TABLE raw")
@@ -136,12 +142,28 @@ def apply_policy(
             load_references(db, (*tables.own, *tables.against))
             digests = [digest for _, _, digest in run.quality]
             size = run.shard_size if run.write == "manifest" else 0
-            files = DecisionFiles(output, run.digest(), policy.digest(), digests, size, explained, tables.gaps)
+            files = DecisionFiles(
+                output, run.digest(), policy.digest(), digests, size, explained, tables.gaps, policy.quality.drop_where
+            )
             written = files.write(tables.own, decision_rows(db, columns))
             if written != summary["kept"]:
                 raise RuntimeError(f"{summary['kept']} rows were decided to be kept, {written} were written as kept")
             summary["manifest_files"] = max(1, -(-written // size)) if size else 0
     return summary
+
+
+def check_tables(policy: Policy, tables: Tables) -> RowConditions | None:
+    """Refuse a policy that these tables cannot be decided by, before anything is searched for; its conditions, bound to
+    their columns.
+
+    Raises:
+        TableError, SettingError: a rule whose column is missing, or cannot be compared so; a budget without groups.
+    """
+    if tables.own_rows:
+        check_columns(policy, tables.own, tables.scale)
+    check_groups(policy, tables.groups)
+    texts = policy.quality.drop_where
+    return row_conditions(texts, tables.own, tables.groups, tables.scale) if texts and tables.own_rows else None
 
 
 def _incomplete(tables: Tables) -> dict[str, Any]:

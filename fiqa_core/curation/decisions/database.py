@@ -3,6 +3,7 @@
 Tables: `raw` (all rows: rid, label, quality, own, unread = the row stands for the rest of a shard, s0-s3 = the
 SHA-256 as four numbers; pixels, quantisation and bytes of the stored image, null if not in the table), `labels` (code,
 label; in order of the labels' bytes), `findings` and `pairs` (as given), `reviewed` (rows that a person decided about),
+`matched` (rows for which a condition of the policy holds),
 `state` (own rows; `rules` adds columns).
 """
 
@@ -101,7 +102,8 @@ def open_database(folder: Path, memory_bytes: int = MEMORY_BYTES, threads: int =
 
 
 def load_rows(db: Any, own: Sequence[TableFile], against: Sequence[TableFile], scale: str = "quality") -> None:
-    """Fill `raw` and `labels`; `reviewed` is empty until `load_review`. `scale`: the column that is their quality.
+    """Fill `raw` and `labels`; `scale`: the column that is their quality. `reviewed` and `matched` are empty until
+    `load_review` and `conditions.load_matches` fill them.
 
     Raises:
         TableError: a damaged file, or a scored row without a quality.
@@ -113,6 +115,7 @@ def load_rows(db: Any, own: Sequence[TableFile], against: Sequence[TableFile], s
         "FROM (SELECT DISTINCT label FROM raw WHERE own AND label IS NOT NULL)"
     )
     db.execute("CREATE TABLE reviewed (rid BIGINT, code UTINYINT)")
+    db.execute("CREATE TABLE matched (rid BIGINT, condition UTINYINT)")
 
 
 def load_findings(db: Any, findings: Findings, own_rows: int, all_rows: int) -> None:
@@ -224,7 +227,7 @@ def _shape(batch: pa.RecordBatch, url: str) -> list[pa.Array]:
 def _without_quality(part: TableFile) -> str:
     if part.embedding_dim:
         return (
-            "It looks like an output of embed_dataset, which has no quality: give it as --embeddings, and a table with "
+            "It looks like an output of fiqa embed, which has no quality: give it as --embeddings, and a table with "
             "scores here."
         )
     return "Score its part again."

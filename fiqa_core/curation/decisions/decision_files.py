@@ -35,7 +35,7 @@ _MANIFEST_COLUMNS = ("key", "shard", "index", "label", "quality", "tier", "weigh
 # Other columns have a different value in nearly every row, so a dictionary would not pay.
 _REPEATED = [
     "shard", "label", "status", "reason", "tier", "weight", "identity_images", "nearest_label", "label_verdict",
-    "duplicate_of_shard",
+    "duplicate_of_shard", "condition",
 ]  # fmt: skip
 
 
@@ -47,7 +47,8 @@ class DecisionFiles:
         output: folder of the run. run: digest of everything that decides (stored in every file). policy: the policy's
             digest.
         digests: of the quality files, by part number. shard_size: rows in a manifest file, 0 = no manifest.
-        explained: each reason in words. gaps: what is missing in the table, for `removed.csv`.
+        explained: each reason in words. gaps: what is missing in the table, for `removed.csv`. conditions: of the
+            policy, by which rows are dropped (drop_where).
     """
 
     output: str
@@ -57,6 +58,7 @@ class DecisionFiles:
     shard_size: int
     explained: Mapping[str, str]
     gaps: Sequence[Gap] = ()
+    conditions: Sequence[str] = ()
 
     def write(self, parts: Sequence[TableFile], decided: Iterator[pa.RecordBatch]) -> int:
         """Write everything; `decided` are the decided columns of all rows in order. Returns the kept rows.
@@ -92,7 +94,7 @@ class DecisionFiles:
 
     def _part(self, part: TableFile, batches: Iterator[pa.RecordBatch], columns: "_RowStream") -> Iterator[pa.Table]:
         url = join(self.output, DECISIONS, file_name(part))
-        tables = (decisions_table(batch, columns.take(batch.num_rows)) for batch in batches)
+        tables = (decisions_table(batch, columns.take(batch.num_rows), self.conditions) for batch in batches)
         if is_of_run(url, self.run):
             yield from tables
             return
@@ -116,6 +118,7 @@ class DecisionFiles:
             provenance.QUALITY_DIGEST: self.digests[part.number].encode(),
             provenance.DECISIONS_VERSION: str(versions.DECISIONS_VERSION).encode(),
             provenance.PACKAGE_VERSION: versions.PACKAGE_VERSION.encode(),
+            **({provenance.DROP_WHERE: json.dumps(list(self.conditions)).encode()} if self.conditions else {}),
             b"fiqa.engine": json.dumps({"duckdb": duckdb.__version__, "pyarrow": pa.__version__}).encode(),
         }
 
@@ -135,8 +138,11 @@ def is_of_run(url: str, run: str) -> bool:
     return bool(metadata.get(provenance.DECISIONS_RUN) == run.encode())
 
 
-def decisions_table(rows: pa.RecordBatch, decided: pa.Table) -> pa.Table:
-    """Rows of a quality file with their decided columns, in the decisions table's schema."""
+def decisions_table(rows: pa.RecordBatch, decided: pa.Table, conditions: Sequence[str] = ()) -> pa.Table:
+    """Rows of a quality file with their decided columns, in the decisions table's schema.
+
+    `conditions`: those of the policy (drop_where), which the decided column `condition` has by number.
+    """
     columns = {name: rows.column(name) for name in rows.schema.names}
     reason = decided["reason"].combine_chunks()
     columns |= {name: decided[name] for name in decided.column_names}
@@ -146,6 +152,7 @@ def decisions_table(rows: pa.RecordBatch, decided: pa.Table) -> pa.Table:
         "label_verdict": _decoded(decided["verdict"].combine_chunks(), VERDICTS),
         "tier": decided["tier"].combine_chunks().dictionary_encode(),
         "reviewed": _decoded(decided["reviewed"].combine_chunks(), REVIEWED),
+        "condition": _decoded(decided["condition"].combine_chunks(), (None, *conditions)),
     }
     if "label" not in rows.schema.names:
         columns["label"] = pa.nulls(rows.num_rows, pa.string())

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fiqa_core.curation.decisions.conditions import load_matches, row_conditions
 from fiqa_core.curation.decisions.database import Findings, load_findings, load_rows, open_database
 from fiqa_core.curation.decisions.policy import ROW_RULES, Policy
 from fiqa_core.curation.decisions.rules import decide
@@ -138,6 +139,8 @@ def _kept(rows: pa.Table, scores: np.ndarray, policy: Policy, folder: Path) -> n
     with open_database(folder, rows=rows.num_rows) as db:
         load_rows(db, own, ())
         load_findings(db, Findings(), rows.num_rows, rows.num_rows)
+        texts = policy.quality.drop_where
+        load_matches(db, texts, row_conditions(texts, own, None) if texts else None)
         decide(db, policy)
         kept = db.execute("SELECT reason = 0 AND NOT found FROM state ORDER BY rid").fetchnumpy()
     (column,) = kept.values()

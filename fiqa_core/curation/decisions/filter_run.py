@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fiqa_core import storage
@@ -75,6 +75,11 @@ FILTER_RUN = RunKind(
         *(DECISIONS, FINDINGS, FINDINGS_WORK, POLICY, REVIEW),
     ),
     nothing_finished=_nothing_finished,
+)
+
+
+_KEEPING_FINDINGS = replace(
+    FILTER_RUN, cleared=tuple(name for name in FILTER_RUN.cleared if name not in (FINDINGS, FINDINGS_WORK))
 )
 
 
@@ -182,8 +187,12 @@ def prepare_output(output: str, resume: bool, overwrite: bool) -> None:
     prepare(output, FILTER_RUN, resume, overwrite)
 
 
-def begin(output: str, run: FilterRun, overwrite: bool, review: Review | None = None) -> dict[str, Any] | None:
+def begin(
+    output: str, run: FilterRun, overwrite: bool, review: Review | None = None, keep_findings: bool = False
+) -> dict[str, Any] | None:
     """Write down what this run is; before that clear an earlier one (`overwrite`) or make sure it is the same.
+
+    `keep_findings`: `overwrite` leaves the findings, which are used again if the search for them would be the same.
 
     Returns the summary of an earlier run that left nothing to do.
 
@@ -194,7 +203,7 @@ def begin(output: str, run: FilterRun, overwrite: bool, review: Review | None = 
         refuse_foreign(output, FILTER_RUN, everywhere=True)
         subset_files.refuse_foreign(output)
         dropped_files.refuse_foreign(output)
-        clear(output, FILTER_RUN)
+        clear(output, _KEEPING_FINDINGS if keep_findings else FILTER_RUN)
     elif (earlier := earlier_run(output, FILTER_RUN)) is not None:
         refuse_differences(output, _differences(earlier, run.to_dict()))
         _refuse_other_writing(output, earlier, run.to_dict())

@@ -111,8 +111,12 @@ def _price(db: Any) -> dict[str, Any]:
         "SELECT min(quality) FILTER (back), avg(quality::DOUBLE) FILTER (NOT back), avg(quality::DOUBLE) FROM "
         "(SELECT quality, rid IN (SELECT rid FROM kept_by_budget) AS back FROM state WHERE reason = 0 ORDER BY rid)"
     ).fetchall()[0]
+    back = int(scalar(db, "SELECT count(*) FROM kept_by_budget"))
+    kept = int(scalar(db, "SELECT count(*) FROM state WHERE reason = 0"))
     return {
-        "rows_kept_for_it": int(scalar(db, "SELECT count(*) FROM kept_by_budget")),
+        "rows_kept_for_it": back,
+        "kept_without_it": kept - back,
+        "kept_with_it": kept,
         "least_quality_kept_for_it": least,
         "mean_quality_without_it": None if mean_without is None else round(mean_without, 9),
         "mean_quality_with_it": None if mean_with is None else round(mean_with, 9),

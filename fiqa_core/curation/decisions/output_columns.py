@@ -9,7 +9,9 @@ import pyarrow as pa
 
 from fiqa_core.curation.decisions.database import DROP, KEEP, insert, scalar
 from fiqa_core.curation.decisions.policy import TIERS, Policy
+from fiqa_core.curation.decisions.reason_codes import reason_code
 from fiqa_core.curation.decisions.row_rules import float32
+from fiqa_core.curation.decisions.written_conditions import DROP_WHERE
 from fiqa_core.tables.quality_files import TableFile
 from fiqa_core.tables.row_batches import ROWS_AT_ONCE, read_part
 
@@ -78,10 +80,11 @@ def decision_rows(db: Any, columns: ColumnsOf) -> Iterator[pa.RecordBatch]:
         "l.similarity AS duplicate_similarity, "
         # A verdict says more than a label that comes with it.
         f"(CASE WHEN reviewed & {KEEP | DROP} > 0 THEN reviewed & {KEEP | DROP} WHEN reviewed > 0 THEN 3 ELSE 0 END)"
-        "::UTINYINT AS reviewed "
+        "::UTINYINT AS reviewed, "
+        f"(CASE WHEN reason = {reason_code(DROP_WHERE)} THEN m.condition ELSE 0 END)::UTINYINT AS condition "
         "FROM state LEFT JOIN findings f ON f.rid = state.rid "
         "LEFT JOIN (SELECT rid, other, similarity FROM linked) l ON l.rid = state.rid "
-        "LEFT JOIN refs ON refs.rid = l.other ORDER BY state.rid"
+        "LEFT JOIN refs ON refs.rid = l.other LEFT JOIN matched m ON m.rid = state.rid ORDER BY state.rid"
     )
     # Without this setting a stream may come in another order despite ORDER BY (duckdb 2.0).
     db.execute("SET preserve_insertion_order = true")

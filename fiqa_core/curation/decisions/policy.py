@@ -14,6 +14,7 @@ import yaml
 
 from fiqa_core.curation.decisions.recognised_limits import Recognised, recognised
 from fiqa_core.curation.decisions.row_rules import RowRule, float32, row_rule, rules_of
+from fiqa_core.curation.decisions.written_conditions import DROP_WHERE, conditions
 from fiqa_core.curation.findings.settings import LabelNoiseSettings, NearSettings
 from fiqa_core.settings.checks import (
     Choice,
@@ -154,13 +155,13 @@ class Quality:
     keep_at_least: int | None = setting(
         None,
         optional(count),
-        "keep the best N rows of each identity, whatever the three rules above and --target-size say",
+        "keep the best N rows of each identity, whatever the rules of quality and --target-size say",
         "--keep-at-least",
     )
     protect_recognised: Recognised | None = setting(  # noqa: RUF009
         None,
         recognised,
-        "keep faces that the embeddings clearly place in their own identity, whatever the three rules of quality say: "
+        "keep faces that the embeddings clearly place in their own identity, whatever the rules of quality say: "
         "the mean cosine to the other images of the identity is at least COSINE, and the identity's centre is nearer "
         "than any other by at least MARGIN (0.5,0.15 if the option has no value)",
         "--protect-recognised",
@@ -169,7 +170,7 @@ class Quality:
     action: str = setting(
         "drop",
         Choice("drop", "weight"),
-        "weight: keep the rows that the three rules find, and multiply their weight by --found-weight",
+        "weight: keep the rows that the rules of quality find, and multiply their weight by --found-weight",
         "--quality-action",
         "drop|weight",
     )
@@ -183,7 +184,7 @@ class Quality:
             stored=True,
         ),
         optional(Number("a percentile from 0 to 100", least=0, most=100)),
-        "drop rows below this percentile of the set that the scores are calibrated on (score_dataset --calibration)",
+        "drop rows below this percentile of the set that the scores are calibrated on (fiqa score --calibration)",
         "--min-percentile",
         "P",
     )
@@ -196,9 +197,25 @@ class Quality:
             stored=True,
         ),
         optional(Number("a rate from 0 to 1", least=0, most=1)),
-        "drop rows whose predicted false non-match rate is above this (score_dataset --calibration)",
+        "drop rows whose predicted false non-match rate is above this (fiqa score --calibration)",
         "--max-predicted-fnmr",
         "RATE",
+    )
+    drop_where: tuple[str, ...] = row_rule(
+        RowRule(
+            DROP_WHERE,
+            "A condition of the policy holds for it.",
+            "A condition of the policy holds for it: {value}.",
+            lambda _: "condition IS NOT NULL",
+            stored=True,
+            shown=" | ".join,
+        ),
+        conditions,
+        'drop rows for which this holds, such as "pose_yaw > 60": any columns of the table, values, comparisons, '
+        "arithmetic, AND, OR, NOT, IN, BETWEEN, LIKE, IS NULL; may be given several times (docs/curation.md)",
+        "--drop-where",
+        "CONDITION",
+        default=(),
     )
     group_budget: float | None = setting(
         None,

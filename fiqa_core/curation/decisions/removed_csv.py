@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from fiqa_core import storage
 from fiqa_core.curation.csv_cells import defused, defused_column
 from fiqa_core.curation.decisions.reason_codes import REASONS
+from fiqa_core.curation.decisions.written_conditions import DROP_WHERE
 from fiqa_core.tables.run_gaps import Gap
 from schemas.drops import Drop
 
@@ -69,6 +70,10 @@ class RemovedFile:
         texts = pc.take(self._texts, reason.indices)
         status = pc.binary_join_element_wise("Not scored: ", table["status"].cast(pa.string()), "")
         texts = pc.if_else(pc.equal(reason.cast(pa.string()), Drop.NOT_SCORED.value), status, texts)
+        held = pc.equal(reason.cast(pa.string()), DROP_WHERE)
+        if pc.any(held).as_py():
+            condition = table["condition"].cast(pa.string())
+            texts = pc.if_else(held, pc.binary_join_element_wise("The condition holds for it: ", condition, ""), texts)
         unread = pc.equal(reason.cast(pa.string()), Drop.NOT_READ.value)
         if not (self._breaks and pc.any(unread).as_py()):
             return texts

@@ -14,13 +14,14 @@ from fiqa_core.settings.fields import Declared
 
 @dataclass(frozen=True)
 class RowRule:
-    """When a row is dropped, given the setting's value; the rule is off if that is None or False.
+    """When a row is dropped, given the setting's value; the rule is off if that is None, False or empty.
 
     Attributes:
         code: the reason. meaning: the reason in one sentence. explained: the same with `{value}`.
         condition: the value -> SQL on the columns of `state` (quality: FLOAT, verdict, ident).
-        stored: whether the condition also uses `pixels`, `quantisation` or `bytes` of the stored image, or what the
-            score means, `percentile` and `predicted_fnmr`.
+        stored: whether the condition also uses `pixels`, `quantisation` or `bytes` of the stored image, what the score
+            means, `percentile` and `predicted_fnmr`, or `condition`, the condition of the policy that holds.
+        shown: the setting's value as `explained` shows it.
     """
 
     code: str
@@ -28,6 +29,7 @@ class RowRule:
     explained: str
     condition: Callable[[Any], str]
     stored: bool = False
+    shown: Callable[[Any], Any] = lambda value: value
 
 
 class PlacedRule(NamedTuple):
@@ -38,9 +40,9 @@ class PlacedRule(NamedTuple):
     rule: RowRule
 
 
-def row_rule(rule: RowRule, check: Check, text: str, flag: str, argument: str = "N") -> Any:
-    """A field of a policy's section that switches a rule on; its default is None. Arguments as for `setting`."""
-    return field(default=None, metadata={"setting": Declared(check, text, flag, argument), "rule": rule})
+def row_rule(rule: RowRule, check: Check, text: str, flag: str, argument: str = "N", default: Any = None) -> Any:
+    """A field of a policy's section that switches a rule on; by default it is off. Arguments as for `setting`."""
+    return field(default=default, metadata={"setting": Declared(check, text, flag, argument), "rule": rule})
 
 
 def rules_of(sections: Iterable[tuple[str, Any]]) -> tuple[PlacedRule, ...]:

@@ -27,7 +27,10 @@ _PLACE = (
     f"CASE WHEN ident IS NOT NULL AND {_KEPT} THEN (row_number() OVER "
     f"(PARTITION BY ident, {_KEPT} ORDER BY quality DESC, rid))::INTEGER END"
 )
-_STORED = "LEFT JOIN (SELECT rid, pixels, quantisation, bytes, percentile, predicted_fnmr FROM raw) USING (rid)"
+_STORED = (
+    "LEFT JOIN (SELECT rid, pixels, quantisation, bytes, percentile, predicted_fnmr FROM raw) USING (rid) "
+    "LEFT JOIN matched USING (rid)"
+)
 # A share of n rows is rounded down; 0.1 * 30 is 3.0000000000000004, and 0.29 * 100 is 28.999999999999996.
 _ROUNDING = 1e-9
 
@@ -41,7 +44,8 @@ class Decided(NamedTuple):
 
 
 def decide(db: Any, policy: Policy) -> Decided:
-    """Give every row of `state` its reason (0 = kept); needs `raw`, `labels`, `findings` and `pairs`.
+    """Give every row of `state` its reason (0 = kept); needs `raw`, `labels`, `findings`,
+    `pairs` and `matched`.
 
     Columns of `state`: rid, ident (code of its label), quality, verdict, reason, found (a rule of quality found it),
     lower (scored rows of lower quality), identity_lower, identity_images, place, recognised (null unless the
@@ -148,9 +152,9 @@ class _Rules:
         explained: dict[str, str] = {}
         for section, key, rule in ROW_RULES:
             value = getattr(getattr(self._policy, section), key)
-            if value is not None and value is not False:
+            if value is not None and value is not False and value != ():
                 self._find(rule.code, rule.condition(value), _STORED if rule.stored else "")
-                explained[rule.code] = rule.explained.format(value=value)
+                explained[rule.code] = rule.explained.format(value=rule.shown(value))
         return explained
 
     def quality(self) -> dict[str, str]:

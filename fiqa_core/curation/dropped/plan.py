@@ -10,7 +10,7 @@ from fiqa_core.curation.dropped.own_files import clear_dropped
 from fiqa_core.curation.dropped.rows import dropped_rows
 from fiqa_core.curation.dropped.settings import PLAN, DroppedTask, index_place
 from fiqa_core.curation.subset.plan import check_source
-from fiqa_core.curation.subset.settings import SubsetError, SubsetSettings, digest
+from fiqa_core.curation.subset.settings import AnotherSubsetError, SubsetSettings, digest
 from fiqa_core.runs.layout import read_own_json
 from fiqa_core.storage import in_flight, join, publish_bytes, stat
 from fiqa_core.tables.quality_files import TableFile
@@ -97,7 +97,7 @@ def _settle(output: str, whole: str, resume: bool) -> None:
     if resume and earlier == whole:
         return
     if resume:
-        raise SubsetError(
+        raise AnotherSubsetError(
             f"{url}: the dropped images there are those of other decisions or of another source, so they cannot be "
             "resumed. Start afresh with --overwrite, or choose another --output."
         )

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,7 +16,18 @@ from fiqa_core.curation.subset.folder_names import publish_shared_names
 from fiqa_core.curation.subset.labels import in_order, numbers, publish_labels
 from fiqa_core.curation.subset.own_files import clear_subset
 from fiqa_core.curation.subset.report import PlanBrief
-from fiqa_core.curation.subset.settings import PLAN, Slice, SubsetError, SubsetSettings, SubsetTask, cut, digest, place
+from fiqa_core.curation.subset.settings import (
+    PLAN,
+    REPORT,
+    AnotherSubsetError,
+    Slice,
+    SubsetError,
+    SubsetSettings,
+    SubsetTask,
+    cut,
+    digest,
+    place,
+)
 from fiqa_core.runs.layout import RUN, read_own_json
 from fiqa_core.shards.formats import CONTAINERS, SAME, container_of, output_formats, same_as
 from fiqa_core.shards.output import FileOutput, OutputRefusedError, SetOutput
@@ -65,6 +76,26 @@ class SubsetPlan:
         )
 
 
+class EarlierSubset(NamedTuple):
+    """What of a subset lies in an output: `none`, `begun`, `complete`, or `other` (it is of other decisions or
+    settings). images: in the subset that is wanted."""
+
+    state: str
+    images: int
+
+
+class _Wanted(NamedTuple):
+    """A subset before anything of it is written: settings with what the tables say filled in, URLs of the decisions,
+    kept rows of each, images by label and without one, and a digest of all that decides what is written."""
+
+    settings: SubsetSettings
+    urls: list[str]
+    slices: tuple[Slice, ...]
+    labels: dict[str, int]
+    unlabelled: int
+    digest: str
+
+
 @dataclass(frozen=True)
 class _Seen:
     """What one decisions file says: kept rows, kept rows of each label, its content."""
@@ -92,23 +123,8 @@ def plan_subset(
         SubsetError: a part whose source is not known, several formats for `same`, images that the format cannot hold,
             or another subset that lies there.
     """
-    settings, units = check_source(parts, settings)
-    urls = [join(decisions_folder, f"part-{part.number:06d}.parquet") for part in parts]
-    seen = list(in_flight(urls, _look_at, _READ_AT_ONCE))
-    slices = tuple(Slice(u, unit, 0, s.kept) for u, unit, s in zip(urls, units, seen, strict=True) if s.kept)
-    counts: Counter[str | None] = Counter()
-    for one in seen:
-        counts.update(one.labels)
-    unlabelled = counts.pop(None, 0)
-    labels = {str(label): count for label, count in counts.items()}
+    settings, urls, slices, labels, unlabelled, whole = _wanted(parts, decisions_folder, settings)
     images = sum(labels.values()) + unlabelled
-    settings = _with_layout(settings, labels, unlabelled)
-    # Where the source lies does not count: a run that was begun goes on after the dataset was moved.
-    places = [replace(part.unit, version="").identity() for part in parts if part.unit is not None]
-    identity: list[Any] = [replace(settings, moved=()).to_dict(), [one.digest for one in seen], places]
-    naming = settings.output.naming(settings.dense)
-    identity += [naming] if naming else []
-    whole = digest(identity)
     _settle(output, whole, resume)
     label_digest = publish_labels(output, labels) if settings.dense else ""
     grouped = isinstance(settings.output, SetOutput) and _is_grouped(urls, labels)
@@ -121,6 +137,52 @@ def plan_subset(
     plan = SubsetPlan(settings, tasks, images, len(labels), unlabelled, grouped, whole)
     _write_down(output, plan)
     return plan
+
+
+def earlier_subset(
+    parts: Sequence[TableFile], decisions_folder: str, settings: SubsetSettings, output: str
+) -> EarlierSubset:
+    """What of this subset lies in an output; arguments as of `plan_subset`. Nothing is written.
+
+    Raises:
+        SubsetError: as `plan_subset`, but for another subset that lies there.
+    """
+    wanted = _wanted(parts, decisions_folder, settings)
+    images = sum(wanted.labels.values()) + wanted.unlabelled
+    if stat(place(output, PLAN)) is None:
+        return EarlierSubset("none", images)
+    if _digest_in(place(output, PLAN)) != wanted.digest:
+        return EarlierSubset("other", images)
+    report = place(output, REPORT)
+    is_complete = stat(report) is not None and bool(read_own_json(report).get("complete"))
+    return EarlierSubset("complete" if is_complete else "begun", images)
+
+
+def _wanted(parts: Sequence[TableFile], decisions_folder: str, settings: SubsetSettings) -> _Wanted:
+    settings, units = check_source(parts, settings)
+    urls = [join(decisions_folder, f"part-{part.number:06d}.parquet") for part in parts]
+    seen = list(in_flight(urls, _look_at, _READ_AT_ONCE))
+    slices = tuple(Slice(u, unit, 0, s.kept) for u, unit, s in zip(urls, units, seen, strict=True) if s.kept)
+    counts: Counter[str | None] = Counter()
+    for one in seen:
+        counts.update(one.labels)
+    unlabelled = counts.pop(None, 0)
+    labels = {str(label): count for label, count in counts.items()}
+    settings = _with_layout(settings, labels, unlabelled)
+    # Where the source lies does not count: a run that was begun goes on after the dataset was moved.
+    places = [replace(part.unit, version="").identity() for part in parts if part.unit is not None]
+    identity: list[Any] = [replace(settings, moved=()).to_dict(), [one.digest for one in seen], places]
+    naming = settings.output.naming(settings.dense)
+    identity += [naming] if naming else []
+    return _Wanted(settings, urls, slices, labels, unlabelled, digest(identity))
+
+
+def _digest_in(url: str) -> Any:
+    """The digest of the subset that a plan describes; None for a plan that is not readable."""
+    try:
+        return read_own_json(url).get("digest")
+    except ValueError:
+        return None
 
 
 def check_source(parts: Sequence[TableFile], settings: SubsetSettings) -> tuple[SubsetSettings, list[Unit]]:
@@ -172,7 +234,7 @@ def _unit(part: TableFile, settings: SubsetSettings) -> Unit:
     if part.unit is None:
         raise SubsetError(
             f"{part.url}: the place of its images is unknown: there is no plan/units.parquet beside the table. A "
-            "subset is written from the output folder of score_dataset; write a manifest for a table from elsewhere."
+            "subset is written from the output folder of fiqa score; write a manifest for a table from elsewhere."
         )
     unit = part.unit
     for old, new in settings.moved:
@@ -252,7 +314,7 @@ def _settle(output: str, whole: str, resume: bool) -> None:
     if resume and earlier.get("digest") == whole:
         return
     if resume:
-        raise SubsetError(
+        raise AnotherSubsetError(
             f"{place(output)}: holds another subset (of other decisions, settings or source), so it cannot be resumed. "
             "Start afresh with --overwrite, or choose another --output."
         )

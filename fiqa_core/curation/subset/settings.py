@@ -22,6 +22,10 @@ class SubsetError(FiqaError, ValueError):
     """A subset cannot be written as asked; the message says why and what to do."""
 
 
+class AnotherSubsetError(SubsetError):
+    """Images lie there that were written by other decisions or settings, or from another source."""
+
+
 class SourceChangedError(SubsetError):
     """The source does not hold what was scored; the message names shard and key."""
 

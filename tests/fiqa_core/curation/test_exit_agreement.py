@@ -90,3 +90,8 @@ def test_rules_that_a_sample_cannot_show_are_left_out_and_named(caplog):
 def test_a_policy_that_drops_nothing_does_not_tell_exits_apart(scores, tmp_path):
     with pytest.raises(ExitError, match="the policy drops none"):
         find_exit([table_of(scores, tmp_path)], Policy(), 0.9, None, tmp_path)
+
+
+def test_a_condition_is_evaluated_on_each_exits_own_scores(scores, tmp_path):
+    policy = Policy(quality=Quality(drop_where=("quality < 20",)))
+    assert find_exit([table_of(scores, tmp_path)], policy, 0.99, None, tmp_path).agreement[1] == pytest.approx(0.95)

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from fiqa_core.evaluation.bootstrap import Resampling
 from fiqa_core.evaluation.comparisons import Comparisons
 from fiqa_core.evaluation.group_errors import group_rows
 from fiqa_core.evaluation.pairs import Pairs
@@ -53,3 +54,32 @@ def test_never_more_than_the_share_is_discarded_and_equal_qualities_go_together(
     for share in (0.1, 0.2, 0.3):
         gone = sum(row["discarded"] * row["n_mated"] for row in rows if row["discard"] == share)
         assert 0 < gone <= share * mated + 1e-6
+
+
+def test_the_bands_of_a_group_are_those_of_the_same_resamples_done_by_hand(faces):
+    """Each drawn copy of a subject is written out as images of its own, and the plain count is made of them."""
+    pairs, _, values, groups, random = faces
+    quality = random.random(48).round(1)
+    subjects = np.repeat(np.arange(12), 4)
+    resampling = Resampling(subjects, 40, 3)
+    rows = group_rows("d", "fr", pairs, Comparisons.of(values, pairs.mated), {"q": quality}, groups, [0.05], resampling)
+    samples = []
+    for number in range(40):
+        drawn = np.random.default_rng([3, number]).multinomial(12, np.full(12, 1 / 12))
+        copies = np.where(pairs.mated, drawn[subjects[pairs.a]], drawn[subjects[pairs.a]] * drawn[subjects[pairs.b]])
+        again = [np.repeat(column, copies) for column in (pairs.a, pairs.b, pairs.mated, values)]
+        written_out = Pairs(pairs.names, *again[:3])
+        found = group_rows("d", "fr", written_out, Comparisons.of(again[3], again[2]), {"q": quality}, groups, [0.05])
+        samples.append({(row["group"], row["discard"]): row["fnmr"] for row in found})
+    for row in rows:
+        here = [sample[row["group"], row["discard"]] for sample in samples if (row["group"], 0.0) in sample]
+        low, high = np.nanquantile(here, [0.025, 0.975])
+        assert (row["fnmr_low"], row["fnmr_high"]) == (pytest.approx(low), pytest.approx(high))
+        assert row["fnmr_low"] <= row["fnmr_high"]
+    assert any(row["fnmr_low"] < row["fnmr"] < row["fnmr_high"] for row in rows)
+
+
+def test_without_resamples_groups_have_no_band(faces):
+    pairs, comparisons, _, groups, random = faces
+    rows = group_rows("d", "fr", pairs, comparisons, {"q": random.random(48)}, groups, [0.05])
+    assert all(np.isnan(row["fnmr_low"]) and np.isnan(row["fnmr_high"]) for row in rows)

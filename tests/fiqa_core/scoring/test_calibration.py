@@ -15,6 +15,7 @@ from fiqa_core.tables import column_meanings, load_quality
 from fiqa_core.tables.quality_files import TableError
 from fiqa_core.tables.whole_tables import whole_tables
 from pipelines.filter_dataset import EXIT_BAD_INPUT, run
+from pipelines.fiqa import main
 from tests.makers.runs import OTHER_NETWORK, SETTINGS, score_shards, write_shards
 
 CONTENT = {
@@ -174,3 +175,63 @@ def test_scores_beyond_the_set_are_warned_of():
     assert any("below 0.4" in line for line in lines(0.2, 0.5, 0.55))
     assert any("above 0.6" in line for line in lines(0.45, 0.5, 0.8))
     assert outside_lines(calibration(), {}) == []
+
+
+def test_scores_that_are_distributed_otherwise_than_the_sets_are_warned_of():
+    high = {str(share): 0.55 + share / 100 for share in (0.05, 0.25, 0.5, 0.75, 0.95)}
+    (warning,) = outside_lines(calibration(), {"quantiles": high})[1:]
+    assert "distributed otherwise than those of grey" in warning
+    assert "distance at least 0.65" in warning  # at 0.05, whose score is at percentile 70.2
+
+
+@pytest.mark.parametrize(
+    ("percentile", "said"),
+    [
+        ({"quality": [0.99, 1.0], "percentile": [1.0, 99.0]}, "100.0 % of the scores are lower than its lowest"),
+        ({"quality": [0.0, 0.01], "percentile": [1.0, 99.0]}, "100.0 % higher than its highest"),
+        ({"quality": [0.0, 1.0], "percentile": [90.0, 91.0]}, "Kolmogorov-Smirnov distance 0.9"),
+        (None, ""),
+    ],
+)
+def test_the_filter_warns_where_scores_lie_outside_the_set_of_their_calibration(tmp_path, percentile, said, caplog):
+    shards = write_shards(tmp_path / "in", "a")
+    changed = {} if percentile is None else {"percentile": percentile}
+    score_shards(tmp_path / "q", shards, SETTINGS)
+    plain = pd.read_parquet(tmp_path / "q" / "quality").quality.dropna().sort_values().to_numpy(float)
+    if percentile is None:  # the set has these very scores
+        shares = [100 * (place + 0.5) / len(plain) for place in range(len(plain))]
+        changed = {"percentile": {"quality": plain.tolist(), "percentile": shares}}
+    score_shards(tmp_path / "c", shards, calibrated(SETTINGS, **changed))
+    assert run(["--quality", str(tmp_path / "c"), "--output", str(tmp_path / "f"), "--write", "none"]) == 0
+    (found,) = json.loads((tmp_path / "f" / "summary.json").read_text())["calibrations"]
+    assert (found["set"], found["judge"], found["scored"]) == ("grey", "eye", len(plain))
+    assert said in caplog.text
+    assert ("Calibrate on a set that is like these images" in caplog.text) == bool(said)
+    if not said:
+        assert found["below"] == found["above"] == 0
+        assert found["distance"] <= 1 / len(plain)
+
+
+def test_every_command_that_reads_scores_refuses_two_networks_without_a_calibration(tmp_path, caplog):
+    shards = write_shards(tmp_path / "in", "ab")
+    score_shards(tmp_path / "a", shards[:1])
+    score_shards(tmp_path / "b", shards[1:], OTHER_NETWORK)
+    both = [str(tmp_path / "a"), str(tmp_path / "b")]
+    for command in (
+        ["filter", "--quality", *both, "--dry-run"],
+        ["report", "--quality", *both, "--output", str(tmp_path / "o.html")],
+        ["show", "--quality", *both, "--where", "quality < 2", "--output", str(tmp_path / "o.png")],
+        ["show", "--quality", str(tmp_path / "*" / "quality" / "*.parquet"), "--output", str(tmp_path / "o.png")],
+        [
+            "export",
+            "--quality",
+            str(tmp_path / "*" / "quality" / "*.parquet"),
+            "--to",
+            "csv",
+            "--output",
+            str(tmp_path / "o.csv"),
+        ],
+    ):
+        caplog.clear()
+        assert main(command) == EXIT_BAD_INPUT, command
+        assert "different networks or settings" in caplog.text, command

@@ -1,0 +1,1 @@
+"""The atlas: a map of the embeddings as one Parquet file that other programs show."""
