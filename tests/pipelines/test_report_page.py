@@ -256,7 +256,7 @@ def test_every_face_of_a_long_gallery_is_reached_by_its_pages_in_any_order(score
     rows = rows_of(tmp_path / "none")
     assert sorted(keys) == sorted(rows.sha256.map(bytes.hex))
     section.get_by_label("Order").select_option("worst quality first")
-    shown = [float(re.search(r"quality (\S+)", text)[1]) for text in faces.all_inner_texts()]
+    shown = [float(re.search(r"quality (-?[0-9.]+)", text)[1]) for text in faces.all_text_contents()]
     assert shown == [float(f"{q:.4g}") for q in sorted(rows.quality)[:48]]
     assert page.faults == []
 
@@ -274,7 +274,7 @@ def test_a_column_of_measures_with_a_hostile_name_is_text_in_the_sentence_under_
     assert report_dataset.run(options) == 0
     page = opened(place, 400)
     page.scroll_through()
-    sentences = page.page.locator("#tenths .face .why").all_inner_texts()
+    sentences = page.page.locator("#tenths .face .why").all_text_contents()
     assert any(text.startswith("Low in " + HOSTILE[1][:20]) for text in sentences)
     assert any(text.startswith("None of 1 measure") for text in sentences)
     assert page.page.evaluate("window.hacked") is None
