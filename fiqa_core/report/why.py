@@ -1,7 +1,7 @@
 """Why a face is poor, in words: which of its measures are among the worst of the set.
 
-Measures are the columns whose metadata says in which direction they are better (`--measures`, or any tool's); pose, eye
-distance and compression go with them where the table has them. A table without such columns gives no words.
+Measures are the columns whose metadata says in which direction they are better (`--measures`, pose of
+`--align`, or any tool's); the compression of the file goes with them. A table without such columns gives no words.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +16,7 @@ from fiqa_core.storage import open_read
 from fiqa_core.tables.quality_files import TableFile
 from fiqa_core.tables.row_batches import read_part
 from fiqa_core.wording import counted, visible
+from schemas.component_measures import QUALITY
 
 _SAMPLE = 100_000  # rows that the ranks are read off
 _WORST = 0.1  # a measure that has a bad end is named where it is among this share at that end
@@ -40,27 +41,34 @@ class Measure:
 # What a face with a low or a high value is called; the direction in the metadata decides which of them counts.
 _WORDS: dict[str, tuple[str, str]] = {
     "luminance_mean": ("dark", "bright"),
-    "luminance_spread": ("flat", ""),
-    "underexposed": ("", "partly black"),
-    "overexposed": ("", "partly white"),
+    "luminance_variance": ("flat", "harsh"),
+    "under_exposure_prevention": ("", "partly black"),
+    "over_exposure_prevention": ("", "partly white"),
     "dynamic_range": ("of few grey levels", ""),
+    "illumination_uniformity": ("lit unevenly", ""),
+    "natural_colour": ("", "of unnatural colour"),
+    "side_light": ("", "lit from one side"),
     "contrast": ("low in contrast", ""),
     "sharpness": ("blurred", ""),
     "noise": ("", "noisy"),
+    "detail": ("blurred", ""),
+    "resolution": ("of low resolution", ""),
+    "blocking": ("", "blocky"),
     "colourfulness": ("without colour", "strongly coloured"),
     "grey": ("", ""),
-    "detail": ("blurred", ""),
-    "blocking": ("", "blocky"),
-    "side_light": ("", "lit from one side"),
+    "compression_quality": ("coarsely compressed", ""),
+    "pose_yaw": ("", "turned aside"),
+    "pose_pitch": ("", "tilted up or down"),
+    "pose_roll": ("", "leaning"),
+    "inter_eye_distance": ("small", ""),
+    "head_size": ("with a small head", "with a large head"),
+    "leftward_crop_of_the_face_image": ("cut on the left", ""),
+    "rightward_crop_of_the_face_image": ("cut on the right", ""),
+    "margin_above_of_the_face_image": ("cut above", ""),
+    "margin_below_of_the_face_image": ("cut below", ""),
 }
-# Columns of alignment and storage, which have no direction in their metadata.
-_OTHERS = (
-    Measure("yaw", "degrees", "", "turned aside", size_only=True),
-    Measure("pitch", "degrees", "", "tilted up or down", size_only=True),
-    Measure("roll", "degrees", "", "leaning", size_only=True),
-    Measure("eye_distance", "pixels between the eyes", "small", ""),
-    Measure("quantisation", "", "", "coarsely compressed"),
-)
+# Of tables without `compression_quality`; it has no direction in its metadata.
+_QUANTISATION = Measure("quantisation", "", "", "coarsely compressed")
 
 
 @dataclass(frozen=True)
@@ -134,10 +142,12 @@ def measures_of(parts: Sequence[TableFile]) -> Iterator[Measure]:
     with open_read(parts[0].url) as stream:
         schema = pq.read_schema(stream)
     directed = [field for field in schema if field.name in shared and _is_number(field.type) and _direction(field)]
-    for field in directed:
-        yield _measure(field)
-    if directed or "yaw" in shared:
-        yield from (other for other in _OTHERS if other.name in shared)
+    names = {field.name for field in directed}
+    # A component of ISO/IEC 29794-5 says the same as the value that it is made of.
+    made_of = {name + QUALITY for name in names}
+    yield from (_measure(field) for field in directed if field.name not in made_of)
+    if directed and "quantisation" in shared and "compression_quality" not in names:
+        yield _QUANTISATION
 
 
 def _measure(field: pa.Field) -> Measure:
@@ -149,6 +159,8 @@ def _measure(field: pa.Field) -> Measure:
         return Measure(field.name, unit, low, "")
     if direction.startswith("lower"):
         return Measure(field.name, unit, "", high)
+    if direction.startswith("nearer to 0"):
+        return Measure(field.name, unit, "", high, size_only=True)
     return Measure(field.name, unit, low, high, _EITHER_END)
 
 
