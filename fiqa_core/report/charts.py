@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ import numpy as np
 
 from fiqa_core.extras import install_extra
 from fiqa_core.report.counts import Group, Histogram
+from fiqa_core.report.evaluation_tables import Comparison
+from fiqa_core.report.meaning import Meaning
 from fiqa_core.report.settings import ReportError
 
 # Okabe and Ito's colours (2008), which people with any common colour blindness tell apart.
@@ -41,8 +44,10 @@ def require_matplotlib() -> None:
         raise ReportError(f"a report's charts need matplotlib: {install_extra('report')}") from error
 
 
-def histogram_chart(found: Histogram, decided: bool, threshold: float | None) -> Chart:
-    """Images by quality, stacked: kept and dropped."""
+def histogram_chart(
+    found: Histogram, decided: bool, threshold: float | None, scale: str = "quality", meaning: Meaning | None = None
+) -> Chart:
+    """Images by quality, stacked: kept and dropped; at the top, what the scores mean."""
     with _figure() as (panel, result):
         left, width = found.edges[:-1], np.diff(found.edges)
         panel.bar(left, found.kept, width, align="edge", color=KEPT, label="kept" if decided else "scored")
@@ -52,17 +57,74 @@ def histogram_chart(found: Histogram, decided: bool, threshold: float | None) ->
             )
         if threshold is not None:
             panel.axvline(threshold, color="black", linestyle="--", linewidth=1.2, label=f"threshold {threshold:.6g}")
-        panel.set_xlabel("quality (higher = more useful)")
+        panel.set_xlabel(f"{scale} (higher = more useful)")
         panel.set_ylabel("images")
+        if meaning is not None:
+            _add_meaning(panel, meaning)
         panel.yaxis.get_major_locator().set_params(integer=True)
         if decided or threshold is not None:
             panel.legend(frameon=False)
     most = int(np.argmax(found.kept + found.dropped))
     text = (
-        f"Histogram of the quality from {found.edges[0]:.4g} to {found.edges[-1]:.4g}; most images lie from "
+        f"Histogram of the {scale} from {found.edges[0]:.4g} to {found.edges[-1]:.4g}; most images lie from "
         f"{found.edges[most]:.4g} to {found.edges[most + 1]:.4g}."
     )
+    if meaning is not None:
+        ends = meaning.at(np.array([found.edges[0], found.edges[-1]]))
+        text += (
+            f" The axis at the top has percentile and predicted FNMR: {ends['percentile'][0]:.3g} and "
+            f"{ends['fnmr'][0]:.3g} at the left, {ends['percentile'][1]:.3g} and {ends['fnmr'][1]:.3g} at the right."
+        )
     return result(text)
+
+
+def _add_meaning(panel: Any, meaning: Meaning) -> None:
+    """A second axis at the top: percentile and predicted FNMR of the scores below."""
+    low, high = panel.get_xlim()
+    places = np.linspace(low, high, 7)[1:-1]
+    found = meaning.at(places)
+    top = panel.secondary_xaxis("top")
+    texts = [f"{p:.3g}\n{100 * f:.3g} %" for p, f in zip(found["percentile"], found["fnmr"], strict=True)]
+    top.set_xticks(places, texts)
+    top.set_xlabel("percentile, predicted FNMR")
+
+
+def loss_chart(name: str, groups: Sequence[Group]) -> Chart:
+    """What each group loses, with its 95 % band."""
+    with _figure(max(_HEIGHT, 0.6 + 0.2 * len(groups))) as (panel, result):
+        places = np.arange(len(groups))[::-1]
+        low, share, high = (
+            np.array([100 * getattr(group.loss, end) for group in groups]) for end in ("low", "share", "high")
+        )
+        panel.hlines(places, low, high, color=DROPPED, linewidth=3, alpha=0.55)
+        panel.plot(share, places, "o", color="black", markersize=4)
+        panel.set_xlim(left=0)
+        _name_rows(panel, places, [group.name for group in groups])
+        panel.set_xlabel("lost [% of its scored images], with the 95 % band")
+    return result(f"What each group of {_short(name)} loses; the table below has the numbers.")
+
+
+def difference_chart(comparison: Comparison) -> Chart:
+    """Paired differences of measures with their bands; left of 0 = better."""
+    rows = [each for each in comparison.differences if not math.isnan(each.value)]
+    with _figure(max(1.6, 0.9 + 0.25 * len(rows))) as (panel, result):
+        panel.axvline(0, color="black", linewidth=0.8)
+        places = np.arange(len(rows))[::-1]
+        for place, each in zip(places, rows, strict=True):
+            colour = {"better": KEPT, "worse": DROPPED}.get(each.verdict, "#666666")
+            if not math.isnan(each.low):
+                panel.hlines(place, 1000 * each.low, 1000 * each.high, color=colour, linewidth=2.5)
+            panel.plot(1000 * each.value, place, "o", color=colour, markersize=5)
+        _name_rows(panel, places, [each.method for each in rows])
+        panel.set_ylim(-0.6, len(rows) - 0.4)
+        panel.set_xlabel("difference of the area to 30 % discard, x 1000 (left of 0 = better)")
+    return result(f"Paired differences of {comparison.title}; the table below has the numbers.")
+
+
+def _name_rows(panel: Any, places: np.ndarray, names: Sequence[str]) -> None:
+    panel.set_yticks(places, [_short(name) for name in names])
+    for label in panel.get_yticklabels():
+        label.set_parse_math(False)
 
 
 def group_chart(name: str, groups: Sequence[Group]) -> Chart:
@@ -72,9 +134,7 @@ def group_chart(name: str, groups: Sequence[Group]) -> Chart:
         low, median, high = (np.array([getattr(g, n) for g in groups]) for n in ("low", "median", "high"))
         panel.hlines(places, low, high, color=KEPT, linewidth=5, alpha=0.45)
         panel.plot(median, places, "o", color="black", markersize=4)
-        panel.set_yticks(places, [_short(group.name) for group in groups])
-        for label in panel.get_yticklabels():
-            label.set_parse_math(False)
+        _name_rows(panel, places, [group.name for group in groups])
         panel.set_xlabel("quality: median, and from the 10 % to the 90 % quantile")
     return result(f"Quality by {_short(name)}; the table beside it has the numbers.")
 

@@ -1,7 +1,7 @@
 """Counts of the whole table: records by status, rows by reason, a histogram of the quality, quality by a column."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -9,6 +9,8 @@ import numpy as np
 
 from fiqa_core.curation.decisions.database import row, scalar
 from fiqa_core.curation.decisions.reason_codes import MEANINGS
+from fiqa_core.report.group_loss import Loss, losses
+from fiqa_core.report.load import GroupBy
 from fiqa_core.report.settings import MOST_LABEL
 from fiqa_core.wording import visible
 from schemas.reasons import REASONS
@@ -17,6 +19,7 @@ _BINS = 60
 _MOST_GROUPS = 30
 _BANDS = 10
 _ROWS_AT_ONCE = 1 << 18
+_NONE = "(none)"
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Group:
-    """Scored rows with one value of a column (or in one range of it): their number, and numbers of their quality."""
+    """Scored rows with one value of a column (or in one range of it): their number, numbers of their quality, and what
+    they lose under the decisions."""
 
     name: str
     rows: int
@@ -65,6 +69,15 @@ class Group:
     low: float
     median: float
     high: float
+    loss: Loss
+
+
+@dataclass(frozen=True)
+class GroupTable:
+    """Groups of one column, and how many more there are that are not listed."""
+
+    groups: list[Group]
+    more: int
 
 
 def headline(db: Any) -> Headline:
@@ -110,15 +123,16 @@ def histogram(db: Any) -> Histogram | None:
     return Histogram(edges, counts[0], counts[1])
 
 
-def groups(db: Any, number: int) -> list[Group]:
+def groups(db: Any, number: int) -> GroupTable:
     """Quality by the column `g<number>`: by its values, the most frequent first; many different numbers in bands."""
     name = f"g{number}"
     numbers = scalar(db, f"SELECT any_value(typeof({name})) FROM rows") == "DOUBLE"
     different = scalar(db, f"SELECT count(DISTINCT {name}) FROM rows WHERE quality IS NOT NULL") or 0
     if numbers and different > _MOST_GROUPS:
-        return _bands(db, name)
+        return GroupTable(_bands(db, name), 0)
     shown = f"coalesce(nullif(printf('%.6g', {name}), 'nan'), '')" if numbers else f"left({name}, {MOST_LABEL})"
-    return _grouped(db, shown, name if numbers else f"count(*) DESC, {name}", name)
+    found = _grouped(db, shown, name if numbers else f"count(*) DESC, {name}", name)
+    return GroupTable(found, max(0, different - sum(group.name != _NONE for group in found)))
 
 
 def _bands(db: Any, name: str) -> list[Group]:
@@ -130,24 +144,19 @@ def _bands(db: Any, name: str) -> list[Group]:
     cases = " ".join(f"WHEN {name} < {edge!r}::DOUBLE THEN {place}" for place, edge in enumerate(edges))
     band = f"CASE WHEN {name} IS NULL THEN NULL {cases} ELSE {len(edges)} END"
     found = _grouped(db, f"({band})::VARCHAR", f"min({name})", band)
-    return [
-        Group(texts[int(group.name)] if group.name.isdecimal() else group.name, *_numbers(group)) for group in found
-    ]
-
-
-def _numbers(group: Group) -> tuple[Any, ...]:
-    return group.rows, group.kept, group.mean, group.low, group.median, group.high
+    return [replace(group, name=texts[int(group.name)]) if group.name.isdecimal() else group for group in found]
 
 
 def _grouped(db: Any, shown: str, order: str, by: str) -> list[Group]:
     query = (
-        f"SELECT any_value({shown}), count(*) AS n, count(*) FILTER (reason IS NULL), avg(quality), "
-        "quantile_disc(quality, [0.1, 0.5, 0.9]) "
+        f"SELECT any_value({shown}), any_value(({by})::VARCHAR), count(*) AS n, count(*) FILTER (reason IS NULL), "
+        "avg(quality), quantile_disc(quality, [0.1, 0.5, 0.9]) "
         f"FROM rows WHERE quality IS NOT NULL GROUP BY {by} ORDER BY {order} LIMIT {_MOST_GROUPS}"
     )
+    lost = losses(db, by)
     return [
-        Group("(none)" if name is None else visible(str(name)), rows, kept, mean, *quantiles)
-        for name, rows, kept, mean, quantiles in db.execute(query).fetchall()
+        Group(_NONE if name is None else visible(str(name)), rows, kept, mean, low, median, high, lost[value])
+        for name, value, rows, kept, mean, (low, median, high) in db.execute(query).fetchall()
     ]
 
 
@@ -157,6 +166,6 @@ def _qualities(db: Any, dropped: str) -> Iterator[tuple[np.ndarray, np.ndarray]]
         yield batch.column(0).to_numpy(), batch.column(1).to_numpy(zero_copy_only=False)
 
 
-def group_tables(db: Any, names: Sequence[str]) -> dict[str, list[Group]]:
-    """`groups` of each column that was asked for, by its name."""
-    return {name: groups(db, number) for number, name in enumerate(names)}
+def group_tables(db: Any, groups_by: Sequence[GroupBy]) -> dict[str, GroupTable]:
+    """`groups` of each column or file that was asked for, by its name."""
+    return {group.name: groups(db, number) for number, group in enumerate(groups_by)}

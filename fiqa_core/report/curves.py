@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from fiqa_core import storage
 from fiqa_core.curation.csv_cells import restored
 from fiqa_core.evaluation.evaluation_run import ACCOUNT, parse_account
+from fiqa_core.report.evaluation_tables import EvaluationTables, read_tables
 from fiqa_core.report.settings import ReportError
 from fiqa_core.runs.layout import read_run_file
 from fiqa_core.wording import one_line, visible
@@ -46,13 +47,15 @@ class Curves:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluation as a report shows it. more: charts that were left out. thresholds: the table's heads and rows."""
+    """An evaluation as a report shows it. more: charts that were left out. thresholds: the table's heads and rows.
+    tables: differences, groups and poor images."""
 
     charts: tuple[Curves, ...]
     more: int
     heads: tuple[str, ...]
     thresholds: tuple[tuple[str, ...], ...]
     account: dict[str, Any]
+    tables: EvaluationTables
 
 
 def read_evaluation(folder: str) -> Evaluation:
@@ -72,7 +75,8 @@ def read_evaluation(folder: str) -> Evaluation:
             f"{folder}: not the output of fiqa evaluate ({one_line(error, 200)}). Give the folder that it wrote."
         ) from error
     heads, rows = _thresholds(folder)
-    return Evaluation(tuple(charts[:_MOST_CHARTS]), max(0, len(charts) - _MOST_CHARTS), heads, rows, account)
+    more = max(0, len(charts) - _MOST_CHARTS)
+    return Evaluation(tuple(charts[:_MOST_CHARTS]), more, heads, rows, account, read_tables(folder))
 
 
 def _charts(table: pa.Table) -> Iterator[Curves]:

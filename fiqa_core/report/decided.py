@@ -17,6 +17,7 @@ from fiqa_core.tables.quality_files import TableFile
 from fiqa_core.wording import one_line
 
 IDENTITIES = "identities.parquet"
+_PAIRS = "pairs-"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Decided:
     Attributes:
         folder: of the run. urls: the decisions file of each quality file, in their order. columns: of these files.
         run, summary: what `run.json` and `summary.json` say. identities: URL of the identities' findings, "" if none.
+        pairs: URLs of the findings about near duplicates.
     """
 
     folder: str
@@ -34,10 +36,25 @@ class Decided:
     run: Mapping[str, Any] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
     identities: str = ""
+    pairs: tuple[str, ...] = ()
+
+    @property
+    def judged(self) -> bool:
+        """Whether labels were compared with embeddings."""
+        verdicts = self.summary.get("before", {}).get("label_verdicts", {})
+        return any(name != "not_judged" for name, rows in verdicts.items() if rows)
+
+    @property
+    def other_rows(self) -> int:
+        """Rows of the datasets that were given as --against, which the findings number after the own ones."""
+        return sum(int(file[1]) for file in self.run.get("against", []))
 
 
-def read_decided(folder: str, parts: Sequence[TableFile]) -> Decided:
+def read_decided(folder: str, parts: Sequence[TableFile], findings: str = "") -> Decided:
     """The decisions of a filter run over exactly these files.
+
+    Args:
+        findings: folder of findings that the run used and did not write itself, "" for none.
 
     Raises:
         ReportError: no finished filter run, or one over other tables.
@@ -69,6 +86,13 @@ def read_decided(folder: str, parts: Sequence[TableFile]) -> Decided:
             raise ReportError(f"{url}: not readable ({one_line(error, 200)}). Run fiqa filter again.") from error
         if rows != part.rows:
             raise ReportError(f"{url}: {rows:,} rows, expected {part.rows:,}. Run fiqa filter again.")
-    found = storage.join(folder, FINDINGS)
-    listed = IDENTITIES in storage.list_names(found) if FINDINGS in storage.list_names(folder) else False
-    return Decided(folder, urls, columns, run, summary, storage.join(found, IDENTITIES) if listed else "")
+    place = findings or storage.join(folder, FINDINGS)
+    names = storage.list_names(place) if findings or FINDINGS in storage.list_names(folder) else []
+    pairs = tuple(storage.join(place, name) for name in names if name.startswith(_PAIRS) and name.endswith(".parquet"))
+    if findings and not pairs and IDENTITIES not in names:
+        raise ReportError(
+            f"--findings {findings}: holds no findings. Expected pairs-*.parquet or {IDENTITIES}, as in the folder "
+            "`findings` of a filter run."
+        )
+    listed = storage.join(place, IDENTITIES) if IDENTITIES in names else ""
+    return Decided(folder, urls, columns, run, summary, listed, pairs)

@@ -47,5 +47,5 @@ def further_items(
 def _item(shown: Any, rows: Mapping[int, Mapping[str, Any]], best: Mapping[str, int]) -> Item:
     if shown.other is not None:
         alike = "" if shown.similarity is None else f"similarity {shown.similarity:.3f}"
-        return Item(shown.rid, alike, (Beside(shown.other, "stays"),))
-    return item_of(shown.rid, rows[shown.rid], best, {})
+        return Item(shown.rid, alike, (Beside(shown.other, "would stay"),), role="would go")
+    return item_of(shown.rid, rows[shown.rid], best, {}, {})

@@ -16,7 +16,7 @@ from fiqa_core.extras import install_extra
 from fiqa_core.report.settings import MOST_LABEL, ReportError, ReportSettings
 from fiqa_core.wording import visible
 
-_SCRIPTS = ("tiles.js", "review.js", "galleries.js", "border.js", "identities.js", "start.js")
+_SCRIPTS = ("tiles.js", "review.js", "pages.js", "galleries.js", "border.js", "identities.js", "start.js")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,12 @@ def render(page: Page) -> bytes:
     except ModuleNotFoundError as error:
         raise ReportError(f"a report needs jinja2: {install_extra('report')}") from error
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    filters: dict[str, Callable[[Any], str]] = {"count": "{:,}".format, "shown": _shown, "number": _number}
+    filters: dict[str, Callable[[Any], str]] = {
+        "count": "{:,}".format,
+        "shown": _shown,
+        "number": _number,
+        "percent": "{:.1%}".format,
+    }
     environment.filters.update(filters)
     script = "\n".join(["(() => {", '"use strict";', *map(_file, _SCRIPTS), "})();"])
     style = _file("report.css")

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,20 +37,16 @@ def pictures(
     order: Sequence[int],
     tables: Sequence[str],
     moved: Sequence[tuple[str, str]],
-    most_bytes: int,
-) -> dict[int, Picture]:
-    """Pictures by rid, the first in `order` first, as long as all together take no more than so many bytes of text."""
-    wanted = [rid for rid in dict.fromkeys(order) if rid in rows]
-    found: dict[int, Picture] = {}
-    used = 0
-    faces = read_faces([rows[rid] for rid in wanted], tables, moved)
-    for rid, face in zip(wanted, faces, strict=True):
-        picture = _picture(face, rows[rid].get("thumb"))
-        used += len(picture.data)
-        if used > most_bytes:
-            picture = Picture(note="left out: the report has its largest size")
-        found[rid] = picture
-    return found
+) -> Iterator[tuple[int, Picture]]:
+    """Pictures by rid in this order, read as they are asked for.
+
+    A rid below 0 is a row of another dataset (`elsewhere`), whose shard is looked for at its address.
+    """
+    own = read_faces((rows[rid] for rid in order if rid >= 0), tables, moved)
+    others = read_faces((rows[rid] for rid in order if rid < 0), (), moved)
+    for rid in order:
+        face = next(own if rid >= 0 else others)
+        yield rid, _picture(face, rows[rid].get("thumb"))
 
 
 def _picture(face: Face, thumb: bytes | None) -> Picture:

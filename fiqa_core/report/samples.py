@@ -12,6 +12,7 @@ from schemas.drops import Drop
 
 _ROWS_AT_ONCE = 1 << 18
 _TENTHS = 10
+_OF_TENTH = 16
 # Faces for the border: evenly among all, and as many again among the worst fifth, where thresholds lie.
 _BORDER = 160
 _BESIDE_THRESHOLD = 24
@@ -43,7 +44,11 @@ def ranked(db: Any, faces: int, threshold: float | None) -> Ranked:
         return Ranked((), ())
     edges = np.linspace(0, total, _TENTHS + 1).astype(np.int64)
     edges = np.unique(edges)
-    sheets = [_spread(low, high, max(1, faces // 3)) for low, high in pairwise(edges)]
+    # The worst tenth, where the faces are that a person looks for, by as many as a reason; it is whole in a small set.
+    sheets = [
+        _spread(low, high, faces if not low else max(1, min(faces, max(_OF_TENTH, faces // _TENTHS))))
+        for low, high in pairwise(edges)
+    ]
     border = np.concatenate([_spread(0, total, _BORDER), _spread(0, -(-total // 5), _BORDER)])
     if threshold is not None:
         below = int(scalar(db, f"SELECT count(*) FROM rows WHERE quality < {threshold!r}::FLOAT"))
@@ -66,7 +71,8 @@ def of_reason(db: Any, reason: str, most: int) -> list[int]:
 
 def of_suspects(db: Any, most: int) -> tuple[list[int], int]:
     """Kept rows whose label the embeddings judge wrong, most certain first, and how many there are."""
-    kept = "FROM rows WHERE odd IS NOT NULL AND reason IS NULL"
+    # No rule drops what a person keeps.
+    kept = "FROM rows WHERE odd IS NOT NULL AND reason IS NULL AND reviewed IS DISTINCT FROM 'keep'"
     total = int(scalar(db, f"SELECT count(*) {kept}"))
     return _rids(db, f"SELECT rid {kept} ORDER BY odd DESC, rid LIMIT {most}"), total
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from fiqa_core.curation.decisions.database import MEMORY_BYTES
 from fiqa_core.lines_error import LinesError
 
-# One file that opens at once on a laptop. Faces take most of it; the rest has its own limits below.
+# One file that opens at once on a laptop. Faces (pictures, names and what is said of them) take most of it; the rest
+# has its own limits below.
 MOST_BYTES = 15_000_000
-MOST_FACE_BYTES = 10_000_000
+MOST_FACE_BYTES = 11_000_000
 MOST_IDENTITIES = 30_000
 MOST_LABEL = 200  # characters of a name that are shown
 
@@ -22,8 +23,12 @@ class ReportSettings:
 
     Attributes:
         quality: files of the quality table. decisions: output folder of filter_dataset, "" for none.
-        edc: output folder of evaluate_quality, "" for none. group_by: columns of the quality table or the decisions.
-        faces: shown for each reason; a tenth of all faces in order of quality is shown by a third as many.
+        edc: output folder of evaluate_quality, "" for none. group_by: columns of the quality table or the decisions, or
+            files with a key and a group a row. group_key, group_column: columns of such a file, "" to find the key.
+        findings: folder of findings that the decisions did not write themselves, "" for none.
+        calibration: file (or name) of a calibration, "" for what the tables say themselves. scale: the column that
+            orders rows: `quality`, or `percentile` where the tables are of several networks.
+        faces: of each reason at most; the file holds as many as fit.
         moved: how the URLs of the shards began, and how they begin now.
         command: the command line that makes the report, shown in it. title: of the page.
         memory_bytes: of DuckDB (the process needs about 0.5 GB more). threads: 0 = one for each core.
@@ -34,10 +39,15 @@ class ReportSettings:
     decisions: str = ""
     edc: str = ""
     group_by: tuple[str, ...] = ()
-    faces: int = 48
+    faces: int = 300
     moved: tuple[tuple[str, str], ...] = ()
     command: str = ""
     title: str = "Face image quality"
     memory_bytes: int = MEMORY_BYTES
     threads: int = 0
     further: str = ""
+    group_key: str = ""
+    group_column: str = "group"
+    findings: str = ""
+    calibration: str = ""
+    scale: str = "quality"

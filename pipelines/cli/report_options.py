@@ -3,11 +3,13 @@
 import argparse
 
 from pipelines.cli.command import named, positive
+from pipelines.cli.label_options import add_group_options
 from pipelines.cli.parser import Parser
 from pipelines.cli.stored_table_options import add_allow_incomplete, add_moved, add_quality
 
 MEMORY_MB = 512
-MOST_FACES = 200
+FACES = 300
+MOST_FACES = 2000
 
 
 def make_parser() -> Parser:
@@ -38,21 +40,30 @@ def make_parser() -> Parser:
         metavar="FILE",
         help="`further.json` of fiqa clean: faces that further rules would take (default: none)",
     )
+    data.add_argument(
+        "--findings",
+        type=named,
+        metavar="URI",
+        help="folder of the findings that fiqa filter was given by --findings (default: those that it made itself)",
+    )
+    data.add_argument(
+        "--calibration",
+        type=named,
+        metavar="FILE",
+        help="say what scores mean by this file, or by embedded or embedded-mixed (default: by what the tables say)",
+    )
     data.add_argument("--output", type=named, required=True, metavar="FILE.html", help="file to write")
     data.add_argument("--overwrite", action="store_true", help="replace an existing file")
     add_allow_incomplete(data)
     add_moved(data)
     shown = parser.add_argument_group("what is shown")
+    add_group_options(shown, several=True)
     shown.add_argument(
-        "--group-by",
-        type=named,
-        nargs="+",
-        default=[],
-        metavar="COLUMN",
-        help="quality by these columns of the quality table or the decisions (default: none)",
-    )
-    shown.add_argument(
-        "--examples", type=_faces, default=48, metavar="N", help=f"faces shown for each reason, up to {MOST_FACES}"
+        "--examples",
+        type=_faces,
+        default=FACES,
+        metavar="N",
+        help=f"faces of each reason at most, up to {MOST_FACES}; the file holds as many as fit (default: {FACES})",
     )
     shown.add_argument("--title", default="Face image quality", help="title of the page")
     running = parser.add_argument_group("running")

@@ -10,6 +10,8 @@ from pathlib import Path
 from fiqa_core import storage
 from fiqa_core.report.build import make_report
 from fiqa_core.report.settings import ReportSettings
+from fiqa_core.tables.groups import DEFAULT_COLUMN
+from fiqa_core.tables.one_network import networks_of
 from fiqa_core.tables.quality_files import parts_of
 from fiqa_core.tables.whole_tables import whole_tables
 from pipelines.cli.errors import OptionError
@@ -22,7 +24,9 @@ _log = logging.getLogger("report_dataset")
 def run(arguments: argparse.Namespace, _rest: Sequence[str]) -> int:
     """Make the report; options of others are refused before."""
     output = _output(arguments)
-    whole = whole_tables(arguments.quality, arguments.allow_incomplete)
+    if arguments.findings and not arguments.decisions:
+        raise OptionError("--findings goes with --decisions: it says more of them")
+    whole = whole_tables(arguments.quality, arguments.allow_incomplete, "calibrated")
     settings = ReportSettings(
         tuple(arguments.quality),
         storage.absolute(arguments.decisions) if arguments.decisions else "",
@@ -35,9 +39,14 @@ def run(arguments: argparse.Namespace, _rest: Sequence[str]) -> int:
         arguments.memory_mb << 20,
         arguments.threads or 0,
         storage.absolute(arguments.further) if arguments.further else "",
+        group_key=arguments.group_key,
+        group_column=arguments.group_column,
+        findings=storage.absolute(arguments.findings) if arguments.findings else "",
+        calibration=arguments.calibration or "",
+        scale="percentile" if networks_of(whole.files) > 1 else "quality",
     )
     with tempfile.TemporaryDirectory(prefix="fiqa-") as folder:
-        html = make_report(settings, parts_of(whole.urls), Path(folder))
+        html = make_report(settings, parts_of(whole.urls), Path(folder), whole.files)
         _publish(html, output, Path(folder))
     report([f"written: {arguments.output} ({len(html) / 1e6:.1f} MB)"])
     return EXIT_OK
@@ -73,8 +82,12 @@ def _command(arguments: argparse.Namespace) -> str:
     """The command line that makes this report again."""
     words = ["--quality", *arguments.quality]
     words += ["--decisions", arguments.decisions] if arguments.decisions else []
+    words += ["--findings", arguments.findings] if arguments.findings else []
     words += ["--edc", arguments.edc] if arguments.edc else []
+    words += ["--calibration", arguments.calibration] if arguments.calibration else []
     words += ["--further", arguments.further] if arguments.further else []
     words += ["--group-by", *arguments.group_by] if arguments.group_by else []
+    words += ["--group-key", arguments.group_key] if arguments.group_key else []
+    words += ["--group-column", arguments.group_column] if arguments.group_column != DEFAULT_COLUMN else []
     words += ["--moved", *(f"{old}={new}" for old, new in arguments.moved)] if arguments.moved else []
     return f"fiqa report {shlex.join([*words, '--output', arguments.output])}"

@@ -126,7 +126,7 @@ def _loaded(arguments: argparse.Namespace) -> LoadedNetwork:
     model = arguments.model or EMBEDDED
     loaded = load_checkpoint(model, arguments.arch, arguments.mode, embeddings, arguments.heads)
     require_quality(loaded)
-    if loaded.uri == EMBEDDED:
+    if loaded.uri == EMBEDDED and not arguments.dry_run:  # a dry run scores nothing
         _log.warning("%s", Lines(NOTICE))
     _log.info("network: %s, mode %s, sha256 %s", loaded.arch, loaded.mode, loaded.sha256[:16])
     return loaded

@@ -123,8 +123,7 @@ def _run_on(output: str, job: TableJob) -> int:
     if finished is not None:
         job.log.info("the run in %s is complete already: nothing to do", arguments.output)
         finished = add_groups(output, arguments, finished)
-        _print_end(job, finished | NOTHING_NOW, scoring_run.Account(True, ()))
-        return _check_labels(job, finished, EXIT_OK)
+        return _end(job, finished | NOTHING_NOW, scoring_run.Account(True, ()))
     choose_workers(options, arguments, plan)
     idle = idle_workers(plan.units, worker_processes(options))
     if idle is not None:
@@ -138,8 +137,14 @@ def _run_on(output: str, job: TableJob) -> int:
             run_job(pipeline)
     summary, account = scoring_run.close_account(output, plan.units, settings)
     summary = add_groups(output, arguments, summary)
-    _print_end(job, summary, account)
-    return _check_labels(job, summary, EXIT_OK if account.complete else EXIT_INCOMPLETE)
+    return _end(job, summary, account)
+
+
+def _end(job: TableJob, summary: dict[str, Any], account: scoring_run.Account) -> int:
+    """Log what there is to know of labels and pictures, then print the account, whose last lines are the next step."""
+    code = _check_labels(job, summary, EXIT_OK if account.complete else EXIT_INCOMPLETE)
+    _print_end(job, summary, account, code)
+    return code
 
 
 def _check_labels(job: TableJob, summary: dict[str, Any], code: int) -> int:
@@ -217,7 +222,7 @@ def _log_plan(plan: Plan, log: logging.Logger) -> None:
         log.info("planned %s, %s", units, counted(plan.records, "record"))
 
 
-def _print_end(job: TableJob, summary: dict[str, Any], account: scoring_run.Account) -> None:
+def _print_end(job: TableJob, summary: dict[str, Any], account: scoring_run.Account, code: int) -> None:
     lines = [f"{counted(summary['records'], 'record')} in {counted(summary['units'], 'unit')}:"]
     if job.settings.sample is not None:
         lines.insert(0, job.settings.sample.in_words())
@@ -232,6 +237,8 @@ def _print_end(job: TableJob, summary: dict[str, Any], account: scoring_run.Acco
         lines.append("the input has no records, so the table is empty. Check --input (and --format).")
     elif account.complete and storage.in_this_process_only(job.arguments.output):
         lines.append("the table is in the memory of this process, and gone when it ends")
+    elif account.complete and code != EXIT_OK:
+        lines.append("next: score again with a --label-field that the records have, or without (see the error above)")
     elif account.complete and job.next_line is not None:
         lines += job.next_line(storage.join(job.arguments.output, "quality")).split("\n")
     elif not account.complete:

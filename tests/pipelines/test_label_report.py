@@ -16,6 +16,7 @@ from fiqa_core.curation.subset.settings import SubsetSettings
 from fiqa_core.curation.subset.write_task import write_task
 from fiqa_core.tables.quality_files import find_parts
 from pipelines.cli.label_report import log_labels
+from pipelines.jobs import table_job
 from pipelines.score_dataset import EXIT_BAD_INPUT, run
 from tests.fakes import MeanScorerSource
 from tests.makers.containers import write_tar
@@ -74,6 +75,36 @@ def test_one_folder_with_more_than_half_of_the_images_is_warned_of(tmp_path, cap
         path.write_bytes(png_bytes(n % 5, 24))
     assert score(tmp_path / "set", tmp_path / "out") == 0
     assert "the label 'images' has 40 of 60 records" in caplog.text
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_the_next_step_is_the_last_thing_that_a_run_says(tmp_path, monkeypatch, caplog, labelled):
+    said: list[str] = []
+    monkeypatch.setattr(table_job, "report", lambda lines: said.extend(lines))
+    monkeypatch.setattr(logging.Handler, "handle", lambda _, record: said.append(record.getMessage()))
+    members = [(f"{n}.png", png_bytes(n, 24)) for n in range(3)]
+    members += [("0.cls", b"Ann")] if labelled else []
+    source = write_tar(tmp_path / "a.tar", members)
+    caplog.set_level("INFO")
+    for more in ([], ["--resume"]):  # a run, and one that finds nothing left to do
+        said.clear()
+        assert score(source, tmp_path / "out", *more) == 0
+        assert any(line.startswith("labels: " if labelled else "no labels found") for line in said)
+        assert [line.partition(":")[0] for line in said[-2:]] == ["next", "then"]
+
+
+def test_a_dry_run_says_nothing_of_the_packages_own_network_and_ends_with_the_next_step(tmp_path, caplog, capsys):
+    source = write_tar(tmp_path / "a.tar", [(f"{n}.png", png_bytes(n, 24)) for n in range(3)])
+    assert run(["--input", str(source), "--output", str(tmp_path / "out"), "--dry-run"]) == 0
+    assert "comes with this package" not in caplog.text
+    assert capsys.readouterr().out.splitlines()[-1].startswith("dry run: nothing was written. next:")
+
+
+def test_a_run_whose_label_field_is_nowhere_ends_with_what_to_do_about_it(tmp_path, capsys):
+    shard = [one for n in range(70) for one in ((f"{n}.png", png_bytes(n % 5, 24)), (f"{n}.json", b'{"identity": 3}'))]
+    assert score(write_tar(tmp_path / "a.tar", shard), tmp_path / "out", "--label-field", "who") == EXIT_BAD_INPUT
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("next: score again with a --label-field that the records have")
 
 
 @pytest.mark.parametrize("count", [3, 70])

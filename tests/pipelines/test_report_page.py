@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fiqa_core.report.settings import MOST_BYTES
@@ -19,6 +21,17 @@ from tests.makers.reports import FACES, HOSTILE, scored_faces
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 WIDTHS = (400, 1600)
+# A frame is drawn, and what waited for it is done.
+DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+SHOW_EVERYTHING = """async () => {
+  const frames = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+  for (const node of document.querySelectorAll("main section, .gallery")) {
+    node.scrollIntoView();
+    await frames();
+    while (node.matches(".gallery") && !node.childElementCount) await frames();
+  }
+}"""
+PATIENCE = 180_000  # ms: a busy machine needs longer than Playwright's 30 s
 
 
 class Opened:
@@ -26,6 +39,7 @@ class Opened:
 
     def __init__(self, page, path: Path) -> None:
         self.page, self.faults, self.requests = page, [], []
+        page.set_default_timeout(PATIENCE)
         page.on("console", lambda message: self.faults.append(message.text))
         page.on("pageerror", lambda error: self.faults.append(str(error)))
         page.on("request", lambda request: self.requests.append(request.url))
@@ -38,12 +52,13 @@ class Opened:
     def number(self, where: str) -> int:
         return int(self.text(where).replace(",", ""))
 
+    def drawn(self) -> None:
+        """Wait until what was done is on the screen."""
+        self.page.evaluate(DRAWN)
+
     def scroll_through(self) -> None:
-        """Show every gallery."""
-        for section in self.page.locator("main section").all():
-            section.scroll_into_view_if_needed()
-            self.page.wait_for_timeout(20)
-        self.page.wait_for_timeout(100)
+        """Show every gallery, and wait until it is made."""
+        self.page.evaluate(SHOW_EVERYTHING)
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +193,7 @@ def test_the_slider_moves_images_and_identities_kept_as_pandas_counts_them(repor
     last = int(slider.get_attribute("max"))
     for place in (0, last // 3, 2 * last // 3, last):
         slider.evaluate("(node, value) => { node.value = value; node.dispatchEvent(new Event('input')); }", place)
-        page.page.wait_for_timeout(60)
+        page.drawn()
         threshold = np.float32(page.text("#threshold-value"))
         kept = rows[rows.quality >= threshold]
         assert page.number("#kept-images") == len(kept)
@@ -207,7 +222,7 @@ def test_the_keyboard_moves_the_slider_and_decides_about_faces(report, opened):
     page.page.locator("#threshold").focus()
     before = page.text("#threshold-value")
     page.page.keyboard.press("ArrowRight")
-    page.page.wait_for_timeout(60)
+    page.drawn()
     assert float(page.text("#threshold-value")) > float(before)
     face = page.page.locator("#above .face").first
     face.focus()
@@ -220,8 +235,58 @@ def test_the_keyboard_moves_the_slider_and_decides_about_faces(report, opened):
 
 
 @needs_browser
+def test_every_face_of_a_long_gallery_is_reached_by_its_pages_in_any_order(scores, opened, tmp_path):
+    options = ["--quality", str(scores), "--output", str(tmp_path / "none"), "--min-quality", "2"]
+    assert filter_dataset.run(options) == 0
+    place = tmp_path / "r.html"
+    options = ["--quality", str(scores), "--decisions", str(tmp_path / "none"), "--output", str(place)]
+    assert report_dataset.run(options) == 0
+    page = opened(place, 400)
+    page.scroll_through()
+    section = page.page.locator("#reason-below_threshold")
+    assert section.locator("[data-shown]").inner_text() == f"Shown: {FACES}."
+    faces, status = section.locator(".face"), section.get_by_role("status")
+    before, after = (section.get_by_role("button", name=name) for name in ("Previous", "Next"))
+    keys = [face.get_attribute("data-sha256") for face in faces.all()]
+    assert (before.is_disabled(), status.inner_text()) == (True, f"1 to 48 of {FACES}")
+    after.focus()
+    page.page.keyboard.press("Enter")
+    assert (after.is_disabled(), status.inner_text()) == (True, f"49 to {FACES} of {FACES}")
+    keys += [face.get_attribute("data-sha256") for face in faces.all()]
+    rows = rows_of(tmp_path / "none")
+    assert sorted(keys) == sorted(rows.sha256.map(bytes.hex))
+    section.get_by_label("Order").select_option("worst quality first")
+    shown = [float(re.search(r"quality (-?[0-9.]+)", text)[1]) for text in faces.all_text_contents()]
+    assert shown == [float(f"{q:.4g}") for q in sorted(rows.quality)[:48]]
+    assert page.faults == []
+
+
+@needs_browser
+def test_a_column_of_measures_with_a_hostile_name_is_text_in_the_sentence_under_a_face(scores, opened, tmp_path):
+    (file,) = (scores / "quality").iterdir()
+    table = pq.read_table(file)
+    field = pa.field(HOSTILE[1], pa.float64(), metadata={"direction": "higher = better", "unit": HOSTILE[2]})
+    table = table.append_column(field, pa.array(np.arange(table.num_rows, dtype=np.float64)))
+    (tmp_path / "q").mkdir()
+    pq.write_table(table, tmp_path / "q" / "part.parquet")
+    place = tmp_path / "r.html"
+    options = ["--quality", str(tmp_path / "q"), "--group-by", HOSTILE[1], "--output", str(place)]
+    assert report_dataset.run(options) == 0
+    page = opened(place, 400)
+    page.scroll_through()
+    sentences = page.page.locator("#tenths .face .why").all_text_contents()
+    assert any(text.startswith("Low in " + HOSTILE[1][:20]) for text in sentences)
+    assert any(text.startswith("None of 2 measures is") for text in sentences)
+    assert page.page.evaluate("window.hacked") is None
+    assert page.page.locator("img[onerror], b[onmouseover], main script").count() == 0
+    assert page.page.evaluate("document.documentElement.scrollWidth") <= 400
+    assert page.faults == []
+
+
+@needs_browser
 def test_identities_are_sorted_and_searched(report, clean, opened):
     page = opened(report)
+    page.scroll_through()  # galleries are made as they come near; afterwards nothing moves under the pointer
     scored = rows_of(clean).groupby("label").quality
     means = page.page.locator("#identity-table tbody tr td:nth-child(4)")
     expected = sorted(f"{mean:.4f}" for mean in scored.mean())

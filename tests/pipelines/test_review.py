@@ -8,8 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from fiqa_core.curation.subset.settings import SUBSET
+from fiqa_core.shards.formats import output_formats
 from pipelines import filter_dataset
+from tests.makers.containers import face_records, samples, write_tar
 from tests.makers.reports import FACES, scored_faces
+from tests.makers.runs import score_shards
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +128,23 @@ def test_an_image_that_no_row_has_is_said_and_a_review_that_is_not_there_is_refu
     assert "the review names 1 image that no row of the tables has" in caplog.text
     assert run(scores, tmp_path / "other", tmp_path / "none.csv") == 2
     assert "none.csv" in caplog.text
+
+
+@pytest.mark.parametrize("kind", output_formats()[1:])
+def test_a_right_label_is_written_with_the_image_in_every_format(kind, tmp_path):
+    score_shards(tmp_path / "q", [write_tar(tmp_path / "in.tar", samples(face_records(12, 3, 40)))])
+    table = pd.read_parquet(tmp_path / "q" / "quality")
+    chosen = {table.sha256.iloc[4]: "2", table.sha256.iloc[7]: "97"}  # another identity of the set, and a new one
+    given = review(tmp_path, [(sha, "", label) for sha, label in chosen.items()])
+    assert run(tmp_path / "q", tmp_path / "out", given, "--write", kind) == 0
+    expected = dict(zip(table.sha256, table.label, strict=True)) | chosen
+    assert any(expected[sha] != label for sha, label in zip(table.sha256, table.label, strict=True))
+
+    score_shards(tmp_path / "again", [tmp_path / "out" / SUBSET / "data"])
+    found = pd.read_parquet(tmp_path / "again" / "quality")
+    listed = tmp_path / "out" / SUBSET / "labels.csv"
+    names = {}
+    if listed.exists():  # labels are numbers there
+        names = pd.read_csv(listed, dtype=str).set_index("new_label").label.to_dict()
+    written = {sha: names.get(label, label) for sha, label in zip(found.sha256, found.label, strict=True)}
+    assert written == expected

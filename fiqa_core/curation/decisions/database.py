@@ -206,7 +206,7 @@ def _raw_batches(part: TableFile, own: bool, scale: str) -> Iterator[pa.RecordBa
             pc.if_else(status, quality, None),
             pa.repeat(own, rows),
             pc.is_in(codes, _UNREAD),
-            *_words(_cast(batch, "sha256", pa.binary(32), part.url)),
+            *digest_words(_cast(batch, "sha256", pa.binary(32), part.url)),
             *_shape(batch, part.url),
         ]
         first += rows
@@ -233,7 +233,7 @@ def _without_quality(part: TableFile) -> str:
     return "Score its part again."
 
 
-def _words(digests: pa.Array) -> list[pa.Array]:
+def digest_words(digests: pa.Array) -> list[pa.Array]:
     """Four numbers for each digest of 32 bytes; null where the digest is null."""
     if not len(digests):
         return [pa.array([], pa.uint64())] * 4

@@ -38,7 +38,7 @@ def link_duplicates(db: Any, policy: Policy) -> None:
     if exact:
         db.execute("DROP TABLE same")
     if policy.duplicates.near != "off":
-        _duplicates_near(db, policy.duplicates, policy.near)
+        link_near_duplicates(db, policy.duplicates, policy.near)
 
 
 def _gather_same_bytes(db: Any) -> None:
@@ -99,9 +99,11 @@ def _duplicates_exact(db: Any, duplicates: Duplicates) -> None:
     db.execute(f"INSERT INTO linked SELECT rid, {reason_code(Drop.DUPLICATE_EXACT)}, other, 1 FROM ({goes}) WHERE goes")
 
 
-def _duplicates_near(db: Any, duplicates: Duplicates, near: Near) -> None:
-    """A pair, or membership in a crowd, names one row of each group with the same bytes; it holds for the whole
-    group."""
+def link_near_duplicates(db: Any, duplicates: Duplicates, near: Near) -> None:
+    """Add to `linked` what `duplicates.near` drops of the rows that are still kept.
+
+    A pair, or membership in a crowd, names one row of each group with the same bytes; it holds for the whole group.
+    """
     _gather_members(db, "true" if duplicates.near == "all" else "ident IS NOT NULL", near)
     members = db.execute("SELECT * FROM members").fetchnumpy()
     pairs = db.execute(

@@ -18,6 +18,13 @@ function startBorder() {
     byId("dropped-images").textContent = grouped(base.images[0] - base.images[place]);
     byId("kept-identities").textContent = grouped(identities[place]);
     byId("lost-identities").textContent = grouped(identities[0] - identities[place]);
+    if (found.meaning) {
+      const at = (name) => found.meaning[name][place];
+      const percent = (share) => Number((100 * share).toPrecision(3)) + " %";
+      byId("threshold-percentile").textContent = Number(at("percentile").toPrecision(3));
+      byId("threshold-fnmr").textContent = percent(at("fnmr")) +
+        (found.meaning.low ? " (" + percent(at("low")) + " to " + percent(at("high")) + ")" : "");
+    }
     const threshold = Number(found.values[place]);
     let first = faces.findIndex((rid) => data.faces[rid].quality >= threshold);
     if (first < 0) first = faces.length;

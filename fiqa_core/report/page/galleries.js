@@ -10,7 +10,7 @@ function whenNear(node, make) {
 
 function itemOf(item) {
   const box = element("div", "item");
-  box.append(tile(item.rid, item.beside.length ? (data.faces[item.rid].reason ? "dropped" : "kept") : "", item.looksLike));
+  box.append(tile(item.rid, item.role, item.looksLike));
   for (const other of item.beside) box.append(tile(other.rid, other.role));
   box.append(element("p", "", visible(item.why)));
   return box;
@@ -19,17 +19,19 @@ function itemOf(item) {
 function startGalleries() {
   for (const gallery of document.querySelectorAll("[data-reason]")) {
     const items = data.dropped[gallery.dataset.reason] || [];
-    whenNear(gallery, () => fill(gallery, items.map(itemOf)));
+    whenNear(gallery, () => paged(gallery, items, itemOf, gallery.dataset.reason));
   }
   for (const note of document.querySelectorAll("[data-shown]")) {
     const code = note.dataset.shown;
     const count = code === "reviewed" ? data.reviewed.length : (data.dropped[code] || []).length;
-    note.textContent = "Shown: " + grouped(count) + ".";
+    const total = Number(note.dataset.total || count);
+    note.textContent = "Shown: " + grouped(count) + (count < total ?
+      " of " + grouped(total) + ". Decide about these, filter again with --review, and the next report shows others." : ".");
   }
   const sheets = byId("tenth-sheets");
   if (sheets) sheets.replaceChildren(...data.tenths.map(sheet));
   const faces = byId("reviewed-faces");
-  if (faces) whenNear(faces, () => fill(faces, data.reviewed.map((rid) => tile(rid))));
+  if (faces) whenNear(faces, () => paged(faces, data.reviewed, (rid) => tile(rid), "what was reviewed"));
   for (const kind of ["split", "merge"]) {
     for (const gallery of document.querySelectorAll("[data-" + kind + "]")) {
       const sides = data[kind + "s"][Number(gallery.dataset[kind])];
@@ -40,10 +42,12 @@ function startGalleries() {
 
 function sheet(tenth, place) {
   const box = element("section");
-  box.append(element("h3", "", (place + 1) + " of " + data.tenths.length + ": quality " +
-    tenth.low.toPrecision(4) + " to " + tenth.high.toPrecision(4) + ", " + grouped(tenth.rows) + " images"));
+  const name = (place + 1) + " of " + data.tenths.length;
+  box.append(element("h3", "", name + ": quality " +
+    tenth.low.toPrecision(4) + " to " + tenth.high.toPrecision(4) + ", " + grouped(tenth.rows) + " images" +
+    (tenth.rids.length < tenth.rows ? ", " + grouped(tenth.rids.length) + " shown" : "")));
   const gallery = element("div", "gallery");
   box.append(gallery);
-  whenNear(gallery, () => fill(gallery, tenth.rids.map((rid) => tile(rid))));
+  whenNear(gallery, () => paged(gallery, tenth.rids, (rid) => tile(rid), name));
   return box;
 }

@@ -46,6 +46,7 @@ function tile(rid, role, looksLike) {
   if (face.before !== undefined && face.before !== face.label) caption.append(named("was " + face.before, "label before"));
   if (face.key !== undefined) caption.append(named(face.key, (face.shard || "") + " index " + face.index));
   if (face.reviewed) caption.append(element("span", "role", "reviewed: " + face.reviewed));
+  if (face.sentence) caption.append(element("span", "why", visible(face.sentence)));
   figure.append(picture(face), caption);
   if (face.sha256) figure.append(...reviewControls(figure, face, looksLike));
   return figure;
