@@ -1,7 +1,8 @@
 """Why a face is poor, in words: which of its measures are among the worst of the set.
 
-Measures are the columns whose metadata says in which direction they are better (`--measures`, or any tool's); pose, eye
-distance and compression go with them where the table has them. A table without such columns gives no words.
+Measures are the columns whose metadata says in which direction they are better (`--measures`, `--align`, or any
+tool's); compression goes with them where the table has it. Of a component that has a `_quality` too, its own value is
+named: only that tells dark from bright. A table without such columns gives no words.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,27 +41,35 @@ class Measure:
 # What a face with a low or a high value is called; the direction in the metadata decides which of them counts.
 _WORDS: dict[str, tuple[str, str]] = {
     "luminance_mean": ("dark", "bright"),
-    "luminance_spread": ("flat", ""),
-    "underexposed": ("", "partly black"),
-    "overexposed": ("", "partly white"),
+    "luminance_variance": ("flat", "harshly lit"),
+    "under_exposure_prevention": ("", "partly black"),
+    "over_exposure_prevention": ("", "partly white"),
     "dynamic_range": ("of few grey levels", ""),
+    "illumination_uniformity": ("lit from one side", ""),
+    "natural_colour": ("", "unnatural in colour"),
     "contrast": ("low in contrast", ""),
     "sharpness": ("blurred", ""),
     "noise": ("", "noisy"),
+    "resolution": ("blurred or enlarged", ""),
+    "compression_quality": ("coarsely compressed", ""),
     "colourfulness": ("without colour", "strongly coloured"),
     "grey": ("", ""),
     "detail": ("blurred", ""),
     "blocking": ("", "blocky"),
     "side_light": ("", "lit from one side"),
+    "pose_yaw": ("", "turned aside"),
+    "pose_pitch": ("", "tilted up or down"),
+    "pose_roll": ("", "leaning"),
+    "inter_eye_distance": ("small", ""),
+    "head_size": ("small in the picture", "large in the picture"),
+    "leftward_crop_of_the_face_image": ("cut at the left", ""),
+    "rightward_crop_of_the_face_image": ("cut at the right", ""),
+    "margin_above_of_the_face_image": ("cut at the top", ""),
+    "margin_below_of_the_face_image": ("cut at the bottom", ""),
 }
-# Columns of alignment and storage, which have no direction in their metadata.
-_OTHERS = (
-    Measure("yaw", "degrees", "", "turned aside", size_only=True),
-    Measure("pitch", "degrees", "", "tilted up or down", size_only=True),
-    Measure("roll", "degrees", "", "leaning", size_only=True),
-    Measure("eye_distance", "pixels between the eyes", "small", ""),
-    Measure("quantisation", "", "", "coarsely compressed"),
-)
+# A column of storage, which has no direction in its metadata; `compression_quality` says the same better.
+_QUANTISATION = Measure("quantisation", "", "", "coarsely compressed")
+_COMPONENT = "_quality"
 
 
 @dataclass(frozen=True)
@@ -134,21 +143,25 @@ def measures_of(parts: Sequence[TableFile]) -> Iterator[Measure]:
     with open_read(parts[0].url) as stream:
         schema = pq.read_schema(stream)
     directed = [field for field in schema if field.name in shared and _is_number(field.type) and _direction(field)]
-    for field in directed:
-        yield _measure(field)
-    if directed or "yaw" in shared:
-        yield from (other for other in _OTHERS if other.name in shared)
+    named = {field.name for field in directed}
+    yield from (
+        _measure(field) for field in directed if field.name.removesuffix(_COMPONENT) not in named - {field.name}
+    )
+    if directed and "quantisation" in shared and "compression_quality" not in named:
+        yield _QUANTISATION
 
 
 def _measure(field: pa.Field) -> Measure:
     direction, unit = _direction(field), (field.metadata.get(b"unit") or b"").decode("utf-8", "replace")
     name = visible(field.name)[:_MOST_NAME]
     low, high = _WORDS.get(field.name, (f"low in {name}", f"high in {name}"))
-    unit = visible(unit.partition(",")[0])[:_MOST_NAME]
+    unit = visible(unit.partition(",")[0].partition(" (")[0])[:_MOST_NAME]
     if direction.startswith("higher"):
         return Measure(field.name, unit, low, "")
     if direction.startswith("lower"):
         return Measure(field.name, unit, "", high)
+    if direction.startswith("nearer to 0"):
+        return Measure(field.name, unit, "", high, size_only=True)
     return Measure(field.name, unit, low, high, _EITHER_END)
 
 
@@ -172,8 +185,8 @@ def _number(value: Any, measure: Measure) -> float | None:
 
 def _amount(measure: Measure, value: float) -> str:
     name = visible(measure.name)[:_MOST_NAME]
-    if measure.unit == "share":
-        return f"{name} {value:.3g} of 1"
+    if measure.unit.partition(" ")[0] == "share":
+        return f"{name} {value:.3g} of {measure.unit.partition(' of ')[2] or 1}"
     unit = "" if measure.unit in ("", "none", "ratio") else f" {measure.unit}"
     return f"{name} {value:.3g}{unit}"
 
