@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fiqa_core.evaluation.score_files import UNSCORED
 from pipelines.cli.command import EXIT_BAD_INPUT, EXIT_OK, Body, named, run_command
 from pipelines.cli.parser import Parser
-from pipelines.cli.stored_table_options import add_allow_incomplete
+from pipelines.cli.stored_table_options import add_allow_incomplete, add_quality
 
 __all__ = ["EXIT_BAD_INPUT", "EXIT_OK", "run"]
 
@@ -41,7 +41,7 @@ def make_parser() -> Parser:
         passes_on=False,
     )
     data = parser.add_argument_group("data")
-    data.add_argument("--quality", type=named, nargs="+", required=True, metavar="URI", help="quality tables")
+    add_quality(data)
     data.add_argument("--to", choices=("scores", "csv"), required=True, help="score file, or CSV with all columns")
     data.add_argument("--output", type=named, required=True, metavar="FILE", help="the file; must not exist")
     data.add_argument("--overwrite", action="store_true", help="replace a file that exists")

@@ -16,7 +16,7 @@ from pipelines.cli.command import (
     run_command,
 )
 from pipelines.cli.parser import Parser
-from pipelines.cli.stored_table_options import add_allow_incomplete, add_moved
+from pipelines.cli.stored_table_options import add_allow_incomplete, add_moved, add_quality
 
 __all__ = ["EXIT_BAD_INPUT", "EXIT_INCOMPLETE", "EXIT_INTERRUPTED", "EXIT_OK", "make_parser", "run"]
 
@@ -58,14 +58,7 @@ def make_parser() -> Parser:
 
 def _add_data(parser: Parser) -> None:
     data = parser.add_argument_group("data")
-    data.add_argument(
-        "--quality",
-        type=named,
-        nargs="+",
-        required=True,
-        metavar="URI",
-        help="quality tables: outputs of fiqa score, whose plans say where the images lie",
-    )
+    add_quality(data, ", whose plans say where the images lie")
     data.add_argument(
         "--decisions",
         type=named,

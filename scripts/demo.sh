@@ -11,5 +11,5 @@ venv=${FIQA_VENV:-.venv}
   "$venv/bin/pip" install --quiet --constraint constraints.txt --editable ".[examples]"
 }
 "$venv/bin/python" -m examples.make_faces --output "$folder/faces.tar"
-"$venv/bin/python" -m pipelines.score_dataset --input "$folder/faces.tar" --output "$folder/out" --overwrite
+"$venv/bin/fiqa" score --input "$folder/faces.tar" --output "$folder/out" --overwrite
 "$venv/bin/python" -m examples.show_ladder --table "$folder/out/quality"

@@ -1,7 +1,8 @@
 """Why a face is poor, in words: which of its measures are among the worst of the set.
 
-Measures are the columns whose metadata says in which direction they are better (`--measures`, pose of
-`--align`, or any tool's); the compression of the file goes with them. A table without such columns gives no words.
+Measures are the columns whose metadata says in which direction they are better (`--measures`, `--align`, or any
+tool's); compression goes with them where the table has it. Of a component that has a `_quality` too, its own value is
+named: only that tells dark from bright. A table without such columns gives no words.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,6 @@ from fiqa_core.storage import open_read
 from fiqa_core.tables.quality_files import TableFile
 from fiqa_core.tables.row_batches import read_part
 from fiqa_core.wording import counted, visible
-from schemas.component_measures import QUALITY
 
 _SAMPLE = 100_000  # rows that the ranks are read off
 _WORST = 0.1  # a measure that has a bad end is named where it is among this share at that end
@@ -41,34 +41,35 @@ class Measure:
 # What a face with a low or a high value is called; the direction in the metadata decides which of them counts.
 _WORDS: dict[str, tuple[str, str]] = {
     "luminance_mean": ("dark", "bright"),
-    "luminance_variance": ("flat", "harsh"),
+    "luminance_variance": ("flat", "harshly lit"),
     "under_exposure_prevention": ("", "partly black"),
     "over_exposure_prevention": ("", "partly white"),
     "dynamic_range": ("of few grey levels", ""),
-    "illumination_uniformity": ("lit unevenly", ""),
-    "natural_colour": ("", "of unnatural colour"),
-    "side_light": ("", "lit from one side"),
+    "illumination_uniformity": ("lit from one side", ""),
+    "natural_colour": ("", "unnatural in colour"),
     "contrast": ("low in contrast", ""),
     "sharpness": ("blurred", ""),
     "noise": ("", "noisy"),
-    "detail": ("blurred", ""),
-    "resolution": ("of low resolution", ""),
-    "blocking": ("", "blocky"),
+    "resolution": ("blurred or enlarged", ""),
+    "compression_quality": ("coarsely compressed", ""),
     "colourfulness": ("without colour", "strongly coloured"),
     "grey": ("", ""),
-    "compression_quality": ("coarsely compressed", ""),
+    "detail": ("blurred", ""),
+    "blocking": ("", "blocky"),
+    "side_light": ("", "lit from one side"),
     "pose_yaw": ("", "turned aside"),
     "pose_pitch": ("", "tilted up or down"),
     "pose_roll": ("", "leaning"),
     "inter_eye_distance": ("small", ""),
-    "head_size": ("with a small head", "with a large head"),
-    "leftward_crop_of_the_face_image": ("cut on the left", ""),
-    "rightward_crop_of_the_face_image": ("cut on the right", ""),
-    "margin_above_of_the_face_image": ("cut above", ""),
-    "margin_below_of_the_face_image": ("cut below", ""),
+    "head_size": ("small in the picture", "large in the picture"),
+    "leftward_crop_of_the_face_image": ("cut at the left", ""),
+    "rightward_crop_of_the_face_image": ("cut at the right", ""),
+    "margin_above_of_the_face_image": ("cut at the top", ""),
+    "margin_below_of_the_face_image": ("cut at the bottom", ""),
 }
-# Of tables without `compression_quality`; it has no direction in its metadata.
+# A column of storage, which has no direction in its metadata; `compression_quality` says the same better.
 _QUANTISATION = Measure("quantisation", "", "", "coarsely compressed")
+_COMPONENT = "_quality"
 
 
 @dataclass(frozen=True)
@@ -142,11 +143,11 @@ def measures_of(parts: Sequence[TableFile]) -> Iterator[Measure]:
     with open_read(parts[0].url) as stream:
         schema = pq.read_schema(stream)
     directed = [field for field in schema if field.name in shared and _is_number(field.type) and _direction(field)]
-    names = {field.name for field in directed}
-    # A component of ISO/IEC 29794-5 says the same as the value that it is made of.
-    made_of = {name + QUALITY for name in names}
-    yield from (_measure(field) for field in directed if field.name not in made_of)
-    if directed and "quantisation" in shared and "compression_quality" not in names:
+    named = {field.name for field in directed}
+    yield from (
+        _measure(field) for field in directed if field.name.removesuffix(_COMPONENT) not in named - {field.name}
+    )
+    if directed and "quantisation" in shared and "compression_quality" not in named:
         yield _QUANTISATION
 
 
@@ -154,7 +155,7 @@ def _measure(field: pa.Field) -> Measure:
     direction, unit = _direction(field), (field.metadata.get(b"unit") or b"").decode("utf-8", "replace")
     name = visible(field.name)[:_MOST_NAME]
     low, high = _WORDS.get(field.name, (f"low in {name}", f"high in {name}"))
-    unit = visible(unit.partition(",")[0])[:_MOST_NAME]
+    unit = visible(unit.partition(",")[0].partition(" (")[0])[:_MOST_NAME]
     if direction.startswith("higher"):
         return Measure(field.name, unit, low, "")
     if direction.startswith("lower"):
@@ -184,8 +185,8 @@ def _number(value: Any, measure: Measure) -> float | None:
 
 def _amount(measure: Measure, value: float) -> str:
     name = visible(measure.name)[:_MOST_NAME]
-    if measure.unit == "share":
-        return f"{name} {value:.3g} of 1"
+    if measure.unit.partition(" ")[0] == "share":
+        return f"{name} {value:.3g} of {measure.unit.partition(' of ')[2] or 1}"
     unit = "" if measure.unit in ("", "none", "ratio") else f" {measure.unit}"
     return f"{name} {value:.3g}{unit}"
 

@@ -6,7 +6,7 @@ import math
 from pipelines.cli.command import named, positive, whole
 from pipelines.cli.filter_options import add_embedding_options
 from pipelines.cli.parser import Parser
-from pipelines.cli.stored_table_options import add_allow_incomplete, add_moved
+from pipelines.cli.stored_table_options import add_allow_incomplete, add_moved, add_quality
 from pipelines.cli.table_options import add_again_options
 
 # As in fiqa_core/atlas/settings.py, which imports numpy; a test compares them.
@@ -44,14 +44,7 @@ def make_parser() -> Parser:
 
 def _add_data(parser: Parser) -> None:
     data = parser.add_argument_group("data")
-    data.add_argument(
-        "--quality",
-        type=named,
-        nargs="+",
-        required=True,
-        metavar="URI",
-        help="quality tables: outputs of fiqa score, whose plans say where the images lie",
-    )
+    add_quality(data, ", whose plans say where the images lie")
     data.add_argument(
         "--decisions",
         type=named,

@@ -9,7 +9,7 @@ from pipelines.cli.errors import OptionError
 from pipelines.cli.label_options import add_group_options, add_labels_columns
 from pipelines.cli.parser import Parser
 from pipelines.cli.policy_options import add_policy_options
-from pipelines.cli.stored_table_options import add_allow_incomplete, add_moved
+from pipelines.cli.stored_table_options import add_allow_incomplete, add_moved, add_quality
 from pipelines.cli.table_options import add_again_options
 
 MANIFEST_ROWS = 1_000_000
@@ -74,15 +74,7 @@ def refuse_contradictions(arguments: argparse.Namespace) -> None:
 
 def _add_data(parser: Parser) -> None:
     data = parser.add_argument_group("data")
-    data.add_argument(
-        "--quality",
-        type=named,
-        nargs="+",
-        required=True,
-        metavar="URI",
-        help="quality tables: outputs of fiqa score; several, if different shards of one dataset were scored by "
-        "several runs",
-    )
+    add_quality(data, "; several, if different shards of one dataset were scored by several runs")
     data.add_argument(
         "--against",
         type=named,

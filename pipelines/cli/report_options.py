@@ -5,7 +5,7 @@ import argparse
 from pipelines.cli.command import named, positive
 from pipelines.cli.label_options import add_group_options
 from pipelines.cli.parser import Parser
-from pipelines.cli.stored_table_options import add_allow_incomplete, add_moved
+from pipelines.cli.stored_table_options import add_allow_incomplete, add_moved, add_quality
 
 MEMORY_MB = 512
 FACES = 300
@@ -26,14 +26,7 @@ def make_parser() -> Parser:
         passes_on=False,
     )
     data = parser.add_argument_group("data")
-    data.add_argument(
-        "--quality",
-        type=named,
-        nargs="+",
-        required=True,
-        metavar="URI",
-        help="quality tables: outputs of fiqa score",
-    )
+    add_quality(data)
     data.add_argument(
         "--decisions",
         type=named,

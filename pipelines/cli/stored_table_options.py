@@ -3,6 +3,19 @@
 import argparse
 
 from fiqa_core import storage
+from pipelines.cli.command import named
+
+
+def add_quality(group: argparse._ArgumentGroup, more: str = "") -> None:
+    """The tables that a command reads; `more`: what its help says beside what they are."""
+    group.add_argument(
+        "--quality",
+        type=named,
+        nargs="+",
+        required=True,
+        metavar="URI",
+        help=f"quality tables: outputs of fiqa score{more}",
+    )
 
 
 def add_allow_incomplete(group: argparse._ArgumentGroup) -> None:

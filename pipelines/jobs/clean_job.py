@@ -257,6 +257,7 @@ def _report(clean: Clean, decisions: str, further: str) -> tuple[str, bool]:
         _log.info("the report is there already")
         return shows, False
     if stage is not None:
+        clean_run.sweep_pages(output)
         report_job.run(stage.arguments, [])
     return shows, True
 

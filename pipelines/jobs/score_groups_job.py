@@ -13,7 +13,7 @@ from fiqa_core.tables.attached_labels import ColumnOptions, read_label_list
 from fiqa_core.tables.groups import read_groups
 from fiqa_core.tables.quality_files import find_parts
 from fiqa_core.wording import counted, visible
-from schemas.quality import COLUMNS, COMPONENTS
+from schemas.quality import COLUMNS, MEASURES
 
 _MOST_GROUPS = 24
 
@@ -25,7 +25,7 @@ def check_groups_given(arguments: argparse.Namespace) -> None:
         TableError: it says what is wrong with the file. FileNotFoundError: no such file.
     """
     given = getattr(arguments, "group_by", None)
-    if given and given not in COLUMNS and given not in COMPONENTS:
+    if given and given not in {*COLUMNS, *MEASURES}:
         read_label_list(
             given, arguments.group_key, arguments.group_column, ColumnOptions("--group-key", "--group-column")
         )

@@ -392,9 +392,11 @@ def test_further_options_of_a_stage_are_checked_before_anything_runs(scored, cap
     assert said in caplog.text
 
 
-def test_a_review_is_obeyed_and_kept_in_the_recipe(scored, tmp_path):
+def test_a_review_and_conditions_are_obeyed_and_kept_in_the_recipe(scored, tmp_path):
+    edit(scored, "drop_where: []", "drop_where: [key = 'face_010']")
     first = decisions(scored).iloc[5]
     (tmp_path / "review.csv").write_text(f"sha256,verdict\n{first.sha256.hex()},drop\n")
     assert clean(words_of(scored, "--review", str(tmp_path / "review.csv"), "--yes")) == EXIT_OK
     assert decisions(scored).loc[first.name].reason == "reviewed_drop"
+    assert decisions(scored).loc["face_010"].reason == "drop_where"
     assert f"review: {tmp_path / 'review.csv'}" in (scored / "recipe.yaml").read_text()

@@ -58,10 +58,10 @@ PARSERS = {
     "prepare-benchmark": prepare_benchmark.make_parser,
     "original-scores": original_scores.make_parser,
     "report": report_dataset.make_parser,
-    "networks": list_networks.make_parser,
-    "export-onnx": export_onnx.make_parser,
     "atlas": atlas_dataset.make_parser,
     "clean": clean_dataset.make_parser,
+    "networks": list_networks.make_parser,
+    "export-onnx": export_onnx.make_parser,
 }
 # Enough for the options that a command needs.
 NEEDED = {

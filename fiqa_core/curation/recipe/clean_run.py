@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 from fiqa_core import storage
 from fiqa_core.curation.dropped.settings import DROPPED, DROPPED_INDEX
@@ -55,6 +57,16 @@ CLEAN_RUN = RunKind(
     cleared=(),  # each stage removes its own
     nothing_finished=_nothing_finished,
 )
+
+
+def sweep_pages(output: str) -> None:
+    """Remove what a command that was killed left of a page beside `report.html`; the caller holds the output."""
+    if not storage.is_local(output):
+        return
+    for left in Path(storage.absolute(output)).glob(".fiqa-*"):
+        is_ours = left.is_dir() and not left.is_symlink() and {path.name for path in left.iterdir()} <= {REPORT}
+        if is_ours:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def recipe_in(output: str) -> str | None:

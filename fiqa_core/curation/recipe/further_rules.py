@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
-from fiqa_core.curation.decisions.apply_policy import Resources, Tables
+from fiqa_core.curation.decisions.apply_policy import Resources, Tables, check_tables
+from fiqa_core.curation.decisions.conditions import load_matches
 from fiqa_core.curation.decisions.database import load_findings, load_review, load_rows, open_database, row
 from fiqa_core.curation.decisions.groups import load_groups
 from fiqa_core.curation.decisions.policy import Policy
@@ -135,11 +136,13 @@ def look_further(
     Raises:
         TableError: a table or findings that cannot be used. OSError: a disk that fails.
     """
+    conditions = check_tables(policy, tables)
     with open_database(resources.folder, resources.memory_bytes, resources.threads, tables.all_rows) as db:
         load_rows(db, tables.own, tables.against, tables.scale)
         load_groups(db, tables.own, tables.groups)
         load_findings(db, tables.findings, tables.own_rows, tables.all_rows)
         load_review(db, tables.review)
+        load_matches(db, policy.quality.drop_where, conditions)
         decide(db, policy)
         db.execute("CREATE TABLE base AS SELECT rid, ident, reason FROM state")
         kept = _kept(db)

@@ -60,7 +60,7 @@ class Score:
     calibration: str | None = setting(
         None,
         optional(checks.name),
-        "what the scores mean: a file of calibrate_scores; `embedded` for this package's network (default: embedded "
+        "what the scores mean: a file of fiqa calibrate; `embedded` for this package's network (default: embedded "
         "where that network is used)",
         "--calibration",
         "FILE",

@@ -15,7 +15,7 @@ from fiqa_core.report.why import read_ranks
 from fiqa_core.scoring.calibration import read_calibration
 from fiqa_core.tables.quality_files import find_parts
 from pipelines import filter_dataset, report_dataset
-from schemas.component_measures import COMPONENTS, QUALITY
+from schemas.component_measures import COMPONENTS
 from tests.makers.report_tables import ROWS, columns_of, data_of, text_of, write
 
 HOSTILE = '<img src=x onerror="window.hacked=1">'
@@ -118,7 +118,8 @@ def measured(tmp_path_factory) -> Path:
     for values in measures.values():
         values[:3] = values[10:12] = 50
         values[3] = np.nan
-    measures["luminance_mean"][0], measures["sharpness"][0], measures["noise"][1] = 12.5, 3, 99
+    measures["luminance_mean"] /= 100
+    measures["luminance_mean"][0], measures["sharpness"][0], measures["noise"][1] = 0.125, 3, 99
     measures["under_exposure_prevention"][:] = 0  # all alike: nobody is among the worst
     own = rng.uniform(0, 1, ROWS)
     own[2] = 7
@@ -133,7 +134,7 @@ def test_a_face_is_explained_by_its_measures_and_their_place_in_the_set(measured
     faces = data_of(reported(measured, tmp_path / "r.html"))["faces"]
     assert "noise" not in faces["3"].get("sentence", "")
     dark, noisy, own = (faces[row]["sentence"] for row in "012")
-    assert "luminance_mean 12.5 share of full light (lowest 1.3 %)" in dark
+    assert "luminance_mean 0.125 of full light (lowest 1.3 %)" in dark
     assert "sharpness 3 squared grey levels (lowest 1.3 %)" in dark
     assert dark.partition(":")[0] == "Dark and blurred"
     assert "noise 99 grey levels (highest 1.3 %)" in noisy
@@ -145,8 +146,8 @@ def _faults(table: pd.DataFrame, row: int) -> list[str]:
     """Measures of a row that are among the worst tenth at their bad end (a twentieth where there is none)."""
     found = []
     for name, component in COMPONENTS.items():
-        if name.removesuffix(QUALITY) in COMPONENTS.keys() - {name}:  # says the same as the value that it is made of
-            continue
+        if name.endswith("_quality") and name.removesuffix("_quality") in COMPONENTS:
+            continue  # the component's own value is named
         values = table[name].dropna()
         value = table[name][row]
         low, high = (values <= value).mean(), (values >= value).mean()
