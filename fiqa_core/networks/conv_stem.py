@@ -97,10 +97,10 @@ class ConvStem(nn.Module):
         self.proj = nn.Conv2d(blocks[-1].out, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu" or torch.is_grad_enabled() or torch.jit.is_tracing():
+        if x.device.type != "cpu" or torch.is_grad_enabled() or torch.onnx.is_in_onnx_export():
             return self.after(0, self.before(0, x))
         # The maps of a few faces stay in a core's cache: a third faster than a whole batch at a time.
-        return torch.cat([self.after(0, self.before(0, faces)) for faces in x.split(_FACES_AT_ONCE)])
+        return torch.cat([self.after(0, self.before(0, faces)) for faces in torch.split(x, _FACES_AT_ONCE)])
 
     def before(self, layers: int, x: Tensor) -> Tensor:
         """What the first layers make of faces, (B, channels, side, side), turned by 180 degrees."""

@@ -85,7 +85,7 @@ class ShardBatches:
     """
 
     teacher_dim = 0
-    mean_certainty = None
+    mean_certainty: float | None = None
 
     def __init__(
         self,
@@ -203,7 +203,7 @@ class PoolBatches:
         wanted = round(len(others) * clean_share / (1 - clean_share)) if len(others) else len(clean)
         clean_count = max(len(clean), wanted)
         self.class_count, self.teacher_dim = targets.class_count, targets.embeddings.shape[1]
-        self.mean_certainty = float(targets.certainty.mean())
+        self.mean_certainty: float | None = float(targets.certainty.mean())
         self.steps_per_epoch = (len(others) + clean_count) // (share.batch * share.count)
         if self.steps_per_epoch < 1:
             raise TrainingError(

@@ -99,7 +99,8 @@ def targets_of(pool: Pool, natural: bool, shrink: float = 0.0) -> Targets:
 def _ratio(new: np.ndarray, old: np.ndarray) -> np.ndarray:
     """new / old, between 1/2 and 2; 1 where either is not above 0."""
     usable = (new > 0) & (old > 0)
-    return np.clip(np.divide(new, old, out=np.ones(len(new)), where=usable), 1 / _MOST_RATIO, _MOST_RATIO)
+    ratio = np.divide(new, old, out=np.ones(len(new)), where=usable)
+    return np.asarray(np.clip(ratio, 1 / _MOST_RATIO, _MOST_RATIO))
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
@@ -149,4 +150,4 @@ def _predicted(features: np.ndarray, ccs: np.ndarray, alone: np.ndarray) -> np.n
     x, y = features[known], ccs[known].astype(np.float64)
     weights = np.linalg.solve(x.T @ x + _RIDGE * len(x) * np.eye(x.shape[1]), x.T @ y)
     low, high = np.quantile(y, (0.01, 0.99))
-    return np.clip(features @ weights, low, high)
+    return np.asarray(np.clip(features @ weights, low, high))

@@ -191,7 +191,8 @@ class Trainer:
 
     def _adamw(self, module: nn.Module) -> torch.optim.Optimizer:
         settings = self.settings.optimiser
-        stem, others = [], []
+        stem: list[nn.Parameter] = []
+        others: list[nn.Parameter] = []
         for name, parameter in module.named_parameters():
             if parameter.requires_grad:
                 (stem if ".patch_embed.stem." in f".{name}" else others).append(parameter)

@@ -60,7 +60,8 @@ def rank_loss(q: Tensor, cr: Tensor, natural: Tensor) -> Tensor:
     if int(natural.sum()) < _FEWEST_RANKED:
         return q.sum() * 0
     q, cr = q[natural] - q[natural].mean(), cr[natural] - cr[natural].mean()
-    return 1 - (q * cr).sum() / (q.norm() * cr.norm()).clamp(min=_LEAST_SPREAD)
+    lengths = (q.square().sum() * cr.square().sum()).sqrt()
+    return 1 - (q * cr).sum() / lengths.clamp(min=_LEAST_SPREAD)
 
 
 def distillation_loss(x: Tensor, teacher: Tensor, kind: str, w: Tensor | None = None) -> Tensor:
