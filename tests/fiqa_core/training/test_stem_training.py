@@ -7,8 +7,11 @@ import pyarrow as pa
 import pytest
 import torch
 
+from fiqa_core import QualityScorer
+from fiqa_core.networks.checkpoints import load_checkpoint
 from fiqa_core.networks.conv_stem import ConvStem
 from fiqa_core.networks.onnx_session import OnnxError
+from fiqa_core.networks.start_weights import start_from
 from fiqa_core.networks.vit_fiqa import ViTConfig
 from fiqa_core.runs.plan import plan_dataset
 from fiqa_core.settings.fields import SettingError
@@ -26,6 +29,8 @@ from fiqa_core.training.sequence import Share
 from fiqa_core.training.settings import parse_training
 from fiqa_core.training.stem_features import stem_features
 from fiqa_core.training.teacher import Teacher, TeacherSettings
+from pipelines import train_fiqa
+from tests.fiqa_core.networks.test_conv_stem import MOBILEFACENET, needs_mobilefacenet
 from tests.makers.containers import face_records, write_webdataset
 from tests.makers.onnx_models import write_linear
 
@@ -154,3 +159,30 @@ def test_settings_of_a_stem_that_contradict_each_other_are_refused(network, more
     text = f"data: {{input: a.tar}}\nrun: {{output: b}}\nnetwork: {{width: 16, depth: 1, {network}}}\n{more}\n"
     with pytest.raises(SettingError, match=message):
         parse_training(text.encode(), "x.yaml")
+
+
+@needs_mobilefacenet
+def test_the_command_trains_on_features_of_frozen_layers_and_the_result_is_scored(made, tmp_path):
+    config = tmp_path / "small.yaml"
+    config.write_text(
+        f"data: {{input: '{made[0].parent}/faces-*.tar'}}\n"
+        f"run: {{output: '{tmp_path}/run', score_only: float16, device: cpu}}\n"
+        f"network: {{stem: mobilefacenet, start: '{MOBILEFACENET}', frozen: 14, patch: 16,"
+        " width: 16, depth: 1, heads: 4}\n"
+        "loss: {rank: 1}\naugment: {flip: 0}\n"
+        "optimiser: {batch: 8, epochs: 1, warmup_epochs: 0, stem_lr: 0.1, ema: 0.9}\n"
+        f"teacher: {{model: '{made[2].model}', copies: 2, jitter: 0.05, shrink: 0.5}}\n"
+        f"second_teacher: {{model: '{made[3].model}'}}\n"
+    )
+    assert train_fiqa.run(["--config", str(config)]) == 0
+    assert len(list((tmp_path / "run" / "pool").glob("part-*/stem-*.npy"))) == 2
+    trained = load_checkpoint(str(tmp_path / "run" / "model.safetensors"), embeddings=False).network
+    stem = ConvStem(16, 16)
+    start_from(stem, str(MOBILEFACENET))
+    now, then = trained.patch_embed.stem.state_dict(), stem.stem.state_dict()
+    same = {name for name in then if torch.equal(now[name], then[name].half().float())}
+    frozen = {name for name in then if int(name.split(".")[0]) < 14}
+    assert frozen <= same
+    assert "16.narrow.weight" not in same
+    quality = QualityScorer.from_checkpoint(str(tmp_path / "run" / "model.safetensors"), device="cpu")
+    assert np.isfinite(quality.score_pixels(np.zeros((2, 112, 112, 3), np.uint8)).quality).all()
