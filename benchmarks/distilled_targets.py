@@ -12,13 +12,11 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from benchmarks.embedded_model import FMRS, JUDGE
+from benchmarks.embedded_model import FMRS, JUDGE, TEACHER
 from fiqa_core.evaluation import edc
 from fiqa_core.evaluation.comparisons import Comparisons, dissimilarities
 from fiqa_core.evaluation.discarding import QualityOrder
 from fiqa_core.evaluation.pairs import read_pairs
-
-TEACHER = "mobilefacenet"
 
 
 def embeddings(table: Path) -> tuple[list[str], list[str], np.ndarray]:

@@ -8,7 +8,9 @@ python -m benchmarks.embedded_model --output FOLDER [--checkpoint FILE] [--boots
    drawn, and that is the same for two measures.
 2. Monotony: test faces degraded in one way at rising severity; Spearman's rank correlation between severity and
    falling score, for each face by itself (mean) and over all faces together.
-3. Speed of score_dataset over the test split, decoding and hashing included, and the size of the file.
+3. Spearman's rank correlation with the judge's *utility* of an image (mean similarity to the other images of its person
+   less that to the most similar other person) on natural faces, with 95 % bands over resampled subjects.
+4. Speed of score_dataset over the test split, decoding and hashing included, and the size of the file.
 """
 
 import argparse
@@ -33,7 +35,8 @@ from fiqa_core.scoring.scorer import QualityScorer
 from pipelines import score_dataset
 
 OWN = "embedded"
-JUDGE = "edgeface"
+JUDGE, TEACHER = "edgeface", "mobilefacenet"
+MEASURED = (OWN, "laplacian", "lightqnet-dm050", "lightqnet-dm025")
 FMRS = (1e-2, 1e-3)
 MUST_BEAT = ("random", "laplacian", f"norm-{JUDGE}")
 SEVERITIES = np.linspace(0, 1, 11)
@@ -61,7 +64,7 @@ def differences(work: Path, dataset: str, replicates: int, per_identity: int) ->
     labels = judge["label"].to_pylist()
     comparisons = Comparisons.of(dissimilarities(vectors[rows], pairs.a, pairs.b), pairs.mated)
     quality = {f"norm-{JUDGE}": np.linalg.norm(vectors, axis=1)[rows].astype(np.float64)}
-    for name in (OWN, "laplacian", "lightqnet-dm050", "lightqnet-dm025"):
+    for name in MEASURED:
         table = pd.read_parquet(work / f"{dataset}-{name}" / "quality").set_index("key").quality
         quality[name] = table.reindex(pairs.names).to_numpy(np.float64)
     quality["random"] = np.random.default_rng(SEED).random(len(rows))
@@ -75,6 +78,38 @@ def differences(work: Path, dataset: str, replicates: int, per_identity: int) ->
     parts = {"difference": whole.to_numpy(), "low": low, "high": high}
     made = {name: pd.DataFrame(1e3 * of, whole.index, whole.columns).stack() for name, of in parts.items()}
     return pd.DataFrame(made)
+
+
+def utilities(work: Path, dataset: str, replicates: int) -> pd.DataFrame:
+    """Spearman of each measure with an image's utility to the judge, and its 95 % band over resampled subjects."""
+    judge = pq.read_table(f"{work}/{dataset}-{JUDGE}/quality", columns=["key", "label", "embedding"])
+    keys, classes = judge["key"].to_pylist(), pd.factorize(judge["label"].to_pandas())[0]
+    utility = image_utility(np.array(judge["embedding"].to_pylist(), np.float64), classes)
+    teacher = pq.read_table(f"{work}/{dataset}-{TEACHER}/quality", columns=["key", "embedding"]).to_pandas()
+    quality = {f"norm-{TEACHER}": teacher.set_index("key").embedding.map(np.linalg.norm).reindex(keys).to_numpy()}
+    for name in MEASURED:
+        table = pd.read_parquet(work / f"{dataset}-{name}" / "quality").set_index("key").quality
+        quality[name] = table.reindex(keys).to_numpy(np.float64)
+    random, of_person = np.random.default_rng(SEED), [np.flatnonzero(classes == one) for one in range(max(classes) + 1)]
+    drawn = [
+        np.concatenate([of_person[one] for one in random.integers(0, len(of_person), len(of_person))])
+        for _ in range(replicates)
+    ]
+    rows = []
+    for name, of in quality.items():
+        band = np.quantile([_spearman(of[chosen], utility[chosen]) for chosen in drawn], INTERVAL)
+        rows.append((name, _spearman(of, utility), *band))
+    return pd.DataFrame(rows, columns=["measure", "spearman", "low", "high"]).sort_values("spearman", ascending=False)
+
+
+def image_utility(embeddings: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Mean cosine to the other images of the person less the largest to another person's, float64 (N,)."""
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    cosines, same = unit @ unit.T, classes[:, None] == classes
+    impostor = np.where(same, -1, cosines).max(1)
+    np.fill_diagonal(same, False)
+    genuine = np.where(same, cosines, 0).sum(1) / np.maximum(same.sum(1), 1)
+    return np.asarray(genuine - impostor)
 
 
 def _areas_by(comparisons: Comparisons, orders: dict[str, QualityOrder], copies: np.ndarray | None) -> pd.DataFrame:
@@ -171,6 +206,8 @@ def main() -> None:
             f"\n{dataset}: area to 0.3 x 1000 less the network's own, over the same subjects (above 0 = worse than it):"
         )
         print(apart.to_string(float_format="{:.2f}".format))
+    print("\nnatural: Spearman with the judge's utility of an image, 95 % band over resampled subjects:")
+    print(utilities(work, "natural", arguments.bootstrap).to_string(index=False, float_format="{:.3f}".format))
 
 
 if __name__ == "__main__":

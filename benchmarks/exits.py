@@ -2,7 +2,7 @@
 
 python -m benchmarks.exits [--shards FOLDER] [--model FILE] [--images 1000] [--cpu-time]
 
-Ranks need trained weights: by default those of the network in this package (4 blocks). Time does not: it is measured
+Ranks need trained weights: by default those of the network in this package (3 blocks). Time does not: it is measured
 with a vit_s (12 blocks) of the parity tests' stand-in weights, on one batch, every exit in turn, the fastest of
 some rounds (which a loaded machine disturbs least).
 """

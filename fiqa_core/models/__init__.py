@@ -1,16 +1,16 @@
-"""The network that comes with this package, so that a first run shows real scores; see vit_nano_lfw.md beside it."""
+"""The network that comes with this package, so that a first run shows real scores; see vit_hybrid_lfw.md beside it."""
 
 from importlib import resources
 
-EMBEDDED = "embedded:vit_nano_lfw"
+EMBEDDED = "embedded:vit_hybrid_lfw"
 # What that network's scores mean (`fiqa calibrate`): on LFW's test split, and on its copy of mixed quality.
 EMBEDDED_CALIBRATIONS = {
-    "embedded": "vit_nano_lfw.lfw_test.json",
-    "embedded-mixed": "vit_nano_lfw.lfw_test_mixed.json",
+    "embedded": "vit_hybrid_lfw.lfw_test.json",
+    "embedded-mixed": "vit_hybrid_lfw.lfw_test_mixed.json",
 }
-_FILE = "vit_nano_lfw.safetensors"
+_FILE = "vit_hybrid_lfw.safetensors"
 
-NOTICE = """no --model: scoring with the small network that comes with this package (vit_nano_lfw).
+NOTICE = """no --model: scoring with the small network that comes with this package (vit_hybrid_lfw).
 It is for demonstration and tests: trained on a few thousand LFW images, research use. For production give your own
 weights (fiqa train), or the official ones: ViT-FIQA (ICCV Workshops 2025, arXiv 2508.13957) links them from
 the authors' repository; their licence is CC BY-NC 4.0: research, no commercial use. CR-FIQA weights (iresnet50,

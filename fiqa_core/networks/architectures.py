@@ -1,7 +1,8 @@
 """Networks by name, and by the tensors of a checkpoint.
 
 Names: `vit_t`, `vit_s`, `vit_b`, `iresnet50`, `iresnet100`, or another size such as `vit_w192_d6_p16`
-(width, depth, patch; 8 heads, or another number by `_h6` at the end) and `iresnet_2-2-2-2` (blocks per stage).
+(width, depth, patch; 8 heads, or another number by `_h6` at the end), the same with a convolutional stem as
+`vit_conv_w192_d4_p16`, and `iresnet_2-2-2-2` (blocks per stage).
 Modes: a ViT's `token`, `full`, `crfiqa`; an IResNet's `crfiqa` (with quality head) and `fr` (embeddings
 only).
 """
@@ -15,7 +16,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor
 
-from fiqa_core.networks import iresnet, vit_fiqa
+from fiqa_core.networks import conv_stem, iresnet, vit_fiqa
 from fiqa_core.networks.checkpoint_files import shown
 from fiqa_core.networks.iresnet import IResNet, IResNetConfig
 from fiqa_core.networks.vit_fiqa import ViTConfig, ViTFIQA
@@ -69,13 +70,15 @@ def named(name: str, mode: str) -> Architecture:
 
 def _own_name(config: ViTConfig) -> str:
     heads = "" if config.heads == vit_fiqa.HEADS else f"_h{config.heads}"
-    return f"vit_w{config.width}_d{config.depth}_p{config.patch}{heads}"
+    stem = "" if config.stem == "patch" else "conv_"
+    return f"vit_{stem}w{config.width}_d{config.depth}_p{config.patch}{heads}"
 
 
 def _own_size(name: str) -> ViTConfig | IResNetConfig | None:
-    if vit := re.fullmatch(r"vit_w(\d+)_d(\d+)_p(\d+)(?:_h(\d+))?", name):
-        width, depth, patch, heads = (int(number or vit_fiqa.HEADS) for number in vit.groups())
-        return ViTConfig(width, depth, heads, patch)
+    if vit := re.fullmatch(r"vit_(conv_)?w(\d+)_d(\d+)_p(\d+)(?:_h(\d+))?", name):
+        conv, *numbers = vit.groups()
+        width, depth, patch, heads = (int(number or vit_fiqa.HEADS) for number in numbers)
+        return ViTConfig(width, depth, heads, patch, stem="mobilefacenet" if conv else "patch")
     if resnet := re.fullmatch(r"iresnet_(\d+)-(\d+)-(\d+)-(\d+)", name):
         one, two, three, four = map(int, resnet.groups())
         return IResNetConfig((one, two, three, four))
@@ -109,13 +112,15 @@ def recognise(tensors: Mapping[str, Tensor], heads: int | None = None) -> Archit
 
 def _recognise_vit(tensors: Mapping[str, Tensor], heads: int | None) -> Architecture:
     kernel, positions = tensors["patch_embed.proj.weight"].shape, tensors["pos_embed"].shape
+    has_stem = any(name.startswith("patch_embed.stem.") for name in tensors)
     if len(kernel) != 4 or kernel[2] != kernel[3] or len(positions) != 3 or not kernel[2]:
         raise ValueError(
             f"patch_embed.proj.weight is {tuple(kernel)} and pos_embed {tuple(positions)}; expected (D, 3, "
-            "patch, patch) "
-            "and (1, tokens, D)"
+            "patch, patch), or (D, channels, 1, 1) with a convolutional stem, and (1, tokens, D)"
         )
     width, patch, tokens = kernel[0], kernel[2], positions[1]
+    if has_stem:
+        patch = _stem_patch(tensors)
     mode = _vit_mode(tensors, width, tokens)
     expected = (IMAGE // patch) ** 2 + (mode != "crfiqa")
     if tokens != expected:
@@ -128,9 +133,19 @@ def _recognise_vit(tensors: Mapping[str, Tensor], heads: int | None) -> Architec
     depth = _count(tensors, r"blocks\.([0-9]+)\.")
     if heads is None:
         heads = _known_heads(width, depth, patch)
-    config = ViTConfig(width, depth, heads, patch, mode=mode)
+    config = ViTConfig(width, depth, heads, patch, mode=mode, stem="mobilefacenet" if has_stem else "patch")
     standard = {replace(known, mode=mode): name for name, known in vit_fiqa.ARCHITECTURES.items()}
     return Architecture(standard.get(config, _own_name(config)), mode, config)
+
+
+def _stem_patch(tensors: Mapping[str, Tensor]) -> int:
+    """The patch size of a convolutional stem, by its number of layers."""
+    layers = _count(tensors, r"patch_embed\.stem\.([0-9]+)\.")
+    for patch in conv_stem.PATCHES:
+        if conv_stem.layer_count(patch) == layers:
+            return patch
+    known = " or ".join(str(conv_stem.layer_count(patch)) for patch in conv_stem.PATCHES)
+    raise ValueError(f"a ViT with a convolutional stem of {layers} layers; expected {known}")
 
 
 def _known_heads(width: int, depth: int, patch: int) -> int:

@@ -11,10 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (torch's own convention)
 
+from fiqa_core.networks.conv_stem import ConvStem, bottlenecks
 from fiqa_core.networks.exits import LAST, Exits
 
 Mode = Literal["token", "full", "crfiqa"]
+Stem = Literal["patch", "mobilefacenet"]
 MODES: tuple[Mode, ...] = ("token", "full", "crfiqa")
+STEMS: tuple[Stem, ...] = ("patch", "mobilefacenet")
 MLP_RATIO = 4
 HEADS = 8
 HEAD_EPS = 2e-5
@@ -26,6 +29,8 @@ class ViTConfig:
 
     `token`: the quality token's last state is scored. `full`: the embedding is scored and is made of all
     tokens, the quality token among them. `crfiqa`: no quality token, the embedding is scored.
+    `stem`: what makes tokens of pixels: the original's projection of patches, or a convolutional network
+    (`fiqa_core.networks.conv_stem`; `patch` is then 8 or 16, what one place of its grid stands for).
     """
 
     width: int
@@ -34,6 +39,7 @@ class ViTConfig:
     patch: int = 9
     image: int = 112
     mode: Mode = "token"
+    stem: Stem = "patch"
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -42,6 +48,10 @@ class ViTConfig:
             raise ValueError(f"width {self.width} does not divide into {self.heads} attention heads")
         if not 0 < self.patch <= self.image:
             raise ValueError(f"patch is {self.patch} pixels; expected 1..{self.image}")
+        if self.stem not in STEMS:
+            raise ValueError(f"stem is {self.stem!r}; expected one of {', '.join(STEMS)}")
+        if self.stem == "mobilefacenet":
+            bottlenecks(self.patch)
 
     @property
     def patches(self) -> int:
@@ -156,7 +166,7 @@ class ViTFIQA(nn.Module):
         if mask_token:
             self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.empty(1, config.tokens, width))
-        self.patch_embed = PatchEmbed(width, config.patch)
+        self.patch_embed = (PatchEmbed if config.stem == "patch" else ConvStem)(width, config.patch)
         self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.depth))
         self.norm = nn.LayerNorm(width)
         self.feature: nn.Sequential | None = None
@@ -182,9 +192,12 @@ class ViTFIQA(nn.Module):
 
     def tokens(self, x: Tensor) -> Tensor:
         """Faces -> first block's input (B, N, D), the quality token in front."""
-        tokens = self.patch_embed(x.to(self.pos_embed.dtype))
+        return self.placed(self.patch_embed(x.to(self.pos_embed.dtype)))
+
+    def placed(self, tokens: Tensor) -> Tensor:
+        """Tokens of the patches (B, N, D) with the quality token in front and their places added."""
         if self.config.has_token:
-            tokens = torch.cat((self.qs_token.expand(x.shape[0], -1, -1), tokens), dim=1)
+            tokens = torch.cat((self.qs_token.expand(tokens.shape[0], -1, -1), tokens), dim=1)
         embedded: Tensor = tokens + self.pos_embed
         return embedded
 

@@ -14,6 +14,7 @@ from fiqa_core.settings import checks
 from fiqa_core.settings.fields import setting
 
 _COUNTS = (0.55, 0.3, 0.15)  # one, two or three degradations together
+_ONLY_MOVED = 0.25
 _HARSHER_TOGETHER = 0.75  # several together are scaled down, since they add up
 
 
@@ -48,6 +49,20 @@ class Augmentation:
         if degrade:
             face = randomly_degraded(face, random).pixels
         return np.ascontiguousarray(face[:, ::-1] if flip else face)
+
+
+def pool_copy(face: np.ndarray, jitter: float, random: np.random.Generator) -> Degraded:
+    """Another image of a face for a teacher's pool: degraded.
+
+    With `jitter` (as in `Augmentation`) it is moved first, and half of the time mirrored; a quarter of these copies are
+    not degraded, so that a network sees more natural faces than there are images.
+    """
+    if not jitter:
+        return randomly_degraded(face, random)
+    face = Augmentation(flip=0.5, jitter=jitter)(face, random)
+    if random.random() < _ONLY_MOVED:
+        return Degraded(face, (), ())
+    return randomly_degraded(face, random)
 
 
 def jittered(face: np.ndarray, amount: float, random: np.random.Generator) -> np.ndarray:

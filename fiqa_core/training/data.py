@@ -26,6 +26,7 @@ from fiqa_core.training.errors import TrainingError
 from fiqa_core.training.feed import Feed
 from fiqa_core.training.making import PoolMaker, StoredMaker
 from fiqa_core.training.pool import Pool
+from fiqa_core.training.pool_pixels import PoolPixels
 from fiqa_core.training.rows import Rows
 from fiqa_core.training.sequence import PoolSequence, Share, StoredSequence, kept_units
 from fiqa_core.wording import counted
@@ -37,9 +38,10 @@ _BATCHES_AHEAD = 2  # that threads decode while one is trained on
 class Batch(NamedTuple):
     """Images with their classes, weights and targets.
 
-    `images`: uint8 (B, 112, 112, 3) RGB; `network_input` makes the network's input of them, on their device. `classes`:
-    int64 (B,). `weights`: float32 (B,). With a teacher, `embeddings`: float32 (B, E), unit length, and `certainty`:
-    float32 (B,).
+    `images`: uint8 (B, 112, 112, 3) RGB, or float16 features of them (fiqa_core/training/stem_features.py);
+    `network_input` makes the network's input of them, on their device. `classes`: int64 (B,). `weights`: float32 (B,).
+    With a teacher, `embeddings`: float32 (B, E), unit length, `certainty`: float32 (B,), and `natural`: bool (B,),
+    whether the image is not degraded.
     """
 
     images: Tensor
@@ -47,6 +49,7 @@ class Batch(NamedTuple):
     weights: Tensor
     embeddings: Tensor | None = None
     certainty: Tensor | None = None
+    natural: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on a device; from pinned memory to a GPU, nothing waits for the copy."""
@@ -63,6 +66,7 @@ class Batches(Protocol):
     class_count: int
     teacher_dim: int
     steps_per_epoch: int
+    mean_certainty: float | None  # of all targets, where a teacher gives them
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
         """The batches of an epoch (from 0): `steps_per_epoch`, without the first `skip`."""
@@ -81,6 +85,7 @@ class ShardBatches:
     """
 
     teacher_dim = 0
+    mean_certainty: float | None = None
 
     def __init__(
         self,
@@ -177,7 +182,7 @@ def _finished(rows: Rows, made: Sequence[Future[None]]) -> Rows:
 class PoolBatches:
     """Batches of a teacher's pool: each row once an epoch, clean images repeated up to their share.
 
-    `weights`: float32 (M,) of the pool's rows; None: each 1.
+    `weights`: float32 (M,) of the pool's rows; None: each 1. `features`: what batches have in place of the pixels.
     """
 
     def __init__(
@@ -188,6 +193,7 @@ class PoolBatches:
         share: Share,
         clean_share: float,
         weights: np.ndarray | None = None,
+        features: PoolPixels | None = None,
     ) -> None:
         if not 0 <= clean_share < 1:
             raise TrainingError(f"teacher.clean_share is {clean_share}; expected 0 <= share < 1")
@@ -197,6 +203,7 @@ class PoolBatches:
         wanted = round(len(others) * clean_share / (1 - clean_share)) if len(others) else len(clean)
         clean_count = max(len(clean), wanted)
         self.class_count, self.teacher_dim = targets.class_count, targets.embeddings.shape[1]
+        self.mean_certainty: float | None = float(targets.certainty.mean())
         self.steps_per_epoch = (len(others) + clean_count) // (share.batch * share.count)
         if self.steps_per_epoch < 1:
             raise TrainingError(
@@ -205,12 +212,18 @@ class PoolBatches:
                 f"{counted(share.count, 'process', 'processes')}); use a smaller batch"
             )
         self._sequence = PoolSequence(others, clean, clean_count, share, self.steps_per_epoch)
+        self._features = features
         self._maker = PoolMaker(augment, pool.images, share)
         self._feed = Feed(self._sequence, self._maker, share.batch, self.steps_per_epoch, share.workers)
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
         """As `Batches.epoch`."""
         places, size = self._sequence.places(number), self._share.batch
+        if self._features is not None:
+            for step in range(skip, self.steps_per_epoch):
+                rows = places[step * size : (step + 1) * size]
+                yield self._batch(self._features.of(rows), rows)
+            return
         for step, images in enumerate(self._images(number, skip), skip):
             yield self._batch(images, places[step * size : (step + 1) * size])
 
@@ -229,11 +242,14 @@ class PoolBatches:
 
     def _batch(self, images: np.ndarray, places: np.ndarray) -> Batch:
         targets = self._targets
-        of_rows = (targets.classes, self._weights, targets.embeddings, targets.certainty)
+        of_rows = (targets.classes, self._weights, targets.embeddings, targets.certainty, targets.natural)
         batch = Batch(torch.from_numpy(images), *(torch.from_numpy(values[places]) for values in of_rows))
         return batch.pinned() if self._share.pinned else batch
 
 
 def network_input(images: Tensor) -> Tensor:
-    """Float32 (B, 3, 112, 112) in [-1, 1] of pixels, uint8 (B, 112, 112, 3); as the scorer makes it."""
+    """Float32 (B, 3, 112, 112) in [-1, 1] of pixels, uint8 (B, 112, 112, 3); as the scorer makes it. Features as they
+    are, float32 (B, channels, side, side)."""
+    if images.dtype != torch.uint8:
+        return images.permute(0, 3, 1, 2).float()
     return images.permute(0, 3, 1, 2).float().div_(255).sub_(0.5).div_(0.5).contiguous()

@@ -1,4 +1,4 @@
-"""Targets from a teacher: its embeddings, and the certainty ratio that its class centres give.
+"""Targets from teachers: the first one's embeddings, and the certainty ratio that class centres give.
 
 A class centre is the mean of the teacher's unit embeddings of the identity's clean images. CCS of an image (or of a
 degraded copy of it) is its cosine to its identity's centre *without the image itself*: including it would make every
@@ -9,6 +9,10 @@ whatever it shows. With `natural` such a CCS is scaled by the value that the ima
 images of its identity. This is predicted by a linear regression, fitted on identities of several images, from the norm
 of the embedding, the largest cosine to a centre of another identity, and the mean cosine of degraded copies to the
 clean embedding.
+
+`shrink` brings the CCS of all other clean images towards the same prediction: a centre of one or two images says little
+about an image, and its norm much. A second teacher has its own CCS and prediction of the clean images; the certainty
+ratios of both are averaged, on the first one's scale, and copies change in proportion to their clean image.
 """
 
 from dataclasses import dataclass
@@ -22,6 +26,7 @@ from fiqa_core.training.pool import Pool
 
 _ROWS_AT_ONCE = 4096
 _RIDGE = 1e-3
+_MOST_RATIO = 2.0  # a ratio to a CCS near 0 says nothing
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Targets:
     Attributes:
         embeddings: float32 (M, E), unit length. classes: int64 (M,). certainty: float32 (M,), the certainty ratio.
         clean: bool (M,), the row is the image as stored. class_count: number of identities.
+        natural: bool (M,), the row is not degraded: the clean image, or one that was only moved.
     """
 
     embeddings: np.ndarray
@@ -38,35 +44,85 @@ class Targets:
     certainty: np.ndarray
     clean: np.ndarray
     class_count: int
+    natural: np.ndarray
 
 
-def targets_of(pool: Pool, natural: bool) -> Targets:
-    """Targets of every row of a pool. Raises TrainingError if there are fewer than two identities."""
-    norms = np.linalg.norm(pool.embeddings, axis=1)
-    unit = (pool.embeddings / np.maximum(norms, 1e-12)[:, None]).astype(np.float32)
+@dataclass(frozen=True)
+class _Clean:
+    """What one teacher says about the clean images, one row for each."""
+
+    unit: np.ndarray
+    norms: np.ndarray
+    others: np.ndarray
+    centres: np.ndarray
+    ccs: np.ndarray
+    nnccs: np.ndarray
+
+
+def targets_of(pool: Pool, natural: bool, shrink: float = 0.0) -> Targets:
+    """Targets of every row of a pool; `natural` and `shrink` (0 to 1) as above.
+
+    Raises:
+        TrainingError: fewer than two identities.
+    """
     classes = pc.dictionary_encode(pool.rows["label"]).combine_chunks().indices.to_numpy().astype(np.int64)
-    copies = pool.rows["copy"].to_numpy()
-    clean = copies == 0
+    clean = pool.rows["copy"].to_numpy() == 0
     count = int(classes.max()) + 1
     if count < 2:
         raise TrainingError("one identity only: a certainty ratio needs at least two")
     image = np.cumsum(clean) - 1  # the copies of a face follow its clean image
-    own, images = unit[clean], classes[clean]
-    sums = np.zeros((count, unit.shape[1]), np.float32)
-    np.add.at(sums, images, own)
-    numbers = np.bincount(images, minlength=count)
-    centres = sums / np.maximum(np.linalg.norm(sums, axis=1), 1e-12)[:, None]
-    alone = numbers[images] == 1
-    others = np.where(alone[:, None], own, sums[images] - own)
-    others /= np.maximum(np.linalg.norm(others, axis=1), 1e-12)[:, None]
-    ccs = np.einsum("ij,ij->i", unit, others[image])
-    nnccs = _nearest_foreign(unit, classes, centres)
+    images = classes[clean]
+    alone = np.bincount(images, minlength=count)[images] == 1
+    unit = _unit(pool.embeddings)
+    first = _clean(pool.embeddings[clean], images, count, alone)
+    ccs = np.einsum("ij,ij->i", unit, first.others[image])
+    nnccs = _nearest_foreign(unit, classes, first.centres)
+    ratio = np.ones(len(images))  # of a face's certainty ratio to what its first CCS gives
     if natural and alone.any() and not alone.all():
-        kept = np.einsum("ij,ij->i", unit, own[image])
-        worth = _natural_worth(norms[clean], nnccs[clean], _mean_by(image, kept, clean), ccs[clean], alone)
-        ccs = np.where(alone[image], ccs * worth[image], ccs)
-    certainty = (ccs / (nnccs + 1 + EPS)).astype(np.float32)
-    return Targets(unit, classes, certainty, clean, count)
+        kept = _mean_by(image, np.einsum("ij,ij->i", unit, first.unit[image]), clean)
+        teachers = [first]
+        if pool.second is not None:
+            teachers.append(_clean(pool.second, images, count, alone))
+        features = np.stack([feature for one in teachers for feature in (one.norms, one.nnccs)] + [kept], 1)
+        worth = [_worth(one, features, alone, shrink) for one in teachers]
+        own = worth[0] / (first.nnccs + 1 + EPS)
+        ratio = _ratio(worth[0], first.ccs)
+        if len(teachers) > 1:
+            others = worth[1] / (teachers[1].nnccs + 1 + EPS)
+            others = (others - others.mean()) / max(others.std(), EPS) * own.std() + own.mean()
+            ratio *= _ratio((own + others) / 2, own)
+    certainty = (ccs * ratio[image] / (nnccs + 1 + EPS)).astype(np.float32)
+    is_natural = pc.equal(pc.list_value_length(pool.rows["kinds"]), 0).to_numpy(zero_copy_only=False)
+    return Targets(unit, classes, certainty, clean, count, np.asarray(is_natural, np.bool_))
+
+
+def _ratio(new: np.ndarray, old: np.ndarray) -> np.ndarray:
+    """new / old, between 1/2 and 2; 1 where either is not above 0."""
+    usable = (new > 0) & (old > 0)
+    ratio = np.divide(new, old, out=np.ones(len(new)), where=usable)
+    return np.asarray(np.clip(ratio, 1 / _MOST_RATIO, _MOST_RATIO))
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray((vectors / np.maximum(norms, 1e-12)).astype(np.float32))
+
+
+def _clean(embeddings: np.ndarray, classes: np.ndarray, count: int, alone: np.ndarray) -> _Clean:
+    unit = _unit(embeddings)
+    sums = np.zeros((count, unit.shape[1]), np.float32)
+    np.add.at(sums, classes, unit)
+    centres = _unit(sums)
+    others = _unit(np.where(alone[:, None], unit, sums[classes] - unit))
+    ccs = np.einsum("ij,ij->i", unit, others)
+    norms = np.linalg.norm(embeddings, axis=1)
+    return _Clean(unit, norms, others, centres, ccs, _nearest_foreign(unit, classes, centres))
+
+
+def _worth(teacher: _Clean, features: np.ndarray, alone: np.ndarray, shrink: float) -> np.ndarray:
+    """The CCS that a clean image is expected to reach against other images of its identity, float64 (images,)."""
+    predicted = _predicted(features.astype(np.float64), teacher.ccs, alone)
+    return np.where(alone, predicted, (1 - shrink) * teacher.ccs + shrink * predicted)
 
 
 def _nearest_foreign(unit: np.ndarray, classes: np.ndarray, centres: np.ndarray) -> np.ndarray:
@@ -86,15 +142,12 @@ def _mean_by(image: np.ndarray, values: np.ndarray, clean: np.ndarray) -> np.nda
     return np.where(copies > 0, means, 1.0)
 
 
-def _natural_worth(
-    norm: np.ndarray, nnccs: np.ndarray, kept: np.ndarray, ccs: np.ndarray, alone: np.ndarray
-) -> np.ndarray:
+def _predicted(features: np.ndarray, ccs: np.ndarray, alone: np.ndarray) -> np.ndarray:
     """Expected cosine of a clean image to other images of its identity, by ridge regression, float64 (images,)."""
-    features = np.stack([norm, nnccs, kept], 1).astype(np.float64)
     known = ~alone
     features = (features - features[known].mean(0)) / np.maximum(features[known].std(0), 1e-9)
     features = np.concatenate([features, np.ones((len(features), 1))], 1)
     x, y = features[known], ccs[known].astype(np.float64)
     weights = np.linalg.solve(x.T @ x + _RIDGE * len(x) * np.eye(x.shape[1]), x.T @ y)
     low, high = np.quantile(y, (0.01, 0.99))
-    return np.clip(features @ weights, low, high)
+    return np.asarray(np.clip(features @ weights, low, high))

@@ -36,4 +36,8 @@ def kept_of(pool: Pool, units: Sequence[Unit], index: DatasetIndex) -> tuple[Poo
     rows = pool.rows.take(pa.array(chosen))
     labels = pa.DictionaryArray.from_arrays(classes[chosen], pa.array(index.labels)).cast(pa.string())
     rows = rows.set_column(rows.schema.get_field_index("label"), "label", labels)
-    return replace(pool, rows=rows, embeddings=pool.embeddings[chosen], chosen=chosen), weights[chosen]
+    second = pool.second
+    if second is not None:  # one row for each clean image
+        second = second[classes[pool.rows["copy"].to_numpy() == 0] >= 0]
+    kept = replace(pool, rows=rows, embeddings=pool.embeddings[chosen], chosen=chosen, second=second)
+    return kept, weights[chosen]

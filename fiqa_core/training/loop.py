@@ -14,12 +14,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from fiqa_core.networks.conv_stem import ConvStem
+from fiqa_core.networks.start_weights import start_from
 from fiqa_core.runs.differences import as_written, changed, flat, refuse_differences
 from fiqa_core.training import checkpoint
 from fiqa_core.training.data import Batch, Batches
 from fiqa_core.training.errors import TrainingError
 from fiqa_core.training.metrics import Metrics, Step
-from fiqa_core.training.network import TrainingNetwork, new_network
+from fiqa_core.training.network import TrainingNetwork, new_network, start_quality_at
 from fiqa_core.training.schedule import rate_factor
 from fiqa_core.training.settings import TrainingSettings
 from fiqa_core.training.sharded_softmax import MarginSoftmax, process, processes, total
@@ -50,8 +52,14 @@ class Trainer:
         # If the share is so small that no patch is masked, a mask token would have no gradient, for which several
         # processes would wait.
         network = new_network(config, round(config.patches * settings.network.mask_ratio) > 0)
+        if settings.network.start and isinstance(network.patch_embed, ConvStem):
+            start_from(network.patch_embed, settings.network.start)
+        if batches.mean_certainty is not None:
+            start_quality_at(network, batches.mean_certainty)
         width = network.config.width
-        training = TrainingNetwork(network, settings.network.mask_ratio, settings.network.drop_path)
+        training = TrainingNetwork(
+            network, settings.network.mask_ratio, settings.network.drop_path, settings.network.frozen
+        )
         self.student = Student(training, batches.teacher_dim).to(device)
         self.softmax: MarginSoftmax | None = None
         if settings.teacher is None or settings.teacher.margin_softmax:
@@ -108,7 +116,7 @@ class Trainer:
         factor = rate_factor(self.step, self.warmup, self.steps, settings.power)
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
-                group["lr"] = settings.lr * factor
+                group["lr"] = settings.lr * factor * group["share"]
             optimiser.zero_grad(set_to_none=True)
         self.parallel.train()
         with self._precision():
@@ -120,7 +128,7 @@ class Trainer:
             )
         self.scaler.scale(found.total).backward()  # type: ignore[no-untyped-call]
         self.scaler.unscale_(self.optimisers[0])
-        nn.utils.clip_grad_norm_(self.student.parameters(), settings.clip)
+        nn.utils.clip_grad_norm_([p for p in self.student.parameters() if p.requires_grad], settings.clip)
         for optimiser in self.optimisers:
             self.scaler.step(optimiser)
         self.scaler.update()
@@ -183,7 +191,14 @@ class Trainer:
 
     def _adamw(self, module: nn.Module) -> torch.optim.Optimizer:
         settings = self.settings.optimiser
-        return torch.optim.AdamW(module.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+        stem: list[nn.Parameter] = []
+        others: list[nn.Parameter] = []
+        for name, parameter in module.named_parameters():
+            if parameter.requires_grad:
+                (stem if ".patch_embed.stem." in f".{name}" else others).append(parameter)
+        groups: list[dict[str, Any]] = [{"params": others, "share": 1.0}]
+        groups += [{"params": stem, "share": settings.stem_lr}] if stem else []
+        return torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay)
 
     def _precision(self) -> AbstractContextManager[Any]:
         dtype = _AUTOCAST[self.settings.optimiser.precision]

@@ -3,6 +3,7 @@
     L      = L_FR + alpha * L_FIQ                                      alpha = 10
     L_FR   = -log( e^{s (cos t_y - m)} / (e^{s (cos t_y - m)} + sum_{j != y} e^{s cos t_j}) )      s = 64, m = 0.4
     L_FIQ  = SmoothL1_beta(q - CR)                                     beta = 0.5
+    L_rank = 1 - Pearson's r of q and CR over a batch's natural images (not the paper's; with a teacher only)
     CR     = CCS / (NNCCS + 1 + eps)                                   eps = 1e-9
     CCS    = cos t_y, NNCCS = max_{j != y} cos t_j
 
@@ -16,6 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (torch's own convention)
 
 EPS = 1e-9
+_FEWEST_RANKED = 3
+_LEAST_SPREAD = 1e-6
 
 
 def cosines(x: Tensor, centres: Tensor) -> Tensor:
@@ -47,6 +50,18 @@ def recognition_loss(cos: Tensor, y: Tensor, s: float, m: float, w: Tensor | Non
 def quality_loss(q: Tensor, cr: Tensor, beta: float, w: Tensor | None = None) -> Tensor:
     """L_FIQ, a scalar: d^2 / (2 beta) where d = |q - CR| < beta, d - beta / 2 elsewhere; q and CR (B,)."""
     return weighted_mean(F.smooth_l1_loss(q, cr, beta=beta, reduction="none"), w)
+
+
+def rank_loss(q: Tensor, cr: Tensor, natural: Tensor) -> Tensor:
+    """L_rank, a scalar; q and CR (B,), natural bool (B,). Natural faces differ little in CR, and so in L_FIQ.
+
+    0 if fewer than three images are natural.
+    """
+    if int(natural.sum()) < _FEWEST_RANKED:
+        return q.sum() * 0
+    q, cr = q[natural] - q[natural].mean(), cr[natural] - cr[natural].mean()
+    lengths = (q.square().sum() * cr.square().sum()).sqrt()
+    return 1 - (q * cr).sum() / lengths.clamp(min=_LEAST_SPREAD)
 
 
 def distillation_loss(x: Tensor, teacher: Tensor, kind: str, w: Tensor | None = None) -> Tensor:

@@ -3,7 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from fiqa_core.networks.conv_stem import ConvStem
 from fiqa_core.networks.vit_fiqa import ViTConfig, ViTFIQA
+
+COLOURS = 3
 
 
 def new_network(config: ViTConfig, masking: bool) -> ViTFIQA:
@@ -23,19 +26,48 @@ def new_network(config: ViTConfig, masking: bool) -> ViTFIQA:
     return network
 
 
+@torch.no_grad()
+def start_quality_at(network: ViTFIQA, mean: float) -> None:
+    """Let the quality head's first outputs lie around a number, such as the targets' mean.
+
+    The head's linear layer has no bias, and its BatchNorm's reaches a constant slowly.
+    """
+    norm, linear = network.head_qs
+    if not isinstance(norm, nn.BatchNorm1d) or not isinstance(linear, nn.Linear):
+        raise TypeError("a quality head is a BatchNorm and a linear layer")
+    weight = linear.weight[0]
+    norm.bias.copy_(weight * (mean / weight.square().sum().clamp(min=1e-12)))
+
+
+def is_features(x: Tensor) -> bool:
+    """Whether a network's input is what the frozen layers of a stem give: more channels than a colour picture."""
+    return x.shape[1] != COLOURS
+
+
+def _stem_of(network: ViTFIQA) -> ConvStem:
+    if not isinstance(network.patch_embed, ConvStem):
+        raise ValueError("network.frozen: a network without a convolutional stem has no layers to freeze")
+    return network.patch_embed
+
+
 class TrainingNetwork(nn.Module):
     """Embeddings and qualities with masking and stochastic depth in training mode; the plain network otherwise.
 
     Masking: a share of the patch tokens, drawn anew for each image, never enters the blocks; `mask_token` stands in
     their places for the embedding head. The quality token is never masked. Stochastic depth: a block's two branches
     are left out for an image with a probability that grows linearly from 0 (first block) to `drop_path` (last).
+    Frozen layers: the first `frozen` layers of a convolutional stem keep their weights. In place of faces it takes what
+    they give (fiqa_core/training/stem_features.py).
     """
 
-    def __init__(self, network: ViTFIQA, mask_ratio: float = 0.1, drop_path: float = 0.1) -> None:
+    def __init__(self, network: ViTFIQA, mask_ratio: float = 0.1, drop_path: float = 0.1, frozen: int = 0) -> None:
         super().__init__()
         if not 0 <= mask_ratio < 1 or not 0 <= drop_path < 1:
             raise ValueError(f"mask_ratio {mask_ratio} and drop_path {drop_path} are shares; expected 0 <= share < 1")
         self.network = network
+        self.frozen = frozen
+        if frozen:
+            _stem_of(network).stem[:frozen].requires_grad_(False)
         self.mask_ratio = mask_ratio if hasattr(network, "mask_token") else 0.0
         last = max(1, len(network.blocks) - 1)
         self.drop = [drop_path * place / last for place in range(len(network.blocks))]
@@ -46,7 +78,7 @@ class TrainingNetwork(nn.Module):
             embedding, quality = self.network(x)
             return embedding, quality.squeeze(1)
         network, config = self.network, self.network.config
-        tokens = network.tokens(x)
+        tokens = network.placed(_stem_of(network).after(self.frozen, x)) if is_features(x) else network.tokens(x)
         front, patches = tokens[:, : config.has_token], tokens[:, config.has_token :]
         kept, places = self._masked(patches)
         tokens = torch.cat((front, kept), 1)

@@ -5,6 +5,7 @@ The teacher is the slow part, so every copy passes it once, not once an epoch. E
 
     pixels.npy       uint8 (M, 112, 112, 3) RGB; read through a memory map
     embeddings.npy   float32 (M, E), not normalised
+    second.npy       float32 (clean images, E), a second teacher's, if there is one
     rows.parquet     key, shard, index, label, copy (0 = the clean image), kinds, severities
 """
 
@@ -29,14 +30,14 @@ from fiqa_core.networks.onnx_session import read_onnx
 from fiqa_core.npy import map_npy, read_npy
 from fiqa_core.shards.formats import CONTAINERS
 from fiqa_core.shards.unit import ReadSettings, Unit
-from fiqa_core.training.augment import randomly_degraded
+from fiqa_core.training.augment import pool_copy
 from fiqa_core.training.errors import TrainingError
 from fiqa_core.training.pool_pixels import PoolPixels
 from fiqa_core.training.teacher import Teacher, TeacherSettings
 
 _log = logging.getLogger(__name__)
 _FACES_AT_ONCE = 16
-SETTINGS = "pool.json"
+SETTINGS, SECOND = "pool.json", "second.npy"
 
 
 class _Copy(NamedTuple):
@@ -48,12 +49,14 @@ class _Copy(NamedTuple):
 class PoolSettings:
     """The settings that the pool's content depends on.
 
-    `copies`: images made of each face, including the clean one. `seed`: of the degradations.
+    `copies`: images made of each face, including the clean one. `seed`: of the degradations. `jitter`: copies are moved
+    (`augment.pool_copy`).
     """
 
     copies: int
     seed: int
     channel_order: str = "rgb"
+    jitter: float = 0.0
 
 
 def build_pool(
@@ -64,22 +67,24 @@ def build_pool(
     teacher: TeacherSettings,
     threads: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    second: TeacherSettings | None = None,
 ) -> None:
     """Make a pool on the local disk, or what is missing of it.
 
     Args:
+        second: another teacher, which sees the clean images only.
         progress: called with the parts done and all parts, after each part.
 
     Raises:
         TrainingError: the folder holds a pool of other settings, another teacher or other data.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, units, read, settings, teacher)
-    network: Teacher | None = None
+    _claim(folder, units, read, settings, teacher, second)
+    networks: list[Teacher] = []
     for done, unit in enumerate(units):
         if not (folder / _name(unit)).is_dir():
-            network = network or Teacher(teacher, threads)
-            _write_part(folder, unit, read, settings, network)
+            networks = networks or [Teacher(one, threads) for one in (teacher, second) if one is not None]
+            _write_part(folder, unit, read, settings, networks)
         if progress:
             progress(done + 1, len(units))
 
@@ -89,14 +94,20 @@ def _name(unit: Unit) -> str:
 
 
 def _claim(
-    folder: Path, units: Sequence[Unit], read: ReadSettings, settings: PoolSettings, teacher: TeacherSettings
+    folder: Path,
+    units: Sequence[Unit],
+    read: ReadSettings,
+    settings: PoolSettings,
+    teacher: TeacherSettings,
+    second: TeacherSettings | None,
 ) -> None:
-    named = {"label_field": read.label_field, "image_field": read.image_field}
+    named: dict[str, Any] = {"label_field": read.label_field, "image_field": read.image_field}
+    made = asdict(settings)
+    named |= {"jitter": made.pop("jitter"), "second_teacher": second and _described(second)}
     described: dict[str, Any] = {
-        **asdict(settings),
+        **made,
         **{name: value for name, value in named.items() if value},
-        "teacher": {field.name: getattr(teacher, field.name) for field in fields(TeacherSettings)}
-        | {"model": read_onnx(teacher.model).sha256},
+        "teacher": _described(teacher),
         "units": sha256(json.dumps([unit.identity() for unit in units], sort_keys=True).encode()).hexdigest(),
     }
     place = folder / SETTINGS
@@ -115,12 +126,21 @@ def _claim(
         )
 
 
-def _write_part(folder: Path, unit: Unit, read: ReadSettings, settings: PoolSettings, teacher: Teacher) -> None:
+def _described(teacher: TeacherSettings) -> dict[str, Any]:
+    """A teacher, with its file's content in place of its name."""
+    uri, _ = teacher.source()
+    values = {field.name: getattr(teacher, field.name) for field in fields(TeacherSettings)}
+    return values | {"model": read_onnx(uri).sha256}
+
+
+def _write_part(
+    folder: Path, unit: Unit, read: ReadSettings, settings: PoolSettings, teachers: Sequence[Teacher]
+) -> None:
     unfinished = folder / f"_tmp-{_name(unit)}"
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
         unfinished.mkdir()
-        with _PartWriter(unfinished, teacher) as writer:
+        with _PartWriter(unfinished, *teachers) as writer:
             for made in _copies_of(unit, read, settings):
                 writer.add(made)
         unfinished.rename(folder / _name(unit))
@@ -153,7 +173,7 @@ def _copies_of(unit: Unit, read: ReadSettings, settings: PoolSettings) -> Iterat
         copies = [_Copy(face, name | {"copy": 0, "kinds": (), "severities": ()})]
         for copy in range(1, settings.copies):
             random = np.random.default_rng([settings.seed, copy, content])
-            made, kinds, severities = randomly_degraded(face, random)
+            made, kinds, severities = pool_copy(face, settings.jitter, random)
             copies.append(_Copy(made, name | {"copy": copy, "kinds": kinds, "severities": severities}))
         yield copies
     if left_out:
@@ -167,8 +187,9 @@ class _PartWriter:
     Pixels are written by plain writes: a memory map would kill the process if the disk is full.
     """
 
-    def __init__(self, folder: Path, teacher: Teacher) -> None:
-        self._folder, self._teacher = folder, teacher
+    def __init__(self, folder: Path, teacher: Teacher, second: Teacher | None = None) -> None:
+        self._folder, self._teacher, self._second = folder, teacher, second
+        self._seconds: list[np.ndarray] = []
         self._waiting: list[np.ndarray] = []
         self._rows: list[dict[str, Any]] = []
         self._embeddings: list[np.ndarray] = []
@@ -192,14 +213,12 @@ class _PartWriter:
 
     def _embed(self) -> None:
         pixels = np.stack(self._waiting)
-        found = self._teacher.embed(pixels)
-        if not np.isfinite(found).all():
-            row = self._rows[len(self._rows) - len(pixels) + int(np.flatnonzero(~np.isfinite(found).all(1))[0])]
-            raise TrainingError(
-                f"{row['shard']}, {row['key']}: the teacher gives no finite embedding; check mean, std and color"
-            )
+        rows = self._rows[len(self._rows) - len(pixels) :]
+        self._embeddings.append(_embedded(self._teacher, pixels, rows))
+        if self._second is not None:
+            clean = [place for place, row in enumerate(rows) if row["copy"] == 0]
+            self._seconds.append(_embedded(self._second, pixels[clean], [rows[place] for place in clean]))
         self._pixels.write(pixels.data)
-        self._embeddings.append(found)
         self._waiting = []
 
     def _finish(self) -> None:
@@ -214,6 +233,8 @@ class _PartWriter:
             (self._folder / "pixels.npy").unlink()  # an empty array cannot be mapped
         nothing = np.zeros((0, 0), np.float32)
         np.save(self._folder / "embeddings.npy", np.concatenate(self._embeddings) if self._rows else nothing)
+        if self._second is not None:
+            np.save(self._folder / SECOND, np.concatenate(self._seconds) if self._rows else nothing)
         pq.write_table(pa.Table.from_pylist(self._rows, schema=_ROWS), self._folder / "rows.parquet")
 
     def _write_header(self) -> None:
@@ -221,6 +242,17 @@ class _PartWriter:
         described = np.lib.format.dtype_to_descr(np.dtype(np.uint8))
         shape = (len(self._rows), 112, 112, 3)
         np.lib.format.write_array_header_1_0(self._pixels, {"descr": described, "fortran_order": False, "shape": shape})
+
+
+def _embedded(teacher: Teacher, pixels: np.ndarray, rows: Sequence[dict[str, Any]]) -> np.ndarray:
+    found = teacher.embed(pixels)
+    broken = np.flatnonzero(~np.isfinite(found).all(1))
+    if len(broken):
+        row = rows[int(broken[0])]
+        raise TrainingError(
+            f"{row['shard']}, {row['key']}: the teacher gives no finite embedding; check mean, std and color"
+        )
+    return found
 
 
 _ROWS = pa.schema(
@@ -244,6 +276,7 @@ class Pool:
         parts: pixels of each part, uint8 (rows, 112, 112, 3). firsts: its first row among all. numbers: of its unit.
         rows: as in the files, in order of the parts. embeddings: float32 (M, E), not normalised.
         chosen: which rows of the parts `rows` and `embeddings` are; None: all.
+        second: float32 (clean images, E2), a second teacher's embeddings of the clean images; None: there is none.
     """
 
     parts: tuple[np.ndarray, ...]
@@ -252,6 +285,7 @@ class Pool:
     embeddings: np.ndarray
     numbers: tuple[int, ...] = ()
     chosen: np.ndarray | None = None
+    second: np.ndarray | None = None
 
     @property
     def images(self) -> PoolPixels:
@@ -272,4 +306,6 @@ def open_pool(folder: Path) -> Pool:
     firsts = np.cumsum([0, *(len(block) for block in pixels[:-1])])
     rows = pa.concat_tables([pq.read_table(part / "rows.parquet") for part in parts])
     embeddings = np.concatenate([read_npy(str(part / "embeddings.npy")) for part in parts])
-    return Pool(pixels, firsts, rows, embeddings, tuple(int(part.name.removeprefix("part-")) for part in parts))
+    seconds = [read_npy(str(part / SECOND)) for part in parts if (part / SECOND).exists()]
+    numbers = tuple(int(part.name.removeprefix("part-")) for part in parts)
+    return Pool(pixels, firsts, rows, embeddings, numbers, second=np.concatenate(seconds) if seconds else None)

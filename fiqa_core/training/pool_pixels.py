@@ -20,8 +20,8 @@ class PoolPixels:
     chosen: np.ndarray | None = None
 
     def of(self, places: np.ndarray) -> np.ndarray:
-        """uint8 (B, 112, 112, 3) RGB of rows, in the order asked for."""
-        found = np.empty((len(places), 112, 112, 3), np.uint8)
+        """Pixels of rows, uint8 (B, 112, 112, 3) RGB, in the order asked for; or features, as the parts have them."""
+        found = np.empty((len(places), *self.parts[0].shape[1:]), self.parts[0].dtype)
         if self.chosen is not None:
             places = self.chosen[places]
         owner = np.searchsorted(self.firsts, places, "right") - 1

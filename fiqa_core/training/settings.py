@@ -87,6 +87,20 @@ class NetworkSettings:
     mode: Literal["token", "full", "crfiqa"] = setting(
         "token", Choice("token", "full", "crfiqa"), "where the quality score comes from"
     )
+    stem: Literal["patch", "mobilefacenet"] = setting(
+        "patch",
+        Choice("patch", "mobilefacenet"),
+        "what makes tokens of pixels: a projection of patches, or MobileFaceNet's convolutions (patch 8 or 16)",
+    )
+    start: str | None = setting(
+        None, optional(checks.name), "URI of an ONNX MobileFaceNet whose weights the stem starts from"
+    )
+    frozen: int = setting(
+        0,
+        _any_size,
+        "first layers of the stem that keep these weights; with a teacher and no `augment`, what they give is made "
+        "once for each image of the pool",
+    )
     mask_ratio: float = setting(0.1, fraction, "share of the patches that are masked in training")
     drop_path: float = setting(0.1, fraction, "stochastic depth: probability that the last block is skipped")
 
@@ -100,7 +114,8 @@ class NetworkSettings:
             raise SettingError("network: give either arch (vit_t, vit_s, vit_b) or both width and depth")
         try:
             if self.arch is None:
-                return ViTConfig(int(self.width or 0), int(self.depth or 0), self.heads, self.patch, mode=self.mode)
+                width, depth = int(self.width or 0), int(self.depth or 0)
+                return ViTConfig(width, depth, self.heads, self.patch, mode=self.mode, stem=self.stem)
             config = named(self.arch, self.mode).config
         except ValueError as error:
             raise SettingError(f"network: {error}") from error
@@ -117,6 +132,9 @@ class LossSettings:
     beta: float = setting(0.5, above_zero, "where the SmoothL1 loss changes from square to linear")
     scale: float = setting(64.0, above_zero, "s of CosFace")
     margin: float = setting(0.4, at_least_zero, "m of CosFace")
+    rank: float = setting(
+        0.0, at_least_zero, "weight of a loss on the order of natural images (1 - Pearson's r); with a teacher only"
+    )
 
 
 @dataclass(frozen=True)
@@ -134,9 +152,22 @@ class TeacherOptions(TeacherSettings):
     loss: Literal["cosine", "mse"] = setting("cosine", Choice("cosine", "mse"), "loss between the embeddings")
     weight: float = setting(1.0, at_least_zero, "weight of that loss")
     margin_softmax: bool = setting(False, switch, "add the CosFace loss")
+    jitter: float = setting(
+        0.0, fraction, "copies are moved, scaled and turned by up to this (`augment.jitter`), half of them mirrored"
+    )
+    shrink: float = setting(
+        0.0, checks.share, "share of that estimate in the quality of a face with other images of its identity"
+    )
     natural: bool = setting(
         True, switch, "estimate the quality of a face without another image of its identity (docs/training.md)"
     )
+
+
+@dataclass(frozen=True)
+class SecondTeacher(TeacherSettings):
+    """Another teacher, which sees the clean faces only: it has its say on their quality."""
+
+    model: str = required(checks.name, "URI of an ONNX face recognition network, or the name of a known one")
 
 
 @dataclass(frozen=True)
@@ -147,6 +178,9 @@ class OptimiserSettings:
     epochs: float = setting(20, above_zero, "passes over the data; may be a fraction")
     warmup_epochs: float = setting(2, at_least_zero, "epochs in which the learning rate rises; may be a fraction")
     lr: float = setting(1e-3, above_zero, "highest learning rate")
+    stem_lr: float = setting(
+        1.0, at_least_zero, "the learning rate of a convolutional stem that is not frozen, as a factor of `lr`"
+    )
     weight_decay: float = setting(0.05, at_least_zero, "weight decay of AdamW")
     power: float = setting(1.0, at_least_zero, "exponent of the decay of the learning rate; 1: linear")
     clip: float = setting(5.0, above_zero, "largest norm of the network's gradient")
@@ -188,6 +222,7 @@ class TrainingSettings:
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
     augment: Augmentation = field(default_factory=Augmentation)
     teacher: TeacherOptions | None = None
+    second_teacher: SecondTeacher | None = None
 
     def that_shape_weights(self) -> dict[str, Any]:
         """The settings that change the weights: a checkpoint is resumed only if these are equal."""
@@ -195,6 +230,8 @@ class TrainingSettings:
         values["run"] = {"seed": self.run.seed}
         if self.teacher:
             del values["teacher"]["pool"], values["teacher"]["model"]
+        if self.second_teacher:
+            del values["second_teacher"]["model"]
         values["data"]["input"] = list(self.data.input)
         del values["data"]["workers"]
         return values
@@ -208,6 +245,7 @@ SECTIONS: dict[str, Any] = {
     "optimiser": OptimiserSettings,
     "augment": Augmentation,
     "teacher": TeacherOptions,
+    "second_teacher": SecondTeacher,
 }
 _KIND = FileKind("training configuration", SECTIONS, "docs/training.md, examples in configs/")
 
@@ -238,14 +276,21 @@ def parse_training(
 
 
 def _training(values: Values) -> TrainingSettings:
-    refuse_missing(values, _KIND, ["teacher"])
+    refuse_missing(values, _KIND, ["teacher", "second_teacher"])
     made = {
         section: SECTIONS[section](**values.get(section, {}))
         for section in SECTIONS
-        if section in values or section != "teacher"
+        if section in values or "teacher" not in section
     }
     settings = TrainingSettings(**made)
     config = settings.network.config()
+    if settings.second_teacher and not settings.teacher:
+        raise SettingError("second_teacher: there is no first one; call it teacher")
+    network = settings.network
+    if config.stem == "patch" and (network.start or network.frozen):
+        raise SettingError("network.start, network.frozen: only a convolutional stem has them (stem: mobilefacenet)")
+    if network.frozen and not network.start:
+        raise SettingError("network.frozen: random weights would be kept; give network.start")
     if settings.run.score_only and config.mode != "token":
         raise SettingError(
             f"run.score_only: mode {config.mode} scores the embedding and needs the whole network; leave it out"

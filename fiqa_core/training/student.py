@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fiqa_core.training.data import Batch, network_input
-from fiqa_core.training.losses import distillation_loss, quality_loss
+from fiqa_core.training.losses import distillation_loss, quality_loss, rank_loss
 from fiqa_core.training.network import TrainingNetwork
 from fiqa_core.training.settings import LossSettings, TeacherOptions
 from fiqa_core.training.sharded_softmax import MarginSoftmax, processes, total
@@ -19,6 +19,7 @@ class Losses(NamedTuple):
     quality: Tensor
     recognition: Tensor | None
     distillation: Tensor | None
+    rank: Tensor | None = None
 
 
 class Student(nn.Module):
@@ -46,7 +47,7 @@ def losses_of(
     w = batch.weights
     # Processes can have different sums of weights; each one's mean counts by its share of the total.
     share = w.sum() * processes() / total(w.sum()).clamp(min=1e-9)
-    recognition = distillation = None
+    recognition = distillation = rank = None
     certainty = batch.certainty
     if softmax is not None:
         recognition, ratio = softmax(embedding, batch.classes, w)
@@ -55,12 +56,15 @@ def losses_of(
         raise RuntimeError("neither class centres nor a teacher give a certainty ratio")
     fiq = quality_loss(quality, certainty, loss.beta, w) * share
     sum_of_all: Tensor = loss.alpha * fiq
+    if loss.rank and batch.natural is not None:
+        rank = rank_loss(quality, certainty, batch.natural)
+        sum_of_all = sum_of_all + loss.rank * rank
     if recognition is not None:
         sum_of_all = sum_of_all + recognition
     if teacher is not None and as_teacher is not None and batch.embeddings is not None:
         distillation = distillation_loss(as_teacher, batch.embeddings, teacher.loss, w) * share
         sum_of_all = sum_of_all + teacher.weight * distillation
-    return Losses(sum_of_all, fiq, recognition, distillation)
+    return Losses(sum_of_all, fiq, recognition, distillation, rank)
 
 
 @torch.no_grad()

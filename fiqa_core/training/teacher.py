@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fiqa_core.networks.known import KNOWN, network_file
 from fiqa_core.networks.onnx_input import Color, OnnxOptions
 from fiqa_core.networks.onnx_network import OnnxNetwork
-from fiqa_core.networks.onnx_session import read_onnx
+from fiqa_core.networks.onnx_session import OnnxError, read_onnx
 from fiqa_core.settings import checks
 from fiqa_core.settings.fields import required, setting
 
@@ -22,7 +23,11 @@ class TeacherSettings:
     """
 
     model: str = required(
-        checks.name, "URI of an ONNX face recognition network to learn from", "--teacher-model", "ONNX"
+        checks.name,
+        "URI of an ONNX face recognition network to learn from, or the name of a known one (`fiqa networks`), whose "
+        "input is known too",
+        "--teacher-model",
+        "ONNX",
     )
     mean: float = setting(127.5, checks.number, "subtracted from each pixel")
     std: float = setting(127.5, checks.above_zero, "each pixel is divided by this")
@@ -31,9 +36,18 @@ class TeacherSettings:
         None, checks.optional(checks.name), "name of the embedding, if the network has several outputs"
     )
 
-    def options(self) -> OnnxOptions:
-        """The same settings in the form that the network's reader takes."""
-        return OnnxOptions(color=self.color, mean=(self.mean,), std=(self.std,), output=self.output)
+    def source(self) -> tuple[str, OnnxOptions]:
+        """The network's file, and its input in the form that the network's reader takes.
+
+        Raises:
+            UnknownNetworkError: a known network whose file is not here. OnnxError: one that gives no embedding.
+        """
+        if self.model not in KNOWN:
+            return self.model, OnnxOptions(color=self.color, mean=(self.mean,), std=(self.std,), output=self.output)
+        known = KNOWN[self.model]
+        if known.onnx is None or known.gives != "embedding":
+            raise OnnxError(f"network {self.model} gives no embedding ({known.summary}); a teacher must")
+        return str(network_file(self.model)), known.onnx
 
 
 class Teacher:
@@ -44,8 +58,9 @@ class Teacher:
     """
 
     def __init__(self, settings: TeacherSettings, threads: int = 1) -> None:
-        file = read_onnx(settings.model)
-        self._networks = [OnnxNetwork(file, settings.options(), threads=1) for _ in range(max(1, threads))]
+        uri, options = settings.source()
+        file = read_onnx(uri)
+        self._networks = [OnnxNetwork(file, options, threads=1) for _ in range(max(1, threads))]
         self._batch = self._networks[0].input.batch or _FACES_A_CALL
 
     def embed(self, pixels: np.ndarray) -> np.ndarray:

@@ -17,6 +17,8 @@ import torch.distributed as dist
 
 from fiqa_core import storage
 from fiqa_core.devices import resolve_device
+from fiqa_core.networks.conv_stem import ConvStem
+from fiqa_core.networks.start_weights import start_from
 from fiqa_core.networks.vit_fiqa import ViTFIQA
 from fiqa_core.runs.folder import check, clear, prepare
 from fiqa_core.runs.lock import hold_output
@@ -32,9 +34,11 @@ from fiqa_core.training.export import write_model, write_score_only
 from fiqa_core.training.kept_pool import kept_of
 from fiqa_core.training.loop import Trainer, refuse_precision
 from fiqa_core.training.pool import Pool, PoolSettings, build_pool, open_pool
+from fiqa_core.training.pool_pixels import PoolPixels
 from fiqa_core.training.sequence import Share
 from fiqa_core.training.settings import SECTIONS, DataSettings, TeacherOptions, TrainingSettings, read_training
 from fiqa_core.training.sharded_softmax import process, processes
+from fiqa_core.training.stem_features import stem_features
 from fiqa_core.training.training_run import DATASET, MODEL, POOL, SCORE_ONLY, SETTINGS, TRAINING_RUN
 from fiqa_core.training.worker_count import default_workers, training_processes_here, usable_cores
 from fiqa_core.wording import counted
@@ -138,12 +142,27 @@ def _batches(settings: TrainingSettings) -> Batches:
     pool, weights = _pool(settings, teacher, units, read), None
     if kept is not None:
         pool, weights = kept_of(pool, units, kept)
-    targets = targets_of(pool, teacher.natural)
+    targets = targets_of(pool, teacher.natural, teacher.shrink)
     quantiles = np.quantile(targets.certainty, (0.05, 0.25, 0.5, 0.75, 0.95)).round(3).tolist()
     _log.info(
         "%s in the pool; certainty ratio at 5, 25, 50, 75, 95 %%: %s", counted(len(targets.classes), "image"), quantiles
     )
-    return PoolBatches(pool, targets, settings.augment, share, teacher.clean_share, weights)
+    features = _features(settings, pool)
+    return PoolBatches(pool, targets, settings.augment, share, teacher.clean_share, weights, features)
+
+
+def _features(settings: TrainingSettings, pool: Pool) -> PoolPixels | None:
+    """What the stem's frozen layers give for the pool; None: they are computed for each batch, or nothing is frozen."""
+    network, augment = settings.network, settings.augment
+    if not network.frozen or not network.start or augment.flip or augment.jitter or augment.degrade:
+        return None
+    stem = ConvStem(network.config().width, network.patch)
+    start_from(stem, network.start)
+    if process() == 0:
+        stem_features(pool, stem, network.frozen, lambda *at: _log.info("features: %d of %d parts", *at))
+    if processes() > 1:
+        dist.barrier()
+    return stem_features(pool, stem, network.frozen)
 
 
 def _index(data: DataSettings, units: Sequence[Unit], read: ReadSettings) -> DatasetIndex:
@@ -194,9 +213,10 @@ def _pool(settings: TrainingSettings, teacher: TeacherOptions, units: Sequence[U
         def progress(done: int, parts: int) -> None:
             _log.info("pool: %d of %s", done, counted(parts, "part"))
 
-        made = PoolSettings(teacher.copies, teacher.seed, settings.data.channel_order)
+        made = PoolSettings(teacher.copies, teacher.seed, settings.data.channel_order, teacher.jitter)
+        threads = settings.run.threads or os.cpu_count() or 1
         with hold_output(str(folder)):
-            build_pool(folder, units, read, made, teacher, settings.run.threads or os.cpu_count() or 1, progress)
+            build_pool(folder, units, read, made, teacher, threads, progress, settings.second_teacher)
     if patient is not None:
         try:
             dist.barrier(patient)

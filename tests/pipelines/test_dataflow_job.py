@@ -238,7 +238,7 @@ def test_setup_file_stages_the_whole_package_and_it_installs(bucket, tmp_path, m
     with tarfile.open(fileobj=io.BytesIO(staged)) as archive:
         members = {name.partition("/")[2] for name in archive.getnames()}
     wanted = {str(path.relative_to(source)) for path in source.rglob("*.py")}
-    wanted |= {"fiqa_core/models/vit_nano_lfw.safetensors", "fiqa_core/models/vit_nano_lfw.md", "schemas/py.typed"}
+    wanted |= {"fiqa_core/models/vit_hybrid_lfw.safetensors", "fiqa_core/models/vit_hybrid_lfw.md", "schemas/py.typed"}
     assert wanted <= members
     (tmp_path / "workflow.tar.gz").write_bytes(staged)
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]

@@ -50,13 +50,13 @@ def test_the_exit_is_scored_and_named_in_the_settings_and_a_resume_with_another_
 
 
 def test_the_last_block_by_number_has_the_settings_of_an_ordinary_run(folder, tmp_path):
-    assert score(folder, tmp_path / "named", "--exit", 4) == 0
+    assert score(folder, tmp_path / "named", "--exit", 3) == 0
     assert not {"exit", "fuse"} & set(settings(tmp_path / "named"))
     assert score(folder, tmp_path / "named", "--resume") == 0
 
 
 def test_auto_takes_the_earliest_exit_that_decides_as_the_whole_network_and_says_so(folder, tmp_path, caplog):
-    every = [QualityScorer.from_checkpoint(device="cpu", exit=exit_) for exit_ in (1, 2, 3, 4)]
+    every = [QualityScorer.from_checkpoint(device="cpu", exit=exit_) for exit_ in (1, 2, 3)]
     files = sorted(folder.glob("*.jpg"), key=lambda file: file.name)
     dropped = [set(np.argsort(scorer.score(files), kind="stable")[:10]) for scorer in every]
     agreement = [1 - len(each ^ dropped[-1]) / len(files) for each in dropped]
@@ -64,11 +64,11 @@ def test_auto_takes_the_earliest_exit_that_decides_as_the_whole_network_and_says
     earliest = next(number for number, share in enumerate(agreement, start=1) if share >= wanted)
     caplog.set_level(logging.INFO)
     assert score(folder, tmp_path / "out", "--exit", f"auto:{wanted}", "--drop-worst", 0.25) == 0
-    said = re.search(r"exit (\d) of 4: on a sample of 40 images, of which the policy drops 25.0 %", caplog.text)
+    said = re.search(r"exit (\d) of 3: on a sample of 40 images, of which the policy drops 25.0 %", caplog.text)
     assert said is not None
     assert int(said.group(1)) == earliest
     assert f"All exits, in %: 1: {100 * agreement[0]:.1f}, 2: {100 * agreement[1]:.1f}" in caplog.text
-    assert settings(tmp_path / "out").get("exit", 4) == earliest
+    assert settings(tmp_path / "out").get("exit", 3) == earliest
     np.testing.assert_allclose(qualities(tmp_path / "out"), every[earliest - 1].score(files), atol=1e-5)
     # The found exit is the setting: naming it continues the same run.
     assert score(folder, tmp_path / "out", "--exit", earliest, "--resume") == 0
@@ -82,7 +82,7 @@ def test_auto_takes_the_earliest_exit_that_decides_as_the_whole_network_and_says
         (["--drop-worst", "0.1"], "--drop-worst says what --exit auto:SHARE goes by"),
         (["--exit", "2", "--calibration", "embedded"], "was made for another network (mode token, here token, exit 2)"),
         (["--exit", "auto:0.9", "--drop-worst", "0.1", "--calibration", "embedded"], "name the exit"),
-        (["--exit", "7"], "exit 7: this network has 4 blocks; expected 1 to 4"),
+        (["--exit", "7"], "exit 7: this network has 3 blocks; expected 1 to 3"),
         (["--exit", "auto:0.9", "--drop-worst", "0"], "the policy drops none"),
     ],
 )

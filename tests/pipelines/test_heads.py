@@ -72,8 +72,8 @@ def test_a_size_that_arch_names_without_heads_does_not_stand_for_eight(tmp_path:
     tensors = load(read_embedded())
     save_file(tensors, tmp_path / "m.safetensors")
     with pytest.raises(ValueError, match="--heads N"):
-        load_checkpoint(str(tmp_path / "m.safetensors"), "vit_w128_d4_p16", embeddings=False)
-    assert load_checkpoint(str(tmp_path / "m.safetensors"), "vit_w128_d4_p16_h4", embeddings=False).has_quality
+        load_checkpoint(str(tmp_path / "m.safetensors"), "vit_conv_w128_d3_p16", embeddings=False)
+    assert load_checkpoint(str(tmp_path / "m.safetensors"), "vit_conv_w128_d3_p16_h4", embeddings=False).has_quality
 
 
 def test_a_pipe_among_the_images_is_an_error_and_not_a_wait(tmp_path: Path) -> None:

@@ -203,8 +203,8 @@ def test_the_runinference_handler_takes_an_exported_network_and_an_exit(folder, 
     for handler, expected in (
         (FaceQualityModelHandler(str(exported), "cpu"), QualityScorer.from_checkpoint(device="cpu")),
         (
-            FaceQualityModelHandler("embedded:vit_nano_lfw", "cpu", exits=Exits(3)),
-            QualityScorer.from_checkpoint(device="cpu", exit=3),
+            FaceQualityModelHandler("embedded:vit_hybrid_lfw", "cpu", exits=Exits(2)),
+            QualityScorer.from_checkpoint(device="cpu", exit=2),
         ),
     ):
         found = [each.inference for each in handler.run_inference(list(pixels), handler.load_model())]

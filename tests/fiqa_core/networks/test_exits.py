@@ -107,13 +107,13 @@ def test_from_checkpoint_takes_an_exit_or_a_fusion(pixels):
     np.testing.assert_allclose(second, every[:, 1], atol=1e-5)
     np.testing.assert_allclose(mean, every.mean(1), atol=1e-5)
     assert np.array_equal(
-        QualityScorer.from_checkpoint(device="cpu", exit=4).score_pixels(pixels).quality,
+        QualityScorer.from_checkpoint(device="cpu", exit=3).score_pixels(pixels).quality,
         whole.score_pixels(pixels).quality,
     )
 
 
 def test_an_exit_that_is_not_there_is_refused_with_the_ones_that_are():
-    with pytest.raises(ExitError, match="exit 5: this network has 4 blocks; expected 1 to 4"):
+    with pytest.raises(ExitError, match="exit 5: this network has 3 blocks; expected 1 to 3"):
         QualityScorer.from_checkpoint(device="cpu", exit=5)
     with pytest.raises(ExitError, match="only one of the two"):
         QualityScorer.from_checkpoint(device="cpu", exit=2, fuse="mean")

@@ -126,7 +126,7 @@ def test_a_policy_filters_by_percentile_and_by_predicted_fnmr(tmp_path, caplog):
 
 
 def test_the_package_ships_calibrations_of_its_own_network():
-    network = load_checkpoint("embedded:vit_nano_lfw", embeddings=False)
+    network = load_checkpoint("embedded:vit_hybrid_lfw", embeddings=False)
     for name in EMBEDDED_CALIBRATIONS:
         made = read_calibration(name)
         made.check_network(network.arch, network.mode, network.sha256, name)

@@ -32,7 +32,7 @@ def pool_of(images, copies=3, dim=8, seed=0):
         clean = people[label] + random.normal(scale=0.4, size=dim)
         for copy in range(copies):
             vectors.append((clean + copy * random.normal(scale=0.5, size=dim)) * random.uniform(2, 9))
-            rows.append({"label": label, "copy": copy})
+            rows.append({"label": label, "copy": copy, "kinds": ["blur"] * copy})
     return Pool((), np.zeros(0, np.int64), pa.Table.from_pylist(rows), np.array(vectors, np.float32))
 
 

@@ -98,7 +98,7 @@ def test_the_command_s_help_shows_text_and_default_of_the_declarations(capsys):
         assert not flag or " ".join(declared(item).text.split()) in shown
 
 
-@pytest.mark.parametrize("name", ["nano_lfw", "vit_s_ms1mv2"])
+@pytest.mark.parametrize("name", ["hybrid_lfw", "nano_lfw", "vit_s_ms1mv2"])
 def test_the_configurations_that_come_with_the_code_are_read(name):
     found = read_training(f"configs/{name}.yaml")
     assert json.loads(json.dumps(found.that_shape_weights()))["run"] == {"seed": found.run.seed}
