@@ -10,5 +10,7 @@ venv=${FIQA_VENV:-.venv}
 "$venv/bin/ruff" format --check .
 "$venv/bin/lint-imports" --no-cache
 "$venv/bin/mypy"
-# Two at a time: many tests wait for processes and servers. A file stays on one worker, for its fixtures.
+# Two at a time: many tests wait for processes and servers. A file stays on one worker, for its fixtures. One thread each:
+# threads that share a core wait for each other most of the time.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 "$venv/bin/python" -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder "$@"
