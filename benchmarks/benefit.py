@@ -1,7 +1,7 @@
 """Does cleaning help? A small network trained on faces with planted wrong labels, cleaned and not, and on cut faces.
 
-    python -m benchmarks.benefit --output FOLDER [--flips 0.2 0.4 0.1] [--shares 0.1 0.3] [--seeds 3] [--epochs 8]
-        [--conditions product oracle ...] [--input 'shards/*.tar' [--verify 'others/*.tar']]
+    python -m benchmarks.benefit --output FOLDER [--flips 0.2 0.4 0.1] [--shares 0.1 0.3] [--seeds 3] [--side 48]
+        [--epochs 8] [--conditions product oracle ...] [--input 'shards/*.tar' [--verify 'others/*.tar']]
 
 The conditions are listed in `benefit_conditions.py`, the network and its training in `benefit_training.py`. Each
 network is measured on people whom no training saw (`benefit_verification.py`). Cleaning is done by the package's own
@@ -18,7 +18,8 @@ prints the tables of what is there.
 import argparse
 import json
 import time
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -48,9 +49,9 @@ CONDITIONS = tuple(dict.fromkeys((*FLIPS[1:], *QUALITY)))
 
 def run(arguments: argparse.Namespace) -> None:
     """Make every training that is not there yet."""
-    recipe = replace(Recipe(), epochs=arguments.epochs)
+    recipe = Recipe(arguments.side, epochs=arguments.epochs)
     _same_settings(arguments, recipe)
-    wanted = list(jobs(arguments.flips, arguments.shares, arguments.seeds, arguments.conditions, arguments.threshold))
+    wanted = list(_jobs(arguments))
     missing = [job for job in wanted if not is_done(arguments.output, job)]
     print(f"{len(wanted)} trainings, {len(wanted) - len(missing)} of them done", flush=True)
     if not missing:
@@ -71,10 +72,15 @@ def run(arguments: argparse.Namespace) -> None:
         classes = np.unique(cut.labels, return_inverse=True)[1]
         pixels = faces.pixels[cut.rows]
         network = train(pixels, classes, cut.weights, steps_of(recipe, len(faces)), recipe, job.seed)
-        measured = verification.measure(embed(network, verified.pixels))
+        measured = verification.measure(embed(network, verified.pixels[verification.rows]))
         seconds = time.perf_counter() - started
         store(arguments.output, job, {**counts(job, cut, faces), "seconds": seconds}, measured)
         print(f"{job.name}: {len(cut.rows):,} faces, AUC {measured.values[0]:.4f}, {seconds:.0f} s", flush=True)
+
+
+def _jobs(arguments: argparse.Namespace) -> Iterator[Job]:
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    return jobs(arguments.flips, arguments.shares, seeds, arguments.conditions, arguments.threshold)
 
 
 def counts(job: Job, cut: Cut, faces: Faces) -> dict[str, float]:
@@ -109,15 +115,15 @@ def _cut(job: Job, faces: Faces, product: Product, threshold: float | None) -> C
 
 def _faces(arguments: argparse.Namespace, recipe: Recipe) -> tuple[Faces, Faces]:
     """Training faces, and those of other identities for verification."""
-    faces = read_scored(scored(arguments.input, arguments.output / "scores"), recipe.side)
+    faces = read_scored(scored(arguments.input, arguments.output / "scores"), recipe.side, arguments.least_images)
     if arguments.verify:
-        verified = read_scored(scored(arguments.verify, arguments.output / "verification"), recipe.side)
+        verified = read_scored(scored(arguments.verify, arguments.output / "verification"), recipe.side, 2)
         shared = np.intersect1d(faces.labels, verified.labels)
         if len(shared):
             raise SystemExit(f"--verify: {len(shared)} identities are in --input too, {shared[0]!r} first; give others")
     else:
         faces, verified = held_out(faces, arguments.hold_out)
-    return faces.of_identities_with(arguments.least_images), verified.of_identities_with(2)
+    return faces, verified
 
 
 def _embeddings(arguments: argparse.Namespace, missing: list[Job]) -> Path | None:
@@ -151,6 +157,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--threshold", type=float, default=0.45, help="least quality of the condition `threshold`")
     made.add_argument("--conditions", nargs="*", choices=CONDITIONS, default=list(CONDITIONS), metavar="NAME")
     made.add_argument("--seeds", type=int, default=3)
+    made.add_argument("--first-seed", type=int, default=0, help="several processes may share the seeds of one --output")
+    made.add_argument("--side", type=int, default=Recipe.side, help="pixels of the trained network's input")
     made.add_argument("--epochs", type=int, default=Recipe.epochs)
     made.add_argument("--least-images", type=int, default=2, help="of an identity, to be trained on")
     made.add_argument("--per-identity", type=int, default=10, help="most images of a person in pairs; 0: all")

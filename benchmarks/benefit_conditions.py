@@ -57,17 +57,20 @@ class Cut(NamedTuple):
 
 
 def jobs(
-    flips: Sequence[float], shares: Sequence[float], seeds: int, conditions: Sequence[str], threshold: float | None
+    flips: Sequence[float],
+    shares: Sequence[float],
+    seeds: Sequence[int],
+    conditions: Sequence[str],
+    threshold: float | None,
 ) -> Iterator[Job]:
-    """All trainings, the most telling ones first; the same order for the same arguments. `as_is`, which the others are
+    """All trainings, seed by seed, flips before cuts. `as_is`, which the others are
     compared with, is always among them."""
     wanted = {"as_is", *conditions}
-    for seed in range(seeds):
+    for seed in seeds:
         yield Job("flips", 0.0, "as_is", seed)
-    for share in flips:
-        for seed in range(seeds):
+        for share in flips:
             yield from (Job("flips", share, condition, seed) for condition in FLIPS if condition in wanted)
-    for seed in range(seeds):
+    for seed in seeds:
         for share in shares:
             yield from (Job("quality", share, name, seed) for name in QUALITY[:-1] if name in wanted)
         if QUALITY[-1] in wanted and threshold is not None:

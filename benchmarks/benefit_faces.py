@@ -35,25 +35,21 @@ class Faces:
         parts = (self.keys, self.labels, self.digests, self.quality, self.pixels)
         return Faces(*(part[rows] for part in parts))
 
-    def of_identities_with(self, images: int) -> "Faces":
-        """Faces of identities with at least so many."""
-        _, codes, counts = np.unique(self.labels, return_inverse=True, return_counts=True)
-        return self.take(counts[codes] >= images)
-
 
 def scored(inputs: Sequence[str], output: Path, options: Sequence[str] = ()) -> Path:
-    """Output of score_dataset with the package's own network; an earlier one is gone on with."""
+    """Output of score_dataset with the package's own network; an earlier one is used, or gone on with."""
     return _made(score_dataset.run, inputs, output, options)
 
 
 def embedded(inputs: Sequence[str], output: Path, options: Sequence[str]) -> Path:
-    """Output of embed_dataset; an earlier one is gone on with."""
+    """Output of embed_dataset; an earlier one is used, or gone on with."""
     return _made(embed_dataset.run, inputs, output, options)
 
 
 def _made(run: Callable[[list[str]], int], inputs: Sequence[str], output: Path, options: Sequence[str]) -> Path:
-    resume = ["--resume"] if (output / "run.json").exists() else []
-    quiet(run, ["--input", *inputs, "--output", str(output), *options, *resume])
+    if not (output / "summary.json").exists():
+        resume = ["--resume"] if (output / "run.json").exists() else []
+        quiet(run, ["--input", *inputs, "--output", str(output), *options, *resume])
     return output
 
 
@@ -65,14 +61,15 @@ def quiet(run: Callable[[list[str]], int], words: Sequence[str]) -> None:
         raise SystemExit(f"{run.__module__} ended with code {code}; its message is above")
 
 
-def read_scored(output: Path, side: int) -> Faces:
-    """The scored rows that have a label, with their pixels.
+def read_scored(output: Path, side: int, least_images: int) -> Faces:
+    """The scored rows of identities with at least so many, with their pixels.
 
     Raises:
         SystemExit: two rows have one key, by which labels are attached.
     """
     rows = load_quality(output, columns=_COLUMNS)
-    rows = rows[(rows["status"] == "scored") & rows["label"].notna()].reset_index(drop=True)
+    rows = rows[(rows["status"] == "scored") & rows["label"].notna()]
+    rows = rows[rows.groupby("label")["key"].transform("size") >= least_images].reset_index(drop=True)
     twice = rows["key"][rows["key"].duplicated()]
     if len(twice):
         raise SystemExit(f"{output}: {len(twice)} keys occur twice, {twice.iloc[0]!r} first; labels go by key")

@@ -15,6 +15,7 @@ from fiqa_core.training.losses import cosines, recognition_loss
 from fiqa_core.training.schedule import rate_factor
 
 DIM = 128
+STAGES = 4
 _AT_ONCE = 256
 
 
@@ -23,12 +24,13 @@ class Recipe:
     """Settings of a training; chosen on train identities that were held out, with right labels.
 
     Attributes:
-        side: pixels of the square input. widths: channels of the four stages. s, m: scale and margin of CosFace.
+        side: pixels of the square input. width: channels of the first stage; each next one has twice as many.
+        s, m: scale and margin of CosFace.
         shift: largest random shift in pixels. warmup: share of the steps in which the rate rises.
     """
 
     side: int = 48
-    widths: tuple[int, ...] = (16, 32, 64, 128)
+    width: int = 16
     epochs: int = 8
     batch: int = 64
     rate: float = 4e-3
@@ -46,7 +48,7 @@ class SmallNetwork(nn.Module):
         super().__init__()
         stages: list[nn.Module] = []
         channels, side = 3, recipe.side
-        for width in recipe.widths:
+        for width in (recipe.width << stage for stage in range(STAGES)):
             stages += [nn.Conv2d(channels, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.PReLU(width)]
             channels, side = width, (side + 1) // 2
         self.stages = nn.Sequential(*stages)

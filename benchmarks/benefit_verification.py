@@ -23,7 +23,11 @@ class Measured(NamedTuple):
 
 
 class Verification:
-    """All genuine pairs of at most `per_identity` images a person, and a sample of the impostor pairs."""
+    """All genuine pairs of at most `per_identity` images a person, and a sample of the impostor pairs.
+
+    Attributes:
+        pairs: of the images in use. rows: int (I,), which of the labels' images these are.
+    """
 
     def __init__(self, labels: Sequence[str], per_identity: int, impostors: int, replicates: int) -> None:
         """`per_identity` 0: all images of a person.
@@ -34,14 +38,13 @@ class Verification:
         names = [f"{place:09d}" for place in range(len(labels))]
         most = per_identity or len(labels)
         self.pairs: Pairs = balanced_pairs(names, labels, most, _SEED, impostors)
-        self._rows = np.array([int(name) for name in self.pairs.names])
-        subjects = subjects_of(self.pairs, [labels[row] for row in self._rows.tolist()])
+        self.rows = np.array([int(name) for name in self.pairs.names])
+        subjects = subjects_of(self.pairs, [labels[row] for row in self.rows.tolist()])
         self._resampling = Resampling(subjects, replicates, _SEED)
 
     def measure(self, embeddings: np.ndarray) -> Measured:
-        """Of unit embeddings float32 (N, D), in the order of the labels."""
-        used = embeddings[self._rows]
-        cosines = np.einsum("nd,nd->n", used[self.pairs.a], used[self.pairs.b])
+        """Of unit embeddings of the images in use, float32 (I, D)."""
+        cosines = np.einsum("nd,nd->n", embeddings[self.pairs.a], embeddings[self.pairs.b])
         ranking = _Ranking(cosines, self.pairs.mated)
         samples = [ranking.measures(copies) for copies in self._resampling.copies(self.pairs)]
         whole = ranking.measures(np.ones(len(self.pairs), np.int32))
