@@ -11,6 +11,7 @@ from benchmarks.benefit_faces import Faces, quiet
 from pipelines import filter_dataset
 
 WRONG = ("--drop-unlabelled", "--drop-wrong-labels")
+SURE = 0.5
 
 
 class Product:
@@ -26,9 +27,10 @@ class Product:
         return self._decisions(name, labels, WRONG)
 
     def corrected(self, labels: np.ndarray, name: str, cleaned: pd.DataFrame) -> pd.DataFrame:
-        """Decisions when each label that `cleaned` has judged wrong is first replaced by the nearest identity's, as a
-        reviewer who believes the recogniser would (`--review`), and the labels are then judged once more."""
-        wrong = np.flatnonzero((cleaned["label_verdict"] == "wrong_label") & cleaned["nearest_label"].notna())
+        """Decisions when a label that `cleaned` has judged wrong is first replaced by the nearest identity's, if that
+        has a cosine of at least SURE, as a reviewer who believes the recogniser would (`--review`). The other labels
+        are then judged once more, with centres that have more right faces."""
+        wrong = np.flatnonzero((cleaned["label_verdict"] == "wrong_label") & (cleaned["nearest_cosine"] >= SURE))
         review = self._work / name / "review.csv"
         nearest = cleaned["nearest_label"].to_numpy(object)
         self._write(review, ("sha256", "verdict", "label"), [(self._faces.digests[r], "", nearest[r]) for r in wrong])

@@ -4,7 +4,7 @@ Flips (a share of the labels is another identity's):
 
     as_is       all faces, flipped labels and all
     product     what filter_dataset keeps with --drop-wrong-labels
-    corrected   labels that the product judges wrong become the nearest identity's (--review), judged once more
+    corrected   labels that the product judges wrong become the nearest identity's where that is sure (--review)
     oracle      exactly the flipped faces are dropped
     random      as many faces as `product` drops, at random
 
