@@ -38,7 +38,7 @@ from benchmarks.benefit_conditions import (
     quality_cut,
 )
 from benchmarks.benefit_faces import Faces, embedded, held_out, read_scored, scored
-from benchmarks.benefit_results import is_done, read, store, tables
+from benchmarks.benefit_results import is_done, read, store, tables, write_whole
 from benchmarks.benefit_training import Recipe, embed, steps_of, train
 from benchmarks.benefit_verification import Verification
 from benchmarks.faces import DEFAULT_SHARDS
@@ -141,8 +141,8 @@ def _same_settings(arguments: argparse.Namespace, recipe: Recipe) -> None:
     path = arguments.output / "settings.json"
     if path.exists() and path.read_text() != text:
         raise SystemExit(f"{path}: the trainings there were made with other settings; give another --output")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    if not path.exists():
+        write_whole(path, text)
 
 
 def parser() -> argparse.ArgumentParser:

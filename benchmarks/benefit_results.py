@@ -1,5 +1,7 @@
 """Results of `benchmarks.benefit`: a Parquet file of one row for each finished training, and tables made of them."""
 
+import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,10 +29,16 @@ def store(output: Path, job: Job, counts: dict[str, float], measured: Measured) 
     for place, name in enumerate(MEASURES):
         row[name] = float(measured.values[place])
         row[f"samples_{name}"] = measured.samples[:, place].astype(np.float32).tolist()
-    path = _path(output, job)
+    stream = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([row]), stream)
+    write_whole(_path(output, job), stream.getvalue())
+
+
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Write a file that other processes see either whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    pq.write_table(pa.Table.from_pylist([row]), unfinished)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
     unfinished.replace(path)
 
 
