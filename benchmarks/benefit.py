@@ -67,6 +67,8 @@ def run(arguments: argparse.Namespace) -> None:
         flush=True,
     )
     for job in missing:
+        if is_done(arguments.output, job):  # by another process meanwhile
+            continue
         started = time.perf_counter()
         cut = _cut(job, faces, product, arguments.threshold)
         classes = np.unique(cut.labels, return_inverse=True)[1]

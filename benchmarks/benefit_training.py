@@ -75,7 +75,8 @@ def train(
             None: all alike.
     """
     torch.manual_seed(seed)
-    network = SmallNetwork(recipe).to(memory_format=torch.channels_last)
+    network = SmallNetwork(recipe)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     centres = nn.Parameter(0.05 * torch.randn(int(classes.max()) + 1, DIM))
     optimiser = torch.optim.AdamW([*network.parameters(), centres], lr=recipe.rate, weight_decay=recipe.decay)
     warmup = max(1, round(recipe.warmup * steps))
@@ -86,10 +87,11 @@ def train(
         of_rows = None if w is None else w[rows]
         loss = recognition_loss(cosines(network(_input(faces)), centres), y[rows], recipe.s, recipe.m, of_rows)
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
-    return network.eval()
+    network.eval()
+    return network
 
 
 def embed(network: SmallNetwork, pixels: np.ndarray) -> np.ndarray:
