@@ -28,7 +28,6 @@ import torch
 from benchmarks.benefit_cleaning import Product
 from benchmarks.benefit_conditions import (
     FLIPS,
-    NEEDS_EMBEDDINGS,
     QUALITY,
     Cut,
     Job,
@@ -129,7 +128,7 @@ def _faces(arguments: argparse.Namespace, recipe: Recipe) -> tuple[Faces, Faces]
 
 
 def _embeddings(arguments: argparse.Namespace, missing: list[Job]) -> Path | None:
-    if arguments.embeddings or not any(job.condition in (*NEEDS_EMBEDDINGS, "random") for job in missing):
+    if arguments.embeddings or not any(job.needs_embeddings for job in missing):
         return Path(arguments.embeddings) if arguments.embeddings else None
     options = ("--network", arguments.recogniser, "--model", str(arguments.recogniser_model))
     return embedded(arguments.input, arguments.output / "embeddings", options)

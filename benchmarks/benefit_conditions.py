@@ -30,7 +30,6 @@ from benchmarks.planted_faces import swapped
 
 FLIPS = ("as_is", "product", "oracle", "random", "corrected")
 QUALITY = ("worst", "random", "best", "protected", "weighted", "threshold")  # the last has no share
-NEEDS_EMBEDDINGS = ("product", "corrected", "protected")
 
 
 class Job(NamedTuple):
@@ -46,6 +45,12 @@ class Job(NamedTuple):
     def name(self) -> str:
         """As file name."""
         return f"{self.kind}-{self.share:g}-{self.condition}-{self.seed}"
+
+    @property
+    def needs_embeddings(self) -> bool:
+        """Whether a recogniser decides about the faces, or about how many there are."""
+        cleaned = self.kind == "flips" and self.condition in ("product", "corrected", "random")
+        return cleaned or self.condition == "protected"
 
 
 class Cut(NamedTuple):
