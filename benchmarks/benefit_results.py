@@ -88,6 +88,7 @@ def tables(rows: pd.DataFrame) -> Iterator[str]:
             for condition in QUALITY:
                 name = f"{share:.0%}, {condition}" if share else condition
                 yield from _lines(name, block[block.condition == condition], clean)
+    yield from _against_random(rows)
     found = rows[rows.precision.notna()]
     if len(found):
         yield ""
@@ -114,6 +115,21 @@ def _line(name: str, rows: pd.DataFrame, reference: pd.DataFrame) -> str:
         is_itself = rows is reference or not seeds or (rows.condition.iloc[0] == "as_is")
         cells.append("" if is_itself else f"{mean:+.4f} [{low:+.4f} {high:+.4f}]")
     return f"| {' | '.join(cells)} |"
+
+
+def _against_random(rows: pd.DataFrame) -> Iterator[str]:
+    yield ""
+    yield f"| less `random` | seeds | {' | '.join(MEASURES)} |"
+    yield "|---" * (2 + len(MEASURES)) + "|"
+    for (kind, share), block in rows.groupby(["kind", "share"]):
+        for condition in ("product",) if kind == "flips" else ("worst", "best"):
+            found = [
+                compared(block[block.condition == condition], block[block.condition == "random"], measure)
+                for measure in MEASURES
+            ]
+            if found[0][3]:
+                cells = [f"{mean:+.4f} [{low:+.4f} {high:+.4f}]" for mean, low, high, _ in found]
+                yield f"| {kind}, {share:.0%}, {condition} | {found[0][3]} | {' | '.join(cells)} |"
 
 
 def _found(rows: pd.DataFrame) -> Iterator[str]:
