@@ -155,9 +155,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--hold-out", type=float, default=0.2, help="without --verify: share of the identities")
     made.add_argument("--flips", type=float, nargs="*", default=[0.2, 0.4, 0.1], help="shares of flipped labels")
     made.add_argument("--shares", type=float, nargs="*", default=[0.1, 0.3], help="shares of faces cut by quality")
-    made.add_argument(
-        "--threshold", type=float, default=0.43, help="least quality of `threshold` (default: the lowest 1 %% of LFW)"
-    )
+    made.add_argument("--threshold", type=float, default=0.43, help="least quality; the default cuts 1 %% of LFW")
     made.add_argument("--conditions", nargs="*", choices=CONDITIONS, default=list(CONDITIONS), metavar="NAME")
     made.add_argument("--seeds", type=int, default=3)
     made.add_argument("--first-seed", type=int, default=0, help="several processes may share the seeds of one --output")
