@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from fiqa_core.errors import FiqaError
 from fiqa_core.tables.row_query import LOCKED, reason_of
 from fiqa_core.wording import one_line
 
@@ -32,7 +33,7 @@ _IN_WORDS = {
 ALLOWED = "columns, values, comparisons, + - * / %, AND, OR, NOT, IN, BETWEEN, LIKE, IS NULL"
 
 
-class ConditionError(ValueError):
+class ConditionError(FiqaError, ValueError):
     """A text is not a condition on one row; the message says what is wrong with it."""
 
 
