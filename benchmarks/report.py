@@ -4,7 +4,7 @@ python -m benchmarks.report [--millions 10] [--folder FOLDER]
 
 The rows are those of `benchmarks.decisions`, in files of a million, decided about by a policy of quality and size. They
 point into one tar of 1,000 different faces, so that the faces that are shown are read as from a real dataset. Seconds
-and memory are of a child process (`ru_maxrss`), start and end included. Aim: 10 M rows within 180 s and 2 GiB, a file
+and memory are of a child process (`VmHWM`), start and end included. Aim: 10 M rows within 180 s and 2 GiB, a file
 below 15 MB that opens within 2 s.
 """
 

@@ -35,11 +35,18 @@ def add_precision_options(speed: argparse._ArgumentGroup) -> None:
     )
 
 
-def cpu_hint(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, str] | None:
-    """The faster precision of this CPU with what it gains and costs, measured with vit_s; None where none is known."""
+def cpu_hint(cpuinfo: Path = Path("/proc/cpuinfo"), *, convolutional: bool = False) -> tuple[str, str] | None:
+    """The faster precision of this CPU with what it gains and costs, measured with vit_s; None where none is known.
+
+    Args:
+        convolutional: whether most of the network's time goes into a convolutional stem, which int8 leaves as it is.
+    """
     try:
         lines = cpuinfo.read_text().splitlines()
     except OSError:
         return None
     flags = next((set(line.partition(":")[2].split()) for line in lines if line.startswith("flags")), set())
-    return next(((precision, text) for flag, precision, text in _CPU_HINTS if flag in flags), None)
+    hints = [
+        (flag, precision, text) for flag, precision, text in _CPU_HINTS if not (convolutional and precision == "int8")
+    ]
+    return next(((precision, text) for flag, precision, text in hints if flag in flags), None)

@@ -30,15 +30,15 @@ def settle_precision(arguments: argparse.Namespace, options: PipelineOptions, de
     known = device if device != "auto" else str(resolve_device("auto")) if is_local(options) else "cpu"
     precision = resolve_precision(arguments.precision, known, arch)
     if arguments.precision == "auto":
-        _log_precision(precision, known)
+        _log_precision(precision, known, arch)
     arguments.precision = precision  # the batch size is a setting in half precision only
     return precision
 
 
-def _log_precision(precision: str, device: str) -> None:
+def _log_precision(precision: str, device: str, arch: str) -> None:
     if precision in GAIN_ON_GPU:
         _log.info("precision %s (%s); --precision fp32 for exact scores", precision, GAIN_ON_GPU[precision])
-    elif device == "cpu" and (hint := cpu_hint()):
+    elif device == "cpu" and (hint := cpu_hint(convolutional="conv" in arch)):
         _log.info("precision fp32; on this CPU --precision %s is %s", *hint)
 
 
