@@ -46,7 +46,5 @@ def cpu_hint(cpuinfo: Path = Path("/proc/cpuinfo"), *, convolutional: bool = Fal
     except OSError:
         return None
     flags = next((set(line.partition(":")[2].split()) for line in lines if line.startswith("flags")), set())
-    hints = [
-        (flag, precision, text) for flag, precision, text in _CPU_HINTS if not (convolutional and precision == "int8")
-    ]
+    hints = (hint for hint in _CPU_HINTS if not (convolutional and hint[1] == "int8"))
     return next(((precision, text) for flag, precision, text in hints if flag in flags), None)

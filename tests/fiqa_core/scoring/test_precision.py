@@ -65,6 +65,8 @@ def test_the_faster_precision_of_a_cpu_is_told_by_its_flags(tmp_path: Path, flag
     (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags\t\t: {flags}\n")
     found = cpu_hint(tmp_path / "cpuinfo")
     assert (found and found[0]) == expected
+    convolutional = cpu_hint(tmp_path / "cpuinfo", convolutional=True)
+    assert (convolutional and convolutional[0]) == (expected if expected == "bf16" else None)
 
 
 @pytest.mark.parametrize("mode", ["token", "full", "crfiqa"])
