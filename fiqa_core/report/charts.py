@@ -36,12 +36,12 @@ class Chart:
     height: int
 
 
-def require_matplotlib() -> None:
-    """Raises ReportError if the drawing library is missing."""
+def require_matplotlib(without: str = "") -> None:
+    """Raises ReportError if the drawing library is missing; `without`: how to do without it."""
     try:
         import matplotlib  # noqa: F401
     except ModuleNotFoundError as error:
-        raise ReportError(f"a report's charts need matplotlib: {install_extra('report')}") from error
+        raise ReportError(f"a report's charts need matplotlib: {install_extra('report')}{without}") from error
 
 
 def histogram_chart(

@@ -44,13 +44,13 @@ PACKAGES = {
     "protobuf": "google.protobuf",
 }
 
-# Extra -> a module that only it brings, and what it is for.
+# Extra -> the modules that it brings, and what it is for.
 EXTRAS = {
     "onnx": ("onnxruntime", "ONNX networks: fiqa embed --model X.onnx, --teacher-model"),
     "plots": ("matplotlib", "plots of fiqa evaluate (--no-plots goes without)"),
-    "report": ("jinja2", "fiqa report"),
-    "atlas": ("openTSNE", "fiqa atlas"),
-    "train": ("tensorboard", "TensorBoard files of fiqa train"),
+    "report": ("jinja2 matplotlib", "fiqa report, and that of fiqa clean"),
+    "atlas": ("openTSNE threadpoolctl", "fiqa atlas"),
+    "train": ("tensorboard onnx", "fiqa train: TensorBoard files, start weights from ONNX"),
     "s3": ("s3fs", "s3:// inputs and outputs"),
     "gcp": ("google.cloud.dataflow", "--runner DataflowRunner"),
     "dask": ("distributed", "--runner DaskRunner"),
@@ -136,8 +136,9 @@ def _gpus() -> list[str]:
 
 def _extras() -> list[str]:
     lines = ["extras:"]
-    for extra, (module, purpose) in EXTRAS.items():
-        state = "installed" if has_module(module) else f"not installed: {install_extra(extra)}"
+    for extra, (modules, purpose) in EXTRAS.items():
+        here = all(has_module(module) for module in modules.split())
+        state = "installed" if here else f"not installed: {install_extra(extra)}"
         lines.append(f"  {extra:<12}{purpose}: {state}")
     return lines
 

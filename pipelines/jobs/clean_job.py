@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace, rest: Sequence[str], parsers: Parsers) ->
     if arguments.dry_run:
         return _dry_run(clean)
     if recipe.report.make:
-        require_matplotlib()  # before hours of other stages
+        require_matplotlib(", or leave the report out with --no-report")  # before hours of other stages
     with hold_output(output):
         clean_run.begin(output, recipe.data.input)
         if clean_run.keep_recipe(output, recipe):

@@ -3,6 +3,7 @@
 import errno
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -266,6 +267,17 @@ def test_an_input_without_records_is_an_error_and_nothing_is_written(tmp_path, c
     assert clean(["--input", str(empty), "--output", str(tmp_path / "out"), "--yes", "--no-report"]) == EXIT_BAD_INPUT
     assert "no records found, so there is nothing to clean" in caplog.text
     assert not (tmp_path / "out" / "subset").exists()
+
+
+def test_without_the_extra_for_the_page_nothing_is_begun_and_both_ways_out_are_named(
+    tmp_path, planted, caplog, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    words = ["--input", shard(planted), "--output", str(tmp_path / "out"), "--yes"]
+    assert clean(words) == EXIT_BAD_INPUT
+    assert "'.[report]'" in caplog.text
+    assert "--no-report" in caplog.text
+    assert not (tmp_path / "out").exists()
 
 
 def test_one_image_is_cleaned(tmp_path, planted):

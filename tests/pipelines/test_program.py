@@ -347,6 +347,7 @@ def test_baselines_take_no_option_of_a_network(option, tmp_path, caplog):
 def test_the_doctor_names_versions_devices_stores_extras_and_disk(capsys, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "s3fs", None)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     for name in ("GOOGLE_APPLICATION_CREDENTIALS", "AWS_ACCESS_KEY_ID"):
         monkeypatch.setenv(name, str(tmp_path / "key.json"))
     monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
@@ -358,6 +359,7 @@ def test_the_doctor_names_versions_devices_stores_extras_and_disk(capsys, monkey
         assert text in shown
     assert "s3:// inputs and outputs: not installed: pip install -e '.[s3]'" in shown
     assert "s3fs is not installed" in shown
+    assert "not installed: pip install -e '.[report]'" in shown
     assert "key.json (GOOGLE_APPLICATION_CREDENTIALS), WHICH IS NOT THERE" in shown
 
 
