@@ -101,6 +101,11 @@ def _parse(uri: str, data: bytes) -> object:
     _refuse_lookalikes(uri, data)
     if _is_safetensors(data) or uri.endswith(".safetensors"):
         return _parse_safetensors(uri, data)
+    if uri.lower().endswith(".onnx"):
+        raise CheckpointError(
+            f"{uri}: an ONNX network, not a checkpoint; expected {EXPECTED}. A known one is named by --network (fiqa "
+            "networks); the scores of any other are made by fiqa embed --output-kind quality."
+        )
     if not data.startswith((_ZIP, _PICKLE)):
         raise CheckpointError(
             f"{uri}: not a checkpoint ({len(data):,} bytes of another kind of file); expected {EXPECTED}. "
