@@ -327,7 +327,7 @@ def test_files_of_other_kinds_are_refused_by_what_they_are(data: bytes, told: st
 def test_an_onnx_network_is_refused_with_the_command_that_takes_it(tmp_path: Path) -> None:
     path = tmp_path / "network.ONNX"
     path.write_bytes(b"\x08\x08\x12\x07pytorch")
-    with pytest.raises(CheckpointError, match="an ONNX network, not a checkpoint.*fiqa embed --output-kind quality"):
+    with pytest.raises(CheckpointError, match=r"an ONNX network, not a checkpoint.*fiqa embed --output-kind quality"):
         load_checkpoint(str(path))
 
 
