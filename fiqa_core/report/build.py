@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fiqa_core.curation.decisions.database import CALIBRATED, Findings, open_database
+from fiqa_core.curation.decisions.database import CALIBRATED, Findings, load_findings, open_database
 from fiqa_core.report import charts, counts, identities, threshold
 from fiqa_core.report.choice import Choice, Shown, choose, shown_rows
 from fiqa_core.report.curves import Evaluation, read_evaluation
@@ -16,7 +16,7 @@ from fiqa_core.report.faces import face_data
 from fiqa_core.report.further import code_of, read_further
 from fiqa_core.report.load import GroupBy, Wanted, groups_by, load
 from fiqa_core.report.meaning import Meaning, meaning_of
-from fiqa_core.report.not_dropped import Found, load_pairs, not_dropped
+from fiqa_core.report.not_dropped import Found, not_dropped
 from fiqa_core.report.page_data import items_there, page_data, threshold_data
 from fiqa_core.report.page_file import Page, render
 from fiqa_core.report.pictures import pictures
@@ -112,7 +112,7 @@ def _load(db: Any, parts: Sequence[TableFile], decided: Decided | None, wanted: 
     load(db, parts, decided, wanted)
     identities.load_findings(db, decided.identities if decided else "")
     if decided is not None and decided.pairs:
-        load_pairs(db, Findings((), decided.pairs), rows, rows + decided.other_rows)
+        load_findings(db, Findings((), decided.pairs), rows, rows + decided.other_rows)
 
 
 def _count(

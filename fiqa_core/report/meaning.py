@@ -10,10 +10,10 @@ from fiqa_core.curation.decisions.database import row, scalar
 from fiqa_core.networks.exits import mode_read_at
 from fiqa_core.report.settings import ReportError
 from fiqa_core.scoring.calibration import read_calibration
+from fiqa_core.tables.calibration_reach import MOST_BEYOND
 from fiqa_core.tables.footers import Footer
 from fiqa_core.wording import visible
 
-_MOST_OUTSIDE = 0.05
 _MOST_TEXT = 200
 
 
@@ -142,7 +142,7 @@ def _warnings(name: str, shares: Mapping[str, float]) -> tuple[str, ...]:
         f"{share:.1%} of the scores lie at or {side} the {end} score of {name}: their percentile and predicted FNMR "
         "are not measured. Calibrate on a set that is like these images."
         for (side, share), end in zip(shares.items(), ("lowest", "highest"), strict=True)
-        if share > _MOST_OUTSIDE
+        if share > MOST_BEYOND
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fiqa_core.curation.decisions.database import VERDICTS, Findings, load_findings, scalar
+from fiqa_core.curation.decisions.database import VERDICTS, scalar
 from fiqa_core.curation.decisions.duplicates import link_near_duplicates
 from fiqa_core.curation.decisions.policy import Duplicates, Near
 from fiqa_core.settings.fields import SettingError
@@ -108,15 +108,6 @@ def not_dropped(db: Any, policy: Mapping[str, Any], judged: bool, most: int, sus
         ),
     )
     return Found(rules, {FOUND_EXACT: exact_links, FOUND_NEAR: near_links})
-
-
-def load_pairs(db: Any, findings: Findings, own_rows: int, all_rows: int) -> None:
-    """`pairs`: near duplicates of the findings.
-
-    Raises:
-        TableError: a damaged file, or one that was made for other tables.
-    """
-    load_findings(db, findings, own_rows, all_rows)
 
 
 def _exact(db: Any, most: int) -> tuple[int, tuple[Link, ...]]:
